@@ -1,0 +1,37 @@
+"""Options that several commands share, spelled once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+python_option = click.option(
+    "--python",
+    "target",
+    metavar="TARGET",
+    help="The interpreter: a path, a version (3.9), an environment's folder or a conda environment's name."
+    " Default: what `python` means in your shell.",
+)
+from_option = click.option(
+    "--from", "snapshot", metavar="FILE", help="Look at a machine saved by `envfix snapshot` instead of this one."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+offline_option = click.option("--offline", is_flag=True, help="Ask no index; decide from the built-in tables.")
+color_option = click.option("--no-color", is_flag=True, help="Plain text (NO_COLOR does the same).")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, only the answer.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Every fact and every reason.")
+
+
+def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several option decorators as one, in the order in which --help shows them."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate

@@ -1,0 +1,56 @@
+"""The options that say what is wanted and for which machine: shared by plan, install and lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_GOAL = (
+    click.option(
+        "--cuda",
+        default="auto",
+        show_default=True,
+        metavar="11.1|cu118|cpu|auto",
+        help="The CUDA you have here; the same family is taken where no such wheel exists.",
+    ),
+    click.option("--cuda-exact", is_flag=True, help="Exactly that CUDA, or no plan."),
+    click.option("--torch", metavar="SPEC", help="Which torch, such as '==1.9.0' or '>=2.4,<2.6'."),
+    click.option(
+        "--with",
+        "packages",
+        multiple=True,
+        metavar="PKG",
+        help="Packages beside torch (repeatable; default ultralytics; `none` for torch alone).",
+    ),
+    click.option(
+        "--index",
+        "indexes",
+        multiple=True,
+        metavar="auto|official|pypi|MIRROR|URL",
+        help="Where wheels may come from (repeatable; default: whichever answers).",
+    ),
+)
+_MACHINE = (
+    click.option("--driver", metavar="VERSION", help="Plan for a machine with this NVIDIA driver."),
+    click.option("--gpu", "gpus", multiple=True, metavar="NAME", help='Plan for this card, such as "RTX 3090" (repeatable; `none`).'),
+    click.option("--platform", metavar="TAG", help="Plan for linux_x86_64, linux_aarch64, win_amd64 or macosx_arm64."),
+    click.option("--glibc", metavar="VERSION", help="Plan for a Linux with this C library, such as 2.31."),
+)
+
+
+def goal_options(function: F) -> F:
+    """What is wanted."""
+    for decorator in reversed(_GOAL):
+        function = decorator(function)
+    return function
+
+
+def machine_options(function: F) -> F:
+    """For which machine, if not this one."""
+    for decorator in reversed(_MACHINE):
+        function = decorator(function)
+    return function

@@ -1,0 +1,66 @@
+"""``envfix plan``."""
+
+from __future__ import annotations
+
+import click
+
+from envfix.commands import _options as shared
+from envfix.commands._plan_options import goal_options, machine_options
+
+
+@click.command()
+@goal_options
+@machine_options
+@shared.options(
+    shared.python_option,
+    shared.from_option,
+    shared.offline_option,
+    shared.json_option,
+    shared.verbose_option,
+    shared.quiet_option,
+    shared.color_option,
+)
+def command(
+    *,
+    cuda: str,
+    cuda_exact: bool,
+    torch: str | None,
+    packages: tuple[str, ...],
+    indexes: tuple[str, ...],
+    driver: str | None,
+    gpus: tuple[str, ...],
+    platform: str | None,
+    glibc: str | None,
+    target: str | None,
+    snapshot: str | None,
+    offline: bool,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+    no_color: bool,
+) -> int:
+    """Tell what would be installed here, from where, how big it is, and why.
+
+    Changes nothing. Ends with 1 when no stack satisfies the request.
+
+    \b
+    envfix plan
+    envfix plan --cuda 11.1 --python 3.8
+    envfix plan --driver 470.57.02 --gpu "RTX 3090" --python 3.11 --offline
+    """
+    from envfix import app
+    from envfix.render import open_output
+
+    out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
+    request = app.PlanRequest(
+        goal=app.goal(cuda=cuda, cuda_exact=cuda_exact, torch=torch, packages=packages, indexes=indexes, offline=offline),
+        target=target,
+        snapshot=snapshot,
+        driver=driver,
+        gpus=gpus,
+        platform=platform,
+        glibc=glibc,
+    )
+    plan = app.plan(request, reporter=out.reporter)
+    out.plan(plan)
+    return 0 if plan.status == "ok" else 1

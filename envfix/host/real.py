@@ -1,0 +1,350 @@
+"""The machine envfix runs on: the only module that starts programs, opens files and reads the environment."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import os
+import platform
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from envfix.host.interface import CommandResult, Deadline, DiskSpace, FileResult
+
+OUTPUT_LIMIT = 4_000_000
+TAIL_LIMIT = 64 * 1024
+_SCRIPTS = Path(__file__).resolve().parent.parent / "target"
+
+
+class RealHost:
+    """Asks and acts upon the real machine (implements ``Host``)."""
+
+    def run(
+        self, argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None, cwd: str | None = None
+    ) -> CommandResult:
+        """See ``ProbeHost.run``: output beyond 4 MB per stream is dropped, the whole process group ends at the time limit."""
+        try:
+            process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **env} if env else None,
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return _not_started(error)
+        readers = [_LimitedReader(stream) for stream in (process.stdout, process.stderr) if stream is not None]
+        timed_out = False
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+        # Also after a normal end: a grandchild that kept the pipes open must not keep envfix waiting.
+        for reader in readers:
+            reader.join(0.0 if timed_out else 1.0)
+        if timed_out or any(reader.is_alive() for reader in readers):
+            _end_group(process)
+            for reader in readers:
+                reader.join(1.0)
+        out, err = (reader.text() for reader in readers)
+        return CommandResult(
+            outcome="timed-out" if timed_out else "exited",
+            returncode=None if timed_out else process.returncode,
+            stdout=out,
+            stderr=err,
+            truncated=any(reader.truncated for reader in readers),
+        )
+
+    def run_script(
+        self, python: str | None, script: str, arguments: Sequence[str] = (), *, timeout: float
+    ) -> CommandResult:
+        """See ``ProbeHost.run_script``."""
+        # envfix's own interpreter is isolated (-I); the target's never is: PYTHONPATH and the user site are among the faults.
+        start = [sys.executable, "-I"] if python is None else [python]
+        quiet = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8"}
+        return self.run([*start, self.script_path(script), *arguments], timeout=timeout, env=quiet)
+
+    def script_path(self, script: str) -> str:
+        """See ``Host.script_path``."""
+        return str(_SCRIPTS / script)
+
+    def read_text(self, path: str, *, limit: int = 1_000_000) -> FileResult:
+        """See ``ProbeHost.read_text``; anything but a regular file is unreadable (a pipe would block)."""
+        try:
+            if not os.path.isfile(path):
+                os.stat(path)
+                return FileResult(outcome="unreadable", problem="not a regular file")
+            with open(path, "rb") as stream:
+                return FileResult(outcome="read", text=stream.read(limit).decode("utf-8", "replace"))
+        except (FileNotFoundError, NotADirectoryError):
+            return FileResult(outcome="absent")
+        except (OSError, ValueError) as error:
+            return FileResult(outcome="unreadable", problem=_reason(error))
+
+    def glob(self, pattern: str) -> tuple[str, ...]:
+        """See ``ProbeHost.glob``."""
+        return tuple(sorted(glob.glob(pattern)))
+
+    def which(self, name: str) -> tuple[str, ...]:
+        """See ``ProbeHost.which``."""
+        hits: list[str] = []
+        for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+            hit = shutil.which(name, path=folder) if folder else None
+            if hit is not None and hit not in hits:
+                hits.append(hit)
+        return tuple(hits)
+
+    def real_path(self, path: str) -> str:
+        """See ``ProbeHost.real_path``."""
+        return os.path.realpath(path)
+
+    def getenv(self, name: str) -> str | None:
+        """See ``ProbeHost.getenv``."""
+        return os.environ.get(name)
+
+    def environ(self, prefixes: tuple[str, ...]) -> dict[str, str]:
+        """See ``ProbeHost.environ``."""
+        return {name: value for name, value in sorted(os.environ.items()) if name.startswith(prefixes)}
+
+    def system_facts(self) -> dict[str, str]:
+        """See ``ProbeHost.system_facts``: also names envfix's own prefix, so that it is never taken for the target."""
+        family, version = _libc()
+        return {
+            "system": sys.platform,
+            "machine": platform.machine(),
+            "release": platform.release(),
+            "libc": family,
+            "libc_version": version,
+            "home": os.path.expanduser("~"),
+            "working_folder": os.getcwd(),
+            "own_prefix": sys.prefix,
+            "own_python": sys.executable,
+        }
+
+    def find_interpreter(self, spec: str) -> str | None:
+        """See ``ProbeHost.find_interpreter``: pyenv's and conda's first, then what python-discovery finds on PATH and in uv."""
+        from python_discovery import PythonInfo, get_interpreter
+
+        near = _pyenv_interpreters(spec)
+        if spec.startswith("2"):  # python-discovery asks none that old; envfix recognises it and says so
+            return (*near, *self.which(f"python{spec}"), None)[0]
+        own = os.path.realpath(sys.prefix)
+
+        def is_not_ours(info: PythonInfo) -> bool:
+            return os.path.realpath(info.prefix) != own
+
+        for first in (*((path,) for path in near), ()):
+            with contextlib.suppress(Exception):  # a broken interpreter: the next one may do
+                hit = get_interpreter(spec, try_first_with=first, predicate=is_not_ours)
+                if hit is not None:
+                    return hit.executable
+        return None
+
+    def disk_space(self, path: str) -> DiskSpace:
+        """See ``ProbeHost.disk_space``."""
+        place = os.path.abspath(path)
+        while not os.path.exists(place) and os.path.dirname(place) != place:
+            place = os.path.dirname(place)
+        try:
+            usage = shutil.disk_usage(place)
+        except OSError as error:
+            return DiskSpace(free=None, total=None, writable=False, problem=_reason(error))
+        writable = os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK)
+        return DiskSpace(free=usage.free, total=usage.total, writable=writable, problem=None)
+
+    def stream(
+        self,
+        argv: Sequence[str],
+        *,
+        on_text: Callable[[str], None],
+        deadline: Deadline,
+        env: Mapping[str, str] | None = None,
+        drop_env: Sequence[str] = (),
+        cwd: str | None = None,
+        terminal: bool = False,
+    ) -> CommandResult:
+        """See ``Host.stream``; the child is ended as well when the caller is interrupted."""
+        environment = {name: value for name, value in os.environ.items() if name not in drop_env}
+        environment.update(env or {})
+        reading, writing = _open_channel(terminal=terminal)
+        try:
+            process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                env=environment,
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(reading)
+            return _not_started(error)
+        finally:
+            os.close(writing)
+        tail = bytearray()
+        try:
+            in_time = _pump(reading, process, on_text, deadline, tail)
+        except BaseException:
+            _end_group(process)
+            raise
+        finally:
+            os.close(reading)
+        if not in_time:
+            _end_group(process)
+        code = process.wait()
+        return CommandResult(
+            outcome="exited" if in_time else "timed-out",
+            returncode=code if in_time else None,
+            stdout=tail.decode("utf-8", "replace"),
+        )
+
+    def write_text(self, path: str, text: str) -> None:
+        """See ``Host.write_text``."""
+        target = Path(path)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    def remove_tree(self, path: str) -> None:
+        """See ``Host.remove_tree``."""
+        shutil.rmtree(path)
+
+    def make_temporary_folder(self) -> str:
+        """See ``Host.make_temporary_folder``."""
+        return tempfile.mkdtemp(prefix="envfix-")
+
+
+class _LimitedReader(threading.Thread):
+    """Drains one pipe to its end, so that the child never blocks, but keeps only the first part."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self._kept = bytearray()
+        self.truncated = False
+        self.start()
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError, ValueError), self._stream:
+            while chunk := self._stream.read1(65536):  # type: ignore[attr-defined]
+                room = OUTPUT_LIMIT - len(self._kept)
+                self._kept += chunk[:room]
+                self.truncated |= len(chunk) > room
+
+    def text(self) -> str:
+        return bytes(self._kept).decode("utf-8", "replace")
+
+
+def _pump(
+    reading: int, process: subprocess.Popen[bytes], on_text: Callable[[str], None], deadline: Deadline, tail: bytearray
+) -> bool:
+    """Hand over output until the program has ended (True) or its deadline has passed (False)."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(reading, selectors.EVENT_READ)
+        while deadline.left > 0:
+            if selector.select(min(max(deadline.left, 0.0), 0.2)):
+                try:
+                    chunk = os.read(reading, 65536)
+                except OSError as error:  # a pseudo-terminal whose other end is closed answers EIO
+                    if error.errno != errno.EIO:
+                        raise
+                    chunk = b""
+                if not chunk:
+                    return _wait(process, deadline)
+                tail += chunk
+                del tail[:-TAIL_LIMIT]
+                on_text(chunk.decode("utf-8", "replace"))
+            elif process.poll() is not None:
+                return True
+    return False
+
+
+def _wait(process: subprocess.Popen[bytes], deadline: Deadline) -> bool:
+    try:
+        process.wait(max(deadline.left, 0.0))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _open_channel(*, terminal: bool) -> tuple[int, int]:
+    if not terminal:
+        return os.pipe()
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    reading, writing = pty.openpty()
+    fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    return reading, writing
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End the program and everything it started: politely, then for certain."""
+    for number, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+            if number == signal.SIGTERM and not _group_alive(process.pid):
+                return
+
+
+def _group_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _not_started(error: OSError) -> CommandResult:
+    if isinstance(error, FileNotFoundError):
+        return CommandResult(outcome="not-found", stderr=_reason(error))
+    return CommandResult(outcome="not-permitted", stderr=_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+
+
+def _libc() -> tuple[str, str]:
+    try:
+        text = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (AttributeError, ValueError, OSError):
+        text = ""
+    family, _, version = text.partition(" ")
+    if family == "glibc":
+        return family, version
+    musl = glob.glob("/lib/ld-musl-*.so.1")
+    return ("musl", "") if musl else ("", "")
+
+
+def _pyenv_interpreters(spec: str) -> list[str]:
+    """Interpreters that pyenv keeps in folders named by their version, newest patch release first."""
+    root = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    folders = [*glob.glob(os.path.join(root, "versions", spec)), *glob.glob(os.path.join(root, "versions", spec + ".*"))]
+    folders.sort(key=lambda folder: [int(part) if part.isdigit() else -1 for part in folder.rpartition("/")[2].split(".")])
+    return [os.path.join(folder, "bin", "python") for folder in reversed(folders)]

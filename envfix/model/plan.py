@@ -1,0 +1,129 @@
+"""What deciding yields: the stack to install or the one constraint that blocks, and everything that was not chosen, with reasons."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from envfix.model.versions import ComputeCapability, DriverVersion
+
+Constraint = Literal["request", "interpreter", "platform", "glibc", "sm", "driver", "index", "companion"]
+
+
+class Goal(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user asked for.
+
+    ``cuda`` is ``auto``, ``cpu`` or a CUDA release (``11.1``, ``cu118``), an intent unless ``cuda_exact``; ``torch`` a
+    version specifier or None; ``packages`` the requirements beside torch; ``indexes`` names or addresses, or ``auto``.
+    """
+
+    cuda: str = "auto"
+    cuda_exact: bool = False
+    torch: str | None = None
+    packages: tuple[str, ...] = ("ultralytics",)
+    indexes: tuple[str, ...] = ("auto",)
+    offline: bool = False
+
+
+class TargetGpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A card the stack must run on; ``capability`` None means it could not be told."""
+
+    name: str
+    capability: ComputeCapability | None = None
+    uuid: str | None = None
+    index: int | None = None
+
+
+class PlanTarget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The machine and interpreter a plan is for.
+
+    ``python`` is a full or short version, ``tag`` such as ``cp311`` or ``cp313t``, ``platform`` such as ``linux_x86_64``,
+    ``glibc`` such as ``2.35`` (None: unknown), ``libc`` the family. ``gpus`` empty means no NVIDIA card; ``gpu_problem``
+    says why cards or driver could not be told, or what is broken about them.
+    """
+
+    python: str
+    tag: str
+    platform: str
+    libc: str | None = None
+    glibc: str | None = None
+    driver: DriverVersion | None = None
+    gpus: tuple[TargetGpu, ...] = ()
+    driver_state: Literal["works", "absent", "broken", "unknown"] = "works"
+    gpu_problem: str | None = None
+    gpu_problem_cause: str | None = None
+    wsl: bool = False
+    jetson: str | None = None
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The wheels chosen. ``variant`` is the CUDA that runs inside, also where the file name hides it.
+
+    ``compatibility``: ``direct`` the driver is at least that CUDA's own, ``minor`` it serves the family only, ``cpu``.
+    """
+
+    torch: str
+    variant: str
+    local_label: str
+    torchvision: str | None
+    torchaudio: str | None
+    index: str
+    index_url: str | None
+    compatibility: Literal["direct", "minor", "cpu"]
+    confidence: str = "verified"
+
+
+class PackagePin(msgspec.Struct, frozen=True, kw_only=True):
+    """One package of the stack, how it is pinned or bounded, from which index, and why."""
+
+    name: str
+    specifier: str
+    index: str
+    because: str
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """A wheel that was not chosen, and the one constraint that ruled it out."""
+
+    torch: str
+    variant: str
+    because: Constraint
+    text: str
+
+
+class GpuChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """The card to use and the line to paste for it."""
+
+    uuid: str | None
+    export: str
+
+
+class Download(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One file that the resolved plan would fetch: bytes, and its sha256 where the index gives one."""
+
+    name: str
+    version: str
+    filename: str
+    index: str
+    size: int | None = None
+    sha256: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A stack that runs on the target (``ok``), or the one constraint that blocks and the nearest way out (``conflict``)."""
+
+    status: Literal["ok", "conflict"]
+    target: PlanTarget
+    choice: Choice | None = None
+    packages: tuple[PackagePin, ...] = ()
+    commands: tuple[tuple[str, ...], ...] = ()
+    downloads: tuple[Download, ...] = ()
+    download_bytes: int | None = None
+    disk_bytes: int | None = None
+    reasons: tuple[str, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
+    blocked_by: Constraint | None = None
+    nearest: Choice | None = None
+    ways_out: tuple[str, ...] = ()
+    gpu: GpuChoice | None = None

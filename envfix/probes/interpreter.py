@@ -1,0 +1,154 @@
+"""The target: which interpreter the user means, and what it says of itself."""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from envfix.host.interface import ProbeHost
+from envfix.host.target import Answer, ask
+from envfix.model.facts import Interpreter, Observed, absent, found, unknown
+from envfix.probes.os_libc import platform_tag
+
+SCRIPT = "envfix_interpreter_facts.py"
+
+
+class Target(NamedTuple):
+    """An interpreter to ask: its path and how it was found (``None``: nothing was found, ``how`` says where was looked)."""
+
+    path: str | None
+    how: str
+
+
+def resolve(host: ProbeHost, asked: str | None) -> Target:
+    """The interpreter that ``--python`` names, or the one that ``python`` means in the user's shell.
+
+    ``asked`` is a path, an environment's folder, a version such as ``3.9``, a conda environment's name, or None.
+    envfix's own interpreter is never taken for the user's, unless the user has activated that environment.
+    """
+    if asked is None:
+        return _from_shell(host)
+    if re.fullmatch(r"\d+(\.\d+){0,2}t?", asked):
+        path = host.find_interpreter(asked)
+        return Target(path, f"Python {asked} on this machine")
+    if os.path.sep in asked or host.glob(_literal(asked)):
+        return _from_path(host, os.path.abspath(os.path.expanduser(asked)))
+    named = _conda_environment(host, asked)
+    if named is not None:
+        return Target(named, f"conda environment {asked}")
+    hits = host.which(asked)
+    return Target(hits[0] if hits else None, f"{asked} on PATH, as a path and as a conda environment")
+
+
+def _from_shell(host: ProbeHost) -> Target:
+    own = host.system_facts().get("own_prefix", "")
+    activated = {host.getenv("VIRTUAL_ENV"), host.getenv("CONDA_PREFIX")}
+    passed_over = None
+    for name in ("python", "python3"):
+        for path in host.which(name):
+            if os.path.dirname(os.path.dirname(path)) == own and own not in activated:
+                passed_over = path
+                continue
+            return Target(path, f"{name} on PATH")
+    reason = "python and python3 on PATH" + (f" ({passed_over} is envfix's own)" if passed_over else "")
+    return Target(None, reason)
+
+
+def _from_path(host: ProbeHost, path: str) -> Target:
+    for inside in ("bin/python", "bin/python3", "python.exe", "Scripts/python.exe"):
+        if host.glob(_literal(f"{path}/{inside}")):
+            return Target(f"{path}/{inside}", path)
+    return Target(path if host.glob(_literal(path)) else None, path)
+
+
+def _conda_environment(host: ProbeHost, name: str) -> str | None:
+    home = host.system_facts().get("home", "~")
+    prefixes = [line.strip() for line in host.read_text(f"{home}/.conda/environments.txt").text.splitlines()]
+    prefixes += [f"{root}/envs/{name}" for root in conda_roots(host)]
+    for prefix in prefixes:
+        if prefix and os.path.basename(prefix) == name and host.glob(_literal(f"{prefix}/bin/python")):
+            return f"{prefix}/bin/python"
+    return None
+
+
+def conda_roots(host: ProbeHost) -> list[str]:
+    """Folders in which conda keeps its environments on this machine."""
+    home = host.system_facts().get("home", "~")
+    roots = [f"{home}/.conda"]
+    program = host.getenv("CONDA_EXE")
+    if program:
+        roots.append(os.path.dirname(os.path.dirname(program)))
+    for pattern in (f"{home}/*conda*", f"{home}/miniforge*", f"{home}/mambaforge*", "/opt/*conda*", "/opt/miniforge*"):
+        roots += host.glob(pattern)
+    return list(dict.fromkeys(roots))
+
+
+def _literal(path: str) -> str:
+    """A glob pattern that matches only this very path."""
+    return re.sub(r"([*?[])", r"[\1]", path)
+
+
+def probe(host: ProbeHost, target: Target, *, timeout: float) -> tuple[Observed[Interpreter], Answer]:
+    """What the interpreter is; the whole answer too, from which other probes read installed packages."""
+    if target.path is None:
+        return absent(target.how, "no such interpreter"), Answer(None, "no such interpreter")
+    answer = ask(host, target.path, SCRIPT, timeout=timeout)
+    if answer.facts is None:
+        return unknown(target.path, answer.problem or "no answer"), answer
+    try:
+        return found(parse(answer.facts, target, host.system_facts()), f"{target.path} asked about itself"), answer
+    except (KeyError, TypeError, ValueError) as error:
+        broken = Answer(None, f"its answer is damaged ({type(error).__name__}: {error})")
+        return unknown(target.path, broken.problem or ""), broken
+
+
+def parse(facts: Mapping[str, Any], target: Target, system: Mapping[str, str]) -> Interpreter:
+    """The script's answer as a record; raises KeyError, TypeError or ValueError on a damaged one."""
+    said = facts["interpreter"]
+    version = str(said["version"])
+    major, minor = (int(part) for part in version.split(".")[:2])
+    free_threaded = "t" if said["free_threaded"] else ""
+    short = (
+        f"cp{major}{minor}" if said["implementation"] == "cpython" else f"{said['implementation'][:2]}{major}{minor}"
+    )
+    old_abi = "m" if (major, minor) <= (3, 7) else ""
+    return Interpreter(
+        executable=said["executable"],
+        asked=target.how,
+        version=version if said["releaselevel"] == "final" else f"{version} ({said['releaselevel']})",
+        implementation=said["implementation"],
+        tag=short + free_threaded,
+        abi_tag=short + (free_threaded or old_abi),
+        platform_tag=_platform(said["platform"], system),
+        bits=int(said["bits"]),
+        prefix=said["prefix"],
+        base_prefix=said["base_prefix"],
+        kind=_kind(said),
+        site_packages=tuple(said["site_packages"]),
+        user_site=said["user_site"],
+        user_site_enabled=bool(said["user_site_enabled"]),
+        externally_managed=bool(said["externally_managed"]),
+        writable=bool(said["purelib_writable"]),
+        search_path=tuple(said["path"]),
+        shadows=tuple(facts.get("shadows") or ()),
+    )
+
+
+def _platform(said: str, system: Mapping[str, str]) -> str:
+    """The interpreter's own platform: a translated or 32-bit Python differs from the machine's."""
+    name, _, machine = said.rpartition("-")
+    if name.startswith("macosx"):
+        return platform_tag("darwin", machine)
+    if said.startswith("win"):
+        return said.replace("-", "_")
+    return platform_tag(system.get("system", "linux"), machine)
+
+
+def _kind(said: Mapping[str, Any]) -> Literal["venv", "conda", "base", "system"]:
+    if said["prefix"] != said["base_prefix"]:
+        return "venv"
+    if said["conda_meta"]:
+        return "base" if said["conda_base"] else "conda"
+    return "system"

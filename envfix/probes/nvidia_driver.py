@@ -1,0 +1,271 @@
+"""The NVIDIA driver and its cards: NVML first, then kernel files, nvidia-smi and the driver library; broken is not absent."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from envfix.host.interface import CommandResult, ProbeHost
+from envfix.host.target import Answer, ask
+from envfix.model.facts import Driver, DriverLayers, Gpu, GpuProcess, Observed, absent, found, unknown
+from envfix.model.versions import ComputeCapability, CudaVersion, DriverVersion
+
+SCRIPT = "envfix_gpu_facts.py"
+KERNEL_FILES = ("/proc/driver/nvidia/version", "/sys/module/nvidia/version")
+SMI_FIELDS = ("index", "uuid", "name", "driver_version", "memory.total", "memory.free", "pci.bus_id")
+MIB = 1024 * 1024
+NvmlState = Literal["works", "absent", "error", "no-answer"]
+_STATES: dict[str, NvmlState] = {"works": "works", "absent": "absent", "error": "error"}
+
+
+class NvidiaFacts(NamedTuple):
+    """Driver, cards, and what each layer of the driver said."""
+
+    driver: Observed[Driver]
+    gpus: Observed[tuple[Gpu, ...]]
+    layers: Observed[DriverLayers]
+
+
+class KernelModule(NamedTuple):
+    """Version and flavour of the loaded kernel module."""
+
+    version: str
+    flavour: Literal["open", "proprietary"] | None
+
+
+def parse_kernel_module(text: str) -> KernelModule | None:
+    """Read /proc/driver/nvidia/version or /sys/module/nvidia/version.
+
+    Two layouts of the first line exist, and a bare number in /sys::
+
+        NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 16:14:05 UTC 2021
+        NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.14  Release Build  (dvs-builder@U16)
+    """
+    first = text.strip().partition("\n")[0]
+    match = re.search(r"(?<![\d.])(\d{2,4}(?:\.\d+){1,2})(?![\d.])", first)
+    if match is None:
+        return None
+    if "Open Kernel Module" in first:
+        return KernelModule(match[1], "open")
+    return KernelModule(match[1], "proprietary" if "Kernel Module" in first else None)
+
+
+def parse_library_version(path: str) -> str | None:
+    """The version in the name of a user-space driver file: ``libnvidia-ml.so.550.163.01``."""
+    match = re.search(r"\.so\.(\d{2,4}\.\d+(?:\.\d+)?)$", path)
+    return match[1] if match else None
+
+
+def parse_smi_cards(text: str) -> tuple[Gpu, ...]:
+    """The cards in nvidia-smi's CSV answer to ``SMI_FIELDS`` (memory in MiB); lines of another shape are skipped."""
+    cards = []
+    for row in csv.reader(text.splitlines(), skipinitialspace=True):
+        if len(row) == len(SMI_FIELDS) and row[0].isdigit():
+            cards.append(
+                Gpu(
+                    index=int(row[0]),
+                    uuid=row[1],
+                    name=row[2],
+                    memory_total=_mib(row[4]),
+                    memory_free=_mib(row[5]),
+                    pci_bus=row[6],
+                )
+            )
+    return tuple(cards)
+
+
+def parse_smi_driver(text: str) -> DriverVersion | None:
+    """The driver version in the same answer."""
+    for row in csv.reader(text.splitlines(), skipinitialspace=True):
+        if len(row) == len(SMI_FIELDS):
+            return _version(row[3])
+    return None
+
+
+def parse_cards(rows: Sequence[Mapping[str, Any]]) -> tuple[Gpu, ...]:
+    """The cards as the script lists them; rows without a name are cards the driver could not open."""
+    return tuple(_card(row) for row in rows if row.get("name"))
+
+
+def _card(row: Mapping[str, Any]) -> Gpu:
+    capability = row.get("capability")
+    processes = tuple(msgspec.convert(item, GpuProcess) for item in row.get("processes", ()))
+    known = {key: row[key] for key in ("uuid", "memory_total", "memory_free", "pci_bus", "pci_id", "mig") if key in row}
+    return Gpu(
+        index=int(row["index"]),
+        name=str(row["name"]),
+        capability=ComputeCapability.parse(capability) if capability else None,
+        processes=processes,
+        **known,
+    )
+
+
+def _mib(text: str) -> int | None:
+    return int(text) * MIB if text.isdigit() else None
+
+
+def _version(text: str | None) -> DriverVersion | None:
+    try:
+        return DriverVersion.parse(text) if text else None
+    except ValueError:
+        return None
+
+
+def parse_override(text: str) -> tuple[Gpu, ...]:
+    """``ENVFIX_GPU``: ``name:capability:MiB`` joined by ``;``, the last two optional; raises ``ValueError``."""
+    cards = []
+    for index, part in enumerate(filter(None, (piece.strip() for piece in text.split(";")))):
+        name, _, rest = part.partition(":")
+        capability, _, memory = rest.partition(":")
+        cards.append(
+            Gpu(
+                index=index,
+                name=name.strip(),
+                capability=ComputeCapability.parse(capability) if capability else None,
+                memory_total=int(memory) * MIB if memory else None,
+            )
+        )
+    return tuple(cards)
+
+
+def probe(host: ProbeHost, *, timeout: float) -> NvidiaFacts:
+    """Everything the NVIDIA driver says, and how it fails."""
+    answer = ask(host, None, SCRIPT, timeout=timeout)
+    nvml: Mapping[str, Any] = (answer.facts or {}).get("nvml") or {}
+    kernel = _kernel_module(host)
+    smi = None if nvml.get("state") == "works" else _ask_smi(host, timeout)
+    facts = _from_layers(answer, nvml, kernel, smi, host.glob("/dev/nvidia*"))
+    return _overridden(host, facts)
+
+
+def _kernel_module(host: ProbeHost) -> tuple[str, KernelModule] | None:
+    for path in KERNEL_FILES:
+        module = parse_kernel_module(host.read_text(path).text)
+        if module is not None:
+            return path, module
+    return None
+
+
+def _ask_smi(host: ProbeHost, timeout: float) -> CommandResult | None:
+    for path in host.which("nvidia-smi")[:1]:
+        return host.run([path, f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader,nounits"], timeout=timeout)
+    return None
+
+
+def _from_layers(
+    answer: Answer,
+    nvml: Mapping[str, Any],
+    kernel: tuple[str, KernelModule] | None,
+    smi: CommandResult | None,
+    nodes: tuple[str, ...],
+) -> NvidiaFacts:
+    state = _STATES.get(str(nvml.get("state")), "no-answer")
+    layers = DriverLayers(
+        nvml=state,
+        nvml_code=nvml.get("code"),
+        nvml_problem=answer.problem or nvml.get("text"),
+        kernel=kernel[1].version if kernel else None,
+        library=parse_library_version(nvml.get("library") or ""),
+        smi=_said(smi),
+        smi_exit=smi.returncode if smi else None,
+        device_nodes=nodes,
+    )
+    observed_layers = found(layers, "NVML, kernel files, nvidia-smi and /dev")
+    if state == "works":
+        driver, gpus = _from_nvml(nvml, kernel)
+    elif state == "absent" and smi is None and kernel is None:
+        libcuda: Mapping[str, Any] = (answer.facts or {}).get("libcuda") or {}
+        driver, gpus = _from_driver_library(libcuda)
+    elif state == "absent":
+        driver, gpus = _without_nvml(kernel, smi)
+    else:
+        problem = _problem(layers)
+        driver, gpus = unknown("NVML", problem), unknown("NVML", problem)
+    return NvidiaFacts(driver, gpus, observed_layers)
+
+
+def _from_nvml(
+    nvml: Mapping[str, Any], kernel: tuple[str, KernelModule] | None
+) -> tuple[Observed[Driver], Observed[tuple[Gpu, ...]]]:
+    version = _version(nvml.get("driver"))
+    flavour = kernel[1].flavour if kernel else None
+    cuda = CudaVersion.from_number(nvml["cuda"]) if nvml.get("cuda") else None
+    driver: Observed[Driver] = (
+        found(Driver(version=version, cuda=cuda, module=flavour), "NVML")
+        if version
+        else unknown("NVML", f"it gives no readable driver version ({nvml.get('driver')!r})")
+    )
+    rows = nvml.get("gpus") or []
+    cards = parse_cards(rows)
+    if len(cards) < len(rows):
+        return driver, unknown("NVML", f"{len(rows) - len(cards)} of {len(rows)} cards cannot be opened")
+    return driver, found(cards, "NVML") if cards else absent("NVML", "the driver works but sees no card")
+
+
+def _from_driver_library(libcuda: Mapping[str, Any]) -> tuple[Observed[Driver], Observed[tuple[Gpu, ...]]]:
+    """No NVML, no kernel files, no nvidia-smi: only the CUDA driver library may still be there."""
+    if libcuda.get("state", "absent") == "absent":
+        looked = "NVML, /proc/driver/nvidia, nvidia-smi, libcuda"
+        return absent(looked), absent(looked)
+    problem = f"libcuda is present, but no other part of the driver (it answers {libcuda.get('code')})"
+    cards = parse_cards(libcuda.get("gpus") or [])
+    return unknown("libcuda", problem), found(cards, "libcuda") if cards else unknown("libcuda", problem)
+
+
+def _without_nvml(
+    kernel: tuple[str, KernelModule] | None, smi: CommandResult | None
+) -> tuple[Observed[Driver], Observed[tuple[Gpu, ...]]]:
+    """The management library is missing, but other traces of a driver are there."""
+    cards = parse_smi_cards(smi.stdout) if smi and smi.ok else ()
+    version = parse_smi_driver(smi.stdout) if smi and smi.ok else None
+    gpus: Observed[tuple[Gpu, ...]]
+    if cards:
+        gpus = found(cards, "nvidia-smi")
+    else:
+        gpus = unknown("nvidia-smi", _said(smi) or "NVML and nvidia-smi are missing here")
+    if kernel and _version(kernel[1].version):
+        path, module = kernel
+        return found(Driver(version=DriverVersion.parse(module.version), module=module.flavour), path), gpus
+    if version:
+        return found(Driver(version=version), "nvidia-smi"), gpus
+    return unknown("nvidia-smi", _said(smi) or "its answer is not readable"), gpus
+
+
+def _said(smi: CommandResult | None) -> str | None:
+    """What nvidia-smi said when it failed; a broken driver prints its reason on standard output."""
+    if smi is None or smi.ok:
+        return None
+    text = (smi.stdout.strip() or smi.stderr.strip()).partition("\n")[0]
+    return text[:300] or smi.failure
+
+
+def _problem(layers: DriverLayers) -> str:
+    if layers.nvml == "no-answer":
+        return f"asking the driver failed: {layers.nvml_problem}"
+    return layers.smi or layers.nvml_problem or f"NVML answers error {layers.nvml_code}"
+
+
+def _overridden(host: ProbeHost, facts: NvidiaFacts) -> NvidiaFacts:
+    """Apply ``ENVFIX_DRIVER`` and ``ENVFIX_GPU``, which then are the source of the fact."""
+    driver, gpus = facts.driver, facts.gpus
+    said = host.getenv("ENVFIX_DRIVER")
+    if said:
+        version = _version(said)
+        if said.strip().lower() == "none":
+            driver = absent("ENVFIX_DRIVER")
+        elif version is None:
+            driver = unknown("ENVFIX_DRIVER", f"{said[:40]!r} is not a driver version")
+        else:
+            driver = found(Driver(version=version), "ENVFIX_DRIVER")
+    cards = host.getenv("ENVFIX_GPU")
+    if cards:
+        try:
+            parsed = () if cards.strip().lower() == "none" else parse_override(cards)
+            gpus = found(parsed, "ENVFIX_GPU") if parsed else absent("ENVFIX_GPU")
+        except ValueError as error:
+            gpus = unknown("ENVFIX_GPU", str(error))
+    return NvidiaFacts(driver, gpus, facts.layers)

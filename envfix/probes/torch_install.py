@@ -1,0 +1,143 @@
+"""The installed torch family, read from files: version, CUDA and architectures in milliseconds; then one bounded import."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from envfix.host.interface import ProbeHost
+from envfix.host.target import Answer, ask
+from envfix.model.facts import (
+    Distribution,
+    Elsewhere,
+    Interpreter,
+    Observed,
+    TorchBuild,
+    TorchImport,
+    VisionBuild,
+    absent,
+    found,
+    unknown,
+)
+from envfix.model.versions import ComputeCapability, CudaVersion
+from envfix.probes.interpreter import conda_roots
+
+IMPORT_SCRIPT = "envfix_torch_import.py"
+
+
+def distributions(answer: Answer, source: str) -> Observed[tuple[Distribution, ...]]:
+    """Every distribution with metadata on the target's path; ``~name`` leftovers of broken removals included."""
+    if answer.facts is None:
+        return unknown(source, answer.problem or "no answer")
+    rows = answer.facts.get("distributions") or []
+    keys = set(Distribution.__struct_fields__)
+    return found(
+        tuple(msgspec.convert({k: v for k, v in row.items() if k in keys}, Distribution) for row in rows), source
+    )
+
+
+def torch_build(answer: Answer, installed: Observed[tuple[Distribution, ...]]) -> Observed[TorchBuild]:
+    """The torch that this interpreter would import, by its own version.py and the list of architectures in its library."""
+    if answer.facts is None:
+        return unknown("torch/version.py", answer.problem or "no answer")
+    said = answer.facts.get("torch")
+    if said is None:
+        return absent("site-packages of the target")
+    source = f"{said['location']}/version.py"
+    values = said.get("version_file")
+    if not values or "__version__" not in values:
+        return unknown(source, "the folder torch is there, but its version.py is missing or unreadable")
+    return found(
+        TorchBuild(
+            version=_metadata_version(installed, "torch") or values["__version__"],
+            build=values["__version__"],
+            location=said["location"],
+            cuda=_cuda(values.get("cuda")),
+            hip=values.get("hip"),
+            sm=_capabilities(said.get("architectures"), "sm_"),
+            ptx=_capabilities(said.get("architectures"), "compute_") or (),
+        ),
+        source,
+    )
+
+
+def vision_build(answer: Answer, installed: Observed[tuple[Distribution, ...]]) -> Observed[VisionBuild]:
+    """The torchvision beside it."""
+    if answer.facts is None:
+        return unknown("torchvision/version.py", answer.problem or "no answer")
+    said = answer.facts.get("torchvision")
+    if said is None:
+        return absent("site-packages of the target")
+    source = f"{said['location']}/version.py"
+    values = said.get("version_file")
+    if not values or "__version__" not in values:
+        return unknown(source, "the folder torchvision is there, but its version.py is missing or unreadable")
+    return found(
+        VisionBuild(
+            version=_metadata_version(installed, "torchvision") or values["__version__"],
+            build=values["__version__"],
+            cuda=_cuda(values.get("cuda")),
+            torch_pin=_torch_pin(installed),
+        ),
+        source,
+    )
+
+
+def _metadata_version(installed: Observed[tuple[Distribution, ...]], name: str) -> str | None:
+    return next((item.version for item in installed.value or () if item.name.lower() == name), None)
+
+
+def _torch_pin(installed: Observed[tuple[Distribution, ...]]) -> str | None:
+    for item in installed.value or ():
+        if item.name.lower() == "torchvision":
+            for line in item.requires:
+                match = re.match(r"torch\s*\(?\s*==\s*([^\s;)]+)", line)
+                if match:
+                    return match[1]
+    return None
+
+
+def _cuda(text: object) -> CudaVersion | None:
+    try:
+        return CudaVersion.parse(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _capabilities(words: Any, prefix: str) -> tuple[ComputeCapability, ...] | None:
+    if not isinstance(words, list):
+        return None
+    return tuple(ComputeCapability.parse(word) for word in words if word.startswith(prefix))
+
+
+def torch_import(host: ProbeHost, python: str, *, timeout: float) -> Observed[TorchImport]:
+    """One real ``import torch`` in the target; that it hangs, crashes or fails is the fact."""
+    source = f"import torch in {python}"
+    answer = ask(host, python, IMPORT_SCRIPT, timeout=timeout)
+    if answer.facts is None:
+        if answer.too_old:
+            return unknown(source, answer.problem or "too old")
+        return found(TorchImport(ok=False, seconds=timeout, error=answer.problem), source)
+    keys = set(TorchImport.__struct_fields__)
+    return found(msgspec.convert({k: v for k, v in answer.facts.items() if k in keys}, TorchImport), source)
+
+
+def elsewhere(host: ProbeHost, interpreter: Interpreter) -> Observed[tuple[Elsewhere, ...]]:
+    """Other environments near by that do have torch, by their files."""
+    source = "environments near by: conda, pyenv, user site, and virtual environments in this folder"
+    home = host.system_facts().get("home", "~")
+    patterns = [f"{root}/envs/*" for root in conda_roots(host)] + conda_roots(host)
+    patterns += [f"{host.getenv('PYENV_ROOT') or home + '/.pyenv'}/versions/*", f"{home}/.local", "/usr/local"]
+    folder = host.system_facts().get("working_folder", ".")
+    patterns += [f"{folder}/*", f"{folder}/.venv"]
+    hits = {}
+    for pattern in patterns:
+        for path in host.glob(f"{pattern}/lib/python3*/site-packages/torch/version.py"):
+            prefix = path.split("/lib/python3")[0]
+            if prefix != interpreter.prefix:
+                match = re.search(r"__version__[^=\n]*= *['\"]([^'\"]+)", host.read_text(path).text)
+                hits[prefix] = Elsewhere(prefix=prefix, torch=match[1] if match else "of unknown version")
+    return found(tuple(hits[prefix] for prefix in sorted(hits)), source) if hits else absent(source)

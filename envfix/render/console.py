@@ -1,0 +1,221 @@
+"""Answers for people in a terminal: readable without colour, in narrow windows and in pipes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
+
+from rich.console import Console  # noqa: TID253 - this file is the only importer of rich
+from rich.padding import Padding  # noqa: TID253
+from rich.table import Table  # noqa: TID253
+from rich.text import Text  # noqa: TID253
+
+from envfix._version import __version__
+from envfix.model.finding import Finding, Severity
+from envfix.model.outcome import Installation, Rung, Verification
+from envfix.model.plan import Choice, Plan
+from envfix.model.report import CausePage, Report
+from envfix.model.reporter import Reporter
+from envfix.render import facts_table
+from envfix.render.progress import ConsoleReporter
+from envfix.render.words import command_line, duration
+
+MARKS = {Severity.ERROR: ("✗", "x", "bold red"), Severity.WARNING: ("!", "!", "bold yellow"), Severity.INFO: ("·", "-", "cyan")}
+VERDICTS = {
+    "healthy": ("Everything fits together.", "bold green"),
+    "degraded": ("It works, but not as well as it could.", "bold yellow"),
+    "broken": ("Something is broken; the first finding is the most likely root.", "bold red"),
+}
+RUNGS = {"passed": ("✓", "ok", "green"), "failed": ("✗", "FAILED", "bold red"), "skipped": ("–", "skipped", "dim")}
+
+
+class ConsoleOutput:
+    """Text on standard output, progress on standard error (implements ``Output``)."""
+
+    def __init__(
+        self, *, color: bool, quiet: bool = False, verbose: bool = False, stream: IO[str] | None = None, width: int | None = None
+    ) -> None:
+        options: dict[str, Any] = {"highlight": False, "soft_wrap": False, "emoji": False, "markup": False}
+        if not color:
+            options["no_color"] = True
+        if width is not None:
+            options["width"] = width
+        self.console = Console(file=stream, **options)
+        self._progress = ConsoleReporter(Console(file=sys.stderr, **options), quiet=quiet)
+        self._quiet = quiet
+        self._verbose = verbose
+
+    @property
+    def reporter(self) -> Reporter:
+        """Progress on standard error."""
+        return self._progress
+
+    @property
+    def _unicode(self) -> bool:
+        return (self.console.encoding or "").lower().startswith("utf")
+
+    def diagnosis(self, report: Report) -> None:
+        """Facts first, then what is wrong, then the one next step."""
+        self._progress.done()
+        where = "this machine" if report.origin is None else f"the machine saved in {report.origin}"
+        self._say(Text(f"envfix {__version__}: {where}", style="bold"))
+        self._say("")
+        self._facts(facts_table.rows(report, verbose=self._verbose))
+        self._say("")
+        if not report.diagnosis.findings:
+            self._say(Text("No findings.", style="green"))
+        for finding in report.diagnosis.findings:
+            self._finding(finding)
+        for skipped in report.diagnosis.skipped if self._verbose else ():
+            self._say(Text(f"not judged: {skipped.code}: {skipped.reason}", style="dim"))
+        text, style = VERDICTS[report.diagnosis.verdict]
+        self._say(Text(f"Verdict: {report.diagnosis.verdict}. {text}", style=style))
+
+    def _facts(self, rows: Iterator[tuple[str, str, str]]) -> None:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value, source in rows:
+            cell = Text(value)
+            if source:
+                cell.append(f"  [{source}]", style="dim")
+            table.add_row(name, cell)
+        self._say(Padding(table, (0, 0, 0, 2), expand=False))
+
+    def _finding(self, finding: Finding) -> None:
+        mark, plain, style = MARKS[finding.severity]
+        head = Text(f"{mark if self._unicode else plain} ", style=style)
+        head.append(finding.message, style="bold")
+        head.append(f"  ({finding.severity.value} {finding.code} {finding.cause})", style="dim")
+        if finding.follows_from:
+            head.append(f"  follows from {finding.follows_from}", style="dim")
+        self._say(head)
+        if not finding.follows_from or self._verbose:
+            for evidence in finding.because:
+                self._indented(Text(f"because {evidence.value}  [{evidence.source}]", style="dim"))
+            for remedy in finding.remedies:
+                self._indented(Text(f"{'→' if self._unicode else '>'} {remedy.text}"))
+                for argv in remedy.commands:
+                    self._indented(Text(command_line(argv), style="green"), by=6)
+        self._say("")
+
+    def plan(self, plan: Plan) -> None:
+        """The answer in the first line, then what it costs and why."""
+        self._progress.done()
+        if plan.choice is not None:
+            self._say(Text(f"Plan: {_stack(plan.choice)}", style="bold green"))
+        else:
+            self._say(Text(f"No stack fits: blocked by {plan.blocked_by}.", style="bold red"))
+        self._facts(facts_table.plan_rows(plan))
+        for reason in plan.reasons:
+            self._indented(Text(f"{'•' if self._unicode else '-'} {reason}"))
+        for way in plan.ways_out:
+            self._indented(Text(f"{'→' if self._unicode else '>'} {way}"))
+        if plan.nearest is not None and plan.choice is None:
+            self._indented(Text(f"nearest: {_stack(plan.nearest)}"))
+        self._packages(plan)
+        self._rejected(plan)
+        for argv in plan.commands if self._verbose else ():
+            self._indented(Text(command_line(argv), style="green"))
+
+    def _packages(self, plan: Plan) -> None:
+        if not plan.packages:
+            return
+        self._say("")
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for column in ("package", "version", "from", "why"):
+            table.add_column(column, overflow="fold")
+        for pin in plan.packages:
+            table.add_row(pin.name, pin.specifier or "any", pin.index, pin.because)
+        self._say(Padding(table, (0, 0, 0, 2), expand=False))
+
+    def _rejected(self, plan: Plan) -> None:
+        shown = plan.rejected if self._verbose else plan.rejected[:4]
+        if not shown:
+            return
+        self._say("")
+        self._indented(Text("Not chosen:", style="bold"))
+        for row in shown:
+            self._indented(Text(f"torch {row.torch} ({row.variant}): {row.text}", style="dim"), by=4)
+        if len(plan.rejected) > len(shown):
+            self._indented(Text(f"... and {len(plan.rejected) - len(shown)} more; -v shows all", style="dim"), by=4)
+
+    def confirm(self, question: str) -> bool:
+        """Ask on the terminal; without one the answer is no."""
+        self._progress.done()
+        if not sys.stdin.isatty():
+            return False
+        self.console.print(f"{question} [y/N] ", end="")
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    def rung(self, rung: Rung) -> None:
+        """One step of the stair."""
+        self._progress.done()
+        mark, plain, style = RUNGS[rung.status]
+        line = Text(f"  {mark if self._unicode else plain:<8} " if not self._unicode else f"  {mark} ", style=style)
+        line.append(f"{rung.name:<13}")
+        line.append(f"{duration(rung.seconds):>8}  ", style="dim")
+        line.append(rung.message, style=style if rung.status == "failed" else "")
+        if rung.cause:
+            line.append(f"  ({rung.cause})", style="dim")
+        self._say(line)
+
+    def verification(self, verification: Verification) -> None:
+        """The last line: whether this environment proved itself, and on which device."""
+        self._progress.done()
+        failed = verification.failed
+        if failed is None:
+            best = verification.rungs[-1].name if verification.rungs else "nothing"
+            self._say(Text(f"Verified on {verification.device}: all rungs up to {best} hold ({verification.python}).", style="bold green"))
+        else:
+            self._say(Text(f"Verification failed at {failed.name}: {failed.message}", style="bold red"))
+            if failed.cause:
+                self._indented(Text(command_line(("envfix", "causes", failed.cause)), style="green"))
+
+    def installation(self, plan: Plan, installation: Installation) -> None:
+        """What is there now, and how to use it."""
+        self._progress.done()
+        names = ", ".join(f"{name} {version}" for name, version in installation.installed.items())
+        self._say(Text(f"Installed into {installation.prefix} in {duration(installation.seconds)}: {names}", style="bold green"))
+        if installation.constraints_file:
+            self._indented(Text("Keep this torch when you add packages:"))
+            argv = ("uv", "pip", "install", "--python", installation.python, "-c", installation.constraints_file, "PACKAGE")
+            self._indented(Text(command_line(argv), style="green"), by=4)
+        if installation.verification is None or installation.verification.status == "passed":
+            self._indented(Text("Use it:"))
+            self._indented(Text(f"source {installation.prefix}/bin/activate", style="green"), by=4)
+        del plan
+
+    def saved(self, path: str) -> None:
+        """Where the file is."""
+        self._progress.done()
+        self._say(f"saved: {path}")
+
+    def causes(self, pages: Sequence[CausePage], *, page: bool) -> None:
+        """One line a cause, or the whole page."""
+        if page:
+            for item in pages:
+                self._say(Text(f"{item.cause} ({item.code})", style="bold"))
+                self._say(item.manual.strip())
+            return
+        self._facts((item.code, f"{item.cause}: {item.title}", "") for item in pages)
+
+    def _say(self, what: Any) -> None:
+        self.console.print(what)
+
+    def _indented(self, text: Text, *, by: int = 2) -> None:
+        self.console.print(Padding(text, (0, 0, 0, by), expand=False))
+
+
+def _stack(choice: Choice) -> str:
+    parts = [f"torch {choice.torch}{choice.local_label} ({_inside(choice)})"]
+    if choice.torchvision:
+        parts.append(f"torchvision {choice.torchvision}")
+    return ", ".join(parts) + f", from {'the default registry' if choice.index == 'pypi' else choice.index}"
+
+
+def _inside(choice: Choice) -> str:
+    return "CPU build" if choice.variant == "cpu" else f"CUDA inside: {choice.variant}"
+
+

@@ -1,0 +1,148 @@
+"""The facts of a diagnosis and of a plan as rows of name, value and source: the same for every text format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from envfix.model.facts import Driver, Environment, Gpu, Interpreter, Machine, Observed, Platform
+from envfix.model.plan import Plan, PlanTarget
+from envfix.model.report import Report
+from envfix.render.words import size
+
+T = TypeVar("T")
+Row = tuple[str, str, str]
+GIB = 1024**3
+FAMILY = ("torch", "torchvision", "torchaudio", "ultralytics", "numpy")
+
+
+def rows(report: Report, *, verbose: bool) -> Iterator[Row]:
+    """One row a fact; unknown ones say why, absent ones where was looked."""
+    machine, environment = report.machine, report.environment
+    yield _row("machine", machine.platform, lambda value: _platform(value))
+    yield from _nvidia(machine)
+    yield _row("toolkits", machine.toolkits, lambda all_: ", ".join(f"CUDA {kit.release} ({kit.nvcc})" for kit in all_), "none")
+    yield _row(
+        "compilers", machine.host_compilers, lambda all_: ", ".join(f"{one.name} {one.version}" for one in all_), "none"
+    )
+    yield _row("python", environment.interpreter, _interpreter)
+    yield from _packages(environment)
+    yield _row(
+        "conda",
+        machine.conda,
+        lambda one: (one.program or "no program on PATH")
+        + (f" {one.version}" if one.version else "")
+        + (f", active: {one.active_name or one.active_prefix}" if one.active_prefix else "")
+        + (f", channels: {', '.join(one.channels)}" if one.channels else ""),
+        "not found",
+    )
+    for source in environment.package_sources.value or ():
+        yield ("pip takes", f"{source.kind} {source.location}", source.configured_in)
+    if environment.package_sources.is_unknown:
+        yield ("pip takes", f"unknown: {environment.package_sources.problem}", environment.package_sources.source)
+    for index in report.indexes:
+        state = f"answers in {index.seconds:.1f} s" if index.reachable and index.seconds is not None else "answers"
+        yield ("index", f"{index.name}: {state if index.reachable else f'does not answer: {index.problem}'}", index.location)
+    if verbose:
+        for display in machine.displays.value or ():
+            yield ("on the bus", f"{display.vendor} {display.name or display.device_id} at {display.bus}", machine.displays.source)
+        for name, value in sorted(machine.variables.items()):
+            yield ("variable", f"{name}={value}", "")
+
+
+def _row(name: str, fact: Observed[T], show: object, when_absent: str = "none") -> Row:
+    if fact.value is not None:
+        assert callable(show)  # noqa: S101
+        return (name, str(show(fact.value)), fact.source)
+    if fact.is_absent:
+        return (name, when_absent, f"looked at: {fact.source}")
+    return (name, f"unknown: {fact.problem}", fact.source)
+
+
+def _platform(value: Platform) -> str:
+    parts = [value.distribution or value.system, value.machine]
+    if value.libc:
+        parts.append(f"{value.libc.family} {value.libc.version or ''}".strip())
+    if value.wsl:
+        parts.append("WSL")
+    if value.container:
+        parts.append(f"in a {value.container} container")
+    if value.jetson:
+        parts.append(f"Jetson {value.jetson}")
+    return ", ".join(parts)
+
+
+def _nvidia(machine: Machine) -> Iterator[Row]:
+    yield _row("driver", machine.driver, _driver, "no NVIDIA driver")
+    if machine.gpus.value:
+        for gpu in machine.gpus.value:
+            yield (f"GPU {gpu.index}", _gpu(gpu), machine.gpus.source)
+    else:
+        yield _row("GPU", machine.gpus, str, "no NVIDIA GPU")
+
+
+def _driver(value: Driver) -> str:
+    serves = f", serves CUDA up to {value.cuda}" if value.cuda else ""
+    module = f", {value.module} kernel module" if value.module else ""
+    return f"NVIDIA {value.version}{serves}{module}"
+
+
+def _gpu(gpu: Gpu) -> str:
+    parts = [gpu.name]
+    if gpu.capability:
+        parts.append(f"compute capability {gpu.capability}")
+    if gpu.memory_total is not None and gpu.memory_free is not None:
+        parts.append(f"{gpu.memory_free / GIB:.1f} of {gpu.memory_total / GIB:.1f} GiB free")
+    elif gpu.memory_total is not None:
+        parts.append(f"{gpu.memory_total / GIB:.1f} GiB")
+    if gpu.processes:
+        parts.append(f"{len(gpu.processes)} process{'es' if len(gpu.processes) > 1 else ''}")
+    return ", ".join(parts)
+
+
+def _interpreter(value: Interpreter) -> str:
+    kind = {"venv": "virtual environment", "conda": "conda environment", "base": "conda base", "system": "not in an environment"}
+    return f"{value.version} at {value.executable} ({kind[value.kind]}; {value.asked})"
+
+
+def _packages(environment: Environment) -> Iterator[Row]:
+    torch = environment.torch
+    if torch.value is not None:
+        inside = f"CUDA {torch.value.cuda} inside" if torch.value.cuda else "CPU build" if not torch.value.hip else "ROCm"
+        built = f", for {' '.join(sm.sm for sm in torch.value.sm)}" if torch.value.sm else ""
+        yield ("torch", f"{torch.value.build} ({inside}{built})", torch.source)
+    else:
+        yield _row("torch", torch, str, "not installed")
+    imported = environment.torch_import
+    if imported.value is not None:
+        yield ("import torch", _import(imported.value.ok, imported.value.error, imported.value.cuda_available), imported.source)
+    installed = {item.name.lower().replace("_", "-"): item for item in environment.distributions.value or ()}
+    for name in FAMILY[1:]:
+        if name in installed:
+            yield (name, installed[name].version, installed[name].location)
+
+
+def _import(ok: bool, error: str | None, cuda: bool | None) -> str:  # noqa: FBT001
+    if not ok:
+        return f"fails: {error}"
+    return "works" + {True: ", CUDA available", False: ", CUDA not available", None: ""}[cuda]
+
+
+def plan_rows(plan: Plan) -> Iterator[Row]:
+    """For which machine the plan is, and what it costs."""
+    yield ("for", _target(plan.target), "")
+    if plan.download_bytes is not None:
+        disk = f", {size(plan.disk_bytes)} on disk" if plan.disk_bytes else ""
+        yield ("price", f"{size(plan.download_bytes)} to download in {len(plan.downloads)} files{disk}", "")
+    elif plan.choice is not None:
+        yield ("price", "not known (no index was asked)", "")
+    if plan.gpu is not None:
+        yield ("use", f"export {plan.gpu.export}", "")
+
+
+def _target(target: PlanTarget) -> str:
+    cards = ", ".join(f"{gpu.name}{f' ({gpu.capability})' if gpu.capability else ''}" for gpu in target.gpus) or "no NVIDIA GPU"
+    driver = f"driver {target.driver}" if target.driver else "no driver" if target.driver_state == "absent" else f"driver {target.driver_state}"
+    libc = f", {target.libc or 'glibc'} {target.glibc}" if target.glibc else ""
+    nothing = not target.gpus and target.driver_state in ("absent", "works") and target.driver is None
+    return f"Python {target.python}, {target.platform}{libc}, {cards if nothing else f'{driver}, {cards}'}"

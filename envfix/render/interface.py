@@ -1,0 +1,43 @@
+"""What an output format must be able to show; one file per format implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from envfix.model.outcome import Installation, Rung, Verification
+from envfix.model.plan import Plan
+from envfix.model.report import CausePage, Report
+from envfix.model.reporter import Reporter
+
+
+class Output(Protocol):
+    """Shows each kind of answer once; ``reporter`` takes the progress that comes before it."""
+
+    @property
+    def reporter(self) -> Reporter:
+        """Where progress goes."""
+
+    def diagnosis(self, report: Report) -> None:
+        """Facts, findings and what to do next."""
+
+    def plan(self, plan: Plan) -> None:
+        """The stack, its price, and why not something else."""
+
+    def confirm(self, question: str) -> bool:
+        """Ask before something is changed; formats without a person answer no."""
+
+    def rung(self, rung: Rung) -> None:
+        """One rung of a verification as soon as it is done."""
+
+    def verification(self, verification: Verification) -> None:
+        """The ladder as a whole."""
+
+    def installation(self, plan: Plan, installation: Installation) -> None:
+        """What was installed and whether it proved itself."""
+
+    def saved(self, path: str) -> None:
+        """A file was written."""
+
+    def causes(self, pages: Sequence[CausePage], *, page: bool) -> None:
+        """The catalogue, or one manual page."""

@@ -1,0 +1,82 @@
+"""The JSON documents that users' scripts read: schema name and number first in each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from envfix.model.documents import to_builtins, to_json
+from envfix.model.outcome import Installation, Rung, Verification
+from envfix.model.plan import Plan
+from envfix.model.report import CausePage, Report
+from envfix.model.reporter import NullReporter, Reporter
+
+
+class JsonOutput:
+    """Writes exactly one JSON document to standard output (implements ``Output``)."""
+
+    @property
+    def reporter(self) -> Reporter:
+        """Scripts get no progress."""
+        return NullReporter()
+
+    def diagnosis(self, report: Report) -> None:
+        """``envfix.diagnose/1``."""
+        facts = {
+            "machine": report.machine,
+            "environment": report.environment,
+            "indexes": report.indexes,
+            "origin": report.origin,
+        }
+        rows = [_finding(row) for row in to_builtins(report.diagnosis.findings)]
+        self._write(
+            "envfix.diagnose/1",
+            {"verdict": report.diagnosis.verdict, "facts": facts, "findings": rows, "skipped": report.diagnosis.skipped},
+        )
+
+    def plan(self, plan: Plan) -> None:
+        """``envfix.plan/1``."""
+        self._write("envfix.plan/1", plan_fields(plan))
+
+    def confirm(self, question: str) -> bool:
+        """A script answers with ``--yes`` or not at all."""
+        del question
+        return False
+
+    def rung(self, rung: Rung) -> None:
+        """Scripts read the whole ladder at the end."""
+
+    def verification(self, verification: Verification) -> None:
+        """``envfix.verify/1``."""
+        self._write("envfix.verify/1", to_builtins(verification))
+
+    def installation(self, plan: Plan, installation: Installation) -> None:
+        """``envfix.install/1``: the plan that was carried out, and what came of it."""
+        self._write("envfix.install/1", {"plan": plan_fields(plan), **to_builtins(installation)})
+
+    def saved(self, path: str) -> None:
+        """``envfix.snapshot-saved/1``."""
+        self._write("envfix.snapshot-saved/1", {"file": path})
+
+    def causes(self, pages: Sequence[CausePage], *, page: bool) -> None:
+        """``envfix.causes/1``."""
+        del page
+        self._write("envfix.causes/1", {"causes": to_builtins(pages)})
+
+    def _write(self, schema: str, fields: dict[str, Any]) -> None:
+        sys.stdout.write(to_json({"schema": schema, **fields}) + "\n")
+
+
+def plan_fields(plan: Plan) -> dict[str, Any]:
+    """A plan in the fields of the contract; absent answers are null, never missing."""
+    fields: dict[str, Any] = to_builtins(plan)
+    for name in ("choice", "nearest"):
+        if fields[name] is not None:
+            fields[name] = {"torchvision": None, "torchaudio": None, "index_url": None, **fields[name]}
+    return fields
+
+
+def _finding(row: dict[str, Any]) -> dict[str, Any]:
+    remedies = [{"commands": [], "safe": True, **remedy} for remedy in row.get("remedies", [])]
+    return {"because": [], **row, "remedies": remedies}

@@ -1,0 +1,32 @@
+"""Numbers and commands in the form people read and paste."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+
+def size(count: int | None) -> str:
+    """Bytes in the largest decimal unit that keeps one digit before the point: ``2.5 GB``."""
+    if count is None:
+        return "unknown"
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:  # noqa: PLR2004
+            return f"{value:.0f} {unit}" if unit in ("B", "kB") else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """``38 ms``, ``4.2 s`` or ``2 min 5 s``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """An argument list as a line that can be pasted into a shell."""
+    return shlex.join(argv)

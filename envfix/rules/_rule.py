@@ -1,0 +1,110 @@
+"""What a rule is, how the rule files are found, and the one place that runs them all."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, Literal
+
+import msgspec
+
+from envfix.model.facts import NOT_ASKED, Environment, Machine, Observed
+from envfix.model.finding import Diagnosis, Evidence, Finding, Severity, Skipped, Verdict
+from envfix.tables.loader import Tables
+
+Check = Callable[[Machine, Environment, Tables], Iterable[Finding]]
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """One cause: how facts prove it (``check``) and which facts it needs to be known; its module's docstring is the manual.
+
+    ``rank`` orders root causes: a lower one explains more (a broken driver before a torch that finds no GPU).
+    """
+
+    code: str
+    cause: str
+    title: str
+    needs: tuple[str, ...]
+    check: Check
+    rank: int = 50
+    explains: tuple[str, ...] = ()
+
+
+@cache
+def all_rules() -> tuple[Rule, ...]:
+    """Every rule in this package, found by its file, ordered by rank and code."""
+    package = importlib.import_module(__package__)
+    names = sorted(info.name for info in pkgutil.iter_modules(package.__path__) if not info.name.startswith("_"))
+    rules = [importlib.import_module(f"{__package__}.{name}").RULE for name in names]
+    return tuple(sorted(rules, key=lambda rule: (rule.rank, rule.code)))
+
+
+def manual(rule: Rule) -> str:
+    """The manual page of a rule: the docstring of its file."""
+    return importlib.import_module(rule.check.__module__).__doc__ or ""
+
+
+def cite(name: str, fact: Observed[Any], value: object | None = None) -> Evidence:
+    """Evidence from an observed fact; ``value`` replaces its own text where only a part matters."""
+    if value is None:
+        value = f"unknown: {fact.problem}" if fact.is_unknown else fact.problem or "nothing found" if fact.is_absent else fact.value
+    return Evidence(fact=name, value=str(value), source=fact.source)
+
+
+def judge(
+    machine: Machine, environment: Environment, tables: Tables, rules: Sequence[Rule] | None = None
+) -> tuple[Verdict, ...]:
+    """What each rule says; a rule whose facts are unknown is skipped with the reason, never passed."""
+    facts = {"machine": machine, "environment": environment}
+    return tuple(_judge_one(rule, facts, tables) for rule in (all_rules() if rules is None else rules))
+
+
+def _judge_one(rule: Rule, facts: dict[str, Any], tables: Tables) -> Verdict:
+    for need in rule.needs:
+        record, _, field = need.partition(".")
+        fact: Observed[Any] = getattr(facts[record], field)
+        if fact.is_unknown:
+            return Verdict(
+                code=rule.code, cause=rule.cause, status="skipped", reason=f"{need} is unknown: {fact.problem}"
+            )
+    try:
+        findings = tuple(rule.check(facts["machine"], facts["environment"], tables))
+    except Exception as error:  # noqa: BLE001 - a broken rule must be seen by the user and must not hide the others
+        reason = f"the rule itself failed ({type(error).__name__}: {error}); please report it"
+        return Verdict(code=rule.code, cause=rule.cause, status="crashed", reason=reason)
+    return Verdict(code=rule.code, cause=rule.cause, status="found" if findings else "passed", findings=findings)
+
+
+def diagnose(verdicts: Sequence[Verdict], rules: Sequence[Rule] | None = None) -> Diagnosis:
+    """Order the findings: root causes first, each symptom after the finding it follows from."""
+    known = all_rules() if rules is None else rules
+    present = {finding.code for verdict in verdicts for finding in verdict.findings}
+    rank = {rule.code: rule.rank for rule in known}
+
+    def root_of(finding: Finding) -> str | None:
+        explainers = [rule.code for rule in known if finding.cause in rule.explains and rule.code in present]
+        return explainers[0] if explainers else None
+
+    findings = [
+        msgspec.structs.replace(finding, follows_from=finding.follows_from or root_of(finding))
+        for verdict in verdicts
+        for finding in verdict.findings
+    ]
+    weight = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+    findings.sort(key=lambda f: (weight[f.severity], f.follows_from is not None, rank.get(f.code, 50), f.code))
+    skipped = tuple(
+        Skipped(code=verdict.code, reason=verdict.reason or "")
+        for verdict in verdicts
+        if verdict.status in ("skipped", "crashed")
+    )
+    worst = {finding.severity for finding in findings}
+    # A rule that could not be judged leaves a doubt, and a doubt is never "healthy"; what the user chose not to ask is none.
+    doubt = any(not row.reason.endswith(NOT_ASKED) for row in skipped)
+    verdict: Literal["healthy", "degraded", "broken"] = "healthy"
+    if Severity.ERROR in worst:
+        verdict = "broken"
+    elif Severity.WARNING in worst or doubt:
+        verdict = "degraded"
+    return Diagnosis(verdict=verdict, findings=tuple(findings), skipped=skipped)

@@ -1,0 +1,65 @@
+"""The NVIDIA driver is older than the CUDA inside torch needs.
+
+What it checks
+    A torch wheel brings its own CUDA libraries and needs only the driver. Within one CUDA major family an older driver is
+    enough down to that family's floor (11.x: 450.80.02, 12.x: 525.60.13, 13.x: 580.65.06 on Linux). Below the floor CUDA
+    does not start: "The NVIDIA driver on your system is too old".
+
+Why it matters
+    ``torch.cuda.is_available()`` is False and training silently runs on the processor.
+
+How to fix
+    Take a torch built for an older CUDA family, which needs no rights, or ask the administrator for a newer driver.
+    Installing a CUDA toolkit changes nothing: the toolkit is not the driver.
+
+Sources
+    NVIDIA CUDA Toolkit release notes (table of minimum drivers), CUDA compatibility guide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envfix.model.facts import Environment, Machine
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._cards import driver_system
+from envfix.rules._rule import Rule, cite
+from envfix.tables.loader import Tables
+
+
+def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
+    driver, torch = machine.driver.value, environment.torch.value
+    if driver is None or torch is None or torch.cuda is None:
+        return
+    floor = tables.drivers.floor(torch.cuda, driver_system(machine))
+    if floor is None or driver.version >= floor.family:
+        return
+    yield Finding(
+        code=RULE.code,
+        cause=RULE.cause,
+        severity=Severity.ERROR,
+        message=f"The driver {driver.version} is older than {floor.family}, the oldest that can run the CUDA {torch.cuda} inside"
+        f" torch {torch.build}.",
+        because=(
+            cite("machine.driver", machine.driver, driver.version),
+            cite("environment.torch", environment.torch, f"{torch.build} (CUDA {torch.cuda})"),
+            Evidence(fact="tables.drivers", value=f"CUDA {torch.cuda} needs {floor.family} or newer", source=floor.source),
+        ),
+        remedies=(
+            Remedy(
+                text="Let envfix choose a torch that this driver can run, in an environment of its own.",
+                commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            ),
+            Remedy(text=f"Or ask the administrator for driver {floor.family} or newer.", safe=False),
+        ),
+    )
+
+
+RULE = Rule(
+    code="DRV101",
+    cause="driver_too_old_for_wheel",
+    title="The driver is too old for the CUDA inside torch",
+    needs=("machine.driver", "environment.torch"),
+    check=check,
+    rank=30,
+)

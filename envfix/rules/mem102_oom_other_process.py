@@ -1,0 +1,84 @@
+"""Somebody else's process holds most of a GPU's memory.
+
+What it checks
+    Less than a tenth of a card's memory is free although this interpreter runs nothing on it. The processes that hold it
+    are named where the driver tells.
+
+Why it matters
+    A training on that card dies with "CUDA out of memory" however small its batch is, and the card is the one that programs take
+    by default (GPU 0).
+
+How to fix
+    Use a card that is free, by its serial id (UUID), so that the numbering cannot mislead; or talk to the owner. Reducing the
+    batch does not help, and resetting the card hurts the others.
+
+Sources
+    NVML: memory and processes per card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envfix.model.facts import Environment, Gpu, Machine
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._rule import Rule
+from envfix.tables.loader import Tables
+
+FULL = 0.1
+GIB = 1024**3
+
+
+def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
+    del environment, tables
+    cards = machine.gpus.value or ()
+    full = [card for card in cards if _free_share(card) < FULL]
+    if not full:
+        return
+    idle = max((card for card in cards if card not in full), key=lambda card: card.memory_free or 0, default=None)
+    names = ", ".join(f"GPU {card.index} ({(card.memory_free or 0) / GIB:.1f} of {(card.memory_total or 0) / GIB:.1f} GiB free)" for card in full)
+    remedy = (
+        Remedy(
+            text=f"Use GPU {idle.index}, of which {(idle.memory_free or 0) / GIB:.1f} GiB are free: export"
+            f" CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES={idle.uuid or idle.index}"
+        )
+        if idle
+        else Remedy(text="No card is free: wait, or ask the owners of the processes.")
+    )
+    yield Finding(
+        code=RULE.code,
+        cause=RULE.cause,
+        severity=Severity.WARNING,
+        message=f"Other processes hold nearly all memory of {names}: whatever starts there runs out of memory.",
+        because=tuple(_holders(full, machine)),
+        remedies=(remedy,),
+    )
+
+
+def _free_share(card: Gpu) -> float:
+    if card.memory_free is None or not card.memory_total:
+        return 1.0
+    return card.memory_free / card.memory_total
+
+
+def _holders(full: list[Gpu], machine: Machine) -> Iterator[Evidence]:
+    for card in full:
+        for process in card.processes or ():
+            owner = f" of {process.user}" if process.user else ""
+            since = f" since {process.since}" if process.since else ""
+            memory = f"{process.memory / GIB:.1f} GiB" if process.memory is not None else "an unknown amount"
+            value = f"GPU {card.index}: process {process.pid}{owner} ({process.command or 'name unknown'}) holds {memory}{since}"
+            yield Evidence(fact="machine.gpus", value=value, source=machine.gpus.source)
+        if not card.processes:
+            value = f"GPU {card.index}: {(card.memory_free or 0) / GIB:.1f} GiB free, holders not told by the driver"
+            yield Evidence(fact="machine.gpus", value=value, source=machine.gpus.source)
+
+
+RULE = Rule(
+    code="MEM102",
+    cause="oom_other_process",
+    title="Another process fills a card",
+    needs=("machine.gpus",),
+    check=check,
+    rank=60,
+)

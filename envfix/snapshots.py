@@ -1,0 +1,72 @@
+"""A machine saved in a file: the facts and the redacted transcript they were read from."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import platform
+from typing import Any
+
+import msgspec
+
+from envfix._version import __version__
+from envfix.errors import SnapshotError
+from envfix.model.documents import Redactor, from_builtins, to_builtins
+from envfix.model.facts import Environment, Machine
+
+SCHEMA = "envfix.snapshot/1"
+SIZE_LIMIT = 64_000_000
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``envfix snapshot`` writes. ``transcript`` is every question and its answer, ``facts`` what was read from them."""
+
+    machine: Machine
+    environment: Environment
+    envfix: str
+    target: str | None = None
+    with_import: bool = True
+    transcript: tuple[dict[str, Any], ...] = ()
+
+
+def redactor_here(home: str) -> Redactor:
+    """A redactor for the user and host that this process runs as."""
+    try:
+        user: str | None = getpass.getuser()
+    except (KeyError, OSError):
+        user = None
+    return Redactor(home=home, user=user, host=platform.node().partition(".")[0])
+
+
+def document(
+    machine: Machine,
+    environment: Environment,
+    transcript: list[dict[str, Any]],
+    redactor: Redactor,
+    *,
+    target: str | None,
+    with_import: bool,
+) -> dict[str, Any]:
+    """The snapshot as plain values, redacted; nothing that was not redacted leaves this function."""
+    facts = {"machine": to_builtins(machine), "environment": to_builtins(environment)}
+    content = {"target": target, "with_import": with_import, "facts": facts, "transcript": transcript}
+    return {"schema": SCHEMA, "envfix": __version__, **redactor.value(content)}
+
+
+def read(text: str, name: str) -> Snapshot:
+    """A snapshot from its text; raises ``SnapshotError`` saying what is wrong with it and where."""
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise SnapshotError(f"{name} is not JSON ({error})", hint="give a file written by `envfix snapshot -o`") from error
+    if not isinstance(content, dict) or not str(content.get("schema", "")).startswith("envfix.snapshot/"):
+        raise SnapshotError(f"{name} is not an envfix snapshot", hint="give a file written by `envfix snapshot -o`")
+    if content["schema"] != SCHEMA:
+        raise SnapshotError(f"{name} has the schema {content['schema']}, this envfix reads {SCHEMA}", hint="update envfix")
+    facts = content.get("facts")
+    flat = {**content, **(facts if isinstance(facts, dict) else {})}
+    keys = set(Snapshot.__struct_fields__)
+    try:
+        return from_builtins({key: value for key, value in flat.items() if key in keys}, Snapshot)
+    except (msgspec.ValidationError, ValueError, NotImplementedError) as error:
+        raise SnapshotError(f"{name} is damaged: {error}") from error

@@ -1,0 +1,192 @@
+"""Prints what this interpreter is and which distributions lie on its path, as JSON between two cookies (argument 1)."""
+
+import sys
+
+if sys.version_info < (3, 6):  # noqa: UP036 - the target may be any Python
+    sys.stdout.write("%s{\"too_old\": \"%d.%d.%d\"}%s\n" % ((sys.argv[1],) + tuple(sys.version_info[:3]) + (sys.argv[1],)))
+    sys.exit(88)
+
+import ast
+import json
+import mmap
+import os
+import re
+import site
+import struct
+import sysconfig
+
+FAMILY = re.compile(
+    r"^(torch|torchvision|torchaudio|triton|pytorch[-_.]triton|numpy|ultralytics|opencv[-_.].*|nvidia[-_.].*|pip|setuptools)$",
+    re.IGNORECASE,
+)
+METADATA_FOLDER = re.compile(r"^(?P<name>[A-Za-z0-9._]+?)-(?P<version>[0-9][^-]*)(-py[0-9.]+)?\.(dist-info|egg-info)$")
+SM_LIST = re.compile(br"(?:sm|compute)_\d+[a-z]?(?: (?:sm|compute)_\d+[a-z]?)+\x00|\x00sm_\d+[a-z]?\x00")
+
+
+def interpreter():
+    """Version, tags, prefix and where packages come from."""
+    soabi = sysconfig.get_config_var("SOABI") or ""
+    user_site = None
+    try:
+        user_site = site.getusersitepackages()
+    except Exception:  # noqa: BLE001 - sites with a broken HOME raise all kinds; the rest of the facts still count
+        pass
+    paths = sysconfig.get_paths()
+    stdlib = paths.get("stdlib", "")
+    return {
+        "executable": sys.executable,
+        "version": "%d.%d.%d" % sys.version_info[:3],
+        "releaselevel": sys.version_info[3],
+        "implementation": sys.implementation.name,
+        "soabi": soabi,
+        "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+        "platform": sysconfig.get_platform(),
+        "bits": struct.calcsize("P") * 8,
+        "prefix": sys.prefix,
+        "base_prefix": getattr(sys, "base_prefix", sys.prefix),
+        "conda_meta": os.path.isdir(os.path.join(sys.prefix, "conda-meta")),
+        "conda_base": os.path.isdir(os.path.join(sys.prefix, "condabin")) or os.path.isdir(os.path.join(sys.prefix, "envs")),
+        "site_packages": sorted({paths.get("purelib", ""), paths.get("platlib", "")} - {""}),
+        "purelib_writable": os.access(paths.get("purelib", ""), os.W_OK),
+        "user_site": user_site,
+        "user_site_enabled": bool(site.ENABLE_USER_SITE),
+        "externally_managed": os.path.exists(os.path.join(stdlib, "EXTERNALLY-MANAGED")),
+        "path": [entry for entry in sys.path[1:] if entry],
+    }
+
+
+def distributions(folders):
+    """Every metadata folder on the path; for the torch family also installer, requirements and missing files."""
+    seen = []
+    for folder in folders:
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            continue
+        for name in names:
+            match = METADATA_FOLDER.match(name)
+            if match:
+                row = {"name": match.group("name"), "version": match.group("version"), "location": folder}
+                if FAMILY.match(row["name"]):
+                    row.update(family_details(folder, os.path.join(folder, name)))
+                seen.append(row)
+            elif name.startswith("~"):
+                seen.append({"name": name, "version": "0", "location": folder, "leftover": True})
+    return seen
+
+
+def family_details(folder, metadata):
+    details = {}
+    for key, name in (("installer", "INSTALLER"), ("direct_url", "direct_url.json")):
+        text = read(os.path.join(metadata, name))
+        if text is not None:
+            details[key] = text.strip()[:2000]
+    text = read(os.path.join(metadata, "METADATA")) or read(os.path.join(metadata, "PKG-INFO")) or ""
+    head = text.split("\n\n", 1)[0]
+    details["requires"] = re.findall(r"^Requires-Dist: *(.+?)\s*$", head, re.MULTILINE)
+    version = re.search(r"^Version: *(\S+)", head, re.MULTILINE)
+    if version:
+        details["version"] = version.group(1)
+    record = read(os.path.join(metadata, "RECORD"))
+    if record is not None:
+        files = [line.rsplit(",", 2)[0].strip('"') for line in record.splitlines() if line.count(",") >= 2]
+        # Bytecode is written and removed at will; everything else that RECORD names must be there.
+        files = [entry for entry in files if not entry.endswith(".pyc")]
+        details["listed_files"] = len(files)
+        details["missing_files"] = sum(1 for entry in files if not os.path.lexists(os.path.join(folder, entry)))
+    return details
+
+
+def read(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read(4000000)
+    except OSError:
+        return None
+
+
+def constants(path):
+    """The plain values assigned at the top of a version.py, annotated or not."""
+    text = read(path)
+    if text is None:
+        return None
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return {}
+    values = {}
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = getattr(node, "value", None)
+        for target in targets:
+            if isinstance(target, ast.Name) and value is not None:
+                try:
+                    values[target.id] = ast.literal_eval(value)
+                except (ValueError, TypeError):
+                    pass
+    return {key: value for key, value in values.items() if value is None or isinstance(value, str)}
+
+
+def package_folder(name, folders):
+    for folder in folders:
+        place = os.path.join(folder, name)
+        if os.path.isdir(place):
+            return place
+    return None
+
+
+def torch_build(folders):
+    """Version, CUDA and the architectures of an installed torch, from its files alone."""
+    place = package_folder("torch", folders)
+    if place is None:
+        return None
+    facts = {"location": place, "version_file": constants(os.path.join(place, "version.py"))}
+    for library in ("libtorch_python.so", "libtorch_cuda.so", "torch_python.dll"):
+        path = os.path.join(place, "lib", library)
+        if os.path.isfile(path):
+            facts["library"] = library
+            words = architectures(path)
+            if words:
+                facts["architectures"] = words
+                break
+    return facts
+
+
+def architectures(path):
+    """The longest list of SM names in a library: what torch.cuda.get_arch_list() prints."""
+    try:
+        with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            found = [match.group(0).strip(b"\x00").decode() for match in SM_LIST.finditer(data)]
+    except (OSError, ValueError):
+        return None
+    return max(found, key=len).split() if found else []
+
+
+def vision_build(folders):
+    place = package_folder("torchvision", folders)
+    if place is None:
+        return None
+    return {"location": place, "version_file": constants(os.path.join(place, "version.py"))}
+
+
+def shadows():
+    """Files in the working folder that would hide torch from a script started there."""
+    return sorted(
+        name for name in ("torch.py", "torchvision.py", "numpy.py", "ultralytics.py") if os.path.isfile(name)
+    ) + sorted(name + os.sep for name in ("torch", "torchvision", "ultralytics") if os.path.isfile(os.path.join(name, "__init__.py")))
+
+
+def main():
+    folders = [entry for entry in sys.path[1:] if entry and os.path.isdir(entry)]
+    facts = {
+        "interpreter": interpreter(),
+        "distributions": distributions(folders),
+        "torch": torch_build(folders),
+        "torchvision": vision_build(folders),
+        "shadows": shadows(),
+    }
+    sys.stdout.write(sys.argv[1] + json.dumps(facts) + sys.argv[1] + "\n")
+
+
+if __name__ == "__main__":
+    main()
