@@ -1,0 +1,165 @@
+"""GPU names: which compute capability a card has when its driver cannot be asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+from packaging.version import Version
+
+from envfix.model.versions import ComputeCapability, CudaVersion
+from envfix.tables.rows import CapabilityText, Confidence, CudaText, PythonTag, Row, TableFile
+
+GpuClass = Literal["geforce", "laptop", "workstation", "datacenter", "jetson"]
+
+
+class GpuRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A product: its name without the maker's, and what it can be."""
+
+    name: str
+    capabilities: tuple[CapabilityText, ...]
+    klass: GpuClass = msgspec.field(name="class")
+    memory: tuple[int, ...]
+
+
+class JetsonRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Wheels made for one JetPack release."""
+
+    jetpack: str
+    folder: str
+    cuda: CudaText
+    python: PythonTag
+    torch: tuple[str, ...]
+
+
+class GpusFile(TableFile, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of ``gpus.yaml``."""
+
+    gpus: tuple[GpuRow, ...]
+    jetson_wheels: tuple[JetsonRow, ...]
+
+
+class GpuModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A product as the table knows it; ``memory`` (GiB) is general knowledge and decides nothing."""
+
+    name: str
+    capabilities: tuple[ComputeCapability, ...]
+    gpu_class: GpuClass
+    memory: tuple[int, ...]
+    confidence: Confidence
+    source: str
+
+
+class JetsonWheels(msgspec.Struct, frozen=True, kw_only=True):
+    """The folder of the Jetson index that serves one JetPack release, and what lies there."""
+
+    jetpack: str
+    folder: str
+    cuda: CudaVersion
+    python: str
+    torch: tuple[Version, ...]
+    confidence: Confidence
+
+
+# Words in front of a name that people leave out: "RTX 3090", "V100" and "3090" are said for the full names.
+_BRANDS = frozenset(("nvidia", "geforce", "tesla", "quadro", "rtx", "gtx", "gt", "jetson", "agx", "grid"))
+# Form factor, memory size and board marks behind a name, as drivers print them.
+_SUFFIX = re.compile(
+    r"[ -]+(?:pcie|sxm\d?|nvl|hbm\d?\w?|fhhl|dgxs|pg\d+|ac|n|ls|\d+ ?(?:gb|mb|gib|g)|\d{3}|\d+[qcab]|mig \S+"
+    r"|with max-q design|max-q|laptop gpu|mobile|\(nvgpu\)|\([^)]*pci[^)]*\))$"
+)
+# No product has a longer name; what is behind that is not looked at.
+_LONGEST = 120
+_MEMORY = re.compile(r" \d+gb$")
+_TESLA_K_MARK = re.compile(r"\b(k\d0x?)[mcst]$")
+
+
+class Gpus:
+    """Questions about GPU names; answers come from ``gpus.yaml``."""
+
+    def __init__(self, file: GpusFile) -> None:
+        self._file = file
+        self._by_alias: dict[str, dict[str, GpuRow]] = {}
+        for row in file.gpus:
+            name = _plain(row.name)
+            for alias in (*_aliases(name), *_aliases(_MEMORY.sub("", name))):
+                self._by_alias.setdefault(alias, {})[row.name] = row
+
+    def all(self) -> tuple[GpuModel, ...]:
+        """Every known product."""
+        return tuple(map(_model, self._file.gpus))
+
+    def find(self, name: str) -> tuple[GpuModel, ...]:
+        """The products that a name may mean, empty when it is unknown.
+
+        Understands what drivers print ("NVIDIA A100-SXM4-80GB", "Tesla V100-PCIE-16GB") and what people write
+        ("RTX 3090").
+        """
+        for spelling in _spellings(_plain(name)):
+            rows = self._by_alias.get(spelling)
+            if rows:
+                return tuple(map(_model, rows.values()))
+        return ()
+
+    def capability_of(self, name: str) -> tuple[ComputeCapability, ...]:
+        """The compute capabilities that a card of this name may have, the commonest first; empty when it is unknown."""
+        return tuple(dict.fromkeys(cc for model in self.find(name) for cc in model.capabilities))
+
+    def class_of(self, name: str) -> GpuClass | None:
+        """What kind of card this is; None when the name is unknown or means cards of several kinds."""
+        classes = {model.gpu_class for model in self.find(name)}
+        return classes.pop() if len(classes) == 1 else None
+
+    def jetson_wheels(self) -> tuple[JetsonWheels, ...]:
+        """The wheels made for Jetson boards, by JetPack release."""
+        return tuple(
+            JetsonWheels(
+                jetpack=row.jetpack,
+                folder=row.folder,
+                cuda=CudaVersion.parse(row.cuda),
+                python=row.python,
+                torch=tuple(map(Version, row.torch)),
+                confidence=row.confidence,
+            )
+            for row in self._file.jetson_wheels
+        )
+
+
+def _model(row: GpuRow) -> GpuModel:
+    return GpuModel(
+        name=row.name,
+        capabilities=tuple(map(ComputeCapability.parse, row.capabilities)),
+        gpu_class=row.klass,
+        memory=row.memory,
+        confidence=row.confidence,
+        source=row.source,
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\s+", " ", name[:_LONGEST].replace("(R)", "").replace("(TM)", "").strip().lower())
+
+
+def _aliases(name: str) -> Iterator[str]:
+    """A plain name, then the same with one brand word after the other left out in front."""
+    words = name.split(" ")
+    yield name
+    while len(words) > 1 and words[0] in _BRANDS:
+        words = words[1:]
+        yield " ".join(words)
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """What to look a name up as: as it is, without the maker, then with one mark after the other left out behind."""
+    rest = name
+    while rest:
+        yield rest
+        yield rest.removeprefix("nvidia ")
+        yield rest.removeprefix("nvidia ").removeprefix("grid ")
+        yield _TESLA_K_MARK.sub(r"\1", rest)
+        shorter = _SUFFIX.sub("", rest)
+        if shorter == rest:
+            return
+        rest = shorter
