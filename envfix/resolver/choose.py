@@ -1,0 +1,192 @@
+"""From a target, a goal and the indexes that answer to a plan: the newest stack that runs, or the one constraint that blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import msgspec
+
+from envfix.model.facts import IndexState
+from envfix.model.plan import Goal, Plan, PlanTarget, Rejection, TargetGpu
+from envfix.resolver import wording
+from envfix.resolver.advice import ask_for_driver, driver_needed
+from envfix.resolver.answer import choice_of, commands, pick_cards
+from envfix.resolver.candidates import Candidate, candidates
+from envfix.resolver.conflict import blocked
+from envfix.resolver.gate import Closed, closed
+from envfix.resolver.reasons import reasons, why_not_meant
+from envfix.resolver.request import Request, read_request
+from envfix.resolver.search import Found, best, folded
+from envfix.resolver.situation import Situation, situations
+from envfix.resolver.sources import Source, read_sources
+from envfix.resolver.stack import pins, ultralytics_releases
+from envfix.tables.loader import Tables
+from envfix.tables.ultralytics import Requirements
+
+_MOST_KINDS_OF_CARDS = 6
+ON_CPU = "to run on the CPU all the same, say so: --cuda cpu"
+
+
+class _Question(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that stays the same while a plan is looked for."""
+
+    target: PlanTarget
+    request: Request
+    tables: Tables
+    sources: tuple[Source, ...]
+    candidates: list[Candidate]
+    releases: dict[str, tuple[Requirements, ...]] | None
+
+
+def choose(target: PlanTarget, goal: Goal, indexes: Sequence[IndexState], tables: Tables) -> Plan:
+    """The plan for a target: pure, the same input gives the same answer; raises ``UsageError`` for a goal without sense.
+
+    ``indexes`` says which indexes answer. The official index and the default registry are taken as reachable when nothing
+    is said of any index, or of that one while planning offline; otherwise one that is not named was not asked and counts
+    as not reachable.
+    """
+    request = read_request(goal, tables)
+    sources = read_sources(indexes, request, tables)
+    found = candidates(tables, sources, target.platform, target.tag)
+    tags = {tag for candidate in found for tag in candidate.build.files} | {target.tag}
+    question = _Question(
+        target=target,
+        request=request,
+        tables=tables,
+        sources=sources,
+        candidates=found,
+        releases=ultralytics_releases(request, tables, target, sorted(tags)),
+    )
+    on_cpu = request.wants == "cpu" or request.variant == "cpu"
+    stop = None if on_cpu else closed(target)
+    if stop is not None:
+        return _stopped(stop, question)
+    cards = () if on_cpu or target.driver_state == "absent" else target.gpus
+    return _planned(question, cards)
+
+
+def _planned(question: _Question, cards: tuple[TargetGpu, ...]) -> Plan:
+    asked = _situations(question, cards)
+    found, rejected = _search(asked, question)
+    if found is not None:
+        return _answer(found, asked, question)
+    for subset in _subsets(cards):
+        fewer = _situations(question, subset)
+        found, _ = _search(fewer, question)
+        if found is not None:
+            return _answer(found, fewer, question, left_out=_without(cards, subset))
+    return _conflict(asked, rejected, question)
+
+
+def _situations(question: _Question, cards: tuple[TargetGpu, ...]) -> tuple[Situation, ...]:
+    return situations(question.target, question.request, question.tables, cards=cards, releases=question.releases)
+
+
+def _search(asked: Sequence[Situation], question: _Question) -> tuple[Found | None, tuple[Rejection, ...]]:
+    rejected: tuple[Rejection, ...] = ()
+    without_companions: tuple[Rejection, ...] = ()
+    for situation in asked:
+        result = best(question.candidates, situation)
+        if isinstance(result, Found):
+            # A later round admits more builds, but stops at the best: what an earlier one refused is still refused.
+            return msgspec.structs.replace(result, rejected=(*result.rejected, *without_companions)), ()
+        rejected = result
+        without_companions += tuple(row for row in result if row.because == "companion")
+    return None, rejected
+
+
+def _answer(
+    found: Found, asked: Sequence[Situation], question: _Question, *, left_out: tuple[TargetGpu, ...] = ()
+) -> Plan:
+    packages = pins(found.candidate, found.stack, found.situation)
+    why = list(reasons(found, question.sources))
+    if not found.situation.wanted.exact and question.request.wants != "auto":
+        why.insert(0, why_not_meant(question.candidates, asked[0]))
+        if question.request.wants == "cuda":
+            why.append(
+                "wheels bring their own CUDA: the toolkit (nvcc) and the compiler of this machine do not bound them"
+            )
+    if left_out:
+        why.insert(0, f"no build runs on all cards: the {wording.cards(left_out)} is left out; use the line below")
+    return Plan(
+        status="ok",
+        target=question.target,
+        choice=choice_of(found.candidate, found.stack, found.situation),
+        packages=packages,
+        commands=commands(packages, found.candidate, question.request),
+        reasons=tuple(why),
+        rejected=folded(found.rejected, (found.candidate, *found.fitting)),
+        gpu=pick_cards(found.situation.cards) if left_out else None,
+    )
+
+
+def _conflict(asked: Sequence[Situation], rejected: Sequence[Rejection], question: _Question) -> Plan:
+    last = asked[-1]
+    verdict = blocked(question.candidates, last)
+    why = [verdict.text]
+    if len(asked) > 1 and question.request.wants != "auto" and question.candidates:
+        why.insert(0, why_not_meant(question.candidates, asked[0]))
+    return Plan(
+        status="conflict",
+        target=question.target,
+        reasons=tuple(why),
+        rejected=folded(rejected),
+        blocked_by=verdict.by,
+        nearest=verdict.nearest,
+        ways_out=(*verdict.ways_out, *([ON_CPU] if last.cards else [])),
+    )
+
+
+def _stopped(stop: Closed, question: _Question) -> Plan:
+    """A conflict of the machine itself; what would be planned once it is mended is named as the nearest answer."""
+    ways = list(stop.ways_out)
+    nearest, rejected = None, ()
+    if stop.afterwards is not None:
+        later = msgspec.structs.replace(question, target=stop.afterwards)
+        plan = _planned(later, stop.afterwards.gpus)
+        nearest, rejected = plan.choice or plan.nearest, plan.rejected
+        ways += _what_then(stop, later, plan)
+    return Plan(
+        status="conflict",
+        target=question.target,
+        reasons=(stop.text,),
+        rejected=rejected,
+        blocked_by=stop.by,
+        nearest=nearest,
+        ways_out=(*ways, ON_CPU),
+    )
+
+
+def _what_then(stop: Closed, later: _Question, plan: Plan) -> Iterator[str]:
+    if plan.choice is None:
+        yield from plan.reasons
+        yield from (way for way in plan.ways_out if way != ON_CPU)
+        return
+    choice = plan.choice
+    name = wording.build_name(choice.torch, choice.variant, choice.local_label)
+    chosen = next(item for item in later.candidates if item.name == name)
+    if stop.asks == "install":
+        yield ask_for_driver(chosen, _situations(later, later.target.gpus)[0])
+    if stop.asks == "name":
+        yield f"{name} would need driver {driver_needed(chosen, _situations(later, later.target.gpus)[0])}"
+    else:
+        yield f"afterwards {name} would be installed"
+
+
+def _subsets(cards: tuple[TargetGpu, ...]) -> Iterator[tuple[TargetGpu, ...]]:
+    """The cards without some kinds of them: as many cards as possible first, then the more capable ones."""
+    kinds = sorted({card.capability for card in cards if card.capability is not None}, reverse=True)
+    if len(kinds) > _MOST_KINDS_OF_CARDS:
+        kinds = kinds[:_MOST_KINDS_OF_CARDS]
+    subsets = [
+        tuple(card for card in cards if card.capability in kept)
+        for size in range(len(kinds) - 1, 0, -1)
+        for kept in combinations(kinds, size)
+    ]
+    yield from sorted(subsets, key=len, reverse=True)
+
+
+def _without(cards: Sequence[TargetGpu], subset: Sequence[TargetGpu]) -> tuple[TargetGpu, ...]:
+    kept = {card.capability for card in subset}
+    return tuple(card for card in cards if card.capability not in kept)

@@ -1,0 +1,50 @@
+"""Which of several builds that fit is the better one."""
+
+from __future__ import annotations
+
+from envfix.model.versions import CudaVersion
+from envfix.resolver.candidates import Candidate
+from envfix.resolver.filters import compatibility
+from envfix.resolver.situation import Situation
+
+Rank = tuple[int, tuple[int, ...], bool, int, bool, bool, str]
+_SURENESS = {"inferred": 0, "partly_verified": 1}
+_SURE = 2
+_MAJOR = 100
+
+
+def rank(candidate: Candidate, situation: Situation) -> Rank:
+    """How good a fitting build is; the greater the better.
+
+    Files seen by name come before files that only follow from a rule; then the newest torch; then a driver that serves the
+    CUDA directly; then the newest such CUDA, or among the others the one nearest to the driver's own. Between equal builds
+    the one with a local label wins: its pin cannot be met by another build; without labels the default registry is simpler.
+    """
+    direct = compatibility(candidate, situation) == "direct"
+    return (
+        sureness(candidate, situation),
+        candidate.version.release,
+        direct,
+        _nearness(candidate, situation, direct=direct),
+        bool(candidate.build.label),
+        candidate.source.part == "registry",
+        candidate.variant,
+    )
+
+
+def sureness(candidate: Candidate, situation: Situation) -> int:
+    """How sure it is that the file exists: 2 seen by name, 1 seen in indirect sources, 0 inferred."""
+    return _SURENESS.get(candidate.file_for(situation.target.tag).confidence, _SURE)
+
+
+def _nearness(candidate: Candidate, situation: Situation, *, direct: bool) -> int:
+    if candidate.cuda is None or not situation.cards:
+        return 0
+    if direct:
+        return _number(candidate.cuda)
+    own = situation.tables.drivers.newest_cuda(situation.driver) if situation.driver else None
+    return -abs(_number(candidate.cuda) - _number(own)) if own else 0
+
+
+def _number(cuda: CudaVersion) -> int:
+    return cuda.major * _MAJOR + cuda.minor

@@ -1,0 +1,161 @@
+"""Why a plan looks as it does, in sentences for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from packaging.version import Version
+
+from envfix.resolver import wording
+from envfix.resolver.candidates import Candidate
+from envfix.resolver.filters import CHEAP, compatibility
+from envfix.resolver.ranking import rank, sureness
+from envfix.resolver.search import Found
+from envfix.resolver.situation import Situation
+from envfix.resolver.sources import Source, title
+from envfix.resolver.stack import Stack, stack_of
+
+
+def reasons(found: Found, sources: Sequence[Source]) -> Iterator[str]:
+    """Why this build was chosen: what decided, what was left aside, what it leans on."""
+    yield _decided(found)
+    yield from _about_driver(found)
+    yield from _about_cpu(found)
+    yield from _about_indexes(found, sources)
+    yield from _about_sureness(found)
+    yield from _about_newer_releases(found, sources)
+    yield from _about_glibc(found)
+
+
+def _decided(found: Found) -> str:
+    situation = found.situation
+    where = wording.cards(situation.cards) if situation.cards else "the CPU"
+    within = " of those you asked for" if situation.request.torch_text or situation.request.wants != "auto" else ""
+    tag = wording.python_name(situation.target.tag)
+    return f"{found.candidate.name} is the newest{within} whose whole stack runs with {tag} on {where}"
+
+
+def _about_driver(found: Found) -> Iterator[str]:
+    candidate, situation = found.candidate, found.situation
+    how = compatibility(candidate, situation)
+    if how == "cpu" or candidate.cuda is None or situation.driver is None:
+        return
+    drivers = situation.tables.drivers
+    floor, own = situation.floor(candidate.cuda), drivers.newest_cuda(situation.driver)
+    if floor is None:
+        return
+    if how == "direct":
+        yield f"driver {situation.driver} serves CUDA {candidate.cuda} fully"
+        return
+    yield (
+        f"driver {situation.driver} is older than CUDA {candidate.cuda}, but every driver from {floor.family} on runs the"
+        f" CUDA {candidate.cuda.major} builds (minor-version compatibility)"
+    )
+    if own is not None and own < candidate.cuda:
+        yield f'the "CUDA Version: {own}" that nvidia-smi prints is not a limit for wheels: they bring their own CUDA'
+
+
+def _about_cpu(found: Found) -> Iterator[str]:
+    candidate, situation = found.candidate, found.situation
+    if situation.cards or candidate.cuda is None:
+        return
+    if situation.wanted.kind == "cuda":
+        yield f"there is no NVIDIA card here that could use CUDA {candidate.cuda}: on this machine it runs on the CPU"
+        return
+    yield (
+        f"no CPU build can be had from the indexes that answer: this one carries CUDA {candidate.cuda} libraries that it will"
+        " not use; torch works on the CPU with it"
+    )
+
+
+def _about_indexes(found: Found, sources: Sequence[Source]) -> Iterator[str]:
+    usable = [source for source in sources if source.problem is None]
+    problem = next((source.problem for source in sources if source.part == "official"), None)
+    if any(source.part == "official" for source in usable):
+        assumed = [title(source.name) for source in usable if source.assumed]
+        if assumed:
+            yield f"{wording.listed(assumed)} {'was' if len(assumed) == 1 else 'were'} not asked; taken as reachable"
+    elif problem is not None:
+        names = [title(source.name) for source in usable]
+        yield f"{problem}, so only what {wording.listed(names)} hold{'s' if len(names) == 1 else ''} counts"
+    for row in found.rejected:
+        if row.because == "companion" and "torchvision::nms" in row.text:
+            yield f"torch {row.torch} ({row.variant}) is not taken: {row.text}"
+
+
+def _about_sureness(found: Found) -> Iterator[str]:
+    candidate, situation = found.candidate, found.situation
+    mine = sureness(candidate, situation)
+    better = [
+        other
+        for other in found.fitting
+        if sureness(other, situation) < mine and rank(other, situation)[1:] > rank(candidate, situation)[1:]
+    ]
+    better.sort(key=lambda other: rank(other, situation)[1:], reverse=True)
+    top = next((other for other in better if isinstance(stack_of(other, situation), Stack)), None)
+    if top is not None:
+        yield (
+            f"{top.name} would fit as well, but that its file exists is not confirmed;"
+            " it is taken when an index is seen to list it"
+        )
+    if mine == 0:
+        yield "that this very file exists follows from other files of its release; it was not seen by name"
+
+
+def _about_newer_releases(found: Found, sources: Sequence[Source]) -> Iterator[str]:
+    trust = found.situation.tables.trust()
+    newest = max((version for source in sources for version in _torch_releases(source)), default=trust.newest_torch)
+    if newest > trust.newest_torch:
+        yield (
+            f"torch {newest} is out; the tables of envfix were reviewed on {trust.reviewed} and know torch up to"
+            f" {trust.newest_torch}, so it is not planned"
+        )
+
+
+def _torch_releases(source: Source) -> Iterator[Version]:
+    for filename in source.files or ():
+        if filename.startswith("torch-"):
+            text = filename.split("-")[1].partition("+")[0]
+            if text.replace(".", "").isdigit():
+                yield Version(text)
+
+
+def _about_glibc(found: Found) -> Iterator[str]:
+    target = found.situation.target
+    need = found.candidate.file_for(found.stack.tag).glibc
+    if target.glibc is None and target.libc != "musl" and need is not None:
+        yield f"the version of glibc is not known; this build needs {need[0]}.{need[1]} or newer"
+    elif any(row.because == "glibc" for row in found.rejected):
+        newest = max(Version(row.torch) for row in found.rejected if row.because == "glibc")
+        yield f"newer builds (up to torch {newest}) need a newer glibc than the {target.glibc} of this system"
+
+
+def why_not_meant(candidates: Sequence[Candidate], meant: Situation) -> str:
+    """Why the CUDA the user named is not what is taken."""
+    wanted = meant.wanted.release
+    label = f"CUDA {wanted}" if wanted is not None else "a CPU build"
+    of_it = [candidate for candidate in candidates if meant.wanted.admits(candidate.cuda)]
+    if not of_it:
+        return f"no torch was ever built with {label} for {meant.target.platform}"
+    of_it = [candidate for candidate in of_it if meant.request.accepts(candidate.version)] or of_it
+    rejections = {
+        id(candidate): [row for check in CHEAP if (row := check(candidate, meant)) is not None] for candidate in of_it
+    }
+    nearest = min(of_it, key=lambda candidate: (len(rejections[id(candidate)]), -_number(candidate)))
+    first = rejections[id(nearest)][:1]
+    if first and first[0].because == "interpreter":
+        tags = {tag for candidate in of_it for tag in candidate.build.files}
+        versions = sorted({candidate.version for candidate in of_it})
+        span = f"torch {versions[0]} to {versions[-1]}" if len(versions) > 1 else f"torch {versions[0]}"
+        return (
+            f"{label} itself is not possible here: its builds ({span}) exist for {wording.pythons(tags)} only,"
+            f" and this is {wording.python_name(meant.target.tag)}"
+        )
+    text = first[0].text if first else "its companions are missing"
+    name = nearest.name
+    return f"{label} itself is not possible here: {name}: {text}"
+
+
+def _number(candidate: Candidate) -> int:
+    release = (*candidate.version.release, 0, 0)
+    return release[0] * 10_000 + release[1] * 100 + release[2]

@@ -1,0 +1,191 @@
+"""What the user asked for, read once into checked values; nonsense is refused here with a sentence that helps."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import Literal
+
+import msgspec
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, Specifier, SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from envfix.errors import UsageError
+from envfix.model.plan import Goal, TargetGpu
+from envfix.model.versions import ComputeCapability, CudaVersion
+from envfix.tables.loader import Tables
+
+_CUDA_EXAMPLES = "write it as 11.8 or cu118, or use cpu or auto"
+_NEWEST_MINOR = 9
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """The goal in checked values.
+
+    ``wants`` is ``auto`` (whatever fits), ``cpu`` or ``cuda``; ``cuda`` is then the release meant, by major and minor.
+    ``torch`` has no local label; where the user gave one it is in ``variant``. ``alone`` means torch without companions.
+    """
+
+    wants: Literal["auto", "cpu", "cuda"]
+    cuda: CudaVersion | None
+    cuda_text: str
+    exact: bool
+    torch: SpecifierSet
+    torch_text: str | None
+    variant: str | None
+    packages: tuple[Requirement, ...]
+    alone: bool
+    indexes: tuple[str, ...]
+    offline: bool
+
+    def asked(self, name: str) -> Requirement | None:
+        """The requirement the user gave for a package, if any."""
+        return next((item for item in self.packages if canonicalize_name(item.name) == name), None)
+
+    def accepts(self, version: Version) -> bool:
+        """Whether the asked torch specifier holds for a version."""
+        return self.torch_text is None or self.torch.contains(version, prereleases=True)
+
+
+def read_request(goal: Goal, tables: Tables) -> Request:
+    """Check a goal; raises ``UsageError`` that says what is wrong with it."""
+    wants, cuda = parse_cuda(goal.cuda, tables)
+    torch, variant = parse_torch(goal.torch)
+    packages = parse_packages(goal.packages)
+    if variant is not None and wants != "auto" and variant != (cuda.variant if cuda else "cpu"):
+        raise UsageError(
+            f"--torch {goal.torch} and --cuda {goal.cuda} contradict each other", hint="give only one of them"
+        )
+    return Request(
+        wants=wants,
+        cuda=cuda,
+        cuda_text=goal.cuda.strip(),
+        exact=goal.cuda_exact,
+        torch=torch,
+        torch_text=goal.torch,
+        variant=variant,
+        packages=packages,
+        alone=not packages,
+        indexes=goal.indexes,
+        offline=goal.offline,
+    )
+
+
+def parse_cuda(text: str, tables: Tables) -> tuple[Literal["auto", "cpu", "cuda"], CudaVersion | None]:
+    """Read ``--cuda``: ``auto``, ``cpu``, ``11.8`` or ``cu118``; refuses a CUDA that never existed."""
+    cleaned = text.strip().lower()
+    if cleaned in ("", "auto"):
+        return "auto", None
+    if cleaned == "cpu":
+        return "cpu", None
+    if cleaned.startswith(("rocm", "xpu")):
+        raise UsageError(f"--cuda {text}: envfix plans for NVIDIA cards and for the CPU only", hint=_CUDA_EXAMPLES)
+    try:
+        cuda = CudaVersion.parse(cleaned)
+    except ValueError:
+        raise UsageError(f"--cuda {text[:40]}: not a CUDA version", hint=_CUDA_EXAMPLES) from None
+    _check_exists(cuda, tables)
+    return "cuda", cuda
+
+
+def _check_exists(cuda: CudaVersion, tables: Tables) -> None:
+    known = sorted({CudaVersion.parse(branch.cuda) for branch in tables.drivers.branches()})
+    newest = known[-1]
+    if cuda in known or (cuda.major == newest.major and cuda.minor <= _NEWEST_MINOR):
+        return  # one younger than the tables is still an intent that its family can serve
+    if cuda < known[0] and tables.drivers.floor(cuda, "linux") is not None:
+        return
+    family = [str(release) for release in known if release.major == cuda.major]
+    what = f"CUDA {cuda.major} came as {', '.join(family)}" if family else f"the newest one known is {newest}"
+    raise UsageError(f"--cuda {cuda}: there is no such CUDA; {what}", hint=_CUDA_EXAMPLES)
+
+
+def parse_torch(text: str | None) -> tuple[SpecifierSet, str | None]:
+    """Read ``--torch``: ``2.4.1``, ``==1.9.0``, ``==1.9.0+cu111`` or ``>=2.4,<2.6``; a local label becomes a variant."""
+    if text is None:
+        return SpecifierSet(), None
+    cleaned = re.sub(r"^torch(?=[\s=<>!~\d]|$)", "", text.strip()).strip()
+    if re.match(r"\d", cleaned):
+        cleaned = f"=={cleaned}"
+    try:
+        specifiers = SpecifierSet(cleaned)
+    except InvalidSpecifier:
+        raise UsageError(
+            f"--torch {text[:60]}: not a version or version range",
+            hint="write it as 2.4.1, '==1.9.0+cu111' or '>=2.4,<2.6'",
+        ) from None
+    if not cleaned:
+        raise UsageError("--torch is empty", hint="leave it out to take the newest that fits")
+    labels = {label for item in specifiers if (label := _label(item)) is not None}
+    if len(labels) > 1:
+        raise UsageError(f"--torch {text[:60]}: asks for several builds at once ({', '.join(sorted(labels))})")
+    plain = SpecifierSet(",".join(str(item).split("+")[0] for item in specifiers))
+    return plain, labels.pop() if labels else None
+
+
+def _label(item: Specifier) -> str | None:
+    if item.operator not in ("==", "==="):
+        return None
+    try:
+        label = Version(item.version.removesuffix(".*")).local
+    except InvalidVersion:
+        return None
+    if label is not None and not re.fullmatch(r"cpu|cu\d{2,3}", label):
+        raise UsageError(
+            f"--torch {item}: no official build is called +{label}", hint="builds are called +cpu, +cu118 and so on"
+        )
+    return label
+
+
+def parse_packages(texts: tuple[str, ...]) -> tuple[Requirement, ...]:
+    """Read ``--with``: requirements such as ``ultralytics<9``; ``none`` alone means torch without anything beside it."""
+    if not texts or [text.strip().lower() for text in texts] == ["none"]:
+        return ()
+    return tuple(_package(text) for text in texts)
+
+
+def _package(text: str) -> Requirement:
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        raise UsageError(
+            f"--with {text[:60]}: not a package name with a version range", hint="write it as 'ultralytics<9'"
+        ) from None
+    name = canonicalize_name(requirement.name)
+    if name == "torch":
+        raise UsageError("--with torch: torch itself is chosen with --torch", hint="--torch '==2.4.1'")
+    if name == "none":
+        raise UsageError("--with none cannot be combined with other packages")
+    if requirement.url is not None:
+        raise UsageError(f"--with {text[:60]}: packages come from an index by name; an address is not supported")
+    return requirement
+
+
+def parse_gpu(text: str, tables: Tables) -> TargetGpu:
+    """Read ``--gpu``: a name such as ``RTX 3090``, or ``name:8.6`` for a card that the tables do not know."""
+    name, _, rest = text.strip().partition(":")
+    name = name.strip()
+    if rest:
+        try:
+            return TargetGpu(name=name, capability=ComputeCapability.parse(rest.split(":")[0]))
+        except ValueError:
+            raise UsageError(
+                f"--gpu {text[:60]}: not a compute capability", hint='write it as "RTX 3090:8.6"'
+            ) from None
+    capabilities = tables.gpus.capability_of(name)
+    if not capabilities:
+        raise UsageError(f"--gpu {name[:60]}: this card is not in the tables", hint=_nearest_cards(name, tables))
+    if len(capabilities) > 1:
+        several = " or ".join(map(str, capabilities))
+        hint = f'add the one of your card: --gpu "{name[:40]}:{capabilities[0]}"'
+        raise UsageError(f"--gpu {name[:60]}: cards of this name have compute capability {several}", hint=hint)
+    return TargetGpu(name=name, capability=capabilities[0])
+
+
+def _nearest_cards(name: str, tables: Tables) -> str:
+    known = {model.name.lower(): model.name for model in tables.gpus.all()}
+    nearest = [known[match] for match in get_close_matches(name.lower(), known, cutoff=0.5)]
+    meant = f"did you mean {' or '.join(nearest)}? Otherwise " if nearest else ""
+    return f'{meant}add its compute capability: --gpu "{name[:40]}:8.6"'

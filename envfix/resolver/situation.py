@@ -1,0 +1,147 @@
+"""What one round of choosing is about: the target, the cards to serve, the driver that bounds them, the builds that come into question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal
+
+import msgspec
+
+from envfix.model.plan import PlanTarget, TargetGpu
+from envfix.model.versions import CudaVersion, DriverVersion
+from envfix.resolver import wording
+from envfix.resolver.request import Request
+from envfix.tables.drivers import DriverFloor
+from envfix.tables.loader import Tables
+from envfix.tables.ultralytics import Requirements
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which builds come into question: CPU builds, CUDA builds of one release or one major family, or any CUDA build.
+
+    ``exact`` is False for a second best: what is taken when the builds that were meant do not exist or do not fit.
+    """
+
+    kind: Literal["cpu", "cuda", "any"]
+    release: CudaVersion | None = None
+    major: int | None = None
+    exact: bool = True
+
+    def admits(self, cuda: CudaVersion | None) -> bool:
+        """Whether a build with this CUDA inside (None: a CPU build) comes into question."""
+        if self.kind == "any":
+            return True
+        if cuda is None or self.kind == "cpu":
+            return cuda is None and self.kind == "cpu"
+        if self.release is not None:
+            return cuda == self.release
+        return self.major is None or cuda.major == self.major
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """One round of choosing. ``cards`` empty means that torch runs on the CPU; ``driver`` None that no driver bounds it.
+
+    ``releases`` holds the ultralytics releases that run on each interpreter (None: not asked for);
+    ``unknown_card`` says why the driver cannot work with one of the cards at all (None: it can).
+    """
+
+    target: PlanTarget
+    request: Request
+    tables: Tables
+    wanted: Wanted
+    cards: tuple[TargetGpu, ...]
+    driver: DriverVersion | None
+    releases: dict[str, tuple[Requirements, ...]] | None
+    glibc: tuple[int, ...] | None
+    unknown_card: str | None
+
+    def packages_run_on(self, tag: str) -> bool:
+        """Whether the packages asked for beside torch run on an interpreter."""
+        return self.releases is None or bool(self.releases.get(tag))
+
+    def floor(self, cuda: CudaVersion) -> DriverFloor | None:
+        """The oldest drivers for a CUDA; None when the tables do not say."""
+        return _floor(self.tables, cuda, system_of_driver(self.target))
+
+
+def situations(
+    target: PlanTarget,
+    request: Request,
+    tables: Tables,
+    *,
+    cards: tuple[TargetGpu, ...],
+    releases: dict[str, tuple[Requirements, ...]] | None,
+) -> tuple[Situation, ...]:
+    """The rounds of a search: what was meant, then the second best."""
+    driver = target.driver if cards else None
+    unknown = _unknown_card(cards, driver, tables)
+    return tuple(
+        Situation(
+            target=target,
+            request=request,
+            tables=tables,
+            wanted=wanted,
+            cards=cards,
+            driver=driver,
+            releases=releases,
+            glibc=_glibc(target),
+            unknown_card=unknown,
+        )
+        for wanted in rounds(request, has_cards=bool(cards))
+    )
+
+
+def _glibc(target: PlanTarget) -> tuple[int, ...] | None:
+    if target.glibc is None or target.libc == "musl":
+        return None
+    return tuple(int(part) for part in target.glibc.split(".") if part.isdigit())
+
+
+def _unknown_card(cards: Iterable[TargetGpu], have: DriverVersion | None, tables: Tables) -> str | None:
+    """Why the driver cannot work with one of the cards at all; None when it can.
+
+    A card with a serial id was seen through its driver, so that driver knows it whatever the tables say.
+    """
+    drivers = tables.drivers
+    branch = drivers.branch(have) if have is not None else None
+    if have is None or branch is None:
+        return None
+    for card in cards:
+        if card.uuid is not None or card.capability is None:
+            continue
+        first, last = drivers.first_branch_for(card.capability), drivers.last_branch_for(card.capability)
+        if first is not None and branch.branch < first:
+            return f"driver {have} does not know the {wording.card_name(card)}; drivers from {first} on do"
+        if last is not None and branch.branch > last:
+            return f"driver {have} has dropped the {wording.card_name(card)}; {last} was the last branch that serves it"
+    return None
+
+
+@lru_cache(maxsize=256)
+def _floor(tables: Tables, cuda: CudaVersion, system: Literal["linux", "windows"]) -> DriverFloor | None:
+    return tables.drivers.floor(cuda, system)
+
+
+def system_of_driver(target: PlanTarget) -> Literal["linux", "windows"]:
+    """Whose driver numbers count: inside WSL it is the driver of Windows that serves the card."""
+    return "windows" if target.wsl or target.platform.startswith("win") else "linux"
+
+
+def rounds(request: Request, *, has_cards: bool) -> tuple[Wanted, ...]:
+    """The builds to try, the ones meant first; a later round is tried only when the one before gives nothing."""
+    if request.variant is not None:
+        return (_of_variant(request.variant),)
+    if request.wants == "cuda" and request.cuda is not None:
+        meant = Wanted(kind="cuda", release=request.cuda)
+        return (meant,) if request.exact else (meant, Wanted(kind="cuda", major=request.cuda.major, exact=False))
+    if request.wants == "cpu" and request.exact:
+        return (Wanted(kind="cpu"),)
+    if request.wants == "cpu" or not has_cards:
+        # Where only the default registry answers, its CUDA build is what there is; it runs on the CPU as well.
+        return (Wanted(kind="cpu"), Wanted(kind="any", exact=False))
+    return (Wanted(kind="cuda"),)
+
+
+def _of_variant(variant: str) -> Wanted:
+    return Wanted(kind="cpu") if variant == "cpu" else Wanted(kind="cuda", release=CudaVersion.parse(variant))

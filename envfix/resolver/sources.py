@@ -1,0 +1,138 @@
+"""The indexes a plan may take torch from: which play which part, which can be used now, and what they were seen to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+from packaging.version import Version
+
+from envfix.model.facts import IndexState
+from envfix.resolver.request import Request
+from envfix.tables.indexes import Index
+from envfix.tables.loader import Tables
+from envfix.tables.wheels import Wheel
+
+OFFICIAL, REGISTRY = "official", "pypi"
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """One place that may hold torch wheels.
+
+    ``part``: ``official`` for the official index and its mirrors, ``registry`` for the default registry, ``files`` for a
+    folder or page of which only the listed files are known. ``problem`` says why it cannot be used (None: it can).
+    ``files`` are names seen there (None: not listed) and ``listed`` the packages and variants these cover.
+    """
+
+    name: str
+    part: Literal["official", "registry", "files"]
+    location: str | None
+    problem: str | None = None
+    assumed: bool = False
+    row: Index | None = None
+    files: frozenset[str] | None = None
+    listed: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def holds_everything(self) -> bool:
+        """Whether every file of the tables can be expected here: nothing was listed, and it is no mirror."""
+        return self.files is None and (self.row is None or self.row.kind != "mirror")
+
+    def holds(self, wheel: Wheel) -> bool:
+        """Whether a file can be expected here, by the listing where there is one."""
+        if self.files is not None and self._covers(wheel.package, wheel.local_label.removeprefix("+")):
+            return wheel.filename in self.files
+        row = self.row
+        if row is None or row.kind != "mirror":
+            return True
+        # A mirror may lag behind or lack builds: only what was seen there counts.
+        fits_variant = not row.variants or wheel.variant in row.variants
+        too_new = (
+            wheel.package == "torch" and row.newest_torch is not None and wheel.version > Version(row.newest_torch)
+        )
+        return fits_variant and not too_new
+
+    def saw(self, filename: str) -> bool:
+        """Whether this very file was seen in a listing of this index."""
+        return self.files is not None and filename in self.files
+
+    def _covers(self, package: str, variant: str) -> bool:
+        # The official index has one page for each variant: pages that were not fetched prove nothing.
+        if self.part == "official" and self.name == OFFICIAL:
+            return (package, variant) in self.listed
+        return any(name == package for name, _ in self.listed) or self.part == "files"
+
+
+def read_sources(indexes: Sequence[IndexState], request: Request, tables: Tables) -> tuple[Source, ...]:
+    """The sources in order of preference: the official index, its mirrors, the default registry, folders and pages."""
+    sources = [_source(state, request, tables) for state in indexes]
+    known = {source.part for source in sources}
+    sources += [
+        _missing(name, part, request, tables, looked=bool(indexes) and not request.offline)
+        for name, part in ((OFFICIAL, "official"), (REGISTRY, "registry"))
+        if part not in known
+    ]
+    order = ("official", "registry", "files")
+    return tuple(sorted(sources, key=lambda source: (order.index(source.part), source.name != OFFICIAL)))
+
+
+def _source(state: IndexState, request: Request, tables: Tables) -> Source:
+    row = tables.indexes.by_name(state.name) or tables.indexes.by_url(state.location)
+    kind = row.kind if row else None
+    part: Literal["official", "registry", "files"] = (
+        "official" if kind in ("official", "mirror") else "registry" if kind == "registry" else "files"
+    )
+    names = None if state.files is None else [name.replace("%2B", "+").replace("%2b", "+") for name in state.files]
+    files = None if names is None else frozenset(names)
+    return Source(
+        name=state.name,
+        part=part,
+        location=state.location or (row.base if row else None),
+        problem=_not_reachable(state) or _not_asked(state.name, state.location, request),
+        row=row,
+        files=frozenset() if files is None and part == "files" else files,
+        listed=frozenset(filter(None, map(_page, names or ()))),
+    )
+
+
+def _missing(
+    name: str, part: Literal["official", "registry"], request: Request, tables: Tables, *, looked: bool
+) -> Source:
+    row = tables.indexes.by_name(name)
+    problem = f"{title(name)} was not asked" if looked else None
+    base = row.base if row else None
+    return Source(
+        name=name,
+        part=part,
+        location=base,
+        problem=problem or _not_asked(name, base, request),
+        assumed=not looked,
+        row=row,
+    )
+
+
+def _not_reachable(state: IndexState) -> str | None:
+    if state.reachable:
+        return None
+    return f"{title(state.name)} does not answer" + (f" ({state.problem})" if state.problem else "")
+
+
+def _not_asked(name: str, location: str | None, request: Request) -> str | None:
+    asked = {index.rstrip("/") for index in request.indexes}
+    if not asked or "auto" in asked or name in asked or (location or "").rstrip("/") in asked:
+        return None
+    return f"{title(name)} is left out by --index {' --index '.join(request.indexes)}"
+
+
+def title(name: str) -> str:
+    """An index in words."""
+    return {OFFICIAL: "the official index", REGISTRY: "the default registry"}.get(name, f"the index {name}")
+
+
+def _page(filename: str) -> tuple[str, str] | None:
+    """The package and variant page that a file name belongs to: ``torch-2.7.1+cu118-…`` is (torch, cu118)."""
+    parts = filename.split("-")
+    if len(parts) < 2:  # noqa: PLR2004 - a wheel name has a package and a version at least
+        return None
+    return parts[0].replace("_", "-").lower(), parts[1].partition("+")[2]
