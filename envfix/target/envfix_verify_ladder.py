@@ -1,0 +1,762 @@
+"""Climbs from "the interpreter starts" to "YOLOv8 predicts", one rung after the other, inside the interpreter that is checked.
+
+Run by the target interpreter with two arguments, a cookie (random hex) and a JSON request::
+
+    {"level": "import|cuda|yolo", "device": "auto|cpu|0|GPU-uuid", "gpu_expected": false, "limits": {"import": 120},
+     "expect": {"torch": "2.4.1+cu118"}, "scratch": "an empty folder, removed by the caller"}
+
+It writes events, one line each, behind the cookie, so that nothing a library or a sitecustomize prints can be taken for
+one. It reports what happened in the words of the failing library; naming the cause is the caller's business. Syntax for
+Python 2.7 up, so that an old interpreter is told so instead of dying on a SyntaxError; runs on 3.6 and newer.
+"""
+
+import sys
+
+if sys.version_info < (3, 6):  # noqa: UP036 - the target may be any Python
+    sys.stdout.write('%s{"event": "too_old", "version": "%d.%d.%d"}\n' % ((sys.argv[1],) + tuple(sys.version_info[:3])))
+    sys.exit(88)
+
+import contextlib
+import copy
+import faulthandler
+import glob
+import importlib
+import json
+import os
+import platform
+import random
+import re
+import shutil
+import time
+import traceback
+import warnings
+
+# A line of at most 4096 bytes reaches a Linux pipe in one piece, whatever other threads print meanwhile.
+TEXT_LIMIT = 1200
+WARNING_LIMIT = 400
+
+# Relative error (Frobenius norm) of a float32 matrix product or convolution against float64: rounding gives 1e-6 at most,
+# TF32 with its ten-bit mantissa 3e-4, a wrong answer about 1.
+ROUNDING = 5e-5
+
+# YOLOv8n against float64: rounding gives 0.002 px and 2e-5, TF32 3 px and 0.03, another picture or a damaged layer 80 px
+# and 0.9. A network that ignores its input answers every picture alike, so two pictures must differ by far more.
+BOX_LIMIT = 0.1
+SCORE_LIMIT = 1e-3
+PICTURE_BOXES = 5.0
+PICTURE_SCORES = 0.1
+IMAGE_SIZE = 320
+SEED = 8
+
+
+class NotApplicableError(Exception):
+    """The rung has nothing to try here; the text is the reason."""
+
+    def __init__(self, reason, detail=None):
+        super(NotApplicableError, self).__init__(reason)
+        self.detail = detail or {}
+
+
+class RungError(Exception):
+    """The rung tried and failed; the text is one sentence for the user."""
+
+    def __init__(self, message, detail=None):
+        super(RungError, self).__init__(message)
+        self.detail = detail or {}
+
+
+class Channel(object):
+    """Writes events to the stdout the program was started with, whatever happens to ``sys.stdout`` later."""
+
+    def __init__(self, cookie):
+        self.cookie = cookie
+        self.descriptor = os.dup(1)
+
+    def send(self, event):
+        """Write one event; it starts on a line of its own even behind output without a newline."""
+        line = "\n%s%s\n" % (self.cookie, json.dumps(jsonable(event)))
+        rest = line.encode("ascii")
+        while rest:
+            rest = rest[os.write(self.descriptor, rest) :]
+
+
+class Ladder(object):
+    """What the rungs hand on to each other."""
+
+    def __init__(self, request):
+        self.level = request["level"]
+        self.wanted = request["device"]
+        self.gpu_expected = bool(request.get("gpu_expected"))
+        self.expect = request.get("expect") or {}
+        self.limits = request.get("limits") or {}
+        self.scratch = request["scratch"]
+        self.user_visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # noqa: TID251 - no Host in the target
+        self.gpu_index = 0
+        self.torch = None
+        self.torchvision = None
+        self.device = None
+        self.warnings = []
+
+    @property
+    def device_name(self):
+        """The device in torch's words; a card chosen by number keeps the number the user gave it."""
+        if self.device is None or self.device.type == "cpu":
+            return "cpu"
+        return "cuda:%s" % (self.wanted if self.wanted.isdigit() else self.device.index)
+
+    @property
+    def on_gpu(self):
+        """Whether the rungs run on a GPU."""
+        return self.device is not None and self.device.type == "cuda"
+
+
+def jsonable(value):
+    """The value with everything JSON cannot hold turned into text; NaN and infinities are not JSON."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if abs(value) != float("inf") and value == value else repr(value)
+    return str(value)
+
+
+def shorten(text, limit=TEXT_LIMIT):
+    """The text, or its beginning and end: the first line names the library, the last the reason."""
+    text = str(text).strip()
+    if len(text) <= limit:
+        return text
+    return "%s ... %s" % (text[: limit * 2 // 3], text[-limit // 3 :])
+
+
+def error_detail(error):
+    """Type, text and place of an error, as the library gave them."""
+    detail = {"error": type(error).__name__, "text": shorten(error)}
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames:
+        detail["where"] = "%s:%s" % (frames[-1].filename, frames[-1].lineno)
+    return detail
+
+
+def first_words(error):
+    """First line of an error's text."""
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    return shorten(lines[0], WARNING_LIMIT)
+
+
+def first_line(error):
+    """Type and first line of an error."""
+    return "%s: %s" % (type(error).__name__, first_words(error))
+
+
+@contextlib.contextmanager
+def without_onednn(torch):
+    """Compute without oneDNN, which is what the CPU answers use: another code path, so that a comparison can fail."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch 2.15 mentions Intel GPUs here
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# interpreter, import, versions
+
+
+def check_interpreter(_ladder):
+    """The interpreter runs; it says who it is."""
+    version = platform.python_version()
+    detail = {
+        "version": version,
+        "implementation": platform.python_implementation(),
+        "executable": sys.executable,
+        "prefix": sys.prefix,
+        "base_prefix": sys.base_prefix,
+    }
+    return "%s %s starts" % (detail["implementation"], version), detail
+
+
+def check_import(ladder):
+    """``import torch``, and it is PyTorch."""
+    import torch
+
+    place = getattr(torch, "__file__", None)
+    if not hasattr(torch, "Tensor") or not hasattr(torch, "__version__"):
+        place = place or list(getattr(torch, "__path__", []))
+        text = "module 'torch' at %s has no attribute 'Tensor'" % place
+        raise RungError("what is imported as torch is not PyTorch: %s" % place, {"error": "NotTorch", "text": text})
+    # TF32 came with torch 1.7; the rungs measure rounding.
+    if hasattr(torch.backends.cuda, "matmul"):
+        torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    ladder.torch = torch
+    ladder.device = torch.device("cpu")
+    return "torch %s imports" % torch.__version__, {"torch": torch.__version__, "file": place}
+
+
+def check_versions(ladder):
+    """torch, torchvision and the others are the expected ones and work together."""
+    detail = {
+        "torch": ladder.torch.__version__,
+        "cuda": ladder.torch.version.cuda,
+        "hip": getattr(ladder.torch.version, "hip", None),
+        "torchvision": distribution_version("torchvision"),
+        "numpy": distribution_version("numpy"),
+        "ultralytics": distribution_version("ultralytics"),
+    }
+    try:
+        ladder.torchvision = import_if_installed("torchvision")
+    except Exception as error:
+        detail.update(error_detail(error))
+        raise RungError("torchvision cannot be imported: %s" % first_line(error), detail)  # noqa: B904 - Python 2 syntax
+    if ladder.torchvision is not None:
+        detail["torchvision"] = ladder.torchvision.__version__
+        detail["torchvision_cuda"] = getattr(getattr(ladder.torchvision, "version", None), "cuda", None)
+    numpy = import_if_installed("numpy")
+    if numpy is not None:
+        detail["numpy"] = numpy.__version__
+        check_numpy_bridge(ladder.torch, numpy, detail)
+    wrong = unexpected_versions(ladder.expect, detail)
+    if wrong:
+        detail["expected"] = ladder.expect
+        raise RungError("; ".join(wrong), detail)
+    names = ("torch", "torchvision", "numpy", "ultralytics")
+    return ", ".join("%s %s" % (name, detail[name]) for name in names if detail[name]), detail
+
+
+def check_numpy_bridge(torch, numpy, detail):
+    """torch and NumPy exchange arrays; a torch built for NumPy 1 imports beside NumPy 2 and fails only here."""
+    try:
+        total = float(torch.from_numpy(numpy.ones(4, dtype="float32")).numpy().sum())
+    except Exception as error:
+        detail.update(error_detail(error))
+        message = "torch %s and numpy %s do not work together: %s"
+        versions = (torch.__version__, numpy.__version__, first_line(error))
+        raise RungError(message % versions, detail)  # noqa: B904 - Python 2 syntax
+    if total != 4.0:
+        raise RungError("torch and numpy exchange wrong numbers", detail)
+
+
+def unexpected_versions(expect, seen):
+    """One sentence for each package that is not the expected one."""
+    wrong = []
+    for name in sorted(expect):
+        version = seen[name] if name in seen else distribution_version(name)
+        if version is None:
+            wrong.append("%s is not installed, expected %s" % (name, expect[name]))
+        elif not same_version(version, expect[name]):
+            wrong.append("%s is %s, expected %s" % (name, version, expect[name]))
+    return wrong
+
+
+def same_version(version, expected):
+    """Whether the versions agree; without a local label in ``expected`` (2.4.1) any label does (2.4.1+cu121)."""
+    return expected in (version, version.partition("+")[0])
+
+
+def import_if_installed(name):
+    """The module, or None if there is none of that name; everything else that goes wrong is raised."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            return None
+        raise
+
+
+def distribution_version(name):
+    """Version of an installed distribution by its metadata folder (importlib.metadata is missing before 3.8)."""
+    wanted = plain_name(name)
+    for folder in sys.path:
+        for path in glob.glob(os.path.join(glob.escape(folder), "*-*.*-info")):
+            found, _, version = os.path.basename(path).rpartition(".")[0].partition("-")
+            if plain_name(found) == wanted:
+                return version.partition("-py")[0]
+    return None
+
+
+def plain_name(name):
+    """A distribution's name as package indexes compare it."""
+    return re.sub("[-_.]+", "-", name).lower()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# driver, allocate, matmul, conv, nms
+
+
+def show_one_gpu(ladder, environ):
+    """Let CUDA see only the card that was asked for, before torch looks; its number is 0 from then on.
+
+    No context is made on anybody else's card, and ultralytics, which renumbers cards by itself, cannot pick another one.
+    """
+    wanted = ladder.wanted
+    if wanted.upper().startswith(("GPU-", "MIG-")):
+        environ["CUDA_VISIBLE_DEVICES"] = wanted
+    elif wanted.isdigit():
+        visible = None if ladder.user_visible is None else ladder.user_visible.split(",")
+        if visible is None:
+            environ["CUDA_VISIBLE_DEVICES"] = wanted
+        elif int(wanted) < len(visible):
+            environ["CUDA_VISIBLE_DEVICES"] = visible[int(wanted)].strip()
+        else:
+            ladder.gpu_index = int(wanted)
+
+
+def check_driver(ladder):
+    """torch reaches the GPU through the driver, or there is a good reason to go on without."""
+    torch = ladder.torch
+    if ladder.wanted == "cpu":
+        raise NotApplicableError("the CPU was asked for")
+    detail = {"asked": ladder.wanted, "visible_devices": ladder.user_visible, "cuda": torch.version.cuda}
+    problem = gpu_problem(ladder, detail)
+    if problem is None:
+        ladder.device = torch.device("cuda", ladder.gpu_index)
+        detail["device"] = ladder.device_name
+        return "torch sees %s" % detail["name"], detail
+    detail["reason"] = problem
+    if ladder.wanted == "auto" and not ladder.gpu_expected:
+        raise NotApplicableError("no usable GPU: %s" % problem, detail)
+    card = "this machine's NVIDIA GPU" if ladder.wanted == "auto" else "GPU %s" % ladder.wanted
+    raise RungError("torch cannot use %s: %s" % (card, problem), detail)
+
+
+def gpu_problem(ladder, detail):
+    """Why torch has no usable GPU, in torch's own words, or None; what it says about the card goes to ``detail``."""
+    torch = ladder.torch
+    if torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
+        return "this torch is a CPU build"
+    detail["device_count"] = torch.cuda.device_count()
+    if not torch.cuda.is_available():
+        return refusal(ladder)
+    if ladder.gpu_index >= detail["device_count"]:
+        return "invalid device ordinal: torch sees %d" % detail["device_count"]
+    properties = torch.cuda.get_device_properties(ladder.gpu_index)
+    detail["name"] = properties.name
+    detail["capability"] = "%d.%d" % (properties.major, properties.minor)
+    detail["memory_total"] = properties.total_memory
+    detail["arch_list"] = list(torch.cuda.get_arch_list()) if hasattr(torch.cuda, "get_arch_list") else None
+    detail["cudnn"] = torch.backends.cudnn.version()
+    return None
+
+
+def refusal(ladder):
+    """What CUDA says when it is really used; if it says nothing, what it warned of."""
+    try:
+        ladder.torch.zeros(1, device="cuda")
+    except Exception as error:
+        return first_words(error)
+    said = [str(item.message) for item in ladder.warnings if "CUDA" in str(item.message)]
+    return said[-1] if said else "torch.cuda.is_available() is False"
+
+
+def check_allocate(ladder):
+    """A small block of GPU memory can be taken and written: the first kernel runs here."""
+    if not ladder.on_gpu:
+        raise NotApplicableError("runs on the CPU")
+    torch = ladder.torch
+    detail = {}
+    # mem_get_info came with torch 1.11.
+    if hasattr(torch.cuda, "mem_get_info"):
+        detail["memory_free"], detail["memory_total"] = torch.cuda.mem_get_info(ladder.device)
+    total = float(torch.ones(1 << 20, device=ladder.device).sum().cpu())
+    if total != float(1 << 20):
+        raise RungError("the GPU summed a million ones to %r" % total, detail)
+    free = detail.get("memory_free")
+    return "4 MiB taken and written" + ("" if free is None else ", %d MiB free" % (free >> 20)), detail
+
+
+def check_matmul(ladder):
+    """A float32 matrix product agrees with float64 on the CPU."""
+    torch = ladder.torch
+    chance = torch.Generator().manual_seed(SEED)
+    left, right = (torch.randn(512, 512, generator=chance) for _ in range(2))
+    answer = torch.matmul(left.to(ladder.device), right.to(ladder.device))
+    return judge_rounding("matrix product", answer, torch.matmul(left.double(), right.double()))
+
+
+def check_conv(ladder):
+    """A float32 convolution agrees with float64 on the CPU."""
+    torch = ladder.torch
+    chance = torch.Generator().manual_seed(SEED)
+    picture = torch.randn(2, 16, 64, 64, generator=chance)
+    kernel = torch.randn(32, 16, 3, 3, generator=chance)
+    convolve = torch.nn.functional.conv2d
+    answer = convolve(picture.to(ladder.device), kernel.to(ladder.device), padding=1)
+    with without_onednn(torch):
+        reference = convolve(picture.double(), kernel.double(), padding=1)
+    return judge_rounding("convolution", answer, reference)
+
+
+def judge_rounding(what, answer, reference):
+    """Pass if ``answer`` differs from the float64 ``reference`` by rounding only."""
+    error = float((answer.cpu().double() - reference).norm() / reference.norm())
+    detail = {"relative_error": error, "limit": ROUNDING}
+    if not error < ROUNDING:  # also true for NaN
+        raise RungError("the %s is wrong: relative error %.1e where rounding explains %.0e" % (what, error, ROUNDING), detail)
+    return "%s right to %.1e" % (what, error), detail
+
+
+def check_nms(ladder):
+    """torchvision's non-maximum suppression, which every YOLO needs, runs on the device and keeps the right boxes."""
+    if ladder.torchvision is None:
+        if ladder.level != "yolo":
+            raise NotApplicableError("torchvision is not installed")
+        raise RungError("torchvision is not installed, and YOLO needs it", {"error": "ModuleNotFoundError"})
+    torch = ladder.torch
+    from torchvision.ops import nms
+
+    boxes, scores = overlapping_boxes()
+    device_boxes = torch.tensor(boxes, dtype=torch.float32).to(ladder.device)
+    device_scores = torch.tensor(scores, dtype=torch.float32).to(ladder.device)
+    kept = nms(device_boxes, device_scores, 0.5).cpu().tolist()
+    expected = suppress(boxes, scores, 0.5)
+    detail = {"boxes": len(boxes), "kept": len(kept), "expected": len(expected)}
+    if kept != expected:
+        raise RungError("NMS kept the wrong boxes: %d of %d instead of %d" % (len(kept), len(boxes), len(expected)), detail)
+    return "NMS keeps the right %d of %d boxes" % (len(kept), len(boxes)), detail
+
+
+def overlapping_boxes():
+    """Boxes and distinct scores; whole coordinates, so that float32 and Python agree on every overlap."""
+    chance = random.Random(SEED)
+    boxes = [[0, 0, 100, 100], [5, 0, 105, 100], [300, 300, 400, 400], [0, 60, 100, 160]]
+    for _ in range(196):
+        left, top = chance.randrange(400), chance.randrange(400)
+        boxes.append([left, top, left + chance.randrange(20, 120), top + chance.randrange(20, 120)])
+    ranks = list(range(len(boxes)))
+    chance.shuffle(ranks)
+    return boxes, [(rank + 1) / 256.0 for rank in ranks]
+
+
+def suppress(boxes, scores, limit):
+    """Non-maximum suppression as its definition says: best first, drop what overlaps a kept box by more than ``limit``."""
+    kept = []
+    for index in sorted(range(len(boxes)), key=lambda item: -scores[item]):
+        if all(overlap(boxes[index], boxes[other]) <= limit for other in kept):
+            kept.append(index)
+    return kept
+
+
+def overlap(one, other):
+    """Intersection over union of two boxes."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    common = max(width, 0) * max(height, 0)
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return common / float(areas - common)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# yolo_predict
+
+
+def check_yolo_predict(ladder):
+    """YOLOv8n answers alike on the device and in an independent computation, and predicts from file to boxes."""
+    torch = ladder.torch
+    os.chdir(ladder.scratch)  # a yolov8n.yaml of the user's own in the working folder must not be taken
+    forbid_network()
+    yolo = build_yolo(torch)
+    folder = os.path.join(ladder.scratch, "pictures")
+    names, arrays = collect_pictures(folder)
+    pictures = as_batch(torch, arrays)
+    calibrate(torch, yolo.model, pictures)
+    detail = {
+        "model": "yolov8n.yaml",
+        "parameters": sum(parameter.numel() for parameter in yolo.model.parameters()),
+        "ultralytics": sys.modules["ultralytics"].__version__,
+        "pictures": names,
+        "reference": "float64 on the CPU, oneDNN off",
+    }
+    compare_answers(ladder, yolo.model, pictures, detail)
+    count, speed = predict_pictures(ladder, yolo, folder, detail)
+    message = "YOLOv8n predicts on %s: %.1g px from the reference, %d boxes, %.0f ms a picture"
+    return message % (ladder.device_name, detail["box_difference"], count, speed), detail
+
+
+def forbid_network():
+    """Make each connection fail at once: old ultralytics releases look for updates, fonts and weights by themselves."""
+    import socket
+
+    def refuse(*_arguments, **_options):
+        raise OSError("envfix verify makes no network connections")
+
+    socket.create_connection = refuse
+    socket.getaddrinfo = refuse
+
+
+def build_yolo(torch):
+    """A YOLOv8n built from the yaml inside ultralytics, with weights drawn from a fixed seed."""
+    try:
+        ultralytics = importlib.import_module("ultralytics")
+    except ModuleNotFoundError as error:
+        if error.name == "ultralytics":
+            raise RungError("ultralytics is not installed in this interpreter", error_detail(error))  # noqa: B904
+        raise
+    torch.manual_seed(SEED)
+    return ultralytics.YOLO("yolov8n.yaml")
+
+
+def collect_pictures(folder):
+    """Put the two pictures inside ultralytics (old releases: two drawn ones) into ``folder``; their names and pixels.
+
+    A folder is the one source for ``predict`` that every release takes.
+    """
+    import cv2
+
+    assets = os.path.join(os.path.dirname(sys.modules["ultralytics"].__file__), "assets")
+    files = [os.path.join(assets, name) for name in ("bus.jpg", "zidane.jpg")]
+    os.mkdir(folder)
+    if all(os.path.isfile(name) for name in files):
+        for name in files:
+            shutil.copy(name, folder)
+    else:
+        for number in (1, 2):
+            cv2.imwrite(os.path.join(folder, "drawn%d.png" % number), draw_picture(number))
+    names = sorted(os.listdir(folder))
+    return names, [cv2.imread(os.path.join(folder, name)) for name in names]
+
+
+def draw_picture(seed):
+    """A picture of coloured rectangles, the same for the same seed."""
+    import numpy as np
+
+    chance = random.Random(seed)
+    picture = np.zeros((480, 640, 3), dtype="uint8")
+    for _ in range(60):
+        left, top = chance.randrange(600), chance.randrange(440)
+        colour = [chance.randrange(256) for _ in range(3)]
+        picture[top : top + chance.randrange(20, 200), left : left + chance.randrange(20, 200)] = colour
+    return picture
+
+
+def as_batch(torch, arrays):
+    """Pictures (BGR bytes) as the network's input: RGB, 0 to 1, one batch."""
+    import cv2
+    import numpy as np
+
+    resized = [cv2.resize(array, (IMAGE_SIZE, IMAGE_SIZE))[:, :, ::-1] for array in arrays]
+    batch = np.ascontiguousarray(np.stack(resized).transpose(0, 3, 1, 2))
+    return torch.from_numpy(batch).float() / 255.0
+
+
+def calibrate(torch, model, pictures):
+    """Make the random weights depend on the picture.
+
+    As built, a YOLOv8n gives every picture the same answer to 3e-5, and a damaged layer goes unnoticed. So the normalisation
+    layers learn the statistics of the pictures, and the classifiers get a last layer that is spread out.
+    """
+    torch.manual_seed(SEED)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = None  # the running statistics become the plain average
+                module.reset_running_stats()
+        model.train()
+        model(pictures)
+        model.eval()
+        for branch in model.model[-1].cv3:
+            branch[-1].bias.normal_(0.0, 1.0)
+            branch[-1].weight.normal_(0.0, 0.1)
+
+
+def device_copy(model, device):
+    """The model on the device under test."""
+    return copy.deepcopy(model).to(device)
+
+
+def reference_copy(model):
+    """The model in double precision on the CPU: other kernels, and rounding that does not matter."""
+    return copy.deepcopy(model).cpu().double()
+
+
+def raw_answer(torch, model, pictures):
+    """What the network says before boxes are sorted out (near ties are decided differently by healthy machines)."""
+    with torch.no_grad():
+        answer = model(pictures)
+    return (answer[0] if isinstance(answer, (list, tuple)) else answer).cpu().double()
+
+
+def compare_answers(ladder, model, pictures, detail):
+    """Fail unless the device computes what the reference computes, and looks at the picture."""
+    torch = ladder.torch
+    started = time.time()
+    answer = raw_answer(torch, device_copy(model, ladder.device), pictures.to(ladder.device))
+    detail["device_seconds"] = round(time.time() - started, 3)
+    started = time.time()
+    with without_onednn(torch):
+        reference = raw_answer(torch, reference_copy(model), pictures.double())
+    detail["reference_seconds"] = round(time.time() - started, 3)
+    boxes, scores = differences(answer, reference)
+    detail.update(box_difference=boxes, score_difference=scores, box_limit=BOX_LIMIT, score_limit=SCORE_LIMIT)
+    detail["picture_box_difference"], detail["picture_score_difference"] = differences(answer[:1], answer[1:])
+    if not (boxes < BOX_LIMIT and scores < SCORE_LIMIT):
+        raise RungError(
+            "YOLOv8n computes wrong numbers on %s: boxes differ by %.3g px, scores by %.3g from the reference"
+            % (ladder.device_name, boxes, scores),
+            detail,
+        )
+    if not (detail["picture_box_difference"] > PICTURE_BOXES and detail["picture_score_difference"] > PICTURE_SCORES):
+        raise RungError("YOLOv8n gives two different pictures the same answer on %s" % ladder.device_name, detail)
+
+
+def differences(one, other):
+    """Largest difference of the boxes (px) and of the class scores."""
+    gap = (one - other).abs()
+    return float(gap[:, :4].max()), float(gap[:, 4:].max())
+
+
+def predict_pictures(ladder, yolo, folder, detail):
+    """``model.predict`` from picture to boxes: number of boxes and milliseconds a picture."""
+    started = time.time()
+    results = yolo.predict(
+        source=folder,
+        imgsz=IMAGE_SIZE,
+        device=str(ladder.device),
+        project=ladder.scratch,
+        save=False,
+        verbose=False,
+    )
+    detail["predict_seconds"] = round(time.time() - started, 3)
+    found = [getattr(result, "boxes", result) for result in results]  # 8.0.0 returns plain tensors
+    detail["boxes"] = [len(boxes) for boxes in found]
+    detail["speed_ms"] = {key: round(value, 1) for key, value in (getattr(results[-1], "speed", None) or {}).items()}
+    used = {boxes.data.device.type for boxes in found}
+    if used != {ladder.device.type}:
+        raise RungError("predict ran on %s instead of %s" % (", ".join(sorted(used)), ladder.device_name), detail)
+    if len(found) != len(detail["pictures"]) or not all(detail["boxes"]):
+        raise RungError("predict found no boxes where these weights give hundreds", detail)
+    return sum(detail["boxes"]), sum(detail["speed_ms"].values()) or detail["predict_seconds"] * 500.0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# the climb
+
+RUNGS = (
+    ("interpreter", "import", check_interpreter),
+    ("import", "import", check_import),
+    ("versions", "import", check_versions),
+    ("driver", "cuda", check_driver),
+    ("allocate", "cuda", check_allocate),
+    ("matmul", "cuda", check_matmul),
+    ("conv", "cuda", check_conv),
+    ("nms", "cuda", check_nms),
+    ("yolo_predict", "yolo", check_yolo_predict),
+)
+LEVELS = ("import", "cuda", "yolo")
+
+
+def attempt(check, ladder):
+    """Run one rung: status, sentence and detail; whatever a library throws is a failed rung."""
+    try:
+        message, detail = check(ladder)
+    except NotApplicableError as skip:
+        return "skipped", str(skip), skip.detail
+    except RungError as failure:
+        return "failed", str(failure), failure.detail
+    except (Exception, SystemExit) as error:
+        return "failed", first_line(error), error_detail(error)
+    return "passed", message, detail
+
+
+def run_rung(channel, ladder, name, check):
+    """Announce, run and report one rung; False if it failed."""
+    limit = ladder.limits.get(name)
+    channel.send({"event": "start", "rung": name, "limit": limit})
+    if limit:
+        # If the rung hangs, the place is on stderr before the caller ends this process.
+        faulthandler.dump_traceback_later(0.9 * limit, file=2)
+    started = time.time()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        ladder.warnings = caught
+        status, message, detail = attempt(check, ladder)
+    seconds = time.time() - started
+    faulthandler.cancel_dump_traceback_later()
+    said = [str(item.message) for item in caught if not issubclass(item.category, (DeprecationWarning, FutureWarning))]
+    if said:
+        detail["warnings"] = [shorten(text, WARNING_LIMIT) for text in said[:3]]
+    channel.send(
+        {
+            "event": "end",
+            "rung": name,
+            "status": status,
+            "seconds": round(seconds, 3),
+            "detail": detail,
+            "message": shorten(message, WARNING_LIMIT),
+        }
+    )
+    return status != "failed"
+
+
+def memory_used(ladder):
+    """Bytes: on a GPU torch's own count and the card's, on the CPU the most this process held."""
+    torch = ladder.torch
+    if ladder.on_gpu:
+        used = {
+            "allocated": torch.cuda.memory_allocated(ladder.device),
+            "reserved": torch.cuda.memory_reserved(ladder.device),
+            "peak_allocated": torch.cuda.max_memory_allocated(ladder.device),
+            "peak_reserved": torch.cuda.max_memory_reserved(ladder.device),
+        }
+        if hasattr(torch.cuda, "mem_get_info"):
+            used["free"], used["total"] = torch.cuda.mem_get_info(ladder.device)
+        return used
+    try:
+        import resource
+    except ImportError:  # Windows
+        return {}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"peak_process": peak if sys.platform == "darwin" else peak * 1024}
+
+
+def prepare_environment(ladder, environ):
+    """Quiet, offline and without traces: what libraries write goes to the scratch folder, and none installs anything."""
+    for name in ("YOLO_CONFIG_DIR", "MPLCONFIGDIR"):
+        environ[name] = ladder.scratch
+    environ["YOLO_OFFLINE"] = "1"
+    environ["YOLO_AUTOINSTALL"] = "0"
+    environ["YOLO_VERBOSE"] = "false"
+    # Before it knew YOLO_AUTOINSTALL, ultralytics called pip on its own.
+    environ["PIP_NO_INDEX"] = "1"
+    environ["PIP_CONFIG_FILE"] = os.devnull
+    environ["UV_OFFLINE"] = "1"
+    environ.pop("PIP_FIND_LINKS", None)
+    # These would turn TF32 on behind torch's back.
+    environ["NVIDIA_TF32_OVERRIDE"] = "0"
+    environ.pop("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", None)
+    show_one_gpu(ladder, environ)
+
+
+def forget_own_folder():
+    """Take this script's folder off the module search path; the user's programs do not have it either."""
+    own = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) != own]
+
+
+def climb(channel, ladder):
+    """Climb to the asked level, or to the first rung that fails; True if none failed."""
+    prepare_environment(ladder, os.environ)  # noqa: TID251 - no Host in the target
+    wanted = LEVELS[: LEVELS.index(ladder.level) + 1]
+    healthy = True
+    for name, level, check in RUNGS:
+        if healthy and level in wanted:
+            healthy = run_rung(channel, ladder, name, check)
+    memory = memory_used(ladder) if healthy else {}
+    channel.send({"event": "done", "device": ladder.device_name, "weights": "random", "memory": memory})
+    return healthy
+
+
+def main(arguments):
+    """Read the request, climb, and leave without the libraries' clean-up, whose crashes prove nothing."""
+    faulthandler.enable(file=2)
+    forget_own_folder()
+    cookie, request = arguments
+    code = 0 if climb(Channel(cookie), Ladder(json.loads(request))) else 1
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,259 @@
+"""Runs the ladder in the target interpreter, follows it rung by rung, and turns whatever happens into rungs."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from envfix.errors import TargetError
+from envfix.host.interface import CommandResult, Deadline, Host
+from envfix.model.outcome import Rung, RungStatus, Verification
+from envfix.model.reporter import NullReporter, Reporter
+from envfix.verifier.causes import classify, classify_signal
+from envfix.verifier.interface import STAGES, TIME_LIMITS, Level, rungs_of
+
+SCRIPT = "envfix_verify_ladder.py"
+_LINE_LIMIT = 64 * 1024
+_SHOWN_OUTPUT = 1500
+_LEAVING_SECONDS = 10.0
+# What Windows gives as exit code for a crash; elsewhere a crash is a negative code.
+_WINDOWS_CRASHES = {0xC0000005: "SIGSEGV", 0xC000001D: "SIGILL", 0xC0000409: "SIGABRT"}
+_KILLED = {
+    "SIGILL": "killed by SIGILL: this processor lacks an instruction that the library uses",
+    "SIGKILL": "killed by SIGKILL, most likely by the system for lack of memory",
+}
+
+
+class _Start(msgspec.Struct, tag_field="event", tag="start"):
+    rung: str
+
+
+class _End(msgspec.Struct, tag_field="event", tag="end"):
+    rung: str
+    status: RungStatus
+    seconds: float
+    message: str
+    detail: dict[str, Any] = {}
+
+
+class _Done(msgspec.Struct, tag_field="event", tag="done"):
+    device: str
+    weights: str
+    memory: dict[str, int | None]
+
+
+class _TooOld(msgspec.Struct, tag_field="event", tag="too_old"):
+    version: str
+
+
+_Event = _Start | _End | _Done | _TooOld
+
+
+def verify(
+    host: Host,
+    python: str,
+    *,
+    level: Level = "yolo",
+    device: str = "auto",
+    expect: Mapping[str, str] | None = None,
+    gpu_expected: bool = False,
+    reporter: Reporter | None = None,
+    limits: Mapping[str, float] = TIME_LIMITS,
+    on_rung: Callable[[Rung], None] | None = None,
+) -> Verification:
+    """Climb the ladder with the interpreter ``python``; a broken environment is a failed rung, never an exception.
+
+    ``device`` is ``auto``, ``cpu``, a number or a GPU's UUID; ``expect`` names the versions that must be installed.
+    With ``gpu_expected`` (the machine has an NVIDIA GPU) an unusable GPU is a failure unless the device is ``cpu``.
+    ``on_rung`` hears of each rung as soon as it is decided. Raises ``TargetError`` if ``python`` cannot be asked.
+    """
+    cookie = secrets.token_hex(16)
+    climb = _Climb(rungs_of(level), {**TIME_LIMITS, **limits}, reporter or NullReporter(), on_rung)
+    climb.facts.update(gpu_expected=gpu_expected, LD_LIBRARY_PATH=host.getenv("LD_LIBRARY_PATH"))
+    reader = EventReader(cookie)
+    scratch = host.make_temporary_folder()
+    request = {
+        "level": level,
+        "device": device,
+        "expect": dict(expect or {}),
+        "gpu_expected": gpu_expected,
+        "limits": climb.limits,
+        "scratch": scratch,
+    }
+
+    def follow(text: str) -> None:
+        for event in reader.feed(text):
+            climb.hear(event)
+
+    try:
+        result = host.stream(
+            [python, host.script_path(SCRIPT), cookie, msgspec.json.encode(request).decode()],
+            on_text=follow,
+            deadline=climb.deadline,
+            env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
+        )
+    finally:
+        with suppress(OSError):
+            host.remove_tree(scratch)
+    follow("\n")
+    return climb.conclude(python, result, reader.noise(result.stdout))
+
+
+class EventReader:
+    """Finds the ladder's events in a stream of text between whatever libraries print; keeps at most one line of it."""
+
+    def __init__(self, cookie: str) -> None:
+        self._cookie = cookie
+        self._decoder = msgspec.json.Decoder(_Event)
+        self._rest = ""
+
+    def feed(self, text: str) -> Iterator[_Event]:
+        """The events that are complete now; damaged ones are ignored (their rung then counts as not answered)."""
+        *lines, rest = (self._rest + text).split("\n")
+        self._rest = rest[-_LINE_LIMIT:]
+        for line in lines:
+            _, found, answer = line.partition(self._cookie)
+            if found:
+                with suppress(msgspec.DecodeError):
+                    yield self._decoder.decode(answer)
+
+    def noise(self, text: str) -> str:
+        """The text without the events: what the libraries themselves said."""
+        lines = (line.rstrip() for line in text.split("\n") if self._cookie not in line)
+        return "\n".join(line for line in lines if line)
+
+
+class _Climb:
+    """What is known of the climb so far."""
+
+    def __init__(
+        self,
+        expected: tuple[str, ...],
+        limits: Mapping[str, float],
+        reporter: Reporter,
+        on_rung: Callable[[Rung], None] | None,
+    ) -> None:
+        self.limits = {name: limits[name] for name in expected}
+        self.deadline = Deadline(self.limits[expected[0]])
+        self.facts: dict[str, Any] = {}
+        self._expected = expected
+        self._reporter = reporter
+        self._on_rung = on_rung
+        self._rungs: list[Rung] = []
+        self._started_at: float | None = None
+        self._done: _Done | None = None
+        self._too_old: str | None = None
+
+    @property
+    def _next(self) -> str | None:
+        """The rung whose answer is due."""
+        return self._expected[len(self._rungs)] if len(self._rungs) < len(self._expected) else None
+
+    @property
+    def _failed(self) -> bool:
+        return any(rung.status == "failed" for rung in self._rungs)
+
+    def hear(self, event: _Event) -> None:
+        """Take in one event; what does not belong to the rung that is due is ignored."""
+        if isinstance(event, _TooOld):
+            self._too_old = event.version
+        elif isinstance(event, _Done):
+            self._done = event
+            self.deadline.extend(_LEAVING_SECONDS)
+        elif event.rung != self._next or self._failed:
+            return
+        elif isinstance(event, _Start):
+            self._started_at = time.monotonic()
+            self.deadline.extend(self.limits[event.rung])
+            self._reporter.stage(STAGES[event.rung])
+        else:
+            self._take(event)
+
+    def conclude(self, python: str, result: CommandResult, noise: str) -> Verification:
+        """Decide the rungs that gave no answer themselves; raises ``TargetError`` if nothing was heard at all."""
+        if self._too_old is not None:
+            raise TargetError(
+                f"Python {self._too_old} is too old to be verified: {python}",
+                hint="envfix verifies Python 3.6 and newer",
+            )
+        if not self._rungs and self._started_at is None:
+            reason = result.failure if not result.ok else "it ran but did not answer as a Python would"
+            if result.outcome == "timed-out":
+                reason = f"no answer in {self.limits[self._expected[0]]:g} s"
+            raise TargetError(f"{python} cannot be asked: {reason}")
+        if not self._failed and self._next is not None:
+            self._add(self._lost_rung(self._next, result, noise))
+        self._skip_rest()
+        device = self._done.device if self._done else str(self.facts.get("device", "cpu"))
+        return Verification(
+            status="failed" if self._failed else "passed",
+            device=device,
+            python=python,
+            rungs=tuple(self._rungs),
+            weights=self._done.weights if self._done else "random",
+            memory=self._done.memory if self._done else {},
+        )
+
+    def _take(self, event: _End) -> None:
+        self.facts.update(event.detail)
+        cause = None
+        if event.status == "failed":
+            text = "\n".join(str(event.detail.get(key, "")) for key in ("error", "text", "reason"))
+            cause = classify(event.rung, f"{event.message}\n{text}".strip(), self.facts)
+        self._add(
+            Rung(
+                name=event.rung,
+                status=event.status,
+                seconds=event.seconds,
+                detail=event.detail,
+                cause=cause,
+                message=event.message,
+            )
+        )
+
+    def _add(self, rung: Rung) -> None:
+        self._rungs.append(rung)
+        self._started_at = None
+        if self._on_rung is not None:
+            self._on_rung(rung)
+
+    def _lost_rung(self, name: str, result: CommandResult, noise: str) -> Rung:
+        """The rung during which the process hung, crashed or left."""
+        seconds = 0.0 if self._started_at is None else time.monotonic() - self._started_at
+        message, cause = _ending(name, result, noise, self.limits[name], self.facts)
+        detail = {"output": noise[-_SHOWN_OUTPUT:]} if noise else {}
+        return Rung(name=name, status="failed", seconds=round(seconds, 3), detail=detail, cause=cause, message=message)
+
+    def _skip_rest(self) -> None:
+        culprit = next((rung.name for rung in self._rungs if rung.status == "failed"), None)
+        for name in self._expected[len(self._rungs) :]:
+            self._add(Rung(name=name, status="skipped", seconds=0.0, message=f"an earlier rung failed: {culprit}"))
+
+
+def _ending(
+    name: str, result: CommandResult, noise: str, limit: float, facts: Mapping[str, Any]
+) -> tuple[str, str | None]:
+    """How the process ended in the middle of a rung: one sentence, and the cause if its last words prove one."""
+    if result.outcome == "timed-out":
+        return f"no answer in {limit:g} s", None
+    killed_by = _signal_name(result.returncode)
+    if killed_by is not None:
+        return _KILLED.get(killed_by, f"killed by {killed_by}"), classify_signal(name, killed_by, noise, facts)
+    return f"the process ended early with exit code {result.returncode}", classify(name, noise, facts)
+
+
+def _signal_name(code: int | None) -> str | None:
+    if code is None or code in _WINDOWS_CRASHES:
+        return _WINDOWS_CRASHES.get(code or 0)
+    if code >= 0:
+        return None
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
