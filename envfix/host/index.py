@@ -1,4 +1,4 @@
-"""Asks package indexes, pages and folders, on the network or on disk, whether they answer and which torch wheels they hold.
+"""Asks package indexes, pages and folders whether they answer and which torch wheels they hold.
 
 The only module of envfix that speaks HTTP. An index that fails is a result with a ``problem``, never an exception: a
 server may be slow, endless, broken or malicious, so time, bytes and redirects are limited.
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class IndexCandidate(msgspec.Struct, frozen=True, kw_only=True):
-    """One place to ask. ``url`` None is the installer's own default registry; it may carry credentials and is not shown.
+    """One place to ask. ``url`` None is the installer's own default registry; it may carry credentials.
 
     ``layout``: ``index`` has a page for each project (PEP 503 or 691), ``find-links`` is one page or folder with files.
     """
@@ -74,7 +74,7 @@ def candidates_from(
     *,
     credentials: Callable[[str], str] = lambda location: location,
 ) -> tuple[IndexCandidate, ...]:
-    """Everything worth asking, in order: the torch indexes given, the default registry, extra indexes, folders and pages.
+    """Everything worth asking, in order: the torch indexes given, the default registry, extra indexes, folders, pages.
 
     ``credentials`` gives an address back as the user wrote it (``Settings.with_credentials``).
     """
@@ -119,7 +119,7 @@ def check_indexes(
     certificates: str | None = None,
     packages: Sequence[str] = FAMILY,
 ) -> tuple[IndexState, ...]:
-    """Ask all candidates side by side; every answer or failure is there after about ``timeout`` seconds, in their order.
+    """Ask all candidates side by side: all answers and failures, in their order, after about ``timeout`` seconds.
 
     ``offline`` asks only folders on this disk. ``certificates`` is a bundle to trust instead of the usual one. Answers
     younger than ten minutes are taken from ``cache_dir``; an older list is given along with the problem when the index

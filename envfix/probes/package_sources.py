@@ -118,7 +118,7 @@ def without_credentials(location: str) -> str:
 
 
 def parse_pip_conf(text: str, path: str) -> dict[tuple[str, str], str]:
-    """Section and option of a pip.conf to its value, option names with dashes; raises ``ValueError`` naming the file."""
+    """Section and option of a pip.conf to the value, options with dashes; raises ``ValueError`` naming the file."""
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(text.removeprefix("\ufeff"), path)

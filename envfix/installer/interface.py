@@ -1,0 +1,161 @@
+"""What every installer promises: resolve without changing anything, make an environment, install; and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+
+from envfix.errors import InstallError
+from envfix.model.outcome import Installation
+from envfix.model.plan import Download, PackagePin, PlanTarget
+
+# The packages that a torch index may supply; everything else comes from the default registry only.
+# pytorch-triton and its kin exist on the torch index alone; triton and nvidia-* are on the default registry as well.
+TORCH_FAMILY = frozenset(
+    {
+        "torch",
+        "torchvision",
+        "torchaudio",
+        "torchtext",
+        "torchdata",
+        "pytorch-triton",
+        "pytorch-triton-rocm",
+        "pytorch-triton-xpu",
+        "triton-rocm",
+        "triton-xpu",
+    }
+)
+REGISTRY = "pypi"
+
+
+class ResolutionError(InstallError):
+    """The installer cannot be asked for a resolution (not: the request has none)."""
+
+    reference = "resolution"
+
+
+class SpaceError(InstallError):
+    """There is not enough room on a disk; nothing was changed."""
+
+    reference = "no-space"
+
+
+class PathError(InstallError):
+    """The new environment cannot be made at that path; nothing was changed."""
+
+    reference = "environment-path"
+
+
+class StalledError(InstallError):
+    """Nothing moved for too long, and the installer was ended."""
+
+    reference = "stalled"
+
+
+class DownloadError(InstallError):
+    """A file could not be fetched, or was not the file it should be."""
+
+    reference = "download"
+
+
+class PermissionsError(InstallError):
+    """The user may not write where the packages belong."""
+
+    reference = "permission"
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """The only places a plan takes packages from.
+
+    ``torch_url`` supplies the torch family and nothing else (None: the default registry does). ``torch_layout`` tells
+    an index (PEP 503/691) from a page or folder of files; ``torch_name`` is what the plan calls it. ``find_links`` are
+    pages or folders that may supply anything; ``registry`` says whether the default registry may. Addresses have no
+    credentials: these are looked up in the user's own configuration when needed.
+    """
+
+    torch_url: str | None = None
+    torch_layout: Literal["index", "find-links"] = "index"
+    torch_name: str = "torch"
+    find_links: tuple[str, ...] = ()
+    registry: bool = True
+
+
+class Resolution(msgspec.Struct, frozen=True, kw_only=True):
+    """The exact set of files the installer would use.
+
+    ``lock`` is the text of a pylock.toml with addresses and hashes, the input of ``install``. ``total_bytes`` counts
+    the downloads whose size is known, ``unknown_sizes`` says how many are not, and ``cached_bytes`` of them lie on this
+    disk already.
+    """
+
+    downloads: tuple[Download, ...]
+    lock: str
+    total_bytes: int
+    unknown_sizes: int
+    cached_bytes: int
+    seconds: float
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Name to exact version, local label included."""
+        return {download.name: download.version for download in self.downloads}
+
+    @property
+    def bytes_to_download(self) -> int:
+        """What has to come over the network."""
+        return max(self.total_bytes - self.cached_bytes, 0)
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """The installer found no way: ``unsatisfiable`` (the request), ``network`` (an index) or ``other``.
+
+    ``message`` is one sentence, ``text`` the installer's own words.
+    """
+
+    kind: Literal["unsatisfiable", "network", "other"]
+    message: str
+    text: str
+    hint: str | None = None
+
+
+Answer: TypeAlias = Resolution | Refusal
+
+
+class NewEnvironment(msgspec.Struct, frozen=True, kw_only=True):
+    """An environment envfix made: its folder, its interpreter, and whether it has a pip of its own."""
+
+    path: str
+    python: str
+    has_pip: bool
+
+
+class Installer(Protocol):
+    """A program that resolves and installs."""
+
+    def resolve(
+        self,
+        requirements: Sequence[PackagePin],
+        sources: Sources,
+        target: PlanTarget,
+        *,
+        python: str | None = None,
+        constraints: str = "",
+        installed: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """What would be installed, from where and how big; changes nothing but caches."""
+
+    def create_environment(self, python: str, path: str) -> NewEnvironment:
+        """Make an environment; on failure nothing is left. Raises ``InstallError``."""
+
+    def install(
+        self,
+        resolution: Resolution,
+        sources: Sources,
+        *,
+        python: str,
+        prefix: str,
+        constraints: str | None = None,
+    ) -> Installation:
+        """Install exactly what was resolved; raises ``InstallError``."""

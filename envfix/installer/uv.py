@@ -1,0 +1,507 @@
+"""Drives uv from outside: proves a plan by a dry resolution, makes environments, installs what was resolved.
+
+A plan becomes a made-up project whose torch family has an *explicit* index: uv asks that index for these names only, so
+it cannot inject any other package. The resolution is a pylock.toml with addresses and hashes, and that is what is
+installed: nothing is resolved twice, and no file is accepted that is not the resolved one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os.path
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from envfix.errors import EnvfixError
+from envfix.host.index import default_registry, file_sizes
+from envfix.host.interface import CommandResult, Deadline, Host
+from envfix.installer import lock_reader
+from envfix.installer.environment import environment_for_installers
+from envfix.installer.interface import (
+    REGISTRY,
+    TORCH_FAMILY,
+    Answer,
+    NewEnvironment,
+    Refusal,
+    Resolution,
+    ResolutionError,
+    Sources,
+    SpaceError,
+    StalledError,
+)
+from envfix.installer.preflight import check_new_path
+from envfix.installer.problems import STAND_IN, install_error, missing_package, refusal
+from envfix.installer.progress import UvProgress
+from envfix.model.outcome import Installation
+from envfix.model.plan import PackagePin, PlanTarget
+from envfix.model.reporter import NullReporter, Reporter
+from envfix.probes.package_sources import without_credentials
+
+CONSTRAINTS_FILE = "envfix-constraints.txt"
+RESOLVE_LIMIT = 180.0
+CREATE_LIMIT = 120.0
+IDLE_LIMIT = 600.0
+OLDEST_PYTHON = (3, 6)
+_OUTPUT_KEPT = 200_000
+_LOCK_LIMIT = 20_000_000
+_SILENT = NullReporter()
+_INDEX_NAME = "torch"
+
+
+class UvInstaller:
+    """Resolves and installs with uv (implements ``Installer``).
+
+    ``prefix`` is the environment whose pip.conf counts, ``idle_limit`` the seconds without any movement after which an
+    installation is ended. Raises ``ResolutionError`` when there is no uv.
+    """
+
+    name = "uv"
+
+    def __init__(
+        self,
+        host: Host,
+        reporter: Reporter = _SILENT,
+        *,
+        prefix: str | None = None,
+        offline: bool = False,
+        idle_limit: float = IDLE_LIMIT,
+    ) -> None:
+        self._host = host
+        self._reporter = reporter
+        self._offline = offline
+        self._idle_limit = idle_limit
+        self._environment = environment_for_installers(host, prefix)
+        self._program = find_uv(host)
+
+    @property
+    def cache_dir(self) -> str:
+        """Where uv keeps what it has downloaded."""
+        named = self._environment.variables.get("UV_CACHE_DIR") or self._host.getenv("UV_CACHE_DIR")
+        if named:
+            return self._absolute(named)
+        facts = self._host.system_facts()
+        home = facts.get("home", "~")
+        if facts.get("system") == "win32":
+            return f"{self._host.getenv('LOCALAPPDATA') or f'{home}/AppData/Local'}/uv/cache"
+        return f"{self._host.getenv('XDG_CACHE_HOME') or f'{home}/.cache'}/uv"
+
+    def resolve(
+        self,
+        requirements: Sequence[PackagePin],
+        sources: Sources,
+        target: PlanTarget,
+        *,
+        python: str | None = None,
+        constraints: str = "",
+        installed: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """The exact files that would be installed, or uv's refusal; changes nothing but uv's cache.
+
+        ``requirements`` are what is asked for, ``constraints`` (a constraints file's text) bounds what comes along.
+        ``python`` is the interpreter to install into; None resolves for ``target`` as a machine envfix is not on.
+        ``installed`` are versions to keep where they fit. Raises ``ResolutionError`` when uv cannot be asked at all.
+        """
+        beyond = _beyond_uv(target, here=python is not None)
+        if beyond is not None:
+            return beyond
+        started = time.monotonic()
+        registry = _Later(self._registry)
+        wanted = [_requirement(pin) for pin in requirements]
+        chooser = [*self._interpreter(python, target), *self._source_options(sources)]
+        family = _from_torch_index(requirements, sources)
+
+        def compile_() -> tuple[str, str | None]:
+            text = project(wanted, sources, family, target.python)
+            return self._compile(text, sources, chooser, constraints, installed or {})
+
+        text, failure = compile_()
+        only_there = canonicalize_name(missing_package(failure or "") or "")
+        if only_there in TORCH_FAMILY and sources.torch_url and only_there not in family:
+            # pytorch-triton exists on the torch index only, and an explicit index serves only names that are asked for.
+            wanted.append(Requirement(only_there))
+            family |= {only_there}
+            text, failure = compile_()
+        if failure is not None:
+            return refusal(failure)
+        lock = lock_reader.with_indexes(text, _index_of(sources, family, registry.result()))
+        return self._resolution(lock, sources, family, target, started)
+
+    def create_environment(self, python: str, path: str) -> NewEnvironment:
+        """Make an environment at ``path`` for the interpreter ``python``, with a pip of its own where one can be had.
+
+        Without its own pip, ``pip install`` in the activated environment would run another environment's pip. Raises
+        ``PathError``, ``PermissionsError``, ``SpaceError`` or ``InstallError``; then nothing is left at ``path``.
+        """
+        path, python = self._absolute(path), self._program_path(python)
+        check_new_path(self._host, path)
+        self._reporter.stage(f"making the environment {path}")
+        with self._removed_on_failure(path):
+            seeded = not self._offline and self._venv(python, path, "--seed") is None
+            if not seeded:
+                with contextlib.suppress(OSError):
+                    self._host.remove_tree(path)
+                failure = self._venv(python, path)
+                if failure is not None:
+                    raise install_error(failure, f"making the environment {path}")
+            own = environment_python(self._host, path)
+            has_pip = seeded or self._run([own, "-Im", "ensurepip", "--default-pip"], CREATE_LIMIT)[0].ok
+        return NewEnvironment(path=path, python=own, has_pip=has_pip)
+
+    @contextlib.contextmanager
+    def new_environment(self, python: str, path: str) -> Iterator[NewEnvironment]:
+        """The environment made at ``path``; whatever fails inside the block, or Ctrl-C, removes it again."""
+        made = self.create_environment(python, path)
+        with self._removed_on_failure(made.path):
+            yield made
+
+    def install(
+        self,
+        resolution: Resolution,
+        sources: Sources,
+        *,
+        python: str,
+        prefix: str,
+        constraints: str | None = None,
+        reinstall: Sequence[str] = (),
+    ) -> Installation:
+        """Install exactly what was resolved into the environment of ``python``, every file checked against its hash.
+
+        ``constraints`` is written to ``envfix-constraints.txt`` in ``prefix``; ``reinstall`` names packages to lay down
+        anew even if their version is there already. Raises ``InstallError`` or one of its kinds.
+        """
+        started = time.monotonic()
+        progress = UvProgress(self._reporter, resolution.bytes_to_download if not resolution.unknown_sizes else 0)
+        with self._folder() as folder:
+            lock = f"{folder}/pylock.toml"
+            # Into this private file: as an option, the index could supply other packages too.
+            secret = self._with_credentials(sources.torch_url or "")
+            self._write(lock, lock_reader.with_credentials(resolution.lock, secret))
+            again = [option for name in reinstall for option in ("--reinstall-package", name)]
+            argv = [self._program, "pip", "install", "--python", self._program_path(python), "-r", lock, *again]
+            if self._offline:
+                argv.append("--offline")
+            result, text = self._run(argv, self._idle_limit, cwd=folder, progress=progress)
+        if result.outcome == "timed-out":
+            raise StalledError(
+                f"nothing moved for {self._idle_limit / 60:.0f} minutes after {progress.done / 1e6:.0f} MB: stopped",
+                hint="try again: what has arrived is kept; or choose another index with --index",
+            )
+        if not result.ok:
+            raise install_error(text or result.failure, "installing the packages")
+        progress.finish()
+        written = None
+        if constraints is not None:
+            written = f"{prefix}/{CONSTRAINTS_FILE}"
+            self._write(written, constraints)
+        return Installation(
+            prefix=prefix,
+            python=python,
+            installed=resolution.versions,
+            seconds=round(time.monotonic() - started, 3),
+            constraints_file=written,
+        )
+
+    def _resolution(
+        self, lock: str, sources: Sources, family: frozenset[str], target: PlanTarget, started: float
+    ) -> Resolution:
+        files = lock_reader.files(lock, target)
+        certificates = self._environment.variables.get("SSL_CERT_FILE") or self._host.getenv("SSL_CERT_FILE")
+        unsized = [file.url for file in files if file.size is None]
+        known = {} if self._offline else file_sizes(unsized, certificates=certificates)
+        files = [file.sized(known) for file in files]
+        names = {True: sources.torch_name, False: REGISTRY}
+        downloads = tuple(file.download(names[canonicalize_name(file.name) in family]) for file in files)
+        cached = [file for file in files if file.size and self._is_cached(file)]
+        return Resolution(
+            downloads=downloads,
+            lock=lock,
+            total_bytes=sum(download.size or 0 for download in downloads),
+            unknown_sizes=sum(download.size is None for download in downloads),
+            cached_bytes=sum(file.size or 0 for file in cached),
+            seconds=round(time.monotonic() - started, 3),
+        )
+
+    def _is_cached(self, file: lock_reader.LockedFile) -> bool:
+        """Whether uv's cache holds the file unpacked: ``wheels-v8/{pypi,index/HASH}/NAME/VERSION-TAG`` (a link)."""
+        if file.url.startswith("file:") or not file.filename.endswith(".whl"):
+            return file.url.startswith("file:")
+        rest = file.filename.removesuffix(".whl").partition("-")[2]
+        buckets = ("pypi", "index/*")
+        return any(self._host.glob(f"{self.cache_dir}/wheels-v*/{bucket}/{file.name}/{rest}") for bucket in buckets)
+
+    def _compile(
+        self,
+        wanted: str,
+        sources: Sources,
+        chooser: Sequence[str],
+        constraints: str,
+        installed: Mapping[str, str],
+    ) -> tuple[str, str | None]:
+        """The lock's text, or why there is none in uv's words."""
+        with self._folder() as folder:
+            self._write(f"{folder}/pyproject.toml", wanted)
+            argv = [self._program, "pip", "compile", "-q", "pyproject.toml", "--format", "pylock.toml"]
+            argv += ["-o", "pylock.toml", "--no-header", *chooser]
+            if constraints:
+                self._write(f"{folder}/constraints.txt", constraints)
+                argv += ["-c", "constraints.txt"]
+            if installed:
+                # uv keeps the versions of an earlier lock where they fit, as it would when installing.
+                self._write(f"{folder}/pylock.toml", lock_reader.preferences(installed))
+            result, text = self._run(argv, RESOLVE_LIMIT, cwd=folder, secrets=self._secrets(sources))
+            if result.outcome == "timed-out":
+                return "", f"error: no resolution within {RESOLVE_LIMIT:.0f} s: operation timed out"
+            if result.outcome != "exited":
+                raise ResolutionError(f"uv cannot be run: {result.failure}", hint=f"its path is {self._program}")
+            if not result.ok:
+                return "", text or result.failure
+            return self._host.read_text(f"{folder}/pylock.toml", limit=_LOCK_LIMIT).text, None
+
+    def _interpreter(self, python: str | None, target: PlanTarget) -> list[str]:
+        if python is not None:
+            return ["--python", self._program_path(python)]
+        # Any interpreter does for reading metadata; envfix's own is there for certain.
+        own = self._host.system_facts().get("own_python", "")
+        options = ["--python", own] if own else []
+        return [*options, "--python-version", target.python, "--python-platform", uv_platform(target)]
+
+    def _source_options(self, sources: Sources) -> list[str]:
+        options = ["--offline"] if self._offline else []
+        if not sources.registry:
+            options.append("--no-index")
+        return options
+
+    def _with_credentials(self, location: str) -> str:
+        return self._environment.settings.with_credentials(location)
+
+    def _registry(self) -> str:
+        configured = self._environment.variables.get("UV_DEFAULT_INDEX")
+        # Without the slash uv knows its own default and finds what other runs have cached.
+        return without_credentials(configured) if configured else default_registry().rstrip("/")
+
+    def _secrets(self, sources: Sources) -> dict[str, str]:
+        """Variables that let uv log in where the user has configured a password; arguments are seen by everybody."""
+        found: dict[str, str] = {}
+        if sources.find_links:
+            found["UV_FIND_LINKS"] = ",".join(map(self._with_credentials, sources.find_links))
+        if sources.torch_url is not None:
+            secret = urlsplit(self._with_credentials(sources.torch_url))
+            # Not UV_INDEX: that would let the torch index supply anything.
+            for name, value in (("USERNAME", secret.username), ("PASSWORD", secret.password)):
+                if value:
+                    found[f"UV_INDEX_{_INDEX_NAME.upper()}_{name}"] = unquote(value)
+        return found
+
+    def _venv(self, python: str, path: str, *options: str) -> str | None:
+        """Make a bare environment; what uv said when it could not."""
+        argv = [self._program, "venv", "-q", "--no-project", "--python", python, *options, path]
+        result, text = self._run(argv, CREATE_LIMIT)
+        return None if result.ok else text or result.failure
+
+    @contextlib.contextmanager
+    def _removed_on_failure(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            note = self._remove(path)
+            if isinstance(error, EnvfixError):
+                error.message = f"{error.message}\n{note}"
+                error.args = (error.message,)
+            else:
+                self._reporter.stage(note)
+            raise
+
+    def _remove(self, path: str) -> str:
+        try:
+            self._host.remove_tree(path)
+        except FileNotFoundError:
+            return "nothing was changed"
+        except OSError as error:
+            return f"the unfinished environment {path} could not be removed: {error.strerror or error}"
+        return f"the unfinished environment {path} was removed again"
+
+    @contextlib.contextmanager
+    def _folder(self) -> Iterator[str]:
+        """A temporary folder outside every project, so that no uv.toml or pyproject.toml of the user is found."""
+        try:
+            folder = self._host.make_temporary_folder()
+        except OSError as error:
+            raise SpaceError(f"no temporary file can be written: {error.strerror}", hint="set TMPDIR") from error
+        try:
+            yield folder
+        finally:
+            with contextlib.suppress(OSError):
+                self._host.remove_tree(folder)
+
+    def _write(self, path: str, text: str) -> None:
+        try:
+            self._host.write_text(path, text)
+        except OSError as error:
+            raise install_error(f"{path}: {error.strerror} (os error {error.errno})", f"writing {path}") from error
+
+    def _run(
+        self,
+        argv: Sequence[str],
+        limit: float,
+        *,
+        cwd: str | None = None,
+        progress: UvProgress | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> tuple[CommandResult, str]:
+        """Run a program in the cleaned environment; ``limit`` in seconds, since the last movement if there is progress."""
+        deadline = Deadline(limit)
+        kept: list[str] = []
+
+        def hear(text: str) -> None:
+            kept.append(text)
+            if progress is not None and progress.feed(text):
+                deadline.extend(limit)
+            if len(kept) > 1000:  # noqa: PLR2004 - the spinner draws five times a second
+                kept[:] = ["".join(kept)[-_OUTPUT_KEPT:]]
+
+        result = self._host.stream(
+            argv,
+            on_text=hear,
+            deadline=deadline,
+            env={**self._environment.variables, **(secrets or {})},
+            drop_env=self._environment.drop,
+            cwd=cwd,
+            terminal=progress is not None,
+        )
+        return result, "".join(kept)[-_OUTPUT_KEPT:]
+
+    def _absolute(self, path: str) -> str:
+        facts = self._host.system_facts()
+        expanded = f"{facts.get('home', '~')}{path[1:]}" if path == "~" or path.startswith("~/") else path
+        return os.path.normpath(os.path.join(facts.get("working_folder", ""), expanded))
+
+    def _program_path(self, python: str) -> str:
+        """An absolute path: uv runs in another folder. A link is kept, since it is what makes an environment."""
+        return self._absolute(python) if "/" in python or os.sep in python else python
+
+
+class _Later:
+    """Starts a computation in a thread at once; ``result`` waits for it."""
+
+    def __init__(self, work: Callable[[], str]) -> None:
+        self._value = ""
+        self._thread = threading.Thread(target=self._work, args=(work,), daemon=True)
+        self._thread.start()
+
+    def _work(self, work: Callable[[], str]) -> None:
+        self._value = work()
+
+    def result(self) -> str:
+        self._thread.join()
+        return self._value
+
+
+def find_uv(host: Host) -> str:
+    """The uv that envfix depends on, or else the first on PATH; raises ``ResolutionError``."""
+    with contextlib.suppress(ImportError, FileNotFoundError, OSError):
+        import uv
+
+        return str(uv.find_uv_bin())
+    on_path = host.which("uv")
+    if not on_path:
+        raise ResolutionError("uv is not there", hint="install envfix together with its dependencies: it brings uv")
+    return on_path[0]
+
+
+def environment_python(host: Host, path: str) -> str:
+    """The interpreter inside an environment."""
+    windows = host.system_facts().get("system") == "win32"
+    return f"{path}\\Scripts\\python.exe" if windows else f"{path}/bin/python"
+
+
+def project(requirements: Sequence[Requirement], sources: Sources, family: frozenset[str], python: str) -> str:
+    """The pyproject.toml of a made-up project that wants these packages, ``family`` from the torch index only."""
+    major_minor = ".".join(python.split(".")[:2])
+    lines = [
+        "[project]",
+        f"name = {_toml(STAND_IN)}",
+        'version = "0"',
+        f"requires-python = {_toml(f'>={major_minor}')}",
+        f"dependencies = [{', '.join(_toml(str(requirement)) for requirement in requirements)}]",
+    ]
+    if sources.torch_url is not None and family:
+        lines += [
+            "[[tool.uv.index]]",
+            f'name = "{_INDEX_NAME}"',
+            f"url = {_toml(sources.torch_url)}",
+            "explicit = true",
+        ]
+        if sources.torch_layout == "find-links":
+            lines.append('format = "flat"')
+        lines.append("[tool.uv.sources]")
+        lines += [f'{_toml(name)} = {{ index = "{_INDEX_NAME}" }}' for name in sorted(family)]
+    return "\n".join(lines) + "\n"
+
+
+def uv_platform(target: PlanTarget) -> str:
+    """The target's platform in uv's words; glibc is rounded down to what uv knows, and 2.28 where it is not known."""
+    fixed = {
+        "win_amd64": "x86_64-pc-windows-msvc",
+        "macosx_arm64": "aarch64-apple-darwin",
+        "macosx_x86_64": "x86_64-apple-darwin",
+    }
+    if target.platform in fixed:
+        return fixed[target.platform]
+    machine = "aarch64" if target.platform.endswith("aarch64") else "x86_64"
+    if target.libc == "musl":
+        return f"{machine}-unknown-linux-musl"
+    match = re.match(r"2\.(\d+)", target.glibc or "")
+    minor = int(match[1]) if match else 28
+    fitting = [known for known in (17, 28, *range(31, 41)) if known <= minor]
+    return f"{machine}-manylinux_2_{fitting[-1] if fitting else 17}"
+
+
+def _beyond_uv(target: PlanTarget, *, here: bool) -> Refusal | None:
+    """Why uv cannot be asked about such a Python."""
+    if target.tag.endswith("t") and not here:
+        message = "a free-threaded Python that is not on this machine cannot be resolved for"
+        return Refusal(kind="other", message=message, text="uv's --python-version has no free-threaded form")
+    if tuple(int(part) for part in re.findall(r"\d+", target.python)[:2]) < OLDEST_PYTHON:
+        message = f"Python {target.python} is too old for every installer envfix can drive"
+        return Refusal(kind="other", message=message, text="uv and today's index pages need Python 3.6 or newer")
+    return None
+
+
+def _requirement(pin: PackagePin) -> Requirement:
+    try:
+        return Requirement(f"{pin.name}{pin.specifier}")
+    except InvalidRequirement as error:
+        raise ResolutionError(f"not a package requirement: {pin.name}{pin.specifier}", hint=str(error)) from error
+
+
+def _from_torch_index(pins: Sequence[PackagePin], sources: Sources) -> frozenset[str]:
+    """The names the torch index supplies; raises ``ResolutionError`` when a plan wants another package from there."""
+    if sources.torch_url is None:
+        return frozenset()
+    names = {canonicalize_name(_requirement(pin).name): pin.index for pin in pins}
+    foreign = [name for name, index in names.items() if index == sources.torch_name and name not in TORCH_FAMILY]
+    if foreign:
+        raise ResolutionError(f"{foreign[0]} must not come from {sources.torch_name}: only the torch family may")
+    return frozenset(name for name, index in names.items() if name in TORCH_FAMILY and index != REGISTRY)
+
+
+def _index_of(sources: Sources, family: frozenset[str], registry: str) -> Callable[[str], str | None]:
+    """Which index a package of the lock is from; None where that is not known."""
+
+    def index(name: str) -> str | None:
+        if sources.torch_url is not None and canonicalize_name(name) in family:
+            return sources.torch_url if sources.torch_url.startswith("http") else None
+        return None if sources.find_links or not sources.registry else registry
+
+    return index
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text)

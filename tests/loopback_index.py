@@ -1,0 +1,314 @@
+"""A package index on 127.0.0.1 with small made-up wheels, to watch the unmodified uv choose and download.
+
+Layouts, for a repository called REPO (``cu118``, ``main``...):
+``/simple/REPO/`` PEP 503 with metadata · ``/json/REPO/`` PEP 691 · ``/nometa/REPO/`` PEP 503 without metadata ·
+``/flat/REPO/`` one find-links page · ``/files/REPO/FILE`` the wheels · ``/broken/HOW/torch/`` pages that misbehave.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import html
+import io
+import json
+import random
+import threading
+import time
+import urllib.parse
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+JSON_TYPE = "application/vnd.pypi.simple.v1+json"
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """One made-up wheel: its file name, its bytes and its METADATA."""
+
+    name: str
+    filename: str
+    data: bytes
+    metadata: bytes
+
+    @property
+    def sha256(self) -> str:
+        """The hash an honest index tells."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def make_wheel(
+    name: str,
+    version: str,
+    tag: str = "py3-none-any",
+    *,
+    requires: tuple[str, ...] = (),
+    padding: int = 0,
+    metadata_name: str | None = None,
+) -> Wheel:
+    """A wheel that installs ``NAME/__init__.py``; ``padding`` adds that many incompressible bytes."""
+    module = name.replace("-", "_")
+    info = f"{module}-{version}.dist-info"
+    lines = ["Metadata-Version: 2.1", f"Name: {metadata_name or name}", f"Version: {version}"]
+    lines += [f"Requires-Dist: {requirement}" for requirement in requires]
+    metadata = ("\n".join(lines) + "\n").encode()
+    python, abi, platform = tag.split("-")
+    tags = "".join(f"Tag: {python}-{abi}-{single}\n" for single in platform.split("."))
+    files = {
+        f"{module}/__init__.py": f"__version__ = {version!r}\n".encode(),
+        f"{info}/METADATA": metadata,
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: made-up\nRoot-Is-Purelib: true\n{tags}".encode(),
+    }
+    if padding:
+        files[f"{module}/padding.bin"] = random.Random(0).randbytes(padding)  # noqa: S311
+    record = "".join(f"{path},{_record_hash(data)},{len(data)}\n" for path, data in files.items())
+    files[f"{info}/RECORD"] = (record + f"{info}/RECORD,,\n").encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for path, data in files.items():
+            archive.writestr(zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0)), data)
+    return Wheel(name, f"{module}-{version}-{tag}.whl", buffer.getvalue(), metadata)
+
+
+def _record_hash(data: bytes) -> str:
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request the server saw."""
+
+    path: str
+    range: str | None
+    user_agent: str
+
+
+@dataclass
+class Index:
+    """The running server: what it holds, how it misbehaves, and what it was asked."""
+
+    base: str = ""
+    repositories: dict[str, dict[str, Wheel]] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+    wrong_hashes: bool = False
+    cut_files_after: int | None = None
+    stall_files: bool = False
+    bytes_per_second: int | None = None
+    password: str | None = None
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def add(self, repository: str, *wheels: Wheel) -> None:
+        """Put wheels into a repository."""
+        self.repositories.setdefault(repository, {}).update({wheel.filename: wheel for wheel in wheels})
+
+    def url(self, layout: str, repository: str) -> str:
+        """The address of a repository in one of the layouts."""
+        return f"{self.base}/{layout}/{repository}/"
+
+    def asked(self, text: str) -> list[str]:
+        """The paths asked for that contain ``text``."""
+        return [request.path for request in self.requests if text in request.path]
+
+
+@contextlib.contextmanager
+def serve() -> Iterator[Index]:
+    """Run an empty index on a free port of 127.0.0.1 until the block ends."""
+    index = Index()
+
+    class Handler(_Handler):
+        held = index
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.block_on_close = False
+    index.base = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield index
+    finally:
+        index.stopping.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one connection."""
+
+    held: Index
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class calls it so)
+        """Stay silent."""
+
+    def do_HEAD(self) -> None:
+        """Answer like GET, without a body."""
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        """Find the layout and answer."""
+        path = urllib.parse.unquote(self.path)
+        agent = self.headers.get("User-Agent", "")
+        self.held.requests.append(Request(path, self.headers.get("Range"), agent))
+        parts = path.strip("/").split("/")
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            if not self._may_enter():
+                self._say(401, "text/plain", b"who are you?")
+            elif parts[0] == "broken" and len(parts) > 1:
+                self._misbehave(parts[1])
+            elif parts[0] in ("simple", "json", "nometa") and len(parts) == 3:
+                self._project(parts[0], parts[1], parts[2])
+            elif parts[0] == "flat" and len(parts) == 2:
+                self._page(parts[1], list(self.held.repositories.get(parts[1], {}).values()), with_metadata=False)
+            elif parts[0] == "files" and len(parts) == 3:
+                self._file(parts[1], parts[2])
+            else:
+                self._say(404, "text/plain", b"not here")
+
+    def _may_enter(self) -> bool:
+        if self.held.password is None:
+            return True
+        wanted = "Basic " + base64.b64encode(f"user:{self.held.password}".encode()).decode()
+        return self.headers.get("Authorization") == wanted
+
+    def _say(self, status: int, kind: str, body: bytes, **more: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in more.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _project(self, layout: str, repository: str, project: str) -> None:
+        wheels = [
+            wheel
+            for wheel in self.held.repositories.get(repository, {}).values()
+            if wheel.name.replace("_", "-").lower() == project
+        ]
+        if not wheels:
+            self._say(404, "text/plain", b"no such project")
+        elif layout == "json":
+            self._json(repository, project, wheels)
+        else:
+            self._page(repository, wheels, with_metadata=layout == "simple")
+
+    def _told_hash(self, wheel: Wheel) -> str:
+        return "0" * 64 if self.held.wrong_hashes else wheel.sha256
+
+    def _json(self, repository: str, project: str, wheels: list[Wheel]) -> None:
+        files = [
+            {
+                "filename": wheel.filename,
+                "url": f"/files/{repository}/{urllib.parse.quote(wheel.filename)}",
+                "hashes": {"sha256": self._told_hash(wheel)},
+                "size": len(wheel.data),
+                "core-metadata": {"sha256": hashlib.sha256(wheel.metadata).hexdigest()},
+            }
+            for wheel in wheels
+        ]
+        document = {"meta": {"api-version": "1.1"}, "name": project, "files": files, "versions": []}
+        self._say(200, JSON_TYPE, json.dumps(document).encode())
+
+    def _page(self, repository: str, wheels: list[Wheel], *, with_metadata: bool) -> None:
+        links = []
+        for wheel in wheels:
+            metadata = (
+                f' data-core-metadata="sha256={hashlib.sha256(wheel.metadata).hexdigest()}"' if with_metadata else ""
+            )
+            address = f"/files/{repository}/{urllib.parse.quote(wheel.filename)}#sha256={self._told_hash(wheel)}"
+            links.append(f'<a href="{address}"{metadata}>{html.escape(wheel.filename).replace("+", "&#43;")}</a><br/>')
+        body = "<!DOCTYPE html><html><body>\n" + "\n".join(links) + "\n</body></html>"
+        self._say(200, "text/html", body.encode())
+
+    def _file(self, repository: str, filename: str) -> None:
+        wheels = self.held.repositories.get(repository, {})
+        if filename.endswith(".metadata") and filename[: -len(".metadata")] in wheels:
+            self._say(200, "application/octet-stream", wheels[filename[: -len(".metadata")]].metadata)
+            return
+        wheel = wheels.get(filename)
+        if wheel is None:
+            self._say(404, "text/plain", b"no such file")
+            return
+        data, status, more = wheel.data, 200, {"ETag": f'"{wheel.sha256[:16]}"', "Accept_Ranges": "bytes"}
+        wanted = self.headers.get("Range", "")
+        if wanted.startswith("bytes="):
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            start = int(first) if first else max(len(data) - int(last), 0)
+            end = min(int(last), len(data) - 1) if first and last else len(data) - 1
+            more["Content_Range"] = f"bytes {start}-{end}/{len(data)}"
+            data, status = data[start : end + 1], 206
+        self._send_file(status, data, more)
+
+    def _send_file(self, status: int, data: bytes, more: dict[str, str]) -> None:
+        limit = self.held.cut_files_after
+        slow = self.held.stall_files or self.held.bytes_per_second
+        if not slow and (limit is None or len(data) <= limit):
+            self._say(status, "application/octet-stream", data, **more)
+            return
+        self.send_response(status)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in more.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if limit is not None:
+            self.wfile.write(data[:limit])
+        elif self.held.stall_files:
+            self.wfile.write(data[: len(data) // 4])
+            self.wfile.flush()
+            self.held.stopping.wait(60)
+        else:
+            self._drip(data, self.held.bytes_per_second or 1)
+            return
+        self.close_connection = True
+
+    def _drip(self, data: bytes, rate: int) -> None:
+        step = max(rate // 10, 1)
+        for start in range(0, len(data), step):
+            self.wfile.write(data[start : start + step])
+            if self.held.stopping.wait(0.1):
+                return
+
+    def _misbehave(self, how: str) -> None:
+        if how.isdigit():
+            self._say(int(how), "text/plain", b"no")
+        elif how == "garbage":
+            self._say(200, "text/html", random.Random(1).randbytes(50_000))  # noqa: S311
+        elif how == "login":
+            self._say(
+                200, "text/html", b"<html><body><h1>Campus network login</h1><a href='/login'>enter</a></body></html>"
+            )
+        elif how == "badjson":
+            self._say(200, JSON_TYPE, b'{"meta": {"api-version": "1.0"}, "files": [{"url"')
+        elif how == "binary":
+            self._say(200, "application/octet-stream", b"\x00" * 100)
+        elif how == "redirect":
+            self._say(302, "text/plain", b"", Location=f"/broken/redirect/torch/?{time.monotonic()}")
+        elif how == "hang":
+            self.held.stopping.wait(30)
+            self.close_connection = True
+        elif how == "huge":
+            self._endless(pause=0.0)
+        elif how == "drip":
+            self._endless(pause=0.05)
+        else:
+            self._say(404, "text/plain", b"")
+
+    def _endless(self, *, pause: float) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(10**12))
+        self.end_headers()
+        self.close_connection = True
+        block = b"<a href='x'>x</a>\n" * (4096 if not pause else 1)
+        while not self.held.stopping.wait(pause):
+            self.wfile.write(block)
