@@ -19,7 +19,7 @@ ALLOWED = {
     "rules": {"errors", "model", "tables"},
     "resolver": {"errors", "model", "tables", "rules"},
     "lockers": {"errors", "model", "tables"},
-    "installer": {"errors", "model", "host", "lockers"},
+    "installer": {"errors", "model", "host", "probes", "lockers"},
     "verifier": {"errors", "model", "host"},
     "snapshots": {"errors", "model", "_version"},
     "render": {"errors", "model", "_version"},

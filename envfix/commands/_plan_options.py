@@ -36,7 +36,13 @@ _GOAL = (
 )
 _MACHINE = (
     click.option("--driver", metavar="VERSION", help="Plan for a machine with this NVIDIA driver."),
-    click.option("--gpu", "gpus", multiple=True, metavar="NAME", help='Plan for this card, such as "RTX 3090" (repeatable; `none`).'),
+    click.option(
+        "--gpu",
+        "gpus",
+        multiple=True,
+        metavar="NAME",
+        help='Plan for this card, such as "RTX 3090" (repeatable; `none`).',
+    ),
     click.option("--platform", metavar="TAG", help="Plan for linux_x86_64, linux_aarch64, win_amd64 or macosx_arm64."),
     click.option("--glibc", metavar="VERSION", help="Plan for a Linux with this C library, such as 2.31."),
 )

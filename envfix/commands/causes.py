@@ -16,9 +16,9 @@ def command(*, name: str | None, as_json: bool, no_color: bool) -> int:
     envfix causes
     envfix causes driver_too_old_for_wheel
     """
-    from envfix import app
+    from envfix.app import cataloguing
     from envfix.render import open_output
 
     out = open_output(as_json=as_json, color=not no_color)
-    out.causes(app.causes(name), page=name is not None)
+    out.causes(cataloguing.causes(name), page=name is not None)
     return 0

@@ -40,11 +40,11 @@ def command(
     envfix diagnose --python ~/.conda/envs/yolov8_env --verbose
     envfix diagnose --from gpu7.json --json
     """
-    from envfix import app
+    from envfix.app import diagnosing
     from envfix.render import open_output
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
-    report = app.report(
+    report = diagnosing.report(
         target,
         snapshot=snapshot,
         with_import=not no_import,

@@ -44,23 +44,25 @@ def command(
     envfix install --new-env yolo-env
     envfix install --new-env old-env --python 3.8 --torch '==1.9.0' --yes
     """
-    from envfix import app
+    from envfix.app import installing, planning
     from envfix.render import open_output
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
-    request = app.PlanRequest(
-        goal=app.goal(cuda=cuda, cuda_exact=cuda_exact, torch=torch, packages=packages, indexes=indexes, offline=False),
+    request = planning.PlanRequest(
+        goal=planning.goal(
+            cuda=cuda, cuda_exact=cuda_exact, torch=torch, packages=packages, indexes=indexes, offline=False
+        ),
         target=target,
     )
-    prepared = app.prepare_installation(request, new_env, reporter=out.reporter, dry_run=dry_run)
+    prepared = installing.prepare(request, new_env, reporter=out.reporter, dry_run=dry_run)
     if dry_run or prepared.plan.status != "ok" or not as_json:
         out.plan(prepared.plan)
     if prepared.plan.status != "ok":
         return 1
     if dry_run:
         return 0
-    app.confirm(out.confirm, yes=yes)
-    installation = app.install(prepared, reporter=out.reporter, on_rung=out.rung)
+    installing.confirm(out.confirm, yes=yes)
+    installation = installing.install(prepared, reporter=out.reporter, on_rung=out.rung)
     if installation.verification is not None and not as_json:
         out.verification(installation.verification)
     out.installation(prepared.plan, installation)

@@ -48,12 +48,14 @@ def command(
     envfix plan --cuda 11.1 --python 3.8
     envfix plan --driver 470.57.02 --gpu "RTX 3090" --python 3.11 --offline
     """
-    from envfix import app
+    from envfix.app import planning
     from envfix.render import open_output
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
-    request = app.PlanRequest(
-        goal=app.goal(cuda=cuda, cuda_exact=cuda_exact, torch=torch, packages=packages, indexes=indexes, offline=offline),
+    request = planning.PlanRequest(
+        goal=planning.goal(
+            cuda=cuda, cuda_exact=cuda_exact, torch=torch, packages=packages, indexes=indexes, offline=offline
+        ),
         target=target,
         snapshot=snapshot,
         driver=driver,
@@ -61,6 +63,6 @@ def command(
         platform=platform,
         glibc=glibc,
     )
-    plan = app.plan(request, reporter=out.reporter)
+    plan = planning.plan(request, reporter=out.reporter)
     out.plan(plan)
     return 0 if plan.status == "ok" else 1

@@ -26,9 +26,9 @@ def command(*, output: str, target: str | None, no_import: bool, as_json: bool, 
     envfix snapshot -o gpu7.json
     envfix diagnose --from gpu7.json
     """
-    from envfix import app
+    from envfix.app import snapshotting
     from envfix.render import open_output
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet)
-    out.saved(app.save_snapshot(output, target, with_import=not no_import, reporter=out.reporter))
+    out.saved(snapshotting.save_snapshot(output, target, with_import=not no_import, reporter=out.reporter))
     return 0

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import click
 
 from envfix.commands import _options as shared
+
+Level = Literal["import", "cuda", "yolo"]
 
 
 @click.command()
@@ -12,7 +16,7 @@ from envfix.commands import _options as shared
     shared.python_option,
     click.option(
         "--level",
-        type=click.Choice(("import", "cuda", "yolo")),
+        type=click.Choice(get_args(Level)),
         default="yolo",
         show_default=True,
         help="How far up the ladder.",
@@ -22,7 +26,7 @@ from envfix.commands import _options as shared
     shared.quiet_option,
     shared.color_option,
 )
-def command(*, target: str | None, level: str, device: str, as_json: bool, quiet: bool, no_color: bool) -> int:
+def command(*, target: str | None, level: Level, device: str, as_json: bool, quiet: bool, no_color: bool) -> int:
     """Prove an environment rung by rung: import, driver, computing, torchvision, and a YOLOv8 prediction.
 
     Changes nothing in the environment and downloads nothing. Ends with 4 when a rung fails.
@@ -31,10 +35,10 @@ def command(*, target: str | None, level: str, device: str, as_json: bool, quiet
     envfix verify --python yolo-env
     envfix verify --level cuda --device 0
     """
-    from envfix import app
+    from envfix.app import verifying
     from envfix.render import open_output
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet)
-    verification = app.verify(target, level=level, device=device, reporter=out.reporter, on_rung=out.rung)
+    verification = verifying.verify(target, level=level, device=device, reporter=out.reporter, on_rung=out.rung)
     out.verification(verification)
     return 4 if verification.status == "failed" else 0

@@ -142,7 +142,7 @@ class RealHost:
         own = os.path.realpath(sys.prefix)
 
         def is_not_ours(info: PythonInfo) -> bool:
-            return os.path.realpath(info.prefix) != own
+            return os.path.realpath(str(info.prefix)) != own
 
         for first in (*((path,) for path in near), ()):
             with contextlib.suppress(Exception):  # a broken interpreter: the next one may do

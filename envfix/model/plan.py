@@ -75,12 +75,16 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PackagePin(msgspec.Struct, frozen=True, kw_only=True):
-    """One package of the stack, how it is pinned or bounded, from which index, and why."""
+    """One package of the stack, how it is pinned or bounded, from which index, and why.
+
+    ``bound_only``: not asked for itself; the bound holds where another package brings it.
+    """
 
     name: str
     specifier: str
     index: str
     because: str
+    bound_only: bool = False
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):

@@ -95,6 +95,8 @@ def probe(host: ProbeHost, target: Target, *, timeout: float) -> tuple[Observed[
     if target.path is None:
         return absent(target.how, "no such interpreter"), Answer(None, "no such interpreter")
     answer = ask(host, target.path, SCRIPT, timeout=timeout)
+    if answer.too_old is not None:
+        return found(too_old(target.path, target, answer.too_old), f"{target.path} asked about itself"), answer
     if answer.facts is None:
         return unknown(target.path, answer.problem or "no answer"), answer
     try:
@@ -102,6 +104,25 @@ def probe(host: ProbeHost, target: Target, *, timeout: float) -> tuple[Observed[
     except (KeyError, TypeError, ValueError) as error:
         broken = Answer(None, f"its answer is damaged ({type(error).__name__}: {error})")
         return unknown(target.path, broken.problem or ""), broken
+
+
+def too_old(path: str, target: Target, version: str) -> Interpreter:
+    """An interpreter that can say no more than its version (before 3.6)."""
+    major, minor = version.split(".")[:2]
+    prefix = os.path.dirname(os.path.dirname(path))
+    return Interpreter(
+        executable=path,
+        asked=target.how,
+        version=version,
+        implementation="cpython",
+        tag=f"cp{major}{minor}",
+        abi_tag=f"cp{major}{minor}",
+        platform_tag="",
+        bits=0,
+        prefix=prefix,
+        base_prefix=prefix,
+        kind="system",
+    )
 
 
 def parse(facts: Mapping[str, Any], target: Target, system: Mapping[str, str]) -> Interpreter:

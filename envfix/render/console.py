@@ -18,15 +18,21 @@ from envfix.model.plan import Choice, Plan
 from envfix.model.report import CausePage, Report
 from envfix.model.reporter import Reporter
 from envfix.render import facts_table
+from envfix.render.facts_table import FAMILY
 from envfix.render.progress import ConsoleReporter
 from envfix.render.words import command_line, duration
 
-MARKS = {Severity.ERROR: ("✗", "x", "bold red"), Severity.WARNING: ("!", "!", "bold yellow"), Severity.INFO: ("·", "-", "cyan")}
+MARKS = {
+    Severity.ERROR: ("✗", "x", "bold red"),
+    Severity.WARNING: ("!", "!", "bold yellow"),
+    Severity.INFO: ("·", "-", "cyan"),
+}
 VERDICTS = {
     "healthy": ("Everything fits together.", "bold green"),
     "degraded": ("It works, but not as well as it could.", "bold yellow"),
     "broken": ("Something is broken; the first finding is the most likely root.", "bold red"),
 }
+REASONS_SHOWN = 6
 RUNGS = {"passed": ("✓", "ok", "green"), "failed": ("✗", "FAILED", "bold red"), "skipped": ("–", "skipped", "dim")}
 
 
@@ -34,16 +40,24 @@ class ConsoleOutput:
     """Text on standard output, progress on standard error (implements ``Output``)."""
 
     def __init__(
-        self, *, color: bool, quiet: bool = False, verbose: bool = False, stream: IO[str] | None = None, width: int | None = None
+        self,
+        *,
+        color: bool = True,
+        quiet: bool = False,
+        verbose: bool = False,
+        stream: IO[str] | None = None,
+        width: int | None = None,
+        record: bool = False,
     ) -> None:
         options: dict[str, Any] = {"highlight": False, "soft_wrap": False, "emoji": False, "markup": False}
         if not color:
             options["no_color"] = True
         if width is not None:
             options["width"] = width
+        if record:
+            options |= {"record": True, "force_terminal": True, "color_system": "truecolor"}
         self.console = Console(file=stream, **options)
         self._progress = ConsoleReporter(Console(file=sys.stderr, **options), quiet=quiet)
-        self._quiet = quiet
         self._verbose = verbose
 
     @property
@@ -131,15 +145,19 @@ class ConsoleOutput:
         self._say(Padding(table, (0, 0, 0, 2), expand=False))
 
     def _rejected(self, plan: Plan) -> None:
-        shown = plan.rejected if self._verbose else plan.rejected[:4]
-        if not shown:
+        if not plan.rejected:
             return
         self._say("")
         self._indented(Text("Not chosen:", style="bold"))
-        for row in shown:
-            self._indented(Text(f"torch {row.torch} ({row.variant}): {row.text}", style="dim"), by=4)
-        if len(plan.rejected) > len(shown):
-            self._indented(Text(f"... and {len(plan.rejected) - len(shown)} more; -v shows all", style="dim"), by=4)
+        if self._verbose:
+            for row in plan.rejected:
+                self._indented(Text(f"torch {row.torch} ({row.variant}): {row.text}", style="dim"), by=4)
+            return
+        groups = list(facts_table.rejections(plan))
+        for builds, text in groups[:REASONS_SHOWN]:
+            self._indented(Text(f"{builds}: {text}", style="dim"), by=4)
+        if len(groups) > REASONS_SHOWN:
+            self._indented(Text(f"... and {len(groups) - REASONS_SHOWN} more reasons; -v shows all", style="dim"), by=4)
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal; without one the answer is no."""
@@ -167,7 +185,12 @@ class ConsoleOutput:
         failed = verification.failed
         if failed is None:
             best = verification.rungs[-1].name if verification.rungs else "nothing"
-            self._say(Text(f"Verified on {verification.device}: all rungs up to {best} hold ({verification.python}).", style="bold green"))
+            self._say(
+                Text(
+                    f"Verified on {verification.device}: all rungs up to {best} hold ({verification.python}).",
+                    style="bold green",
+                )
+            )
         else:
             self._say(Text(f"Verification failed at {failed.name}: {failed.message}", style="bold red"))
             if failed.cause:
@@ -176,11 +199,22 @@ class ConsoleOutput:
     def installation(self, plan: Plan, installation: Installation) -> None:
         """What is there now, and how to use it."""
         self._progress.done()
-        names = ", ".join(f"{name} {version}" for name, version in installation.installed.items())
-        self._say(Text(f"Installed into {installation.prefix} in {duration(installation.seconds)}: {names}", style="bold green"))
+        names = ", ".join(f"{name} {installation.installed[name]}" for name in FAMILY if name in installation.installed)
+        others = len(installation.installed) - sum(name in installation.installed for name in FAMILY)
+        head = f"Installed into {installation.prefix} in {duration(installation.seconds)}: {names} and {others} more packages."
+        self._say(Text(head, style="bold green"))
         if installation.constraints_file:
             self._indented(Text("Keep this torch when you add packages:"))
-            argv = ("uv", "pip", "install", "--python", installation.python, "-c", installation.constraints_file, "PACKAGE")
+            argv = (
+                "uv",
+                "pip",
+                "install",
+                "--python",
+                installation.python,
+                "-c",
+                installation.constraints_file,
+                "PACKAGE",
+            )
             self._indented(Text(command_line(argv), style="green"), by=4)
         if installation.verification is None or installation.verification.status == "passed":
             self._indented(Text("Use it:"))
@@ -202,10 +236,16 @@ class ConsoleOutput:
         self._facts((item.code, f"{item.cause}: {item.title}", "") for item in pages)
 
     def _say(self, what: Any) -> None:
-        self.console.print(what)
+        if self.console.is_terminal:
+            self.console.print(what)
+            return
+        # rich fills lines up with spaces; files, pipes and greps are better off without them.
+        with self.console.capture() as captured:
+            self.console.print(what)
+        self.console.file.write("\n".join(line.rstrip() for line in captured.get().split("\n")))
 
     def _indented(self, text: Text, *, by: int = 2) -> None:
-        self.console.print(Padding(text, (0, 0, 0, by), expand=False))
+        self._say(Padding(text, (0, 0, 0, by), expand=False))
 
 
 def _stack(choice: Choice) -> str:
@@ -217,5 +257,3 @@ def _stack(choice: Choice) -> str:
 
 def _inside(choice: Choice) -> str:
     return "CPU build" if choice.variant == "cpu" else f"CUDA inside: {choice.variant}"
-
-

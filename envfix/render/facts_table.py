@@ -21,7 +21,9 @@ def rows(report: Report, *, verbose: bool) -> Iterator[Row]:
     machine, environment = report.machine, report.environment
     yield _row("machine", machine.platform, lambda value: _platform(value))
     yield from _nvidia(machine)
-    yield _row("toolkits", machine.toolkits, lambda all_: ", ".join(f"CUDA {kit.release} ({kit.nvcc})" for kit in all_), "none")
+    yield _row(
+        "toolkits", machine.toolkits, lambda all_: ", ".join(f"CUDA {kit.release} ({kit.nvcc})" for kit in all_), "none"
+    )
     yield _row(
         "compilers", machine.host_compilers, lambda all_: ", ".join(f"{one.name} {one.version}" for one in all_), "none"
     )
@@ -30,10 +32,12 @@ def rows(report: Report, *, verbose: bool) -> Iterator[Row]:
     yield _row(
         "conda",
         machine.conda,
-        lambda one: (one.program or "no program on PATH")
-        + (f" {one.version}" if one.version else "")
-        + (f", active: {one.active_name or one.active_prefix}" if one.active_prefix else "")
-        + (f", channels: {', '.join(one.channels)}" if one.channels else ""),
+        lambda one: (
+            (one.program or "no program on PATH")
+            + (f" {one.version}" if one.version else "")
+            + (f", active: {one.active_name or one.active_prefix}" if one.active_prefix else "")
+            + (f", channels: {', '.join(one.channels)}" if one.channels else "")
+        ),
         "not found",
     )
     for source in environment.package_sources.value or ():
@@ -42,10 +46,18 @@ def rows(report: Report, *, verbose: bool) -> Iterator[Row]:
         yield ("pip takes", f"unknown: {environment.package_sources.problem}", environment.package_sources.source)
     for index in report.indexes:
         state = f"answers in {index.seconds:.1f} s" if index.reachable and index.seconds is not None else "answers"
-        yield ("index", f"{index.name}: {state if index.reachable else f'does not answer: {index.problem}'}", index.location)
+        yield (
+            "index",
+            f"{index.name}: {state if index.reachable else f'does not answer: {index.problem}'}",
+            index.location,
+        )
     if verbose:
         for display in machine.displays.value or ():
-            yield ("on the bus", f"{display.vendor} {display.name or display.device_id} at {display.bus}", machine.displays.source)
+            yield (
+                "on the bus",
+                f"{display.vendor} {display.name or display.device_id} at {display.bus}",
+                machine.displays.source,
+            )
         for name, value in sorted(machine.variables.items()):
             yield ("variable", f"{name}={value}", "")
 
@@ -101,21 +113,32 @@ def _gpu(gpu: Gpu) -> str:
 
 
 def _interpreter(value: Interpreter) -> str:
-    kind = {"venv": "virtual environment", "conda": "conda environment", "base": "conda base", "system": "not in an environment"}
+    kind = {
+        "venv": "virtual environment",
+        "conda": "conda environment",
+        "base": "conda base",
+        "system": "not in an environment",
+    }
     return f"{value.version} at {value.executable} ({kind[value.kind]}; {value.asked})"
 
 
 def _packages(environment: Environment) -> Iterator[Row]:
     torch = environment.torch
     if torch.value is not None:
-        inside = f"CUDA {torch.value.cuda} inside" if torch.value.cuda else "CPU build" if not torch.value.hip else "ROCm"
+        inside = (
+            f"CUDA {torch.value.cuda} inside" if torch.value.cuda else "CPU build" if not torch.value.hip else "ROCm"
+        )
         built = f", for {' '.join(sm.sm for sm in torch.value.sm)}" if torch.value.sm else ""
         yield ("torch", f"{torch.value.build} ({inside}{built})", torch.source)
     else:
         yield _row("torch", torch, str, "not installed")
     imported = environment.torch_import
     if imported.value is not None:
-        yield ("import torch", _import(imported.value.ok, imported.value.error, imported.value.cuda_available), imported.source)
+        yield (
+            "import torch",
+            _import(imported.value.ok, imported.value.error, imported.value.cuda_available),
+            imported.source,
+        )
     installed = {item.name.lower().replace("_", "-"): item for item in environment.distributions.value or ()}
     for name in FAMILY[1:]:
         if name in installed:
@@ -141,8 +164,28 @@ def plan_rows(plan: Plan) -> Iterator[Row]:
 
 
 def _target(target: PlanTarget) -> str:
-    cards = ", ".join(f"{gpu.name}{f' ({gpu.capability})' if gpu.capability else ''}" for gpu in target.gpus) or "no NVIDIA GPU"
-    driver = f"driver {target.driver}" if target.driver else "no driver" if target.driver_state == "absent" else f"driver {target.driver_state}"
+    cards = (
+        ", ".join(f"{gpu.name}{f' ({gpu.capability})' if gpu.capability else ''}" for gpu in target.gpus)
+        or "no NVIDIA GPU"
+    )
+    driver = (
+        f"driver {target.driver}"
+        if target.driver
+        else "no driver"
+        if target.driver_state == "absent"
+        else f"driver {target.driver_state}"
+    )
     libc = f", {target.libc or 'glibc'} {target.glibc}" if target.glibc else ""
     nothing = not target.gpus and target.driver_state in ("absent", "works") and target.driver is None
     return f"Python {target.python}, {target.platform}{libc}, {cards if nothing else f'{driver}, {cards}'}"
+
+
+def rejections(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What was not chosen, folded by reason: the newest builds that it ruled out and how many more, then the reason."""
+    by_reason: dict[str, dict[str, list[str]]] = {}
+    for row in plan.rejected:
+        by_reason.setdefault(row.text, {}).setdefault(row.torch, []).append(row.variant)
+    for text, builds in by_reason.items():
+        newest = [f"{torch} ({', '.join(variants)})" for torch, variants in builds.items()]
+        more = f" and {len(newest) - 2} more releases" if len(newest) > 2 else ""  # noqa: PLR2004
+        yield f"torch {', '.join(newest[:2])}{more}", text

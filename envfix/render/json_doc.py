@@ -32,7 +32,12 @@ class JsonOutput:
         rows = [_finding(row) for row in to_builtins(report.diagnosis.findings)]
         self._write(
             "envfix.diagnose/1",
-            {"verdict": report.diagnosis.verdict, "facts": facts, "findings": rows, "skipped": report.diagnosis.skipped},
+            {
+                "verdict": report.diagnosis.verdict,
+                "facts": facts,
+                "findings": rows,
+                "skipped": report.diagnosis.skipped,
+            },
         )
 
     def plan(self, plan: Plan) -> None:

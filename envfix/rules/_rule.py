@@ -49,7 +49,13 @@ def manual(rule: Rule) -> str:
 def cite(name: str, fact: Observed[Any], value: object | None = None) -> Evidence:
     """Evidence from an observed fact; ``value`` replaces its own text where only a part matters."""
     if value is None:
-        value = f"unknown: {fact.problem}" if fact.is_unknown else fact.problem or "nothing found" if fact.is_absent else fact.value
+        value = (
+            f"unknown: {fact.problem}"
+            if fact.is_unknown
+            else fact.problem or "nothing found"
+            if fact.is_absent
+            else fact.value
+        )
     return Evidence(fact=name, value=str(value), source=fact.source)
 
 

@@ -43,7 +43,9 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         because=(
             cite("machine.driver", machine.driver, driver.version),
             cite("environment.torch", environment.torch, f"{torch.build} (CUDA {torch.cuda})"),
-            Evidence(fact="tables.drivers", value=f"CUDA {torch.cuda} needs {floor.family} or newer", source=floor.source),
+            Evidence(
+                fact="tables.drivers", value=f"CUDA {torch.cuda} needs {floor.family} or newer", source=floor.source
+            ),
         ),
         remedies=(
             Remedy(

@@ -51,7 +51,9 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         remedies=(
             Remedy(text="Remove the NVIDIA driver packages from this image; the host brings them.", safe=False)
             if in_container
-            else Remedy(text="Reboot the machine (ask the administrator), then run `envfix diagnose` again.", safe=False),
+            else Remedy(
+                text="Reboot the machine (ask the administrator), then run `envfix diagnose` again.", safe=False
+            ),
         ),
     )
 

@@ -32,13 +32,20 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if not (machine.driver.is_absent and machine.gpus.is_absent) or traces or nvidia_displays(machine):
         return
     others = sorted({display.vendor for display in machine.displays.value or () if display.vendor in ("AMD", "Intel")})
-    also = f" It has a display controller by {' and '.join(others)}, which CUDA builds of torch cannot use." if others else ""
+    also = (
+        f" It has a display controller by {' and '.join(others)}, which CUDA builds of torch cannot use."
+        if others
+        else ""
+    )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.INFO,
         message=f"This machine has no NVIDIA GPU: torch runs on the processor here.{also}",
-        because=(cite("machine.driver", machine.driver, "no trace of an NVIDIA driver"), cite("machine.displays", machine.displays, ", ".join(others) or "no NVIDIA card on the PCI bus")),
+        because=(
+            cite("machine.driver", machine.driver, "no trace of an NVIDIA driver"),
+            cite("machine.displays", machine.displays, ", ".join(others) or "no NVIDIA card on the PCI bus"),
+        ),
         remedies=(Remedy(text="Nothing to mend. To train on a GPU, use a machine that has one."),),
     )
 

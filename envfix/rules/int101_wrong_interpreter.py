@@ -41,14 +41,21 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
             cite("environment.interpreter", environment.interpreter, interpreter.executable),
             cite("environment.torch", environment.torch, "there is no folder named torch"),
             *(
-                Evidence(fact="environment.elsewhere", value=f"{other.prefix}: torch {other.torch}", source=environment.elsewhere.source)
+                Evidence(
+                    fact="environment.elsewhere",
+                    value=f"{other.prefix}: torch {other.torch}",
+                    source=environment.elsewhere.source,
+                )
                 for other in others[:5]
             ),
         ),
         remedies=(
             Remedy(
                 text="Run the Python that has it, or look at that environment first.",
-                commands=(("envfix", "diagnose", "--python", first.prefix), (f"{first.prefix}/bin/python", "-c", "import torch")),
+                commands=(
+                    ("envfix", "diagnose", "--python", first.prefix),
+                    (f"{first.prefix}/bin/python", "-c", "import torch"),
+                ),
             ),
         ),
     )

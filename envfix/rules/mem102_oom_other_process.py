@@ -36,7 +36,10 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if not full:
         return
     idle = max((card for card in cards if card not in full), key=lambda card: card.memory_free or 0, default=None)
-    names = ", ".join(f"GPU {card.index} ({(card.memory_free or 0) / GIB:.1f} of {(card.memory_total or 0) / GIB:.1f} GiB free)" for card in full)
+    names = ", ".join(
+        f"GPU {card.index} ({(card.memory_free or 0) / GIB:.1f} of {(card.memory_total or 0) / GIB:.1f} GiB free)"
+        for card in full
+    )
     remedy = (
         Remedy(
             text=f"Use GPU {idle.index}, of which {(idle.memory_free or 0) / GIB:.1f} GiB are free: export"

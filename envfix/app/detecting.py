@@ -1,0 +1,101 @@
+"""detect: ask the machine and one interpreter on it, everything side by side."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from envfix.app.settings import PROBE_TIMEOUT
+from envfix.host.interface import ProbeHost
+from envfix.host.target import Answer
+from envfix.model.documents import Redactor
+from envfix.model.facts import NOT_ASKED, Environment, Interpreter, Machine, Observed, TorchImport, absent, unknown
+from envfix.probes import conda, cuda_toolkit, displays, host_compiler, interpreter, nvidia_driver, os_libc
+from envfix.probes import package_sources, torch_install
+
+IMPORT_TIMEOUT = 120.0
+VARIABLES = (
+    "CONDA_",
+    "CUDA_",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "NVIDIA_",
+    "PIP_",
+    "PYTHON",
+    "PYTORCH_",
+    "SLURM_GPUS",
+    "SLURM_JOB",
+    "TORCH_",
+    "UV_",
+    "VIRTUAL_ENV",
+)
+# What is recorded of variables has no passwords in it, whoever it is shown to.
+_SECRETS = Redactor(home=None, user=None, host=None)
+
+
+def detect(
+    host: ProbeHost, target: str | None = None, *, with_import: bool = True, timeout: float = PROBE_TIMEOUT
+) -> tuple[Machine, Environment]:
+    """Ask the machine and one interpreter on it; ``target`` as in ``--python``, None for what ``python`` means in the shell.
+
+    Everything is asked side by side within ``timeout`` seconds a question; the import of torch may take longer. Raises
+    nothing for a broken machine: what cannot be told is *unknown* with the reason.
+    """
+    chosen = interpreter.resolve(host, target)
+    with ThreadPoolExecutor(8) as pool:
+        asked = pool.submit(interpreter.probe, host, chosen, timeout=timeout)
+        nvidia = pool.submit(nvidia_driver.probe, host, timeout=timeout)
+        platform = pool.submit(os_libc.probe, host)
+        pci = pool.submit(displays.probe, host, timeout=timeout)
+        toolkits = pool.submit(cuda_toolkit.probe, host, timeout=timeout)
+        compilers = pool.submit(host_compiler.probe, host, timeout=timeout)
+        conda_install = pool.submit(conda.probe, host)
+        identity, answer = asked.result()
+        environment = _environment(host, chosen.path, identity, answer, pool, with_import=with_import)
+        driver, gpus, layers = nvidia.result()
+        machine = Machine(
+            platform=platform.result(),
+            driver=driver,
+            gpus=gpus,
+            driver_layers=layers,
+            displays=pci.result(),
+            toolkits=toolkits.result(),
+            host_compilers=compilers.result(),
+            conda=conda_install.result(),
+            variables=_SECRETS.value(host.environ(VARIABLES)),
+        )
+    return machine, environment
+
+
+def _environment(
+    host: ProbeHost,
+    python: str | None,
+    identity: Observed[Interpreter],
+    answer: Answer,
+    pool: ThreadPoolExecutor,
+    *,
+    with_import: bool,
+) -> Environment:
+    value = identity.value
+    installed = torch_install.distributions(answer, "metadata folders on the target's path")
+    torch = torch_install.torch_build(answer, installed)
+    imported: Future[Observed[TorchImport]] | None = None
+    if with_import and python is not None and value is not None and not torch.is_absent:
+        # Through the very path the user's shell would run: a wrapper may set variables that matter.
+        imported = pool.submit(torch_install.torch_import, host, python, timeout=IMPORT_TIMEOUT)
+    return Environment(
+        interpreter=identity,
+        distributions=installed,
+        torch=torch,
+        torchvision=torch_install.vision_build(answer, installed),
+        package_sources=package_sources.probe(host, value.prefix if value else None),
+        elsewhere=torch_install.elsewhere(host, value)
+        if value
+        else unknown("environments near by", "the target is unknown"),
+        torch_import=imported.result() if imported else _no_import(torch.is_absent, asked=with_import),
+    )
+
+
+def _no_import(torch_is_absent: bool, *, asked: bool) -> Observed[TorchImport]:  # noqa: FBT001
+    if torch_is_absent:
+        return absent("import torch", "there is no torch to import")
+    return unknown("import torch", NOT_ASKED if not asked else "the target cannot be asked")

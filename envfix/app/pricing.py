@@ -1,0 +1,92 @@
+"""The price of a plan: the real installer resolves it without changing anything, which proves it as well."""
+
+from __future__ import annotations
+
+import msgspec
+
+from envfix.app.planning import Decision
+from envfix.app.settings import NOBODY
+from envfix.host.real import RealHost
+from envfix.installer.interface import REGISTRY, Refusal, Resolution, Sources
+from envfix.installer.preflight import unpacked_bytes
+from envfix.installer.uv import UvInstaller
+from envfix.lockers.constraints import constraints
+from envfix.model.facts import IndexState
+from envfix.model.plan import Choice, Plan
+from envfix.model.reporter import Reporter
+
+
+class Priced(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan with its price, and the installer's exact resolution of it (None where it refused)."""
+
+    plan: Plan
+    sources: Sources
+    resolution: Resolution | None
+
+
+def price(decision: Decision, *, reporter: Reporter = NOBODY) -> Priced:
+    """Let uv resolve the plan; its refusal turns the plan into a conflict, for a plan that cannot be installed is none."""
+    plan = decision.plan
+    assert plan.choice is not None  # noqa: S101 - only plans with an answer are priced
+    reporter.stage("letting uv resolve the plan")
+    sources = sources_of(plan.choice, decision.indexes)
+    interpreter = decision.environment.interpreter.value
+    installer = UvInstaller(RealHost(), reporter, prefix=interpreter.prefix if interpreter else None)
+    is_here = (
+        decision.python is not None and interpreter is not None and interpreter.platform_tag == plan.target.platform
+    )
+    answer = installer.resolve(
+        plan.packages,
+        sources,
+        plan.target,
+        python=decision.python if is_here else None,
+        constraints=constraints(plan),
+    )
+    if isinstance(answer, Refusal):
+        return Priced(plan=_refused(plan, answer), sources=sources, resolution=None)
+    return Priced(plan=_priced(plan, answer), sources=sources, resolution=answer)
+
+
+def sources_of(choice: Choice, indexes: tuple[IndexState, ...]) -> Sources:
+    """The only places this plan may take packages from."""
+    if choice.index == REGISTRY:
+        return Sources()
+    state = next((state for state in indexes if state.name == choice.index), None)
+    location = choice.index_url or (state.location if state else None)
+    is_page = state is not None and state.name == "find-links"
+    return Sources(torch_url=location, torch_layout="find-links" if is_page else "index", torch_name=choice.index)
+
+
+def _priced(plan: Plan, resolution: Resolution) -> Plan:
+    reasons = plan.reasons
+    if resolution.cached_bytes:
+        megabytes = resolution.cached_bytes / 1e6
+        reasons = (*reasons, f"{megabytes:.0f} MB of these files are in uv's cache already and need no download")
+    if resolution.unknown_sizes:
+        reasons = (
+            *reasons,
+            f"the index gives no size for {resolution.unknown_sizes} of the files: the price is higher than stated",
+        )
+    return msgspec.structs.replace(
+        plan,
+        downloads=resolution.downloads,
+        download_bytes=resolution.bytes_to_download,
+        disk_bytes=unpacked_bytes(resolution.total_bytes),
+        reasons=reasons,
+    )
+
+
+def _refused(plan: Plan, refusal: Refusal) -> Plan:
+    if refusal.kind == "network":
+        return msgspec.structs.replace(plan, reasons=(*plan.reasons, f"the price is not known: {refusal.message}"))
+    return msgspec.structs.replace(
+        plan,
+        status="conflict",
+        choice=None,
+        nearest=plan.choice,
+        blocked_by="companion",
+        reasons=(*plan.reasons, f"uv refuses this stack: {refusal.message}"),
+        ways_out=tuple(
+            filter(None, (refusal.hint, "report this as a fault of envfix: its tables promised that this stack exists"))
+        ),
+    )

@@ -1,0 +1,44 @@
+"""What every verb needs of this machine: the tables, the time limit, and which interpreter is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from envfix.errors import UsageError
+from envfix.host.interface import ProbeHost
+from envfix.model.reporter import NullReporter
+from envfix.probes import interpreter
+from envfix.tables.loader import Tables, load
+
+NOBODY = NullReporter()
+PROBE_TIMEOUT = 10.0
+
+
+def tables_for(host: ProbeHost) -> Tables:
+    """The compatibility tables: those named by ``ENVFIX_TABLES``, else envfix's own."""
+    folder, cache = host.getenv("ENVFIX_TABLES"), host.getenv("ENVFIX_CACHE_DIR")
+    return load(Path(folder) if folder else None, cache=Path(cache) if cache else None)
+
+
+def time_limit(host: ProbeHost) -> float:
+    """Seconds a single question to the machine may take: ``ENVFIX_TIMEOUT``, else 10."""
+    text = host.getenv("ENVFIX_TIMEOUT")
+    try:
+        seconds = float(text) if text else PROBE_TIMEOUT
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 3600:  # noqa: PLR2004
+        raise UsageError(f"ENVFIX_TIMEOUT={text!r} is not a number of seconds between 0 and 3600")
+    return seconds
+
+
+def named_target(host: ProbeHost, target: str | None) -> str:
+    """The path of the interpreter that is meant; raises ``UsageError`` where there is none."""
+    chosen = interpreter.resolve(host, target)
+    if chosen.path is None:
+        meant = f"--python {target}" if target else "python"
+        raise UsageError(
+            f"there is no Python for {meant} (looked at: {chosen.how})",
+            hint="give --python PATH, VERSION or an environment's folder",
+        )
+    return chosen.path
