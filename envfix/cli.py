@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stdout = None
         return 0
-    except Exception as error:  # noqa: BLE001 - the last barrier: a user never sees a traceback
+    except Exception as error:  # the last barrier: a user never sees a traceback
         hint = "this is a fault in envfix; please report it with the output of ENVFIX_DEBUG=1"
         if _debugging():
             raise
@@ -127,6 +127,6 @@ def _refuse(
     click.echo(f"error: {message}", err=True)
     if hint:
         click.echo(f"hint: {hint}", err=True)
-    elif context is not None and code == 2:  # noqa: PLR2004
+    elif context is not None and code == 2:
         click.echo(f"hint: `{context.command_path} --help` shows what is possible", err=True)
     return code

@@ -58,11 +58,15 @@ def read(text: str, name: str) -> Snapshot:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise SnapshotError(f"{name} is not JSON ({error})", hint="give a file written by `envfix snapshot -o`") from error
+        raise SnapshotError(
+            f"{name} is not JSON ({error})", hint="give a file written by `envfix snapshot -o`"
+        ) from error
     if not isinstance(content, dict) or not str(content.get("schema", "")).startswith("envfix.snapshot/"):
         raise SnapshotError(f"{name} is not an envfix snapshot", hint="give a file written by `envfix snapshot -o`")
     if content["schema"] != SCHEMA:
-        raise SnapshotError(f"{name} has the schema {content['schema']}, this envfix reads {SCHEMA}", hint="update envfix")
+        raise SnapshotError(
+            f"{name} has the schema {content['schema']}, this envfix reads {SCHEMA}", hint="update envfix"
+        )
     facts = content.get("facts")
     flat = {**content, **(facts if isinstance(facts, dict) else {})}
     keys = set(Snapshot.__struct_fields__)

@@ -15,7 +15,7 @@ PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions" 
 
 @pytest.fixture(scope="session")
 def tables() -> Tables:
-    """envfix's own tables."""
+    """Envfix's own tables."""
     return load()
 
 

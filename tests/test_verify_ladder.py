@@ -219,3 +219,21 @@ def test_an_old_python_is_told_so() -> None:
     with pytest.raises(TargetError, match=r"Python 2\.7\.18 is too old") as caught:
         verify(CannedHost([event("too_old", version="2.7.18")], crashed(88)), "python2", level="import")
     assert caught.value.hint == "envfix verifies Python 3.6 and newer"
+
+
+def test_of_a_long_crash_report_the_innermost_frames_are_shown() -> None:
+    frames = "".join(f'  File "/e/outer{number}.py", line 1 in call\n' for number in range(200))
+    report = (
+        "x" * 9000
+        + "\nterminate called after throwing an instance of 'std::system_error'\nFatal Python error: Aborted\n"
+        + 'Thread 0x1 (most recent call first):\n  File "<frozen importlib._bootstrap>", line 1 in load\n'
+        + f'  File "/e/innermost.py", line 7 in load_library\n{frames}Extension modules: numpy (total: 1)\n'
+    )
+    host = CannedHost([climbed("interpreter"), event("start", rung="import", limit=3)], crashed(-6, report))
+    rung = verify(host, "python", level="import").failed
+    assert rung is not None
+    shown = rung.detail["output"]
+    assert len(shown) <= 1500
+    assert "terminate called" in shown
+    assert '"/e/innermost.py", line 7' in shown
+    assert "frozen" not in shown

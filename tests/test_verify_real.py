@@ -203,7 +203,7 @@ def rounded(one, other, **options):
         ("conv", ROUNDED.format("torch.nn.functional.conv2d"), "the convolution is wrong: relative error 2."),
         (
             "nms",
-            "from torchvision import ops\nexact = ops.nms\nops.nms = lambda boxes, scores, _: exact(boxes, scores, 0.6)",
+            "from torchvision import ops\nexact = ops.nms\nops.nms = lambda boxes, scores, _: exact(boxes, scores, .6)",
             "NMS kept the wrong boxes",
         ),
     ],

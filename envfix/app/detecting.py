@@ -9,8 +9,17 @@ from envfix.host.interface import ProbeHost
 from envfix.host.target import Answer
 from envfix.model.documents import Redactor
 from envfix.model.facts import NOT_ASKED, Environment, Interpreter, Machine, Observed, TorchImport, absent, unknown
-from envfix.probes import conda, cuda_toolkit, displays, host_compiler, interpreter, nvidia_driver, os_libc
-from envfix.probes import package_sources, torch_install
+from envfix.probes import (
+    conda,
+    cuda_toolkit,
+    displays,
+    host_compiler,
+    interpreter,
+    nvidia_driver,
+    os_libc,
+    package_sources,
+    torch_install,
+)
 
 IMPORT_TIMEOUT = 120.0
 VARIABLES = (

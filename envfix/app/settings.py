@@ -27,7 +27,7 @@ def time_limit(host: ProbeHost) -> float:
         seconds = float(text) if text else PROBE_TIMEOUT
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds < 3600:  # noqa: PLR2004
+    if not 0 < seconds < 3600:
         raise UsageError(f"ENVFIX_TIMEOUT={text!r} is not a number of seconds between 0 and 3600")
     return seconds
 

@@ -307,13 +307,13 @@ class _Asker:
 
 
 def _refuse_status(status: int) -> None:
-    if status == 401:  # noqa: PLR2004
+    if status == 401:
         raise _Failure("asks for a user name and password (401)")
-    if status == 407:  # noqa: PLR2004
+    if status == 407:
         raise _Failure("the proxy asks for a user name and password (407)")
-    if status == 429:  # noqa: PLR2004
+    if status == 429:
         raise _Failure("answers that it was asked too often (429)")
-    if not 200 <= status < 300:  # noqa: PLR2004
+    if not 200 <= status < 300:
         raise _Failure(f"answers with error {status}")
 
 

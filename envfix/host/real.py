@@ -345,6 +345,11 @@ def _libc() -> tuple[str, str]:
 def _pyenv_interpreters(spec: str) -> list[str]:
     """Interpreters that pyenv keeps in folders named by their version, newest patch release first."""
     root = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
-    folders = [*glob.glob(os.path.join(root, "versions", spec)), *glob.glob(os.path.join(root, "versions", spec + ".*"))]
-    folders.sort(key=lambda folder: [int(part) if part.isdigit() else -1 for part in folder.rpartition("/")[2].split(".")])
+    folders = [
+        *glob.glob(os.path.join(root, "versions", spec)),
+        *glob.glob(os.path.join(root, "versions", spec + ".*")),
+    ]
+    folders.sort(
+        key=lambda folder: [int(part) if part.isdigit() else -1 for part in folder.rpartition("/")[2].split(".")]
+    )
     return [os.path.join(folder, "bin", "python") for folder in reversed(folders)]

@@ -355,7 +355,7 @@ class UvInstaller:
         progress: UvProgress | None = None,
         secrets: Mapping[str, str] | None = None,
     ) -> tuple[CommandResult, str]:
-        """Run a program in the cleaned environment; ``limit`` in seconds, since the last movement if there is progress."""
+        """Run a program in the cleaned environment; ``limit`` is in seconds, since the last movement with progress."""
         deadline = Deadline(limit)
         kept: list[str] = []
 
@@ -363,7 +363,7 @@ class UvInstaller:
             kept.append(text)
             if progress is not None and progress.feed(text):
                 deadline.extend(limit)
-            if len(kept) > 1000:  # noqa: PLR2004 - the spinner draws five times a second
+            if len(kept) > 1000:
                 kept[:] = ["".join(kept)[-_OUTPUT_KEPT:]]
 
         result = self._host.stream(

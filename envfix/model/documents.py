@@ -48,7 +48,7 @@ def _decode(kind: type, value: object) -> object:
     raise NotImplementedError(f"cannot read a {kind}")
 
 
-_SECRET = "***"
+_HIDDEN = "***"
 _URL_CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@\"'<>]+@")
 _SECRET_VALUES = re.compile(
     r"(?P<name>(?:token|password|passwd|secret|api[_-]?key|access[_-]?key)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;]+",
@@ -75,8 +75,8 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text without names and secrets."""
-        text = _URL_CREDENTIALS.sub(rf"\g<scheme>{_SECRET}@", text)
-        text = _SECRET_VALUES.sub(rf"\g<name>{_SECRET}", text)
+        text = _URL_CREDENTIALS.sub(rf"\g<scheme>{_HIDDEN}@", text)
+        text = _SECRET_VALUES.sub(rf"\g<name>{_HIDDEN}", text)
         text = _GPU_UUID.sub(self._uuid, text)
         for pattern, stand_in in self._rules:
             text = pattern.sub(stand_in, text)

@@ -1,4 +1,4 @@
-"""What deciding yields: the stack to install or the one constraint that blocks, and everything that was not chosen, with reasons."""
+"""What deciding yields: the stack, or the one constraint that blocks; and what was not chosen, with reasons."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class TargetGpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class PlanTarget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The machine and interpreter a plan is for.
 
-    ``python`` is a full or short version, ``tag`` such as ``cp311`` or ``cp313t``, ``platform`` such as ``linux_x86_64``,
-    ``glibc`` such as ``2.35`` (None: unknown), ``libc`` the family. ``gpus`` empty means no NVIDIA card; ``gpu_problem``
-    says why cards or driver could not be told, or what is broken about them.
+    ``python`` is a full or short version, ``tag`` such as ``cp311`` or ``cp313t``, ``platform`` as in
+    ``linux_x86_64``, ``glibc`` such as ``2.35`` (None: unknown), ``libc`` the family. ``gpus`` empty means no NVIDIA
+    card; ``gpu_problem`` says why cards or driver could not be told, or what is broken about them.
     """
 
     python: str
@@ -115,7 +115,7 @@ class Download(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """A stack that runs on the target (``ok``), or the one constraint that blocks and the nearest way out (``conflict``)."""
+    """A stack that runs on the target (``ok``), or what blocks and the nearest way out (``conflict``)."""
 
     status: Literal["ok", "conflict"]
     target: PlanTarget

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import total_ordering
-from typing import Any, TypeVar
-
-_V = TypeVar("_V", bound="_Ordered")
+from typing import Any
 
 
 @total_ordering
@@ -29,7 +27,7 @@ class _Ordered:
             return NotImplemented
         return self._key == other._key
 
-    def __lt__(self: _V, other: Any) -> bool:
+    def __lt__(self, other: Any) -> bool:
         if type(other) is not type(self):
             return NotImplemented
         return bool(self._key < other._key)

@@ -1,0 +1,1 @@
+"""One file a fact: pure parsers, and a short ``probe`` that asks the host."""

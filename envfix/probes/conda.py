@@ -19,7 +19,7 @@ def parse_condarc(text: str) -> tuple[str, ...]:
     import yaml
 
     try:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
     except yaml.YAMLError as error:
         raise ValueError(str(error).replace("\n", " ")) from error
     if not isinstance(content, dict):

@@ -62,20 +62,19 @@ def parse_library_version(path: str) -> str | None:
 
 def parse_smi_cards(text: str) -> tuple[Gpu, ...]:
     """The cards in nvidia-smi's CSV answer to ``SMI_FIELDS`` (memory in MiB); lines of another shape are skipped."""
-    cards = []
-    for row in csv.reader(text.splitlines(), skipinitialspace=True):
-        if len(row) == len(SMI_FIELDS) and row[0].isdigit():
-            cards.append(
-                Gpu(
-                    index=int(row[0]),
-                    uuid=row[1],
-                    name=row[2],
-                    memory_total=_mib(row[4]),
-                    memory_free=_mib(row[5]),
-                    pci_bus=row[6],
-                )
-            )
-    return tuple(cards)
+    rows = csv.reader(text.splitlines(), skipinitialspace=True)
+    return tuple(
+        Gpu(
+            index=int(row[0]),
+            uuid=row[1],
+            name=row[2],
+            memory_total=_mib(row[4]),
+            memory_free=_mib(row[5]),
+            pci_bus=row[6],
+        )
+        for row in rows
+        if len(row) == len(SMI_FIELDS) and row[0].isdigit()
+    )
 
 
 def parse_smi_driver(text: str) -> DriverVersion | None:
@@ -222,11 +221,11 @@ def _without_nvml(
     """The management library is missing, but other traces of a driver are there."""
     cards = parse_smi_cards(smi.stdout) if smi and smi.ok else ()
     version = parse_smi_driver(smi.stdout) if smi and smi.ok else None
-    gpus: Observed[tuple[Gpu, ...]]
-    if cards:
-        gpus = found(cards, "nvidia-smi")
-    else:
-        gpus = unknown("nvidia-smi", _said(smi) or "NVML and nvidia-smi are missing here")
+    gpus: Observed[tuple[Gpu, ...]] = (
+        found(cards, "nvidia-smi")
+        if cards
+        else unknown("nvidia-smi", _said(smi) or "NVML and nvidia-smi are missing here")
+    )
     if kernel and _version(kernel[1].version):
         path, module = kernel
         return found(Driver(version=DriverVersion.parse(module.version), module=module.flavour), path), gpus

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from rich.console import Console  # noqa: TID253 - this file is the only importer of rich
-from rich.padding import Padding  # noqa: TID253
-from rich.table import Table  # noqa: TID253
-from rich.text import Text  # noqa: TID253
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from envfix._version import __version__
 from envfix.model.finding import Finding, Severity
@@ -33,7 +33,7 @@ VERDICTS = {
     "broken": ("Something is broken; the first finding is the most likely root.", "bold red"),
 }
 REASONS_SHOWN = 6
-RUNGS = {"passed": ("✓", "ok", "green"), "failed": ("✗", "FAILED", "bold red"), "skipped": ("–", "skipped", "dim")}
+RUNGS = {"passed": ("✓", "ok", "green"), "failed": ("✗", "FAILED", "bold red"), "skipped": ("·", "skipped", "dim")}
 
 
 class ConsoleOutput:

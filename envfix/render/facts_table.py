@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from envfix.model.facts import Driver, Environment, Gpu, Interpreter, Machine, Observed, Platform
+from envfix.model.facts import Driver, Environment, Gpu, Interpreter, Machine, Observed, Platform, TorchImport
 from envfix.model.plan import Plan, PlanTarget
 from envfix.model.report import Report
 from envfix.render.words import size
@@ -19,7 +19,7 @@ FAMILY = ("torch", "torchvision", "torchaudio", "ultralytics", "numpy")
 def rows(report: Report, *, verbose: bool) -> Iterator[Row]:
     """One row a fact; unknown ones say why, absent ones where was looked."""
     machine, environment = report.machine, report.environment
-    yield _row("machine", machine.platform, lambda value: _platform(value))
+    yield _row("machine", machine.platform, _platform)
     yield from _nvidia(machine)
     yield _row(
         "toolkits", machine.toolkits, lambda all_: ", ".join(f"CUDA {kit.release} ({kit.nvcc})" for kit in all_), "none"
@@ -62,10 +62,9 @@ def rows(report: Report, *, verbose: bool) -> Iterator[Row]:
             yield ("variable", f"{name}={value}", "")
 
 
-def _row(name: str, fact: Observed[T], show: object, when_absent: str = "none") -> Row:
+def _row(name: str, fact: Observed[T], show: Callable[[T], str], when_absent: str = "none") -> Row:
     if fact.value is not None:
-        assert callable(show)  # noqa: S101
-        return (name, str(show(fact.value)), fact.source)
+        return (name, show(fact.value), fact.source)
     if fact.is_absent:
         return (name, when_absent, f"looked at: {fact.source}")
     return (name, f"unknown: {fact.problem}", fact.source)
@@ -136,7 +135,7 @@ def _packages(environment: Environment) -> Iterator[Row]:
     if imported.value is not None:
         yield (
             "import torch",
-            _import(imported.value.ok, imported.value.error, imported.value.cuda_available),
+            _import(imported.value),
             imported.source,
         )
     installed = {item.name.lower().replace("_", "-"): item for item in environment.distributions.value or ()}
@@ -145,10 +144,10 @@ def _packages(environment: Environment) -> Iterator[Row]:
             yield (name, installed[name].version, installed[name].location)
 
 
-def _import(ok: bool, error: str | None, cuda: bool | None) -> str:  # noqa: FBT001
-    if not ok:
-        return f"fails: {error}"
-    return "works" + {True: ", CUDA available", False: ", CUDA not available", None: ""}[cuda]
+def _import(value: TorchImport) -> str:
+    if not value.ok:
+        return f"fails: {value.error}"
+    return "works" + {True: ", CUDA available", False: ", CUDA not available", None: ""}[value.cuda_available]
 
 
 def plan_rows(plan: Plan) -> Iterator[Row]:
@@ -187,5 +186,5 @@ def rejections(plan: Plan) -> Iterator[tuple[str, str]]:
         by_reason.setdefault(row.text, {}).setdefault(row.torch, []).append(row.variant)
     for text, builds in by_reason.items():
         newest = [f"{torch} ({', '.join(variants)})" for torch, variants in builds.items()]
-        more = f" and {len(newest) - 2} more releases" if len(newest) > 2 else ""  # noqa: PLR2004
+        more = f" and {len(newest) - 2} more releases" if len(newest) > 2 else ""
         yield f"torch {', '.join(newest[:2])}{more}", text

@@ -12,7 +12,7 @@ def size(count: int | None) -> str:
         return "unknown"
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:  # noqa: PLR2004
+        if value < 1000:
             return f"{value:.0f} {unit}" if unit in ("B", "kB") else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
@@ -22,7 +22,7 @@ def duration(seconds: float) -> str:
     """``38 ms``, ``4.2 s`` or ``2 min 5 s``."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:  # noqa: PLR2004
+    if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 

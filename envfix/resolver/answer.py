@@ -46,9 +46,9 @@ def address(source: Source, variant: str) -> str | None:
 def commands(packages: Sequence[PackagePin], candidate: Candidate, request: Request) -> tuple[tuple[str, ...], ...]:
     """What a user could type instead of letting envfix do it.
 
-    The torch family comes first, from its own index and without dependencies, so that nothing else can come from there;
-    the second call takes the rest from the default registry with the same pins, so that nothing replaces torch. A package
-    that is only bounded is named where ultralytics brings it anyway: a bare command has no constraints file.
+    The torch family comes first, from its own index and without dependencies, so that nothing else can come from
+    there; the second call takes the rest from the default registry with the same pins, so that nothing replaces torch.
+    A package that is only bounded is named where ultralytics brings it anyway: a bare command has no constraints file.
     """
     own = [pin for pin in packages if pin.name in FAMILY and pin.index != REGISTRY]
     brought = request.asked("ultralytics") is not None

@@ -1,4 +1,4 @@
-"""Every torch build that comes into question: the rows of the tables, confirmed or extended by what indexes were seen to hold."""
+"""Every torch build that comes into question: rows of the tables, confirmed or extended by what indexes were seen to hold."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _LABELS = re.compile(r"cpu|cu\d{2,3}")
 class Build(msgspec.Struct, frozen=True, kw_only=True):
     """One torch build of one part (official index, default registry, a folder) with its files by interpreter tag.
 
-    ``cuda`` is what runs inside (None: a CPU build), ``label`` the local part of its version, ``code`` what cards it has
-    code for (None: a CPU build, or not known). ``torch``, ``pythons`` and ``targets`` are its version, its interpreters and
-    its code in words.
+    ``cuda`` is what runs inside (None: a CPU build), ``label`` the local part of its version, ``code`` what cards it
+    has code for (None: a CPU build, or not known). ``torch``, ``pythons`` and ``targets`` are its version, its
+    interpreters and its code in words.
     """
 
     version: Version
@@ -162,7 +162,7 @@ def _may_fit(filename: str, platform: str) -> bool:
 
 
 def parse_wheel(filename: str, tables: Tables, platform: str) -> Iterator[Wheel]:
-    """The wheels a file name stands for on this platform, one for each interpreter; none where its CUDA cannot be told."""
+    """The wheels a file name stands for on this platform, one per interpreter; none where its CUDA cannot be told."""
     try:
         name, version, build, tags = parse_wheel_filename(filename)
     except InvalidWheelFilename:

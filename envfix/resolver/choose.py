@@ -1,4 +1,4 @@
-"""From a target, a goal and the indexes that answer to a plan: the newest stack that runs, or the one constraint that blocks."""
+"""From a target, a goal and the indexes that answer to a plan: the newest stack that runs, or what blocks it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import combinations
 import msgspec
 
 from envfix.model.facts import IndexState
-from envfix.model.plan import Goal, Plan, PlanTarget, Rejection, TargetGpu
+from envfix.model.plan import Choice, Goal, Plan, PlanTarget, Rejection, TargetGpu
 from envfix.resolver import wording
 from envfix.resolver.advice import ask_for_driver, driver_needed
 from envfix.resolver.answer import choice_of, commands, pick_cards
@@ -40,11 +40,11 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def choose(target: PlanTarget, goal: Goal, indexes: Sequence[IndexState], tables: Tables) -> Plan:
-    """The plan for a target: pure, the same input gives the same answer; raises ``UsageError`` for a goal without sense.
+    """The plan for a target; the same input gives the same answer. Raises ``UsageError`` for a goal without sense.
 
-    ``indexes`` says which indexes answer. The official index and the default registry are taken as reachable when nothing
-    is said of any index, or of that one while planning offline; otherwise one that is not named was not asked and counts
-    as not reachable.
+    ``indexes`` says which indexes answer. The official index and the default registry are taken as reachable when
+    nothing is said of any index, or of that one while planning offline; otherwise one that is not named was not asked
+    and counts as not reachable.
     """
     request = read_request(goal, tables)
     sources = read_sources(indexes, request, tables)
@@ -141,7 +141,8 @@ def _conflict(asked: Sequence[Situation], rejected: Sequence[Rejection], questio
 def _stopped(stop: Closed, question: _Question) -> Plan:
     """A conflict of the machine itself; what would be planned once it is mended is named as the nearest answer."""
     ways = list(stop.ways_out)
-    nearest, rejected = None, ()
+    nearest: Choice | None = None
+    rejected: tuple[Rejection, ...] = ()
     if stop.afterwards is not None:
         later = msgspec.structs.replace(question, target=stop.afterwards)
         plan = _planned(later, stop.afterwards.gpus)

@@ -89,7 +89,7 @@ def _closest(judged: Sequence[Judged], situation: Situation) -> Judged:
 def _rejections(candidate: Candidate, situation: Situation) -> tuple[Rejection, ...]:
     """Every filter that says no. The companions are looked up only where they could matter."""
     found = [row for check in CHEAP if (row := check(candidate, situation)) is not None]
-    if len(found) < 2:  # noqa: PLR2004 - beyond one rejection a build is far away anyway
+    if len(found) < 2:
         found += filter(None, [companions(candidate, situation)])
     return tuple(found)
 
@@ -156,7 +156,7 @@ def _no_code(situation: Situation) -> Iterator[str]:
         last = situation.tables.architectures.last_release_for(card.capability, situation.target.platform)
         name = wording.card_name(card)
         if last is None:
-            yield f"no official torch since 1.7.0 has code for the {name}: another card, or a torch built from source for it"
+            yield f"no official torch since 1.7.0 has code for the {name}: use another card, or a torch built for it"
         else:
             yield f"the newest torch with code for the {name} is {last.torch}+{last.variant}"
 
@@ -164,7 +164,7 @@ def _no_code(situation: Situation) -> Iterator[str]:
 def _jetson(situation: Situation) -> Iterator[str]:
     boards = [card for card in situation.cards if card.capability in INTEGRATED]
     if boards or situation.target.jetson is not None:
-        yield "for Jetson boards NVIDIA publishes its own torch wheels, one set for each JetPack release; envfix does not plan them"
+        yield "for Jetson boards NVIDIA publishes torch wheels of its own by JetPack release; envfix does not plan them"
 
 
 def _choice(unlocked: Unlocked) -> Choice:
@@ -175,7 +175,8 @@ def _choice(unlocked: Unlocked) -> Choice:
 def _way_out(unlocked: Unlocked, situation: Situation) -> str:
     candidate, tag = unlocked.candidate, situation.target.tag
     if unlocked.because == "interpreter":
-        return f"with {wording.python_name(_nearest_python(unlocked))} instead of {wording.python_name(tag)}: {candidate.name}"
+        other = wording.python_name(_nearest_python(unlocked))
+        return f"with {other} instead of {wording.python_name(tag)}: {candidate.name}"
     if unlocked.because == "index":
         mirrors = " or ".join(row.name for row in situation.tables.indexes.mirrors())
         return f"if the official index or a mirror of it answered (--index {mirrors}): {candidate.name}"

@@ -136,7 +136,7 @@ def all_rejections(candidate: Candidate, situation: Situation) -> tuple[Rejectio
 
 
 def compatibility(candidate: Candidate, situation: Situation) -> Literal["direct", "minor", "cpu"]:
-    """How the driver serves the CUDA inside: ``direct`` from its own driver on, ``minor`` within the family, or ``cpu``."""
+    """How the driver serves the CUDA inside: ``direct`` from that CUDA's own driver on, ``minor`` below, or ``cpu``."""
     if not situation.cards or candidate.cuda is None:
         return "cpu"
     drivers, have = situation.tables.drivers, situation.driver

@@ -1,4 +1,4 @@
-"""Whether cards and driver can be planned for at all: what is broken, missing or unknown stops a plan before any wheel is looked at."""
+"""Whether cards and driver can be planned for at all: what is broken, missing or unknown stops a plan at once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from envfix.resolver import wording
 
 _MISMATCH = "driver_library_version_mismatch"
 _NOT_LOADED = "nvidia_kernel_module_not_loaded"
+_PLEASE_LOAD = "The NVIDIA kernel module is not loaded; please build it for the running kernel and load it."
 _OVERRIDE = "name it yourself, if you know it: --driver 550.54.14 (or ENVFIX_DRIVER=550.54.14)"
 
 
@@ -61,18 +62,17 @@ def _repairs(target: PlanTarget) -> tuple[str, ...]:
     if cause == _NOT_LOADED:
         return (
             "load the kernel module: `sudo modprobe nvidia`",
-            'if that fails, ask the administrator: "The NVIDIA kernel module is not loaded on this machine; please build it'
-            ' for the running kernel and load it."',
+            f'if that fails, ask the administrator: "{_PLEASE_LOAD}"',
         )
     reboot = (
         "reboot the machine: the driver was updated while the old one was still loaded"
         if cause == _MISMATCH or "mismatch" in (target.gpu_problem or "").lower()
         else "reboot the machine; if that does not help, install the NVIDIA driver again"
     )
+    please = f"The NVIDIA driver does not answer ({target.gpu_problem or 'no detail'}); please reboot this machine."
     return (
         reboot,
-        'if you may not, ask the administrator: "The NVIDIA driver on this machine does not answer'
-        f' ({target.gpu_problem or "no detail"}); please reboot it."',
+        f'if you may not, ask the administrator: "{please}"',
     )
 
 

@@ -16,9 +16,10 @@ _MAJOR = 100
 def rank(candidate: Candidate, situation: Situation) -> Rank:
     """How good a fitting build is; the greater the better.
 
-    Files seen by name come before files that only follow from a rule; then the newest torch; then a driver that serves the
-    CUDA directly; then the newest such CUDA, or among the others the one nearest to the driver's own. Between equal builds
-    the one with a local label wins: its pin cannot be met by another build; without labels the default registry is simpler.
+    Files seen by name come before files that only follow from a rule; then the newest torch; then a driver that serves
+    the CUDA directly; then the newest such CUDA, or among the others the one nearest to the driver's own. Between equal
+    builds the one with a local label wins: its pin cannot be met by another build. Without labels the default registry
+    is simpler.
     """
     direct = compatibility(candidate, situation) == "direct"
     return (

@@ -48,8 +48,8 @@ def _about_driver(found: Found) -> Iterator[str]:
         yield f"driver {situation.driver} serves CUDA {candidate.cuda} fully"
         return
     yield (
-        f"driver {situation.driver} is older than CUDA {candidate.cuda}, but every driver from {floor.family} on runs the"
-        f" CUDA {candidate.cuda.major} builds (minor-version compatibility)"
+        f"driver {situation.driver} is older than CUDA {candidate.cuda}, but every driver from {floor.family} on runs"
+        f" the CUDA {candidate.cuda.major} builds (minor-version compatibility)"
     )
     if own is not None and own < candidate.cuda:
         yield f'the "CUDA Version: {own}" that nvidia-smi prints is not a limit for wheels: they bring their own CUDA'
@@ -63,8 +63,8 @@ def _about_cpu(found: Found) -> Iterator[str]:
         yield f"there is no NVIDIA card here that could use CUDA {candidate.cuda}: on this machine it runs on the CPU"
         return
     yield (
-        f"no CPU build can be had from the indexes that answer: this one carries CUDA {candidate.cuda} libraries that it will"
-        " not use; torch works on the CPU with it"
+        f"no CPU build can be had from the indexes that answer: this one carries CUDA {candidate.cuda} libraries that it"
+        " will not use; torch works on the CPU with it"
     )
 
 

@@ -25,7 +25,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The goal in checked values.
 
     ``wants`` is ``auto`` (whatever fits), ``cpu`` or ``cuda``; ``cuda`` is then the release meant, by major and minor.
-    ``torch`` has no local label; where the user gave one it is in ``variant``. ``alone`` means torch without companions.
+    ``torch`` has no local label; where the user gave one it is in ``variant``. ``alone``: torch without companions.
     """
 
     wants: Literal["auto", "cpu", "cuda"]
@@ -103,7 +103,7 @@ def _check_exists(cuda: CudaVersion, tables: Tables) -> None:
 
 
 def parse_torch(text: str | None) -> tuple[SpecifierSet, str | None]:
-    """Read ``--torch``: ``2.4.1``, ``==1.9.0``, ``==1.9.0+cu111`` or ``>=2.4,<2.6``; a local label becomes a variant."""
+    """Read ``--torch``: ``2.4.1``, ``==1.9.0+cu111`` or ``>=2.4,<2.6``; a local label becomes a variant."""
     if text is None:
         return SpecifierSet(), None
     cleaned = re.sub(r"^torch(?=[\s=<>!~\d]|$)", "", text.strip()).strip()
@@ -140,7 +140,7 @@ def _label(item: Specifier) -> str | None:
 
 
 def parse_packages(texts: tuple[str, ...]) -> tuple[Requirement, ...]:
-    """Read ``--with``: requirements such as ``ultralytics<9``; ``none`` alone means torch without anything beside it."""
+    """Read ``--with``: requirements such as ``ultralytics<9``; ``none`` alone means torch with nothing beside it."""
     if not texts or [text.strip().lower() for text in texts] == ["none"]:
         return ()
     return tuple(_package(text) for text in texts)

@@ -1,4 +1,4 @@
-"""What one round of choosing is about: the target, the cards to serve, the driver that bounds them, the builds that come into question."""
+"""What one round of choosing is about: the target, the cards to serve, their driver, the builds that are wanted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """One round of choosing. ``cards`` empty means that torch runs on the CPU; ``driver`` None that no driver bounds it.
+    """One round of choosing; ``cards`` empty: torch runs on the CPU, ``driver`` None: no driver bounds it.
 
     ``releases`` holds the ultralytics releases that run on each interpreter (None: not asked for);
     ``unknown_card`` says why the driver cannot work with one of the cards at all (None: it can).

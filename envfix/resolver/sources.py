@@ -1,4 +1,4 @@
-"""The indexes a plan may take torch from: which play which part, which can be used now, and what they were seen to hold."""
+"""The indexes a plan may take torch from: the part each plays, whether it can be used now, what it was seen to hold."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ OFFICIAL, REGISTRY = "official", "pypi"
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """One place that may hold torch wheels.
 
-    ``part``: ``official`` for the official index and its mirrors, ``registry`` for the default registry, ``files`` for a
-    folder or page of which only the listed files are known. ``problem`` says why it cannot be used (None: it can).
-    ``files`` are names seen there (None: not listed) and ``listed`` the packages and variants these cover.
+    ``part``: ``official`` for the official index and its mirrors, ``registry`` for the default registry, ``files`` for
+    a folder or page of which only the listed files are known. ``problem`` says why it cannot be used (None: it can);
+    ``files`` are names seen there (None: not listed), ``listed`` the packages and variants these cover.
     """
 
     name: str
@@ -67,12 +67,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 def read_sources(indexes: Sequence[IndexState], request: Request, tables: Tables) -> tuple[Source, ...]:
     """The sources in order of preference: the official index, its mirrors, the default registry, folders and pages."""
     sources = [_source(state, request, tables) for state in indexes]
-    known = {source.part for source in sources}
-    sources += [
-        _missing(name, part, request, tables, looked=bool(indexes) and not request.offline)
-        for name, part in ((OFFICIAL, "official"), (REGISTRY, "registry"))
-        if part not in known
-    ]
+    looked = bool(indexes) and not request.offline
+    named = {source.name for source in sources}
+    for name in (OFFICIAL, *_mirrors_asked(request, tables), REGISTRY):
+        if name not in named:
+            sources.append(_unsaid(name, request, tables, looked=looked))
     order = ("official", "registry", "files")
     return tuple(sorted(sources, key=lambda source: (order.index(source.part), source.name != OFFICIAL)))
 
@@ -96,17 +95,20 @@ def _source(state: IndexState, request: Request, tables: Tables) -> Source:
     )
 
 
-def _missing(
-    name: str, part: Literal["official", "registry"], request: Request, tables: Tables, *, looked: bool
-) -> Source:
+def _mirrors_asked(request: Request, tables: Tables) -> list[str]:
+    rows = [tables.indexes.by_name(index) or tables.indexes.by_url(index) for index in request.indexes]
+    return [row.name for row in rows if row is not None and row.kind == "mirror"]
+
+
+def _unsaid(name: str, request: Request, tables: Tables, *, looked: bool) -> Source:
+    """An index of which nothing was said: taken as reachable when no index was looked at, else as not."""
     row = tables.indexes.by_name(name)
-    problem = f"{title(name)} was not asked" if looked else None
     base = row.base if row else None
     return Source(
         name=name,
-        part=part,
+        part="registry" if name == REGISTRY else "official",
         location=base,
-        problem=problem or _not_asked(name, base, request),
+        problem=f"{title(name)} was not asked" if looked else _not_asked(name, base, request),
         assumed=not looked,
         row=row,
     )
@@ -133,6 +135,6 @@ def title(name: str) -> str:
 def _page(filename: str) -> tuple[str, str] | None:
     """The package and variant page that a file name belongs to: ``torch-2.7.1+cu118-…`` is (torch, cu118)."""
     parts = filename.split("-")
-    if len(parts) < 2:  # noqa: PLR2004 - a wheel name has a package and a version at least
+    if len(parts) < 2:
         return None
     return parts[0].replace("_", "-").lower(), parts[1].partition("+")[2]

@@ -1,4 +1,4 @@
-"""What goes with a torch build: torchvision and torchaudio of the same build, and the bounds that keep the rest from replacing it."""
+"""What goes with a torch build: torchvision and torchaudio of the same build, and bounds so that nothing replaces it."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _no_torchvision(candidate: Candidate, row: Companions | None, asked: Require
     text = f"torchvision {wanted} for {wording.python_name(tag)} is not in {_place(candidate.source)}"
     if candidate.source.part == "files":
         text += (
-            f"; beside a torchvision of another build, torch {candidate.version}{candidate.build.label} fails when it runs:"
+            f"; beside a torchvision of another build, {candidate.name} fails when it runs:"
             " operator torchvision::nms does not exist"
         )
     return text
@@ -171,7 +171,7 @@ def _spans(tables: Tables, system: System) -> tuple[Requirements, ...]:
 def ultralytics_releases(
     request: Request, tables: Tables, target: PlanTarget, tags: Iterable[str]
 ) -> dict[str, tuple[Requirements, ...]] | None:
-    """By interpreter: the ranges of ultralytics releases that run on it and meet the request; None when not asked for."""
+    """By interpreter: the ultralytics releases that run on it and meet the request; None when it is not asked for."""
     asked = request.asked("ultralytics")
     if asked is None:
         return None

@@ -147,7 +147,7 @@ def _seen(gpu: Gpu, tables: Tables) -> TargetGpu:
 
 
 def _on_bus(card: Display, tables: Tables) -> TargetGpu:
-    """lspci writes the chip, then the product in brackets: ``NVIDIA Corporation GA102 [GeForce RTX 3090]``."""
+    """Lspci writes the chip, then the product in brackets: ``NVIDIA Corporation GA102 [GeForce RTX 3090]``."""
     match = re.search(r"\[([^\]]+)\]\s*$", card.name or "")
     name = match[1] if match else card.name or f"NVIDIA card {card.vendor_id}:{card.device_id}"
     return TargetGpu(name=name, capability=_only(name, tables))

@@ -52,12 +52,12 @@ def _span(run: Sequence[tuple[int, int]]) -> str:
     first, last = (".".join(map(str, end)) for end in (run[0], run[-1]))
     if len(run) == 1:
         return first
-    return f"{first} and {last}" if len(run) == 2 else f"{first} to {last}"  # noqa: PLR2004 - two need no "to"
+    return f"{first} and {last}" if len(run) == 2 else f"{first} to {last}"
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:
     """Words as a list in a sentence: ``a, b and c``."""
-    if len(words) < 2:  # noqa: PLR2004 - a list of one needs no comma
+    if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
@@ -69,7 +69,7 @@ def runtime(variant: str) -> str:
 
 
 def build_name(torch: str, variant: str, label: str) -> str:
-    """A torch build by name: ``torch 2.7.1+cu118``, and where the file name hides it ``torch 2.0.1 (CUDA 11.7 inside)``."""
+    """A torch build by name: ``torch 2.7.1+cu118``, or ``torch 2.0.1 (CUDA 11.7 inside)`` where the name hides it."""
     if label or variant == "cpu":
         return f"torch {torch}{label}"
     return f"torch {torch} ({runtime(variant)} inside)"

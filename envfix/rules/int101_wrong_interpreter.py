@@ -36,7 +36,8 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"torch {first.torch} is installed in {first.prefix}, but `python` here is {interpreter.executable}, which has none.",
+        message=f"torch {first.torch} is installed in {first.prefix}, but the Python here is {interpreter.executable},"
+        " which has none.",
         because=(
             cite("environment.interpreter", environment.interpreter, interpreter.executable),
             cite("environment.torch", environment.torch, "there is no folder named torch"),

@@ -3,7 +3,7 @@
 import sys
 
 if sys.version_info < (3, 6):  # noqa: UP036 - the target may be any Python
-    sys.stdout.write("%s{\"too_old\": \"%d.%d.%d\"}%s\n" % ((sys.argv[1],) + tuple(sys.version_info[:3]) + (sys.argv[1],)))
+    sys.stdout.write('%s{"too_old": "%d.%d.%d"}%s\n' % ((sys.argv[1],) + tuple(sys.version_info[:3]) + (sys.argv[1],)))
     sys.exit(88)
 
 import json

@@ -227,13 +227,22 @@ class _Climb:
         """The rung during which the process hung, crashed or left."""
         seconds = 0.0 if self._started_at is None else time.monotonic() - self._started_at
         message, cause = _ending(name, result, noise, self.limits[name], self.facts)
-        detail = {"output": noise[-_SHOWN_OUTPUT:]} if noise else {}
+        detail = {"output": _last_words(noise)} if noise else {}
         return Rung(name=name, status="failed", seconds=round(seconds, 3), detail=detail, cause=cause, message=message)
 
     def _skip_rest(self) -> None:
         culprit = next((rung.name for rung in self._rungs if rung.status == "failed"), None)
         for name in self._expected[len(self._rungs) :]:
             self._add(Rung(name=name, status="skipped", seconds=0.0, message=f"an earlier rung failed: {culprit}"))
+
+
+def _last_words(noise: str) -> str:
+    """The part of the output that tells most: what was said before a stack was printed, and its innermost frames."""
+    dull = ("<frozen importlib", SCRIPT, "Extension modules: ")
+    text = "\n".join(line for line in noise.split("\n") if not any(word in line for word in dull))
+    stack = text.rfind("(most recent call first)")
+    start = len(text) - _SHOWN_OUTPUT if stack < 0 else stack - _SHOWN_OUTPUT // 2
+    return text[max(start, 0) :][:_SHOWN_OUTPUT]
 
 
 def _ending(

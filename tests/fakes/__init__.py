@@ -1,0 +1,1 @@
+"""Pretended machines as processes see them: a fake NVIDIA driver, fake compilers, made-up environments."""
