@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": "What would be installed, from where, how big, and why.",
     "install": "Carry a plan out into a new environment, then prove it.",
     "verify": "Climb the ladder from import to a YOLOv8 prediction.",
+    "wheels": "Which torch wheels exist, and the CUDA inside each.",
     "snapshot": "Save this machine's facts, without names and secrets.",
     "causes": "The catalogue of causes, or the manual page of one.",
 }

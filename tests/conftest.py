@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from envfix.tables.loader import Tables, load
+from tests.fakes.machines import MACHINES, FakeDrivers
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"  # noqa: TID251
@@ -32,3 +38,28 @@ def interpreter(version: str) -> str:
     for path in sorted(PYENV.glob(f"{version}.*/bin/python"), reverse=True):
         return str(path)
     pytest.skip(f"no CPython {version} under {PYENV}")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--update-golden`` rewrites the expected answers instead of comparing with them."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/machines/*/expected instead of comparing")
+
+
+@pytest.fixture(scope="session")
+def fake_drivers(tmp_path_factory: pytest.TempPathFactory) -> FakeDrivers:
+    """The fake NVIDIA driver, compiled once; tests that need it are skipped where there is no C compiler."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("the fake NVIDIA driver needs Linux and a C compiler (gcc or cc)")
+    return FakeDrivers.compile(tmp_path_factory.mktemp("fake-driver"), compiler)
+
+
+@pytest.fixture
+def fake_machine(fake_drivers: FakeDrivers, tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Called with a machine's name and what differs on it: the environment of a process that runs there."""
+
+    def make(name: str, **changes: Any) -> dict[str, str]:
+        machine = dataclasses.replace(MACHINES[name], **changes)
+        return fake_drivers.environment(machine, tmp_path / "machine")
+
+    return make

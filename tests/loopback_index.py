@@ -81,9 +81,11 @@ def _record_hash(data: bytes) -> str:
 class Request:
     """One request the server saw."""
 
+    method: str
     path: str
     range: str | None
     user_agent: str
+    unchanged: bool = False
 
 
 @dataclass
@@ -111,6 +113,10 @@ class Index:
     def asked(self, text: str) -> list[str]:
         """The paths asked for that contain ``text``."""
         return [request.path for request in self.requests if text in request.path]
+
+    def downloads(self) -> list[str]:
+        """The wheels that were fetched, whole or in part."""
+        return [request.path for request in self.requests if request.method == "GET" and request.path.endswith(".whl")]
 
 
 @contextlib.contextmanager
@@ -154,7 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Find the layout and answer."""
         path = urllib.parse.unquote(self.path)
         agent = self.headers.get("User-Agent", "")
-        self.held.requests.append(Request(path, self.headers.get("Range"), agent))
+        unchanged = "If-None-Match" in self.headers
+        self.held.requests.append(Request(self.command, path, self.headers.get("Range"), agent, unchanged))
         parts = path.strip("/").split("/")
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             if not self._may_enter():
@@ -236,7 +243,11 @@ class _Handler(BaseHTTPRequestHandler):
         if wheel is None:
             self._say(404, "text/plain", b"no such file")
             return
-        data, status, more = wheel.data, 200, {"ETag": f'"{wheel.sha256[:16]}"', "Accept_Ranges": "bytes"}
+        etag = f'"{wheel.sha256[:16]}"'
+        if self.headers.get("If-None-Match") == etag:
+            self._say(304, "application/octet-stream", b"", ETag=etag)
+            return
+        data, status, more = wheel.data, 200, {"ETag": etag, "Accept_Ranges": "bytes"}
         wanted = self.headers.get("Range", "")
         if wanted.startswith("bytes="):
             first, _, last = wanted.removeprefix("bytes=").partition("-")

@@ -148,3 +148,11 @@ def test_no_connection_is_made_once_the_network_is_forbidden(monkeypatch: pytest
     script.forbid_network()
     with pytest.raises(OSError, match="no network connections"):
         urllib.request.urlopen("http://127.0.0.1:9/yolov8n.pt")
+
+
+def test_settings_and_caches_go_to_the_scratch_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/user")
+    environ = {"XDG_CONFIG_HOME": "/home/user/.config"}
+    script.move_home("/scratch", environ)
+    assert environ["HOME"] == environ["XDG_CONFIG_HOME"] == environ["APPDATA"] == "/scratch"
+    assert environ["CUDA_CACHE_PATH"] == "/home/user/.nv/ComputeCache"

@@ -50,7 +50,8 @@ def detect(
     nothing for a broken machine: what cannot be told is *unknown* with the reason.
     """
     chosen = interpreter.resolve(host, target)
-    with ThreadPoolExecutor(8) as pool:
+    pool = ThreadPoolExecutor(8)
+    try:
         asked = pool.submit(interpreter.probe, host, chosen, timeout=timeout)
         nvidia = pool.submit(nvidia_driver.probe, host, timeout=timeout)
         platform = pool.submit(os_libc.probe, host)
@@ -72,6 +73,12 @@ def detect(
             conda=conda_install.result(),
             variables=_SECRETS.value(host.environ(VARIABLES)),
         )
+    except BaseException:
+        # Ctrl-C must not wait for a program that hangs.
+        host.interrupt()
+        raise
+    finally:
+        pool.shutdown()
     return machine, environment
 
 

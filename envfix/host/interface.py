@@ -119,6 +119,9 @@ class ProbeHost(Protocol):
     def disk_space(self, path: str) -> DiskSpace:
         """Free space and write permission at a path or its nearest existing parent."""
 
+    def interrupt(self) -> None:
+        """End every program that was started and is still running; from now on none is started."""
+
 
 class Host(ProbeHost, Protocol):
     """A real machine: it can also be acted upon. Only installer and verifier use these."""

@@ -28,6 +28,10 @@ _SCRIPTS = Path(__file__).resolve().parent.parent / "target"
 class RealHost:
     """Asks and acts upon the real machine (implements ``Host``)."""
 
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._interrupted = threading.Event()
+
     def run(
         self, argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None, cwd: str | None = None
     ) -> CommandResult:
@@ -44,6 +48,9 @@ class RealHost:
             )
         except OSError as error:
             return _not_started(error)
+        self._running.add(process)
+        if self._interrupted.is_set():
+            _end_group(process)
         readers = [_LimitedReader(stream) for stream in (process.stdout, process.stderr) if stream is not None]
         timed_out = False
         try:
@@ -57,6 +64,7 @@ class RealHost:
             _end_group(process)
             for reader in readers:
                 reader.join(1.0)
+        self._running.discard(process)
         out, err = (reader.text() for reader in readers)
         return CommandResult(
             outcome="timed-out" if timed_out else "exited",
@@ -162,6 +170,12 @@ class RealHost:
             return DiskSpace(free=None, total=None, writable=False, problem=_reason(error))
         writable = os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK)
         return DiskSpace(free=usage.free, total=usage.total, writable=writable, problem=None)
+
+    def interrupt(self) -> None:
+        """See ``ProbeHost.interrupt``."""
+        self._interrupted.set()
+        for process in list(self._running):
+            _end_group(process)
 
     def stream(
         self,

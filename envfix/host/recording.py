@@ -87,6 +87,9 @@ class RecordingHost:
         self._keep(["disk_space", path], answer)
         return answer
 
+    def interrupt(self) -> None:
+        self._host.interrupt()
+
 
 def run_question(argv: Sequence[str], env: Mapping[str, str] | None, cwd: str | None) -> list[Any]:
     """How a started program is named in a transcript."""

@@ -68,3 +68,6 @@ class ReplayHost:
 
     def disk_space(self, path: str) -> DiskSpace:
         return self._answer(["disk_space", path], DiskSpace)
+
+    def interrupt(self) -> None:
+        """Nothing runs in a replay."""

@@ -12,7 +12,10 @@ from envfix.installer.interface import DownloadError, PermissionsError, Refusal,
 
 # The stand-in project that carries the request; users never see its name.
 STAND_IN = "envfix-request"
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\r(?!\n)")
+# uv wipes a line (\x1b[2K) or returns to its start before it draws anew: what follows is a line of its own.
+_NEW_LINE = re.compile(r"\x1b\[2K|\r\n?")
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
+_DRAWN = re.compile(r"Preparing packages\.\.\.|-{10,} |^warning: The `--pylock` option")
 _LINES = 14
 
 
@@ -175,7 +178,8 @@ def missing_package(text: str) -> str | None:
 
 def telling_lines(text: str) -> str:
     """The installer's own words from its first error on, without drawing, at most 14 lines."""
-    lines = [line.rstrip() for line in _ANSI.sub("", text).splitlines()]
+    plain = _ANSI.sub("", _NEW_LINE.sub("\n", text))
+    lines = [line.rstrip() for line in plain.splitlines() if not _DRAWN.search(line)]
     start = next((number for number, line in enumerate(lines) if line.lstrip().startswith("error:")), None)
     chosen = lines[start:] if start is not None else lines[-_LINES:]
     chosen = [line[:400] for line in chosen if line.strip()][:_LINES]

@@ -25,3 +25,22 @@ class CausePage(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     title: str
     manual: str
+
+
+class WheelRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One wheel that exists.
+
+    ``variant`` is what runs inside, also where the file name hides it; ``url`` is None where the index gives every file an
+    address of its own; ``confidence`` says how sure it is that the file exists.
+    """
+
+    package: str
+    version: str
+    local_label: str
+    variant: str
+    python: str
+    platform: str
+    filename: str
+    index: str
+    url: str | None
+    confidence: str

@@ -91,13 +91,12 @@ def parse_cards(rows: Sequence[Mapping[str, Any]]) -> tuple[Gpu, ...]:
 
 
 def _card(row: Mapping[str, Any]) -> Gpu:
-    capability = row.get("capability")
     processes = tuple(msgspec.convert(item, GpuProcess) for item in row.get("processes", ()))
     known = {key: row[key] for key in ("uuid", "memory_total", "memory_free", "pci_bus", "pci_id", "mig") if key in row}
     return Gpu(
         index=int(row["index"]),
         name=str(row["name"]),
-        capability=ComputeCapability.parse(capability) if capability else None,
+        capability=_capability(row.get("capability")),
         processes=processes,
         **known,
     )
@@ -105,6 +104,13 @@ def _card(row: Mapping[str, Any]) -> Gpu:
 
 def _mib(text: str) -> int | None:
     return int(text) * MIB if text.isdigit() else None
+
+
+def _capability(text: str | None) -> ComputeCapability | None:
+    try:
+        return ComputeCapability.parse(text) if text else None
+    except ValueError:
+        return None
 
 
 def _version(text: str | None) -> DriverVersion | None:
@@ -179,7 +185,8 @@ def _from_layers(
     elif state == "absent" and smi is None and kernel is None:
         libcuda: Mapping[str, Any] = (answer.facts or {}).get("libcuda") or {}
         driver, gpus = _from_driver_library(libcuda)
-    elif state == "absent":
+    elif state == "absent" or (layers.nvml_code is None and smi is not None and parse_smi_cards(smi.stdout)):
+        # Also when NVML could not even say what is wrong (unloadable, crashed, hanging), but nvidia-smi works all the same.
         driver, gpus = _without_nvml(kernel, smi)
     else:
         problem = _problem(layers)

@@ -15,7 +15,7 @@ from envfix._version import __version__
 from envfix.model.finding import Finding, Severity
 from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import Choice, Plan
-from envfix.model.report import CausePage, Report
+from envfix.model.report import CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
 from envfix.render import facts_table
 from envfix.render.facts_table import FAMILY
@@ -225,6 +225,16 @@ class ConsoleOutput:
         """Where the file is."""
         self._progress.done()
         self._say(f"saved: {path}")
+
+    def wheels(self, rows: Sequence[WheelRow]) -> None:
+        """One line a file: plain columns, because the list is long and people grep in it."""
+        for row in rows:
+            sure = "" if row.confidence == "verified" else f"  ({row.confidence})"
+            build = f"{row.package:<11} {row.version:<8} {row.variant:<9} {row.python:<6} {row.platform:<14}"
+            line = f"{build} {row.index:<8} {row.filename}{sure}"
+            self.console.file.write(line + "\n")
+        if not rows:
+            self._say("No such wheel exists, as far as the tables know.")
 
     def causes(self, pages: Sequence[CausePage], *, page: bool) -> None:
         """One line a cause, or the whole page."""

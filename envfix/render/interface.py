@@ -7,7 +7,7 @@ from typing import Protocol
 
 from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import Plan
-from envfix.model.report import CausePage, Report
+from envfix.model.report import CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
 
 
@@ -38,6 +38,9 @@ class Output(Protocol):
 
     def saved(self, path: str) -> None:
         """A file was written."""
+
+    def wheels(self, rows: Sequence[WheelRow]) -> None:
+        """The wheels that exist."""
 
     def causes(self, pages: Sequence[CausePage], *, page: bool) -> None:
         """The catalogue, or one manual page."""

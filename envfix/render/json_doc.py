@@ -9,7 +9,7 @@ from typing import Any
 from envfix.model.documents import to_builtins, to_json
 from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import Plan
-from envfix.model.report import CausePage, Report
+from envfix.model.report import CausePage, Report, WheelRow
 from envfix.model.reporter import NullReporter, Reporter
 
 
@@ -63,6 +63,10 @@ class JsonOutput:
     def saved(self, path: str) -> None:
         """``envfix.snapshot-saved/1``."""
         self._write("envfix.snapshot-saved/1", {"file": path})
+
+    def wheels(self, rows: Sequence[WheelRow]) -> None:
+        """``envfix.wheels/1``."""
+        self._write("envfix.wheels/1", {"wheels": to_builtins(rows)})
 
     def causes(self, pages: Sequence[CausePage], *, page: bool) -> None:
         """``envfix.causes/1``."""

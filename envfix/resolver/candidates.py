@@ -1,4 +1,4 @@
-"""Every torch build that comes into question: rows of the tables, confirmed or extended by what indexes were seen to hold."""
+"""Every torch build that comes into question: rows of the tables, confirmed or extended by what indexes list."""
 
 from __future__ import annotations
 

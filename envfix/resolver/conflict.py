@@ -107,6 +107,10 @@ def _unlocked(judged: Sequence[Judged], situation: Situation) -> dict[Constraint
     return best
 
 
+def _all_can_be_lifted(candidate: Candidate, rejections: Sequence[Rejection], situation: Situation) -> bool:
+    return all(_can_be_lifted(candidate, row.because, situation) for row in rejections)
+
+
 def _can_be_lifted(candidate: Candidate, because: Constraint, situation: Situation) -> bool:
     if because == "request":
         return candidate.cuda is not None or not situation.cards
@@ -126,11 +130,12 @@ def _lift(candidate: Candidate, rejections: tuple[Rejection, ...], situation: Si
 
 def _hopeless(judged: Sequence[Judged], situation: Situation) -> Blocked:
     """Nothing fits even with one constraint lifted: the build with the fewest rejections tells what is wrong first."""
-    wanted = [pair for pair in judged if not any(row.because == "request" for row in pair[1])] or list(judged)
-    candidate, rejections = _closest(wanted, situation)
+    honoured = [pair for pair in judged if not any(row.because == "request" for row in pair[1])] or judged
+    reachable = [pair for pair in honoured if _all_can_be_lifted(*pair, situation)]
+    candidate, rejections = _closest(reachable or honoured, situation)
     first = next((row for row in rejections if row.because in _FINAL), rejections[0])
     nearest, ways = None, list(_no_way(first, situation))
-    if all(_can_be_lifted(candidate, row.because, situation) for row in rejections):
+    if reachable:
         nearest = _choice(_lift(candidate, rejections, situation))
         ways = [_way_out(_lift(candidate, (row,), situation), situation) for row in rejections]
         ways[1:] = [f"and {way}" for way in ways[1:]]

@@ -140,9 +140,11 @@ def compatibility(candidate: Candidate, situation: Situation) -> Literal["direct
     if not situation.cards or candidate.cuda is None:
         return "cpu"
     drivers, have = situation.tables.drivers, situation.driver
-    if have is None:
-        return "direct"
     floor = situation.floor(candidate.cuda)
+    if have is None:
+        # The newest driver is meant; for old cards that is an old one.
+        limit, exact = situation.last_branch, floor.exact if floor else None
+        return "minor" if limit is not None and exact is not None and exact.branch > limit else "direct"
     if floor is not None and floor.exact is not None:
         return "direct" if have >= floor.exact else "minor"
     # Windows toolkits name no driver since CUDA 13: what the branch serves decides.

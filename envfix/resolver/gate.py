@@ -46,12 +46,11 @@ def closed(target: PlanTarget) -> Closed | None:
 
 def _broken(target: PlanTarget) -> Closed:
     problem = target.gpu_problem or "the NVIDIA driver does not answer"
-    known = target.driver is not None and target.gpus and all(card.capability for card in target.gpus)
     return Closed(
         by="driver",
         text=f"the NVIDIA driver is broken: {problem}",
         ways_out=_repairs(target),
-        afterwards=msgspec.structs.replace(target, driver_state="works", gpu_problem=None) if known else None,
+        afterwards=_mended(target),
     )
 
 
@@ -88,14 +87,18 @@ def _unknown_cards(names: list[str]) -> Closed:
 
 def _unknown_driver(target: PlanTarget) -> Closed:
     problem = f": {target.gpu_problem}" if target.gpu_problem else ""
+    if target.driver is not None:
+        return Closed(
+            by="driver",
+            text=f"what the NVIDIA driver {target.driver} serves could not be read{problem}",
+            ways_out=('if you know the cards, name them: --gpu "RTX 3090"',),
+            afterwards=_mended(target),
+        )
     what = "the NVIDIA driver" if target.gpus else "the NVIDIA driver and which cards there are"
-    ways = [_OVERRIDE]
-    if not target.gpus:
-        ways.append("if there is no NVIDIA card here: --gpu none")
     return Closed(
         by="driver",
         text=f"{what} could not be read{problem}",
-        ways_out=tuple(ways),
+        ways_out=(_OVERRIDE, *(() if target.gpus else ("if there is no NVIDIA card here: --gpu none",))),
         afterwards=_unbounded(target),
         asks="name",
     )
@@ -121,6 +124,13 @@ def _no_cards(target: PlanTarget) -> Closed:
         ),
         afterwards=None,
     )
+
+
+def _mended(target: PlanTarget) -> PlanTarget | None:
+    """The target once its driver works again; None when driver or cards are not known."""
+    if target.driver is None or not target.gpus or not all(card.capability for card in target.gpus):
+        return None
+    return msgspec.structs.replace(target, driver_state="works", gpu_problem=None, gpu_problem_cause=None)
 
 
 def _unbounded(target: PlanTarget) -> PlanTarget | None:

@@ -43,6 +43,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """One round of choosing; ``cards`` empty: torch runs on the CPU, ``driver`` None: no driver bounds it.
 
     ``releases`` holds the ultralytics releases that run on each interpreter (None: not asked for);
+    ``last_branch`` is the newest driver branch that serves all cards (None: all do),
     ``unknown_card`` says why the driver cannot work with one of the cards at all (None: it can).
     """
 
@@ -54,6 +55,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     driver: DriverVersion | None
     releases: dict[str, tuple[Requirements, ...]] | None
     glibc: tuple[int, ...] | None
+    last_branch: int | None
     unknown_card: str | None
 
     def packages_run_on(self, tag: str) -> bool:
@@ -86,10 +88,17 @@ def situations(
             driver=driver,
             releases=releases,
             glibc=_glibc(target),
+            last_branch=_last_branch(cards, tables),
             unknown_card=unknown,
         )
         for wanted in rounds(request, has_cards=bool(cards))
     )
+
+
+def _last_branch(cards: Iterable[TargetGpu], tables: Tables) -> int | None:
+    """The newest driver branch that still serves all cards; None when every newer one does."""
+    known = (tables.drivers.last_branch_for(card.capability) for card in cards if card.capability is not None)
+    return min((branch for branch in known if branch is not None), default=None)
 
 
 def _glibc(target: PlanTarget) -> tuple[int, ...] | None:

@@ -68,16 +68,16 @@ def read_sources(indexes: Sequence[IndexState], request: Request, tables: Tables
     """The sources in order of preference: the official index, its mirrors, the default registry, folders and pages."""
     sources = [_source(state, request, tables) for state in indexes]
     looked = bool(indexes) and not request.offline
-    named = {source.name for source in sources}
-    for name in (OFFICIAL, *_mirrors_asked(request, tables), REGISTRY):
-        if name not in named:
-            sources.append(_unsaid(name, request, tables, looked=looked))
+    named = {source.name for source in sources} | {source.row.name for source in sources if source.row is not None}
+    unsaid = [name for name in (OFFICIAL, *_mirrors_asked(request, tables), REGISTRY) if name not in named]
+    sources += [_unsaid(name, request, tables, looked=looked) for name in unsaid]
     order = ("official", "registry", "files")
     return tuple(sorted(sources, key=lambda source: (order.index(source.part), source.name != OFFICIAL)))
 
 
 def _source(state: IndexState, request: Request, tables: Tables) -> Source:
-    row = tables.indexes.by_name(state.name) or tables.indexes.by_url(state.location)
+    by_name, by_url = tables.indexes.by_name(state.name), tables.indexes.by_url(state.location)
+    row = by_name or by_url
     kind = row.kind if row else None
     part: Literal["official", "registry", "files"] = (
         "official" if kind in ("official", "mirror") else "registry" if kind == "registry" else "files"
@@ -87,7 +87,8 @@ def _source(state: IndexState, request: Request, tables: Tables) -> Source:
     return Source(
         name=state.name,
         part=part,
-        location=state.location or (row.base if row else None),
+        # An address such as …/whl/cu118 stands for the whole index it belongs to.
+        location=by_url.base if by_url is not None else state.location or (row.base if row else None),
         problem=_not_reachable(state) or _not_asked(state.name, state.location, request),
         row=row,
         files=frozenset() if files is None and part == "files" else files,

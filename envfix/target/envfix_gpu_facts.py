@@ -50,7 +50,7 @@ def nvml():
             "state": "works",
             "library": library_file("libnvidia-ml"),
             "driver": text(ask(n.nvmlSystemGetDriverVersion)),
-            "cuda": ask(n.nvmlSystemGetCudaDriverVersion_v2),
+            "cuda": ask(n.nvmlSystemGetCudaDriverVersion_v2) or ask(n.nvmlSystemGetCudaDriverVersion),
             "gpus": [card(n, index) for index in range(ask(n.nvmlDeviceGetCount) or 0)],
         }
     finally:
@@ -63,8 +63,8 @@ def ask(function, *arguments):
 
     try:
         return function(*arguments)
-    except (n.NVMLError, AttributeError, UnicodeDecodeError, ValueError):
-        return None
+    except (n.NVMLError, n.NVMLLibraryMismatchError, AttributeError, UnicodeDecodeError, ValueError):
+        return None  # pynvml says LibraryMismatch, which is no NVMLError, where a driver lacks the newest form of a function
 
 
 def text(value):
@@ -89,20 +89,49 @@ def card(n, index):
     mig = ask(n.nvmlDeviceGetMigMode, handle)
     if mig:
         facts["mig"] = bool(mig[0])
-    holders = ask(n.nvmlDeviceGetComputeRunningProcesses, handle) or []
-    facts["processes"] = [process(n, holder) for holder in holders]
+    facts["processes"] = [process(n, pid, memory) for pid, memory in holders(n, handle)]
     return facts
 
 
-def process(n, holder):
-    facts = {"pid": int(holder.pid)}
-    if holder.usedGpuMemory is not None:
-        facts["memory"] = int(holder.usedGpuMemory)
-    command = text(ask(n.nvmlSystemGetProcessName, holder.pid))
+class FirstLayout(ctypes.Structure):
+    _fields_ = [("pid", ctypes.c_uint), ("memory", ctypes.c_ulonglong)]
+
+
+class SecondLayout(ctypes.Structure):
+    _fields_ = [*FirstLayout._fields_, ("gpu_instance", ctypes.c_uint), ("compute_instance", ctypes.c_uint)]
+
+
+# Each driver knows the functions of its own time only: the third since 510, the second before, the first on old ones.
+PROCESS_LISTS = (
+    ("nvmlDeviceGetComputeRunningProcesses_v3", SecondLayout),
+    ("nvmlDeviceGetComputeRunningProcesses_v2", SecondLayout),
+    ("nvmlDeviceGetComputeRunningProcesses", FirstLayout),
+)
+NOT_TOLD = 2**64 - 1
+
+
+def holders(n, handle):
+    """Process numbers and bytes (None: not told) on one card, by the newest list that this driver has."""
+    for name, layout in PROCESS_LISTS:
+        function = getattr(n.nvmlLib, name, None)
+        if function is not None:
+            count = ctypes.c_uint(256)
+            rows = (layout * count.value)()
+            if function(handle, ctypes.byref(count), rows) != n.NVML_SUCCESS:
+                return []
+            return [(row.pid, None if row.memory == NOT_TOLD else row.memory) for row in rows[: count.value]]
+    return []
+
+
+def process(n, pid, memory):
+    facts = {"pid": pid}
+    if memory is not None:
+        facts["memory"] = memory
+    command = text(ask(n.nvmlSystemGetProcessName, pid))
     try:
         import psutil
 
-        owner = psutil.Process(holder.pid)
+        owner = psutil.Process(pid)
         facts["user"] = owner.username()
         facts["since"] = datetime.fromtimestamp(owner.create_time(), timezone.utc).isoformat(timespec="seconds")
         command = " ".join(owner.cmdline())[:300] or command

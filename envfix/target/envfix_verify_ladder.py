@@ -455,6 +455,7 @@ def check_yolo_predict(ladder):
     """YOLOv8n answers alike on the device and in an independent computation, and predicts from file to boxes."""
     torch = ladder.torch
     os.chdir(ladder.scratch)  # a yolov8n.yaml of the user's own in the working folder must not be taken
+    move_home(ladder.scratch, os.environ)  # noqa: TID251 - no Host in the target
     forbid_network()
     yolo = build_yolo(torch)
     folder = os.path.join(ladder.scratch, "pictures")
@@ -472,6 +473,15 @@ def check_yolo_predict(ladder):
     count, speed = predict_pictures(ladder, yolo, folder, detail)
     message = "YOLOv8n predicts on %s: %.1g px from the reference, %d boxes, %.0f ms a picture"
     return message % (ladder.device_name, detail["box_difference"], count, speed), detail
+
+
+def move_home(folder, environ):
+    """Let libraries write settings and caches to ``folder``: ultralytics 8.0.20, say, knows no YOLO_CONFIG_DIR."""
+    if os.name == "posix":
+        # Kernels that the driver compiles for this card stay cached, as for every other program of this user.
+        environ.setdefault("CUDA_CACHE_PATH", os.path.expanduser(os.path.join("~", ".nv", "ComputeCache")))
+    for name in ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        environ[name] = folder
 
 
 def forbid_network():

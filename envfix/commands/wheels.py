@@ -1,0 +1,48 @@
+"""``envfix wheels``."""
+
+from __future__ import annotations
+
+import click
+
+from envfix.commands import _options as shared
+
+
+@click.command()
+@shared.options(
+    click.option(
+        "--package", "packages", multiple=True, metavar="NAME", help="torch, torchvision or torchaudio (repeatable)."
+    ),
+    click.option("--torch", metavar="SPEC", help="Of this torch, or belonging to it: 1.9.0, '>=2.4,<2.6'."),
+    click.option("--cuda", metavar="11.1|cu118|cpu", help="With this CUDA inside."),
+    click.option("--python", metavar="VERSION", help="For this Python, such as 3.8 or 3.13t."),
+    click.option("--platform", metavar="TAG", help="For this platform, such as linux_x86_64."),
+    click.option("--index", metavar="official|pypi", help="On this index."),
+    shared.json_option,
+    shared.color_option,
+)
+def command(
+    *,
+    packages: tuple[str, ...],
+    torch: str | None,
+    cuda: str | None,
+    python: str | None,
+    platform: str | None,
+    index: str | None,
+    as_json: bool,
+    no_color: bool,
+) -> int:
+    r"""List the torch, torchvision and torchaudio wheels that exist, with exact file names.
+
+    The CUDA inside a wheel is stated also where its name hides it (the default registry's wheels carry no label).
+    Asks no index: this is what the tables know.
+
+    \b
+    envfix wheels --torch 1.9.0 --python 3.8 --platform linux_x86_64
+    envfix wheels --cuda 11.8 --package torch --json
+    """
+    from envfix.app import listing
+    from envfix.render import open_output
+
+    rows = listing.wheels(packages=packages, torch=torch, cuda=cuda, python=python, platform=platform, index=index)
+    open_output(as_json=as_json, color=not no_color).wheels(rows)
+    return 0

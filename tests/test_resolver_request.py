@@ -1,0 +1,114 @@
+"""What the user asks for is read once; nonsense is refused with a sentence that helps."""
+
+from __future__ import annotations
+
+import pytest
+
+from envfix.errors import UsageError
+from envfix.model.plan import Goal
+from envfix.model.versions import ComputeCapability, CudaVersion
+from envfix.resolver.choose import choose
+from envfix.resolver.request import parse_cuda, parse_gpu, parse_packages, parse_torch
+from envfix.tables.loader import Tables
+from tests.resolver_fixtures import BOTH, RTX_4090, target
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("auto", ("auto", None), id="auto"),
+        pytest.param(" CPU ", ("cpu", None), id="cpu"),
+        pytest.param("11.8", ("cuda", "11.8"), id="release"),
+        pytest.param("11.8.89", ("cuda", "11.8"), id="full-release"),
+        pytest.param("cu118", ("cuda", "11.8"), id="variant"),
+        pytest.param("12.7", ("cuda", "12.7"), id="only-printed-by-nvidia-smi"),
+        pytest.param("8.0", ("cuda", "8.0"), id="before-the-driver-branches"),
+        pytest.param("13.7", ("cuda", "13.7"), id="younger-than-the-tables"),
+    ],
+)
+def test_cuda_is_read(text: str, expected: tuple[str, str | None], tables: Tables) -> None:
+    wants, cuda = parse_cuda(text, tables)
+    assert (wants, str(cuda) if isinstance(cuda, CudaVersion) else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("99", "not a CUDA version", id="no-minor"),
+        pytest.param("99.0", "there is no such CUDA; the newest one known is 13.4", id="no-such-major"),
+        pytest.param("14.0", "there is no such CUDA", id="not-yet"),
+        pytest.param("11.9", "CUDA 11 came as 11.0, 11.1", id="no-such-minor"),
+        pytest.param("rocm6.4", "NVIDIA cards and for the CPU only", id="rocm"),
+        pytest.param("eleven", "not a CUDA version", id="words"),
+        pytest.param("cu", "not a CUDA version", id="cut-short"),
+    ],
+)
+def test_nonsense_cuda_is_refused(text: str, message: str, tables: Tables) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        parse_cuda(text, tables)
+    assert caught.value.exit_code == 2
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "specifier", "variant"),
+    [
+        pytest.param(None, "", None, id="nothing"),
+        pytest.param("2.4.1", "==2.4.1", None, id="bare"),
+        pytest.param("2.4.1+cu118", "==2.4.1", "cu118", id="bare-with-label"),
+        pytest.param("==1.9.0+cu111", "==1.9.0", "cu111", id="label"),
+        pytest.param("torch==1.9.0+cpu", "==1.9.0", "cpu", id="with-the-name"),
+        pytest.param(">=2.4,<2.6", "<2.6,>=2.4", None, id="range"),
+        pytest.param("==2.4.*", "==2.4.*", None, id="wildcard"),
+    ],
+)
+def test_torch_is_read(text: str | None, specifier: str, variant: str | None) -> None:
+    found, label = parse_torch(text)
+    assert (str(found), label) == (specifier, variant)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "torch", "newest", "==", ">=2.0+cu118", "==2.0.1+rocm5.4.2", "1.0+a+b"])
+def test_nonsense_torch_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--torch"):
+        parse_torch(text)
+
+
+def test_packages_are_read() -> None:
+    assert parse_packages(()) == parse_packages(("none",)) == ()
+    assert [str(item) for item in parse_packages(("ultralytics<9", "pandas"))] == ["ultralytics<9", "pandas"]
+
+
+@pytest.mark.parametrize("texts", [("torch==2",), ("ultralytics", "none"), ("!!",), ("a @ https://example.org/a.whl",)])
+def test_nonsense_packages_are_refused(texts: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="--with"):
+        parse_packages(texts)
+
+
+def test_contradicting_options_are_refused(tables: Tables) -> None:
+    goal = Goal(cuda="11.8", torch="==2.4.1+cu121")
+    with pytest.raises(UsageError, match="contradict"):
+        choose(target("550.54.14", RTX_4090), goal, BOTH, tables)
+
+
+def test_known_card_is_looked_up(tables: Tables) -> None:
+    assert parse_gpu("RTX 3090", tables).capability == ComputeCapability.of(8, 6)
+
+
+def test_unknown_card_may_be_given_with_its_capability(tables: Tables) -> None:
+    card = parse_gpu("RTX 9090:13.1", tables)
+    assert (card.name, str(card.capability)) == ("RTX 9090", "13.1")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        pytest.param("RTX 3091", "GeForce RTX 3090", id="nearest-names"),
+        pytest.param("Banana", "Banana:8.6", id="nothing-near"),
+        pytest.param("GT 640", "GT 640:", id="several-chips-under-one-name"),
+        pytest.param("RTX 3090:nine", "RTX 3090:8.6", id="not-a-capability"),
+    ],
+)
+def test_unknown_card_is_refused_with_a_way_out(text: str, hint: str, tables: Tables) -> None:
+    with pytest.raises(UsageError, match="--gpu") as caught:
+        parse_gpu(text, tables)
+    assert hint in str(caught.value.hint)
