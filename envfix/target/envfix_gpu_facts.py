@@ -24,12 +24,18 @@ def library_file(word):
 
 
 def load_first(names):
+    """The first library that loads, or why none does: a file that is there but broken tells more than one that is missing."""
+    problems = []
     for name in names:
         try:
             return ctypes.CDLL(name), None
         except OSError as error:
-            problem = str(error)
-    return None, problem
+            problems.append(str(error))
+    return None, next((problem for problem in problems if not missing(problem)), problems[0])
+
+
+def missing(problem):
+    return "cannot open shared object" in problem or "no such file" in problem.lower() or "could not find module" in problem.lower()
 
 
 def nvml():
@@ -37,7 +43,7 @@ def nvml():
     if sys.platform != "win32":
         library, problem = load_first(LIBRARY_NAMES)
         if library is None:
-            return {"state": "absent" if "cannot open shared object" in problem or "no such file" in problem.lower() else "error", "text": problem}
+            return {"state": "absent" if missing(problem) else "error", "text": problem}
     import pynvml as n
 
     try:
@@ -146,7 +152,7 @@ def driver_library():
     """The same, thinner, from libcuda: for machines where NVML is missing or refuses."""
     library, problem = load_first(("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1"))
     if library is None:
-        return {"state": "absent", "text": problem}
+        return {"state": "absent" if missing(problem) else "error", "text": problem}
     code = library.cuInit(0)
     number = ctypes.c_int()
     facts = {"state": "works" if code == 0 else "error", "code": code, "library": library_file("libcuda.so")}
