@@ -116,7 +116,11 @@ class Index:
 
     def downloads(self) -> list[str]:
         """The wheels that were fetched, whole or in part."""
-        return [request.path for request in self.requests if request.method == "GET" and request.path.endswith(".whl")]
+        return [
+            request.path
+            for request in self.requests
+            if request.method == "GET" and request.path.endswith(".whl") and not request.unchanged
+        ]
 
 
 @contextlib.contextmanager

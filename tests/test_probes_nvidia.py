@@ -478,6 +478,20 @@ def test_smi_cards_survive_warnings_mixed_gpus_and_missing_numbers() -> None:
     assert nvidia_driver.parse_smi_driver(text) == DriverVersion.parse("470.57.02")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("x" * 1_000_000, id="one endless line"),
+        pytest.param("\0\0\0", id="zero bytes"),
+        pytest.param("\u00b2, a, b, c, \u00b2, \u00b2, g", id="digits that are no numbers"),
+        pytest.param('"0, a, b', id="open quote"),
+    ],
+)
+def test_smi_answer_that_is_no_table_holds_no_cards(text: str) -> None:
+    assert nvidia_driver.parse_smi_cards(text) == ()
+    assert nvidia_driver.parse_smi_driver(text) is None
+
+
 def test_cards_of_the_script_become_records() -> None:
     rows = [
         {"index": 0, "name": "A", "capability": "8.6", "mig": True, "processes": [{"pid": 7, "user": "li"}]},

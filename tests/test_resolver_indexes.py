@@ -78,13 +78,26 @@ def test_files_in_a_folder_for_other_platforms_and_garbage_are_passed_over(table
 
 
 def test_listing_confirms_what_was_only_inferred(tables: Tables) -> None:
-    files = [f"torch-2.14.1%2Bcu126-{TAIL}", f"torchvision-0.29.1%2Bcu126-{TAIL}"]
-    plan = choose(target("550.54.14", RTX_4090), Goal(), (listed(*files), REGISTRY), tables)
-    # torchvision 0.29.1 has one file for any Python 3; a listing without it proves nothing for another name.
-    assert chosen(plan)[0] in {"2.14.1+cu126", "2.13.0+cu126"}
-    files.append("torchvision-0.29.1+cu126-py3-none-manylinux_2_28_x86_64.whl")
+    files = (f"torch-2.14.1%2Bcu126-{TAIL}", f"torchvision-0.29.1%2Bcu126-{TAIL}")
     plan = choose(target("550.54.14", RTX_4090), Goal(), (listed(*files), REGISTRY), tables)
     assert chosen(plan) == ("2.14.1+cu126", "cu126", "official", "observed")
+
+
+def test_listing_of_torch_without_its_torchvision_is_no_stack(tables: Tables) -> None:
+    files = (f"torch-2.14.1+cu126-{TAIL}", f"torchvision-0.28.0+cu126-{TAIL}")
+    plan = choose(target("550.54.14", RTX_4090), Goal(torch="==2.14.1"), (listed(*files), REGISTRY), tables)
+    assert plan.status == "conflict"
+    row = next(row for row in plan.rejected if row.variant == "cu126" and row.torch == "2.14.1")
+    assert row.because == "companion"
+
+
+def test_listing_adds_a_file_for_an_interpreter_that_the_tables_lack(tables: Tables) -> None:
+    files = (
+        "torch-2.7.1+cu118-cp314-cp314-manylinux_2_28_x86_64.whl",
+        "torchvision-0.22.1+cu118-cp314-cp314-manylinux_2_28_x86_64.whl",
+    )
+    plan = choose(target("470.57.02", RTX_3090, python="3.14"), Goal(), (listed(*files), REGISTRY), tables)
+    assert chosen(plan) == ("2.7.1+cu118", "cu118", "official", "observed")
 
 
 def test_listing_without_the_file_rules_it_out(tables: Tables) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -62,7 +63,6 @@ def parse_library_version(path: str) -> str | None:
 
 def parse_smi_cards(text: str) -> tuple[Gpu, ...]:
     """The cards in nvidia-smi's CSV answer to ``SMI_FIELDS`` (memory in MiB); lines of another shape are skipped."""
-    rows = csv.reader(text.splitlines(), skipinitialspace=True)
     return tuple(
         Gpu(
             index=int(row[0]),
@@ -72,17 +72,22 @@ def parse_smi_cards(text: str) -> tuple[Gpu, ...]:
             memory_free=_mib(row[5]),
             pci_bus=row[6],
         )
-        for row in rows
-        if len(row) == len(SMI_FIELDS) and row[0].isdigit()
+        for row in _smi_rows(text)
+        if row[0].isdecimal()
     )
 
 
 def parse_smi_driver(text: str) -> DriverVersion | None:
     """The driver version in the same answer."""
-    for row in csv.reader(text.splitlines(), skipinitialspace=True):
-        if len(row) == len(SMI_FIELDS):
-            return _version(row[3])
-    return None
+    return next((_version(row[3]) for row in _smi_rows(text)), None)
+
+
+def _smi_rows(text: str) -> Iterator[list[str]]:
+    """Lines of the right shape; one that cannot be split at all ends the answer."""
+    with contextlib.suppress(csv.Error):
+        for row in csv.reader(text.splitlines(), skipinitialspace=True):
+            if len(row) == len(SMI_FIELDS):
+                yield row
 
 
 def parse_cards(rows: Sequence[Mapping[str, Any]]) -> tuple[Gpu, ...]:
@@ -103,7 +108,7 @@ def _card(row: Mapping[str, Any]) -> Gpu:
 
 
 def _mib(text: str) -> int | None:
-    return int(text) * MIB if text.isdigit() else None
+    return int(text) * MIB if text.isdecimal() else None
 
 
 def _capability(text: str | None) -> ComputeCapability | None:
@@ -217,7 +222,8 @@ def _from_driver_library(libcuda: Mapping[str, Any]) -> tuple[Observed[Driver], 
     if libcuda.get("state", "absent") == "absent":
         looked = "NVML, /proc/driver/nvidia, nvidia-smi, libcuda"
         return absent(looked), absent(looked)
-    problem = f"libcuda is present, but no other part of the driver (it answers {libcuda.get('code')})"
+    answer = libcuda.get("text") or f"it answers {libcuda.get('code')}"
+    problem = f"libcuda is present, but no other part of the driver ({answer})"
     cards = parse_cards(libcuda.get("gpus") or [])
     return unknown("libcuda", problem), found(cards, "libcuda") if cards else unknown("libcuda", problem)
 
@@ -225,20 +231,17 @@ def _from_driver_library(libcuda: Mapping[str, Any]) -> tuple[Observed[Driver], 
 def _without_nvml(
     kernel: tuple[str, KernelModule] | None, smi: CommandResult | None
 ) -> tuple[Observed[Driver], Observed[tuple[Gpu, ...]]]:
-    """The management library is missing, but other traces of a driver are there."""
+    """The management library cannot answer, but other traces of a driver are there."""
     cards = parse_smi_cards(smi.stdout) if smi and smi.ok else ()
     version = parse_smi_driver(smi.stdout) if smi and smi.ok else None
-    gpus: Observed[tuple[Gpu, ...]] = (
-        found(cards, "nvidia-smi")
-        if cards
-        else unknown("nvidia-smi", _said(smi) or "NVML and nvidia-smi are missing here")
-    )
+    said = _said(smi) or ("NVML and nvidia-smi are missing here" if smi is None else "its answer is not readable")
+    gpus: Observed[tuple[Gpu, ...]] = found(cards, "nvidia-smi") if cards else unknown("nvidia-smi", said)
     if kernel and _version(kernel[1].version):
         path, module = kernel
         return found(Driver(version=DriverVersion.parse(module.version), module=module.flavour), path), gpus
     if version:
         return found(Driver(version=version), "nvidia-smi"), gpus
-    return unknown("nvidia-smi", _said(smi) or "its answer is not readable"), gpus
+    return unknown("nvidia-smi", said), gpus
 
 
 def _said(smi: CommandResult | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from envfix.model.plan import Choice, GpuChoice, PackagePin, TargetGpu
 from envfix.resolver.candidates import Candidate
@@ -66,15 +66,14 @@ def _from(candidate: Candidate) -> tuple[str, ...]:
     return ("--index-url", url) if works_as_index else ("--no-index", "--find-links", url)
 
 
-def pick_cards(cards: Sequence[TargetGpu]) -> GpuChoice:
-    """The line that makes programs see these cards only, in the order nvidia-smi shows them."""
-    names = ",".join(_visible(cards))
-    uuid = cards[0].uuid if len(cards) == 1 else None
-    return GpuChoice(uuid=uuid, export=f"CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES={names}")
-
-
-def _visible(cards: Sequence[TargetGpu]) -> Iterator[str]:
+def pick_cards(kept: Sequence[TargetGpu], cards: Sequence[TargetGpu]) -> GpuChoice:
+    """The line that makes programs see only the kept ones of all cards, in the order nvidia-smi shows them."""
+    kinds = {card.capability for card in kept}
+    shown = [(at, card) for at, card in enumerate(cards) if card.capability in kinds]
     # Serial ids and numbers cannot be mixed in one line.
-    by_serial = all(card.uuid for card in cards)
-    for position, card in enumerate(cards):
-        yield str(card.uuid) if by_serial else str(position if card.index is None else card.index)
+    if all(card.uuid for _, card in shown):
+        names = [str(card.uuid) for _, card in shown]
+    else:
+        names = [str(at if card.index is None else card.index) for at, card in shown]
+    uuid = shown[0][1].uuid if len(shown) == 1 else None
+    return GpuChoice(uuid=uuid, export=f"CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES={','.join(names)}")

@@ -117,7 +117,7 @@ def _answer(
         commands=commands(packages, found.candidate, question.request),
         reasons=tuple(why),
         rejected=folded(found.rejected, (found.candidate, *found.fitting)),
-        gpu=pick_cards(found.situation.cards) if left_out else None,
+        gpu=pick_cards(found.situation.cards, question.target.gpus) if left_out else None,
     )
 
 

@@ -35,7 +35,8 @@ def rank(candidate: Candidate, situation: Situation) -> Rank:
 
 def sureness(candidate: Candidate, situation: Situation) -> int:
     """How sure it is that the file exists: 2 seen by name, 1 seen in indirect sources, 0 inferred."""
-    return _SURENESS.get(candidate.file_for(situation.target.tag).confidence, _SURE)
+    wheel = candidate.file_for(situation.target.tag)
+    return _SURE if candidate.source.saw(wheel.filename) else _SURENESS.get(wheel.confidence, _SURE)
 
 
 def _nearness(candidate: Candidate, situation: Situation, *, direct: bool) -> int:

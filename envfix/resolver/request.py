@@ -19,6 +19,7 @@ from envfix.tables.loader import Tables
 
 _CUDA_EXAMPLES = "write it as 11.8 or cu118, or use cpu or auto"
 _NEWEST_MINOR = 9
+_BRAND = re.compile(r"^(?:NVIDIA )?(?:GeForce |Tesla |Quadro )?", re.IGNORECASE)
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,7 +186,7 @@ def parse_gpu(text: str, tables: Tables) -> TargetGpu:
 
 
 def _nearest_cards(name: str, tables: Tables) -> str:
-    known = {model.name.lower(): model.name for model in tables.gpus.all()}
-    nearest = [known[match] for match in get_close_matches(name.lower(), known, cutoff=0.5)]
+    known = {_BRAND.sub("", model.name).lower(): model.name for model in tables.gpus.all()}
+    nearest = [known[match] for match in get_close_matches(_BRAND.sub("", name).lower(), known, cutoff=0.6)]
     meant = f"did you mean {' or '.join(nearest)}? Otherwise " if nearest else ""
     return f'{meant}add its compute capability: --gpu "{name[:40]}:8.6"'

@@ -98,7 +98,8 @@ def _companion_file(
     find = situation.tables.wheels.find
     index = "official" if source.part == "official" else REGISTRY
     for wheel in find(package, version=version, variant=candidate.variant, python=tag, platform=platform, index=index):
-        if not source.holds(wheel):
+        # A place that cannot be asked now is taken to hold the companions: the index filter speaks for it.
+        if candidate.problem is None and not source.holds(wheel):
             continue
         if source.part == "official" and not wheel.directory:
             # The oldest torchaudio lie in the base folder of the official index, which no index address serves.
@@ -294,10 +295,17 @@ def _ultralytics_pin(candidate: Candidate, stack: Stack, situation: Situation) -
     if candidate.version >= _WEIGHTS_ONLY and oldest_for_weights is not None:
         bounds = f">={oldest_for_weights}"
         because += "; older releases cannot load their weights with torch 2.6 and newer"
-    if accepting[-1].until is not None and accepting[-1] is not (situation.releases or {})[stack.tag][-1]:
+    if _more_were_left(accepting[-1], situation):
         bounds += f",<{accepting[-1].until}"
     asked = situation.request.asked("ultralytics")
     return PackagePin(name="ultralytics", specifier=_joined(asked, bounds), index=REGISTRY, because=because)
+
+
+def _more_were_left(last: Requirements, situation: Situation) -> bool:
+    """Whether the user would take releases after the last range that fits."""
+    asked = situation.request.asked("ultralytics")
+    spans = _spans(situation.tables, system_of(situation.target.platform))
+    return any(span.first == last.until and (asked is None or _touches(span, asked)) for span in spans)
 
 
 def _joined(asked: Requirement | None, bound: str) -> str:

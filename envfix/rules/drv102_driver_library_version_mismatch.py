@@ -27,6 +27,10 @@ from envfix.tables.loader import Tables
 
 MISMATCH = "version mismatch"
 NVML_CODE = 18
+OWN_FILES = Remedy(
+    text="If the host itself is well (nvidia-smi works there): remove the NVIDIA driver packages from this container's image.",
+    safe=False,
+)
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
@@ -49,11 +53,8 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         " reloaded.",
         because=(cite("machine.driver_layers", machine.driver_layers, layers.smi or layers.nvml_problem),),
         remedies=(
-            Remedy(text="Remove the NVIDIA driver packages from this image; the host brings them.", safe=False)
-            if in_container
-            else Remedy(
-                text="Reboot the machine (ask the administrator), then run `envfix diagnose` again.", safe=False
-            ),
+            Remedy(text="Reboot the machine (ask the administrator), then run `envfix diagnose` again.", safe=False),
+            *((OWN_FILES,) if in_container else ()),
         ),
     )
 
