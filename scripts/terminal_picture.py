@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+import msgspec
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.terminal_theme import MONOKAI
 
@@ -20,9 +21,9 @@ WIDTH = 110
 
 
 def draw(snapshot: str, picture: str) -> None:
-    """Diagnose ``snapshot`` as a user would and save what the terminal shows."""
+    """Diagnose ``snapshot`` as on the machine itself and save what the terminal shows."""
     out = ConsoleOutput(stream=io.StringIO(), width=WIDTH, record=True, quiet=True)
-    report = diagnosing.report(snapshot=snapshot)
+    report = msgspec.structs.replace(diagnosing.report(snapshot=snapshot), origin=None)
     out.diagnosis(report)
     fonts = re.compile(r"@font-face \{\{.*?\}\}", re.DOTALL)
     svg = out.console.export_svg(title="envfix diagnose", theme=MONOKAI, code_format=fonts.sub("", CONSOLE_SVG_FORMAT))

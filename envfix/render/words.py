@@ -29,4 +29,5 @@ def duration(seconds: float) -> str:
 
 def command_line(argv: Sequence[str]) -> str:
     """An argument list as a line that can be pasted into a shell."""
-    return shlex.join(argv)
+    # A quoted ~ would not be expanded by the shell.
+    return " ".join("~/" + shlex.quote(word[2:]) if word.startswith("~/") else shlex.quote(word) for word in argv)
