@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 
 
 def run() -> None:
     """Start the command line and end the process with its exit code."""
-    from envfix.cli import main
-
     # A closed terminal or a `kill` ends envfix as Ctrl-C does: what it has started is ended, what it has begun is taken back.
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # ignored: started by `nohup`
+            signal.signal(number, signal.default_int_handler)
+    try:
+        from envfix.cli import main
 
-    sys.exit(main(sys.argv[1:]))
+        # What the terminal cannot show is shown as its code, never as a failure.
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:  # before or after there was anything to interrupt
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -81,7 +83,21 @@ def cli(ctx: click.Context) -> int | None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run envfix with these arguments and return its exit code; never raises."""
-    as_json = "--json" in arguments
+    try:
+        code = _run(arguments, as_json="--json" in arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # as in `envfix diagnose | head`: the reader has what it wanted
+        _leave_standard_output()
+        return 0
+    except OSError as error:
+        _leave_standard_output()
+        return _refuse(f"cannot write the answer: {error.strerror or error}", None, 3, "output", as_json=False)
+
+
+def _run(arguments: Sequence[str], *, as_json: bool) -> int:
+    """The same, except that standard output may refuse to take the answer (``OSError``)."""
     try:
         with cli.make_context("envfix", list(arguments)) as context:
             result = cli.invoke(context)
@@ -95,13 +111,19 @@ def main(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _refuse("interrupted", None, 130, "interrupted", as_json=as_json)
     except BrokenPipeError:
-        sys.stdout = None
-        return 0
+        raise
     except Exception as error:  # the last barrier: a user never sees a traceback
         hint = "this is a fault in envfix; please report it with the output of ENVFIX_DEBUG=1"
-        if _debugging():
+        if _debugging() or getattr(error, "errno", None) == errno.ENOSPC:
             raise
         return _refuse(f"{type(error).__name__}: {error}", hint, 3, "internal-error", as_json=as_json)
+
+
+def _leave_standard_output() -> None:
+    """Nobody takes what is still to be written; without this, Python complains about it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _debugging() -> bool:
@@ -124,7 +146,8 @@ def _refuse(
         from envfix.model.documents import to_json
 
         error = {"reference": reference, "message": message, "hint": hint, "exit_code": code}
-        click.echo(to_json({"schema": "envfix.error/1", "error": error}))
+        # JSON is UTF-8, whatever the terminal speaks.
+        click.echo(to_json({"schema": "envfix.error/1", "error": error}).encode())
     click.echo(f"error: {message}", err=True)
     if hint:
         click.echo(f"hint: {hint}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import platform
@@ -29,13 +30,13 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     transcript: tuple[dict[str, Any], ...] = ()
 
 
-def redactor_here(home: str) -> Redactor:
-    """A redactor for the user and host that this process runs as."""
-    try:
-        user: str | None = getpass.getuser()
-    except (KeyError, OSError):
-        user = None
-    return Redactor(home=home, user=user, host=platform.node().partition(".")[0])
+def redactor_here(home: str, machine: Machine) -> Redactor:
+    """A redactor for the user and host that this process runs as, and for whoever else uses the machine's cards."""
+    people = []
+    with contextlib.suppress(KeyError, OSError):
+        people.append(getpass.getuser())
+    people += [process.user for card in machine.gpus.value or () for process in card.processes if process.user]
+    return Redactor(home=home, people=people, host=platform.node())
 
 
 def document(
@@ -57,7 +58,7 @@ def read(text: str, name: str) -> Snapshot:
     """A snapshot from its text; raises ``SnapshotError`` saying what is wrong with it and where."""
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SnapshotError(
             f"{name} is not JSON ({error})", hint="give a file written by `envfix snapshot -o`"
         ) from error

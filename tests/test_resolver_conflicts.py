@@ -233,3 +233,26 @@ def test_python_3_7_gets_the_last_ultralytics_for_it(tables: Tables) -> None:
     pins = {pin.name: pin.specifier for pin in plan.packages}
     assert pins["torch"].startswith("==1.13.1")
     assert pins["ultralytics"] == ">=8.0,<8.0.152"
+
+
+def test_extras_are_kept_on_the_package_they_belong_to(tables: Tables) -> None:
+    goal = Goal(packages=("ultralytics[export]<9", "pandas[excel]"))
+    plan = choose(target("550.54.14", RTX_4090), goal, BOTH, tables)
+    pins = {pin.name: pin.specifier for pin in plan.packages}
+    assert pins["ultralytics[export]"] == "<9,>=8.2.64"
+    assert pins["pandas[excel]"] == ""
+
+
+@pytest.mark.parametrize("wish", ["opencv-python>=4.12", "opencv-python-headless==4.12.0.88", "numpy~=2.1"])
+def test_what_needs_numpy_2_cannot_stand_beside_numpy_1(wish: str, tables: Tables) -> None:
+    goal = Goal(torch="==2.1.2", packages=("ultralytics", wish))
+    assert choose(target("550.54.14", RTX_4090), goal, BOTH, tables).blocked_by == "companion"
+
+
+def test_driver_that_is_known_but_does_not_tell_its_cards(tables: Tables) -> None:
+    facts = target("550.54.14", RTX_3090, driver_state="unknown", gpu_problem="NVML timed out")
+    plan = choose(facts, Goal(), BOTH, tables)
+    assert plan.blocked_by == "driver"
+    assert plan.reasons == ("what the NVIDIA driver 550.54.14 serves could not be read: NVML timed out",)
+    assert plan.nearest is not None
+    assert plan.nearest.variant == "cu126"

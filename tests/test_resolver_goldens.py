@@ -36,7 +36,7 @@ def answer(plan: Plan) -> str:
         assert plan.nearest is None
         return said(plan.choice)
     assert plan.choice is None
-    assert plan.packages == plan.commands == ()
+    assert (plan.packages, plan.commands) == ((), ())
     return f"blocked by {plan.blocked_by}, nearest {said(plan.nearest)}"
 
 

@@ -7,7 +7,6 @@ import pytest
 from envfix.model.facts import IndexState
 from envfix.model.plan import Goal, Plan
 from envfix.resolver.choose import choose
-from envfix.resolver.stack import constraints
 from envfix.tables.loader import Tables
 from tests.resolver_fixtures import (
     BASE,
@@ -109,7 +108,9 @@ def test_listing_without_the_file_rules_it_out(tables: Tables) -> None:
 
 
 def test_newer_torch_on_an_index_is_reported_not_planned(tables: Tables) -> None:
-    listing = IndexState(name="pypi", location="", reachable=True, files=(f"torch-9.1.0-{TAIL}", f"torch-2.15.0-{TAIL}"))
+    listing = IndexState(
+        name="pypi", location="", reachable=True, files=(f"torch-9.1.0-{TAIL}", f"torch-2.15.0-{TAIL}")
+    )
     plan = choose(target(), Goal(), (UNREACHABLE, listing), tables)
     assert any(reason.startswith("torch 9.1.0 is out") for reason in plan.reasons)
 
@@ -193,10 +194,3 @@ def test_old_torchaudio_comes_from_the_registry(tables: Tables) -> None:
     pins = {pin.name: (pin.specifier, pin.index) for pin in plan.packages}
     assert pins["torchvision"] == ("==0.10.0+cu111", "official")
     assert pins["torchaudio"] == ("==0.9.0", "pypi")
-
-
-def test_constraints_hold_every_pin_and_bound(tables: Tables) -> None:
-    plan = choose(target("470.57.02", RTX_3090), Goal(packages=("ultralytics", "pandas")), REGISTRY_ONLY, tables)
-    assert constraints(plan.packages) == (
-        "torch==2.0.1\ntorchvision==0.15.2\nnumpy<2\nopencv-python<4.12\nultralytics>=8.0\n"
-    )

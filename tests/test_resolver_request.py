@@ -78,7 +78,10 @@ def test_packages_are_read() -> None:
     assert [str(item) for item in parse_packages(("ultralytics<9", "pandas"))] == ["ultralytics<9", "pandas"]
 
 
-@pytest.mark.parametrize("texts", [("torch==2",), ("ultralytics", "none"), ("!!",), ("a @ https://example.org/a.whl",)])
+@pytest.mark.parametrize(
+    "texts",
+    [("torch==2",), ("ultralytics", "none"), ("!!",), ("a @ https://example.org/a.whl",), ("a; os_name == 'nt'",)],
+)
 def test_nonsense_packages_are_refused(texts: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match="--with"):
         parse_packages(texts)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 from envfix.app.settings import PROBE_TIMEOUT
 from envfix.host.interface import ProbeHost
 from envfix.host.target import Answer
-from envfix.model.documents import Redactor
+from envfix.model.documents import without_secrets
 from envfix.model.facts import NOT_ASKED, Environment, Interpreter, Machine, Observed, TorchImport, absent, unknown
 from envfix.probes import (
     conda,
@@ -21,6 +22,7 @@ from envfix.probes import (
     torch_install,
 )
 
+R = TypeVar("R")
 IMPORT_TIMEOUT = 120.0
 VARIABLES = (
     "CONDA_",
@@ -37,8 +39,6 @@ VARIABLES = (
     "UV_",
     "VIRTUAL_ENV",
 )
-# What is recorded of variables has no passwords in it, whoever it is shown to.
-_SECRETS = Redactor(home=None, user=None, host=None)
 
 
 def detect(
@@ -59,19 +59,20 @@ def detect(
         toolkits = pool.submit(cuda_toolkit.probe, host, timeout=timeout)
         compilers = pool.submit(host_compiler.probe, host, timeout=timeout)
         conda_install = pool.submit(conda.probe, host)
-        identity, answer = asked.result()
+        identity, answer = _result(asked)
         environment = _environment(host, chosen.path, identity, answer, pool, with_import=with_import)
-        driver, gpus, layers = nvidia.result()
+        driver, gpus, layers = _result(nvidia)
         machine = Machine(
-            platform=platform.result(),
+            platform=_result(platform),
             driver=driver,
             gpus=gpus,
             driver_layers=layers,
-            displays=pci.result(),
-            toolkits=toolkits.result(),
-            host_compilers=compilers.result(),
-            conda=conda_install.result(),
-            variables=_SECRETS.value(host.environ(VARIABLES)),
+            displays=_result(pci),
+            toolkits=_result(toolkits),
+            host_compilers=_result(compilers),
+            conda=_result(conda_install),
+            # No passwords in it, whoever it is shown to.
+            variables=without_secrets(host.environ(VARIABLES)),
         )
     except BaseException:
         # Ctrl-C must not wait for a program that hangs.
@@ -80,6 +81,13 @@ def detect(
     finally:
         pool.shutdown()
     return machine, environment
+
+
+def _result(future: Future[R]) -> R:
+    """What the future yields; looks up now and then, because Python may miss a Ctrl-C that comes while it falls asleep."""
+    while not future.done():
+        wait((future,), timeout=0.2)
+    return future.result()
 
 
 def _environment(
@@ -107,7 +115,7 @@ def _environment(
         elsewhere=torch_install.elsewhere(host, value)
         if value
         else unknown("environments near by", "the target is unknown"),
-        torch_import=imported.result() if imported else _no_import(torch.is_absent, asked=with_import),
+        torch_import=_result(imported) if imported else _no_import(torch.is_absent, asked=with_import),
     )
 
 

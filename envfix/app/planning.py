@@ -11,6 +11,7 @@ from envfix.model.facts import Environment, IndexState
 from envfix.model.plan import Goal, Plan
 from envfix.model.reporter import Reporter
 from envfix.resolver.choose import choose
+from envfix.resolver.request import read_request
 from envfix.resolver.target import PYTHON, Elsewhere, describe
 
 PACKAGES = ("ultralytics",)
@@ -75,6 +76,7 @@ def decide(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Decision:
     """Facts and tables to a plan, without a price."""
     host = RealHost()
     tables = tables_for(host)
+    read_request(request.goal, tables)  # a request that makes no sense is refused before anything is asked
     python = None
     if request.snapshot is not None:
         from envfix.app.snapshotting import read_snapshot

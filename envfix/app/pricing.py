@@ -7,12 +7,12 @@ import msgspec
 from envfix.app.planning import Decision
 from envfix.app.settings import NOBODY
 from envfix.host.real import RealHost
-from envfix.installer.interface import REGISTRY, Refusal, Resolution, Sources
+from envfix.installer.interface import Refusal, Resolution, Sources
 from envfix.installer.preflight import unpacked_bytes
 from envfix.installer.uv import UvInstaller
 from envfix.lockers.constraints import constraints
 from envfix.model.facts import IndexState
-from envfix.model.plan import Choice, Plan
+from envfix.model.plan import REGISTRY, Choice, Plan
 from envfix.model.reporter import Reporter
 
 
@@ -36,7 +36,7 @@ def price(decision: Decision, *, reporter: Reporter = NOBODY) -> Priced:
         decision.python is not None and interpreter is not None and interpreter.platform_tag == plan.target.platform
     )
     answer = installer.resolve(
-        plan.packages,
+        [pin for pin in plan.packages if not pin.bound_only],
         sources,
         plan.target,
         python=decision.python if is_here else None,
@@ -59,9 +59,6 @@ def sources_of(choice: Choice, indexes: tuple[IndexState, ...]) -> Sources:
 
 def _priced(plan: Plan, resolution: Resolution) -> Plan:
     reasons = plan.reasons
-    if resolution.cached_bytes:
-        megabytes = resolution.cached_bytes / 1e6
-        reasons = (*reasons, f"{megabytes:.0f} MB of these files are in uv's cache already and need no download")
     if resolution.unknown_sizes:
         reasons = (
             *reasons,
@@ -70,7 +67,8 @@ def _priced(plan: Plan, resolution: Resolution) -> Plan:
     return msgspec.structs.replace(
         plan,
         downloads=resolution.downloads,
-        download_bytes=resolution.bytes_to_download,
+        download_bytes=resolution.total_bytes,
+        cached_bytes=min(resolution.cached_bytes, resolution.total_bytes),
         disk_bytes=unpacked_bytes(resolution.total_bytes),
         reasons=reasons,
     )

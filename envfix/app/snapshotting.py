@@ -31,7 +31,7 @@ def save_snapshot(
     if target is not None:
         named_target(host, target)
     machine, environment = detect(recording, target, with_import=with_import, timeout=time_limit(host))
-    redactor = snapshots.redactor_here(host.system_facts()["home"])
+    redactor = snapshots.redactor_here(host.system_facts()["home"], machine)
     content = snapshots.document(
         machine, environment, recording.transcript, redactor, target=target, with_import=with_import
     )

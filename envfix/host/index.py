@@ -23,6 +23,7 @@ from urllib.request import url2pathname
 import msgspec
 
 from envfix.model.facts import IndexState, PackageSource
+from envfix.model.plan import REGISTRY
 
 if TYPE_CHECKING:
     import requests
@@ -31,7 +32,6 @@ FAMILY = ("torch", "torchvision", "torchaudio")
 PAGE_LIMIT = 20_000_000
 REDIRECT_LIMIT = 5
 FRESH = 600.0
-REGISTRY = "pypi"
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _ENDINGS = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".egg")
 T = TypeVar("T")

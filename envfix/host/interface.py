@@ -15,7 +15,7 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a program answered; expected failures are results, never exceptions.
 
     ``returncode`` is negative for a signal (POSIX) and None unless ``outcome`` is ``exited``. ``stdout`` and ``stderr`` are
-    decoded as UTF-8 with replacement and cut at the host's limit (``truncated``).
+    decoded as UTF-8 with replacement; their middle is left out beyond the host's limit (``truncated``).
     """
 
     outcome: Literal["exited", "not-found", "not-permitted", "timed-out"]

@@ -20,7 +20,7 @@ from typing import IO
 
 from envfix.host.interface import CommandResult, Deadline, DiskSpace, FileResult
 
-OUTPUT_LIMIT = 4_000_000
+HEAD_LIMIT, END_LIMIT = 1_000_000, 3_000_000
 TAIL_LIMIT = 64 * 1024
 _SCRIPTS = Path(__file__).resolve().parent.parent / "target"
 
@@ -35,7 +35,10 @@ class RealHost:
     def run(
         self, argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None, cwd: str | None = None
     ) -> CommandResult:
-        """See ``ProbeHost.run``: output beyond 4 MB per stream is dropped, the whole process group ends at the time limit."""
+        """See ``ProbeHost.run``: of long output 1 MB from the start and 3 MB up to the end are kept.
+
+        The whole process group ends at the time limit.
+        """
         try:
             process = subprocess.Popen(
                 list(argv),
@@ -135,7 +138,7 @@ class RealHost:
             "libc": family,
             "libc_version": version,
             "home": os.path.expanduser("~"),
-            "working_folder": os.getcwd(),
+            "working_folder": _working_folder(),
             "own_prefix": sys.prefix,
             "own_python": sys.executable,
         }
@@ -226,7 +229,12 @@ class RealHost:
 
     def write_text(self, path: str, text: str) -> None:
         """See ``Host.write_text``."""
-        target = Path(path)
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            # A pipe, /dev/stdout, /dev/null: written into, never replaced by a file.
+            with open(target, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            return
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -234,7 +242,7 @@ class RealHost:
             mask = os.umask(0)
             os.umask(mask)
             os.chmod(temporary, 0o666 & ~mask)
-            os.replace(temporary, path)
+            os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
@@ -250,24 +258,31 @@ class RealHost:
 
 
 class _LimitedReader(threading.Thread):
-    """Drains one pipe to its end, so that the child never blocks, but keeps only the first part."""
+    """Drains one pipe to its end, so that the child never blocks, but keeps only the first and the last part."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(daemon=True)
         self._stream = stream
-        self._kept = bytearray()
+        self._head, self._tail = bytearray(), bytearray()
         self.truncated = False
         self.start()
 
     def run(self) -> None:
         with contextlib.suppress(OSError, ValueError), self._stream:
             while chunk := self._stream.read1(65536):  # type: ignore[attr-defined]
-                room = OUTPUT_LIMIT - len(self._kept)
-                self._kept += chunk[:room]
-                self.truncated |= len(chunk) > room
+                room = HEAD_LIMIT - len(self._head)
+                self._head += chunk[:room]
+                self._tail += chunk[room:]
+                if len(self._tail) > 2 * END_LIMIT:
+                    self._cut()
+
+    def _cut(self) -> None:
+        self.truncated |= len(self._tail) > END_LIMIT
+        del self._tail[:-END_LIMIT]
 
     def text(self) -> str:
-        return bytes(self._kept).decode("utf-8", "replace")
+        self._cut()
+        return bytes(self._head + self._tail).decode("utf-8", "replace")
 
 
 def _pump(
@@ -342,6 +357,13 @@ def _not_started(error: OSError) -> CommandResult:
 
 def _reason(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was deleted while the user stood in it
+        return ""
 
 
 def _libc() -> tuple[str, str]:

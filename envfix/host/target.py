@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from envfix.host.interface import CommandResult, ProbeHost
@@ -40,6 +41,6 @@ def read_answer(result: CommandResult, timeout: float) -> Answer:
         return Answer(None, "its answer is damaged")
     if not isinstance(facts, dict):
         return Answer(None, "its answer is damaged")
-    if "too_old" in facts:
+    if re.fullmatch(r"\d+\.\d+\.\d+", str(facts.get("too_old"))):
         return Answer(None, f"Python {facts['too_old']} is too old", too_old=str(facts["too_old"]))
     return Answer(facts)

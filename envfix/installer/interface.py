@@ -27,7 +27,6 @@ TORCH_FAMILY = frozenset(
         "triton-xpu",
     }
 )
-REGISTRY = "pypi"
 
 
 class ResolutionError(InstallError):

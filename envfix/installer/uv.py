@@ -25,7 +25,6 @@ from envfix.host.interface import CommandResult, Deadline, Host
 from envfix.installer import lock_reader
 from envfix.installer.environment import environment_for_installers
 from envfix.installer.interface import (
-    REGISTRY,
     TORCH_FAMILY,
     Answer,
     NewEnvironment,
@@ -40,7 +39,7 @@ from envfix.installer.preflight import check_new_path
 from envfix.installer.problems import STAND_IN, install_error, missing_package, refusal
 from envfix.installer.progress import UvProgress
 from envfix.model.outcome import Installation
-from envfix.model.plan import PackagePin, PlanTarget
+from envfix.model.plan import REGISTRY, PackagePin, PlanTarget
 from envfix.model.reporter import NullReporter, Reporter
 from envfix.probes.package_sources import without_credentials
 

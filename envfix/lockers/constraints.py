@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from envfix.lockers.interface import LockError
-from envfix.model.plan import PackagePin, Plan, PlanTarget
+from envfix.model.plan import REGISTRY, PackagePin, Plan, PlanTarget
 
 FILENAME = "envfix-constraints.txt"
 
@@ -34,7 +34,7 @@ def constraints(plan: Plan) -> str:
         f"# Later installs in this environment keep it with:  pip install -c {FILENAME} PACKAGE",
         f"# For {_machine(plan.target)}.",
     ]
-    if choice.index_url:
+    if choice.index_url and choice.index != REGISTRY:
         header.append(f"# torch comes from {choice.index_url}")
     return "\n".join([*header, *_lines(plan.packages)]) + "\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,8 +32,26 @@ def from_builtins(value: Any, kind: type[R]) -> R:
 
 def to_json(document: object, *, indent: int = 2) -> str:
     """One JSON document, ending without a newline."""
-    plain = msgspec.json.encode(to_builtins(document))
+    builtins = to_builtins(document)
+    try:
+        plain = msgspec.json.encode(builtins)
+    except UnicodeEncodeError:
+        plain = msgspec.json.encode(_as_text(builtins))
     return msgspec.json.format(plain, indent=indent).decode()
+
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def _as_text(value: Any) -> Any:
+    """The same without the lone surrogates that stand for bytes which are no UTF-8 (names of files and variables)."""
+    if isinstance(value, str):
+        return _SURROGATES.sub("\ufffd", value)
+    if isinstance(value, (list, tuple)):
+        return [_as_text(item) for item in value]
+    if isinstance(value, dict):
+        return {_as_text(key): _as_text(item) for key, item in value.items()}
+    return value
 
 
 def _encode(value: object) -> object:
@@ -49,49 +67,119 @@ def _decode(kind: type, value: object) -> object:
 
 
 _HIDDEN = "***"
-_URL_CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@\"'<>]+@")
-_SECRET_VALUES = re.compile(
-    r"(?P<name>(?:token|password|passwd|secret|api[_-]?key|access[_-]?key)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;]+",
-    re.IGNORECASE,
+# Each hides what follows its group ``kept``; a value that is hidden already stays as it is.
+_SECRETS = (
+    # https://user:password@host, also with an @ or nothing but a token before it; proxy = user:password@host
+    re.compile(r"(?P<kept>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s\"'<>]+(?=@)"),
+    re.compile(r"(?P<kept>\bproxy[\"']?\s*[=:]\s*[\"']?)[^\s/@:\"']+:[^\s/\"']*(?=@)", re.IGNORECASE),
+    # https://conda.anaconda.org/t/TOKEN/channel
+    re.compile(r"(?P<kept>://[^\s\"']*?/t/)[^/\s\"']+"),
+    re.compile(r"(?P<kept>[?&][\w.-]*(?:sig|signature|credential|key)=)[^\s\"'&]+", re.IGNORECASE),
+    re.compile(
+        r"(?P<kept>(?:token|password|passwd|secret|api[_-]?key|access[_-]?key|authorization)[\"']?\s*[=:]\s*[\"']?"
+        r"(?:(?:basic|bearer|token) +)?)[^\s\"'&,;]+",
+        re.IGNORECASE,
+    ),
+    re.compile(r"(?P<kept>--[\w-]*(?:token|password|secret|api-?key)\s+)[^\s\"']+", re.IGNORECASE),
+    # Tokens that are known by their beginning, wherever they stand.
+    re.compile(r"(?P<kept>\b(?:hf_|gh[opsu]_|github_pat_|glpat-|nvapi-|pypi-|xox[abp]-|sk-))[A-Za-z0-9_-]{16,}"),
 )
-_GPU_UUID = re.compile(r"\b(?P<kind>GPU|MIG)-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
+_SECRET_NAME = re.compile(
+    r"token|passw(?:or)?d|secret|api_?key|access_?key|credential|authori[sz]ation|auth$", re.IGNORECASE
+)
+
+
+def without_secrets(value: Any) -> Any:
+    """The same text, or plain lists and dicts of texts, with ``***`` for passwords and tokens; names and places stay."""
+    return _mapped(value, _without_secrets)
+
+
+def _without_secrets(text: str) -> str:
+    for pattern in _SECRETS:
+        text = pattern.sub(rf"\g<kept>{_HIDDEN}", text)
+    return text
+
+
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    """Every string changed, keys included; what a variable named like a secret holds is hidden whole."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, (list, tuple)):
+        return [_mapped(item, change) for item in value]
+    if isinstance(value, dict):
+        return {
+            change(str(key)): _HIDDEN
+            if isinstance(item, str) and item and _SECRET_NAME.search(str(key))
+            else _mapped(item, change)
+            for key, item in value.items()
+        }
+    return value
+
+
+# A whole serial id, or its beginning, which CUDA_VISIBLE_DEVICES takes as well.
+_GPU_ID = re.compile(r"\b(?P<kind>GPU|MIG)-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{1,12}){0,4}(?![\w-])")
+# Names of accounts and machines that name nobody, and words that envfix itself needs to understand what it reads.
+_NOBODY = frozenset(
+    """
+    absent admin administrator all amd ask asked auto base bin boot channel channels class clang command conda condabin config
+    container cp cpu cpython cu cuda cudnn cupti data default defaults desktop dev device devices dist docker driver ec2-user
+    environ environment environments env envs error etc exited facts false file files find-links found gb gcc getenv git glibc
+    glob gpu group guest home host id include index install installed intel io iso json kernel kernels kind lab laptop lib lib64
+    libcuda library linux local localhost login loopback lspci machine main mamba master media metadata micromamba miniconda
+    missing ml mnt model module musl name nano network no no-answer node none not-found not-permitted notebook null numpy nvcc
+    nvidia nvidia-smi nvml of official ollama on opencv open opt os owner package packages path pci pip platform pool prefix
+    private proc product proprietary public pt py pypi pypy pyenv python python2 python3 pytorch read read_text real_path release
+    root run run_script sbin script server service shared shims site site-packages slurm sm smi snap so source src state student
+    srv stdlib stdout stderr student sudo support sys system system_facts target temp test text tmp tool toolkit tools torch
+    torchaudio torchvision train triton true type ubuntu ultralytics unknown unreadable user users usr uv value vagrant var venv
+    version versions virtualenv win win32 work worker workspace works which workstation wsl yolo yolov8
+    """.split()
+)
 
 
 class Redactor:
-    """Takes out what names a person, a place or a secret: home folder, user, host, credentials, GPU serial ids.
+    """Takes out what names a person, a place or a secret: home folder, people, host, credentials, GPU serial ids.
 
-    The same input always gives the same output, so that redacted facts can still be compared with each other.
+    ``people`` are the users of this machine whose names were seen, the one who runs envfix first. The same input always gives
+    the same output, so that redacted facts can still be compared with each other.
     """
 
-    def __init__(self, *, home: str | None, user: str | None, host: str | None) -> None:
+    def __init__(self, *, home: str | None = None, people: Iterable[str] = (), host: str | None = None) -> None:
         self._rules: list[tuple[re.Pattern[str], str]] = []
-        if home and home not in ("/", "~"):
+        if home and home.rstrip("/") and home != "~":
             self._rules.append((re.compile(rf"{re.escape(home.rstrip('/'))}(?![\w.-])"), "~"))
-        for name, stand_in in ((user, "user"), (host, "host")):
-            # "root" and the like name nobody, and replacing them would damage paths.
-            if name and len(name) > 2 and name not in ("root", "user", "host", "localhost"):
-                self._rules.append((re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])"), stand_in))
-        self._uuids: dict[str, str] = {}
+        if host:
+            # The whole name with its domain before the short one.
+            self._hide(host, "host")
+            self._hide(host.partition(".")[0], "host")
+        for number, name in enumerate(dict.fromkeys(people)):
+            self._hide(name, f"user{number + 1}" if number else "user")
+        self._ids: dict[str, str] = {}
+
+    def _hide(self, name: str, stand_in: str) -> None:
+        if len(name) < 2 or name.lower() in _NOBODY or name.isdecimal():
+            return
+        # Short names are words or parts of words too often; long ones are hidden also within anna_yolo and anna-desktop.
+        before, after = (r"(?<![^\W_])", r"(?![^\W_])") if len(name) > 3 else (r"(?<![\w-])", r"(?![\w-])")
+        self._rules.append((re.compile(before + re.escape(name) + after), stand_in))
 
     def text(self, text: str) -> str:
         """The text without names and secrets."""
-        text = _URL_CREDENTIALS.sub(rf"\g<scheme>{_HIDDEN}@", text)
-        text = _SECRET_VALUES.sub(rf"\g<name>{_HIDDEN}", text)
-        text = _GPU_UUID.sub(self._uuid, text)
+        text = _GPU_ID.sub(self._id, _without_secrets(text))
         for pattern, stand_in in self._rules:
             text = pattern.sub(stand_in, text)
         return text
 
     def value(self, value: Any) -> Any:
         """The same for every string inside plain lists and dicts, keys included."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, (list, tuple)):
-            return [self.value(item) for item in value]
-        if isinstance(value, dict):
-            return {self.text(str(key)): self.value(item) for key, item in value.items()}
-        return value
+        return _mapped(value, self.text)
 
-    def _uuid(self, match: re.Match[str]) -> str:
-        number = len(self._uuids)
-        return self._uuids.setdefault(match[0], f"{match['kind']}-00000000-0000-0000-0000-{number:012d}")
+    def _id(self, match: re.Match[str]) -> str:
+        """The stand-in of a serial id; the beginning of a known one becomes the beginning of its stand-in."""
+        said = match[0].lower()
+        for whole, stand_in in self._ids.items():
+            if whole.startswith(said):
+                return stand_in[: len(said)]
+        return self._ids.setdefault(
+            said, f"{match['kind']}-{len(self._ids):08d}-0000-0000-0000-000000000000"[: len(said)]
+        )

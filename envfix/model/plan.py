@@ -8,6 +8,9 @@ import msgspec
 
 from envfix.model.versions import ComputeCapability, DriverVersion
 
+# What the two indexes that every plan knows are called.
+OFFICIAL, REGISTRY = "official", "pypi"
+
 Constraint = Literal["request", "interpreter", "platform", "glibc", "sm", "driver", "index", "companion"]
 
 
@@ -115,7 +118,11 @@ class Download(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """A stack that runs on the target (``ok``), or what blocks and the nearest way out (``conflict``)."""
+    """A stack that runs on the target (``ok``), or what blocks and the nearest way out (``conflict``).
+
+    ``download_bytes`` is the size of all files, of which ``cached_bytes`` are on this disk already; ``disk_bytes`` is an
+    estimate of the room they take once unpacked. None: not asked.
+    """
 
     status: Literal["ok", "conflict"]
     target: PlanTarget
@@ -124,6 +131,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     commands: tuple[tuple[str, ...], ...] = ()
     downloads: tuple[Download, ...] = ()
     download_bytes: int | None = None
+    cached_bytes: int | None = None
     disk_bytes: int | None = None
     reasons: tuple[str, ...] = ()
     rejected: tuple[Rejection, ...] = ()

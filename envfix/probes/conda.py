@@ -6,12 +6,11 @@ import re
 from typing import Any
 
 from envfix.host.interface import ProbeHost
-from envfix.model.documents import Redactor
+from envfix.model.documents import without_secrets
 from envfix.model.facts import CondaInstall, Observed, absent, found, unknown
 
 SOURCE = "PATH, CONDA_* variables and .condarc files"
 PROGRAMS = ("conda", "mamba", "micromamba")
-_CREDENTIALS = Redactor(home=None, user=None, host=None)
 
 
 def parse_condarc(text: str) -> tuple[str, ...]:
@@ -19,12 +18,13 @@ def parse_condarc(text: str) -> tuple[str, ...]:
     import yaml
 
     try:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
-    except yaml.YAMLError as error:
+        # Not the C loader: a few lines need no speed, and text nested without end would end this very process.
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(str(error).replace("\n", " ")) from error
     if not isinstance(content, dict):
         return ()
-    return tuple(_CREDENTIALS.text(str(channel)) for channel in _listed(content.get("channels")))
+    return tuple(without_secrets(channel) for channel in _listed(content.get("channels")) if isinstance(channel, str))
 
 
 def _listed(value: Any) -> list[Any]:

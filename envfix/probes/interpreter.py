@@ -15,6 +15,10 @@ from envfix.probes.os_libc import platform_tag
 SCRIPT = "envfix_interpreter_facts.py"
 
 
+# How wheel tags name implementations (PEP 425).
+_SHORT_NAMES = {"cpython": "cp", "pypy": "pp", "ironpython": "ip", "jython": "jy"}
+
+
 class Target(NamedTuple):
     """An interpreter to ask: its path and how it was found (``None``: nothing was found, ``how`` says where was looked)."""
 
@@ -33,8 +37,8 @@ def resolve(host: ProbeHost, asked: str | None) -> Target:
     if re.fullmatch(r"\d+(\.\d+){0,2}t?", asked):
         path = host.find_interpreter(asked)
         return Target(path, f"Python {asked} on this machine")
-    if os.path.sep in asked or host.glob(_literal(asked)):
-        return _from_path(host, os.path.abspath(os.path.expanduser(asked)))
+    if os.path.sep in asked or host.glob(literal(asked)):
+        return _from_path(host, _absolute(host, asked))
     named = _conda_environment(host, asked)
     if named is not None:
         return Target(named, f"conda environment {asked}")
@@ -44,11 +48,12 @@ def resolve(host: ProbeHost, asked: str | None) -> Target:
 
 def _from_shell(host: ProbeHost) -> Target:
     own = host.system_facts().get("own_prefix", "")
+    own_folder = host.real_path(f"{own}/bin")
     activated = {host.getenv("VIRTUAL_ENV"), host.getenv("CONDA_PREFIX")}
     passed_over = None
     for name in ("python", "python3"):
         for path in host.which(name):
-            if os.path.dirname(os.path.dirname(path)) == own and own not in activated:
+            if host.real_path(os.path.dirname(path)) == own_folder and own not in activated:
                 passed_over = path
                 continue
             return Target(path, f"{name} on PATH")
@@ -56,11 +61,22 @@ def _from_shell(host: ProbeHost) -> Target:
     return Target(None, reason)
 
 
+def _absolute(host: ProbeHost, path: str) -> str:
+    """The path as the user's shell would have it; home and working folder are the host's, which may be a recorded one."""
+    facts = host.system_facts()
+    home = facts.get("home", "~")
+    if path == "~" or path.startswith("~/"):
+        path = home + path[1:]
+    if path.startswith(home + "/"):
+        return path
+    return os.path.normpath(os.path.join(facts.get("working_folder", ""), path))
+
+
 def _from_path(host: ProbeHost, path: str) -> Target:
     for inside in ("bin/python", "bin/python3", "python.exe", "Scripts/python.exe"):
-        if host.glob(_literal(f"{path}/{inside}")):
+        if host.glob(literal(f"{path}/{inside}")):
             return Target(f"{path}/{inside}", path)
-    return Target(path if host.glob(_literal(path)) else None, path)
+    return Target(path if host.glob(literal(path)) else None, path)
 
 
 def _conda_environment(host: ProbeHost, name: str) -> str | None:
@@ -68,7 +84,7 @@ def _conda_environment(host: ProbeHost, name: str) -> str | None:
     prefixes = [line.strip() for line in host.read_text(f"{home}/.conda/environments.txt").text.splitlines()]
     prefixes += [f"{root}/envs/{name}" for root in conda_roots(host)]
     for prefix in prefixes:
-        if prefix and os.path.basename(prefix) == name and host.glob(_literal(f"{prefix}/bin/python")):
+        if prefix and os.path.basename(prefix) == name and host.glob(literal(f"{prefix}/bin/python")):
             return f"{prefix}/bin/python"
     return None
 
@@ -85,7 +101,7 @@ def conda_roots(host: ProbeHost) -> list[str]:
     return list(dict.fromkeys(roots))
 
 
-def _literal(path: str) -> str:
+def literal(path: str) -> str:
     """A glob pattern that matches only this very path."""
     return re.sub(r"([*?[])", r"[\1]", path)
 
@@ -96,7 +112,8 @@ def probe(host: ProbeHost, target: Target, *, timeout: float) -> tuple[Observed[
         return absent(target.how, "no such interpreter"), Answer(None, "no such interpreter")
     answer = ask(host, target.path, SCRIPT, timeout=timeout)
     if answer.too_old is not None:
-        return found(too_old(target.path, target, answer.too_old), f"{target.path} asked about itself"), answer
+        value = too_old(target.path, target, answer.too_old, host.system_facts())
+        return found(value, f"{target.path} asked about itself"), answer
     if answer.facts is None:
         return unknown(target.path, answer.problem or "no answer"), answer
     try:
@@ -106,7 +123,7 @@ def probe(host: ProbeHost, target: Target, *, timeout: float) -> tuple[Observed[
         return unknown(target.path, broken.problem or ""), broken
 
 
-def too_old(path: str, target: Target, version: str) -> Interpreter:
+def too_old(path: str, target: Target, version: str, system: Mapping[str, str]) -> Interpreter:
     """An interpreter that can say no more than its version (before 3.6)."""
     major, minor = version.split(".")[:2]
     prefix = os.path.dirname(os.path.dirname(path))
@@ -117,7 +134,7 @@ def too_old(path: str, target: Target, version: str) -> Interpreter:
         implementation="cpython",
         tag=f"cp{major}{minor}",
         abi_tag=f"cp{major}{minor}",
-        platform_tag="",
+        platform_tag=platform_tag(system.get("system", ""), system.get("machine", "")),
         bits=0,
         prefix=prefix,
         base_prefix=prefix,
@@ -131,9 +148,7 @@ def parse(facts: Mapping[str, Any], target: Target, system: Mapping[str, str]) -
     version = str(said["version"])
     major, minor = (int(part) for part in version.split(".")[:2])
     free_threaded = "t" if said["free_threaded"] else ""
-    short = (
-        f"cp{major}{minor}" if said["implementation"] == "cpython" else f"{said['implementation'][:2]}{major}{minor}"
-    )
+    short = f"{_SHORT_NAMES.get(said['implementation'], said['implementation'])}{major}{minor}"
     old_abi = "m" if (major, minor) <= (3, 7) else ""
     return Interpreter(
         executable=said["executable"],

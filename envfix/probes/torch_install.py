@@ -22,7 +22,7 @@ from envfix.model.facts import (
     unknown,
 )
 from envfix.model.versions import ComputeCapability, CudaVersion
-from envfix.probes.interpreter import conda_roots
+from envfix.probes.interpreter import conda_roots, literal
 
 IMPORT_SCRIPT = "envfix_torch_import.py"
 
@@ -130,7 +130,7 @@ def elsewhere(host: ProbeHost, interpreter: Interpreter) -> Observed[tuple[Elsew
     home = host.system_facts().get("home", "~")
     patterns = [f"{root}/envs/*" for root in conda_roots(host)] + conda_roots(host)
     patterns += [f"{host.getenv('PYENV_ROOT') or home + '/.pyenv'}/versions/*", f"{home}/.local", "/usr/local"]
-    folder = host.system_facts().get("working_folder", ".")
+    folder = literal(host.system_facts().get("working_folder", "."))
     patterns += [f"{folder}/*", f"{folder}/.venv"]
     hits = {}
     for pattern in patterns:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -36,6 +38,19 @@ REASONS_SHOWN = 6
 RUNGS = {"passed": ("✓", "ok", "green"), "failed": ("✗", "FAILED", "bold red"), "skipped": ("·", "skipped", "dim")}
 
 
+# All control characters but tab and newline.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class _SafeConsole(Console):
+    """Never obeys what a driver, a file or a snapshot of somebody else wants to do to the terminal."""
+
+    def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """The segments, with ``?`` for control characters; rich's own styles are added later and stay."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(_CONTROL.sub("?", segment.text), segment.style)
+
+
 class ConsoleOutput:
     """Text on standard output, progress on standard error (implements ``Output``)."""
 
@@ -50,14 +65,14 @@ class ConsoleOutput:
         record: bool = False,
     ) -> None:
         options: dict[str, Any] = {"highlight": False, "soft_wrap": False, "emoji": False, "markup": False}
-        if not color:
-            options["no_color"] = True
+        if not color or Console().no_color:  # which is how rich reads NO_COLOR; bold and dim are codes as well
+            options["color_system"] = None
         if width is not None:
             options["width"] = width
         if record:
             options |= {"record": True, "force_terminal": True, "color_system": "truecolor"}
-        self.console = Console(file=stream, **options)
-        self._progress = ConsoleReporter(Console(file=sys.stderr, **options), quiet=quiet)
+        self.console: Console = _SafeConsole(file=stream, **options)
+        self._progress = ConsoleReporter(_SafeConsole(file=sys.stderr, **options), quiet=quiet)
         self._verbose = verbose
 
     @property

@@ -154,12 +154,18 @@ def plan_rows(plan: Plan) -> Iterator[Row]:
     """For which machine the plan is, and what it costs."""
     yield ("for", _target(plan.target), "")
     if plan.download_bytes is not None:
-        disk = f", {size(plan.disk_bytes)} on disk" if plan.disk_bytes else ""
-        yield ("price", f"{size(plan.download_bytes)} to download in {len(plan.downloads)} files{disk}", "")
+        yield ("price", _price(plan, plan.download_bytes), "")
     elif plan.choice is not None:
         yield ("price", "not known (no index was asked)", "")
     if plan.gpu is not None:
         yield ("use", f"export {plan.gpu.export}", "")
+
+
+def _price(plan: Plan, everything: int) -> str:
+    cached = plan.cached_bytes or 0
+    files = f"{len(plan.downloads)} files, {size(everything)}"
+    download = f"{files} to download" if not cached else f"{files}, of which {size(cached)} are in the cache already"
+    return download + (f"; about {size(plan.disk_bytes)} on disk" if plan.disk_bytes else "")
 
 
 def _target(target: PlanTarget) -> str:

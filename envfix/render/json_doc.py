@@ -74,7 +74,8 @@ class JsonOutput:
         self._write("envfix.causes/1", {"causes": to_builtins(pages)})
 
     def _write(self, schema: str, fields: dict[str, Any]) -> None:
-        sys.stdout.write(to_json({"schema": schema, **fields}) + "\n")
+        # JSON is UTF-8, whatever the terminal speaks.
+        sys.stdout.buffer.write((to_json({"schema": schema, **fields}) + "\n").encode())
 
 
 def plan_fields(plan: Plan) -> dict[str, Any]:

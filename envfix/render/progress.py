@@ -19,7 +19,7 @@ class ConsoleReporter:
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self._console = console
         self._quiet = quiet
-        self._live = console.is_terminal
+        self._live = console.is_terminal and not console.is_dumb_terminal
         self._stage = ""
         self._started = self._drawn = time.monotonic()
         self._open = False

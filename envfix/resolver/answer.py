@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envfix.model.plan import Choice, GpuChoice, PackagePin, TargetGpu
+from envfix.model.plan import REGISTRY, Choice, GpuChoice, PackagePin, TargetGpu
 from envfix.resolver.candidates import Candidate
 from envfix.resolver.filters import compatibility
+from envfix.resolver.pins import FAMILY
 from envfix.resolver.request import Request
 from envfix.resolver.situation import Situation
-from envfix.resolver.sources import REGISTRY, Source
-from envfix.resolver.stack import FAMILY, Stack
+from envfix.resolver.sources import Source
+from envfix.resolver.stack import Stack
 
 _PIP = ("python", "-m", "pip", "install")
 

@@ -10,10 +10,11 @@ import msgspec
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
-from envfix.model.versions import CudaVersion
+from envfix.model.plan import REGISTRY
+from envfix.model.versions import ComputeCapability, CudaVersion
 from envfix.resolver import wording
-from envfix.resolver.sources import REGISTRY, Source, title
-from envfix.tables.architectures import SmList
+from envfix.resolver.sources import Source, title
+from envfix.tables.architectures import SmList, runs_on
 from envfix.tables.loader import Tables
 from envfix.tables.wheels import Package, Wheel, platform_of
 
@@ -21,7 +22,7 @@ _GLIBC = re.compile(r"manylinux_(\d+)_(\d+)_")
 _LABELS = re.compile(r"cpu|cu\d{2,3}")
 
 
-class Build(msgspec.Struct, frozen=True, kw_only=True):
+class Build(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One torch build of one part (official index, default registry, a folder) with its files by interpreter tag.
 
     ``cuda`` is what runs inside (None: a CPU build), ``label`` the local part of its version, ``code`` what cards it
@@ -74,8 +75,18 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     def file_for(self, tag: str) -> Wheel:
         """The file for an interpreter, or for the nearest one that has a file."""
-        files = self.build.files
-        return files.get(tag) or files[nearest_tag(tag, files)]
+        return self.build.files.get(tag) or _nearest_file(self.build, tag)
+
+
+@lru_cache(maxsize=8192)
+def _nearest_file(build: Build, tag: str) -> Wheel:
+    return build.files[nearest_tag(tag, build.files)]
+
+
+@lru_cache(maxsize=16384)
+def runs(build: Build, capability: ComputeCapability, *, direct: bool) -> bool:
+    """Whether a build has code for a card: binaries, and with a ``direct`` driver also portable code (PTX)."""
+    return build.code is not None and bool(runs_on(capability, build.code, driver_is_direct=direct))
 
 
 def nearest_tag(tag: str, tags: Iterable[str]) -> str:
@@ -214,7 +225,7 @@ def _serving(build: Build, places: Sequence[Source], tag: str) -> tuple[Source, 
     first, refused = places[0], None
     if first.problem is None and first.holds_everything:
         return first, None
-    wheel = build.files.get(tag) or build.files[nearest_tag(tag, build.files)]
+    wheel = build.files.get(tag) or _nearest_file(build, tag)
     for source in places:
         if source.problem is not None:
             refused = refused or (source, source.problem)

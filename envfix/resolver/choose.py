@@ -15,12 +15,13 @@ from envfix.resolver.answer import choice_of, commands, pick_cards
 from envfix.resolver.candidates import Candidate, candidates
 from envfix.resolver.conflict import blocked
 from envfix.resolver.gate import Closed, closed
+from envfix.resolver.pins import pins
 from envfix.resolver.reasons import reasons, why_not_meant
 from envfix.resolver.request import Request, read_request
 from envfix.resolver.search import Found, best, folded
 from envfix.resolver.situation import Situation, situations
 from envfix.resolver.sources import Source, read_sources
-from envfix.resolver.stack import pins, ultralytics_releases
+from envfix.resolver.ultralytics import releases
 from envfix.tables.loader import Tables
 from envfix.tables.ultralytics import Requirements
 
@@ -56,7 +57,7 @@ def choose(target: PlanTarget, goal: Goal, indexes: Sequence[IndexState], tables
         tables=tables,
         sources=sources,
         candidates=found,
-        releases=ultralytics_releases(request, tables, target, sorted(tags)),
+        releases=releases(request, tables, target, sorted(tags)),
     )
     on_cpu = request.wants == "cpu" or request.variant == "cpu"
     stop = None if on_cpu else closed(target)

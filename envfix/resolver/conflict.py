@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 
 from envfix.model.plan import Choice, Constraint, Rejection
+from envfix.model.versions import ComputeCapability
 from envfix.resolver import wording
 from envfix.resolver.advice import ask_for_driver
 from envfix.resolver.answer import choice_of
@@ -15,7 +17,8 @@ from envfix.resolver.filters import CHEAP, companions
 from envfix.resolver.ranking import Rank, rank
 from envfix.resolver.situation import Situation
 from envfix.resolver.stack import Stack, stack_of
-from envfix.tables.architectures import INTEGRATED
+from envfix.tables.architectures import INTEGRATED, Support
+from envfix.tables.loader import Tables
 
 _EASIEST_FIRST: tuple[Constraint, ...] = ("interpreter", "index", "request", "glibc", "driver", "companion")
 _FINAL: tuple[Constraint, ...] = ("platform", "sm")
@@ -154,11 +157,16 @@ def _no_way(first: Rejection, situation: Situation) -> Iterator[str]:
         yield "use a system with glibc (Debian, Ubuntu, Fedora …), for example in a container"
 
 
+@lru_cache(maxsize=256)
+def _last_release_for(tables: Tables, capability: ComputeCapability, platform: str) -> Support | None:
+    return tables.architectures.last_release_for(capability, platform)
+
+
 def _no_code(situation: Situation) -> Iterator[str]:
     for card in situation.cards:
         if card.capability is None:
             continue
-        last = situation.tables.architectures.last_release_for(card.capability, situation.target.platform)
+        last = _last_release_for(situation.tables, card.capability, situation.target.platform)
         name = wording.card_name(card)
         if last is None:
             yield f"no official torch since 1.7.0 has code for the {name}: use another card, or a torch built for it"

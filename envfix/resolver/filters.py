@@ -7,10 +7,9 @@ from typing import Literal
 
 from envfix.model.plan import Constraint, Rejection, TargetGpu
 from envfix.resolver import wording
-from envfix.resolver.candidates import Candidate
+from envfix.resolver.candidates import Candidate, runs
 from envfix.resolver.situation import Situation
 from envfix.resolver.stack import StackProblem, stack_of
-from envfix.tables.architectures import SmList, runs_on
 from envfix.tables.drivers import DriverFloor
 
 Filter = Callable[[Candidate, Situation], "Rejection | None"]
@@ -26,6 +25,8 @@ def requested(candidate: Candidate, situation: Situation) -> Rejection | None:
     if candidate.cuda is None:
         why = "a build for the CPU only, and this machine has a GPU" if situation.cards else "a build for the CPU only"
         return _no(candidate, "request", f"{why}; it is taken only with --cuda cpu")
+    if request.wants == "auto" and request.variant is None:
+        return _no(candidate, "request", "a build for NVIDIA cards; there is none here to use it")
     meant = f"--torch {request.torch_text}" if request.variant else f"--cuda {request.cuda_text}"
     return _no(candidate, "request", f"{wording.runtime(candidate.variant)} is not what {meant} means")
 
@@ -63,11 +64,10 @@ def sm(candidate: Candidate, situation: Situation) -> Rejection | None:
     """The cards: the build must hold code that each of them can run, as a binary or as portable code (PTX)."""
     if not situation.cards or candidate.cuda is None:
         return None
-    built = candidate.build.code
-    if built is None:
+    if candidate.build.code is None:
         return _no(candidate, "sm", "the tables do not know which cards this build has code for")
     # PTX needs a new enough driver; that is the driver filter's business.
-    left_out = [card for card in situation.cards if not _runs(card, built, direct=True)]
+    left_out = [card for card in situation.cards if not _runs(card, candidate, direct=True)]
     if not left_out:
         return None
     return _no(candidate, "sm", f"no code for {wording.cards(left_out)}: this build has {candidate.build.targets}")
@@ -95,7 +95,9 @@ def _portable_code(candidate: Candidate, situation: Situation, floor: DriverFloo
     if built is None or not built.ptx or compatibility(candidate, situation) == "direct":
         return None
     needing = [
-        card for card in situation.cards if _runs(card, built, direct=True) and not _runs(card, built, direct=False)
+        card
+        for card in situation.cards
+        if _runs(card, candidate, direct=True) and not _runs(card, candidate, direct=False)
     ]
     if not needing:
         return None
@@ -152,8 +154,8 @@ def compatibility(candidate: Candidate, situation: Situation) -> Literal["direct
     return "direct" if newest is not None and newest >= candidate.cuda else "minor"
 
 
-def _runs(card: TargetGpu, built: SmList, *, direct: bool) -> bool:
-    return card.capability is not None and bool(runs_on(card.capability, built, driver_is_direct=direct))
+def _runs(card: TargetGpu, candidate: Candidate, *, direct: bool) -> bool:
+    return card.capability is not None and runs(candidate.build, card.capability, direct=direct)
 
 
 def _no(candidate: Candidate, because: Constraint, text: str) -> Rejection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from envfix.model.versions import CudaVersion
 from envfix.resolver.candidates import Candidate
 from envfix.resolver.filters import compatibility
-from envfix.resolver.situation import Situation
+from envfix.resolver.situation import Situation, newest_cuda
 
 Rank = tuple[int, tuple[int, ...], bool, int, bool, bool, str]
 _SURENESS = {"inferred": 0, "partly_verified": 1}
@@ -44,7 +44,7 @@ def _nearness(candidate: Candidate, situation: Situation, *, direct: bool) -> in
         return 0
     if direct:
         return _number(candidate.cuda)
-    own = situation.tables.drivers.newest_cuda(situation.driver) if situation.driver else None
+    own = newest_cuda(situation.tables, situation.driver) if situation.driver else None
     return -abs(_number(candidate.cuda) - _number(own)) if own else 0
 
 

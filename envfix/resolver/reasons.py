@@ -76,7 +76,7 @@ def _about_indexes(found: Found, sources: Sequence[Source]) -> Iterator[str]:
         if assumed:
             yield f"{wording.listed(assumed)} {'was' if len(assumed) == 1 else 'were'} not asked; taken as reachable"
     elif problem is not None:
-        names = [title(source.name) for source in usable]
+        names = list(dict.fromkeys(title(source.name) for source in usable))
         yield f"{problem}, so only what {wording.listed(names)} hold{'s' if len(names) == 1 else ''} counts"
     for row in found.rejected:
         if row.because == "companion" and "torchvision::nms" in row.text:
@@ -103,6 +103,8 @@ def _about_sureness(found: Found) -> Iterator[str]:
 
 
 def _about_newer_releases(found: Found, sources: Sequence[Source]) -> Iterator[str]:
+    if not any(source.files for source in sources):
+        return
     trust = found.situation.tables.trust()
     newest = max((version for source in sources for version in _torch_releases(source)), default=trust.newest_torch)
     if newest > trust.newest_torch:

@@ -37,13 +37,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     torch_text: str | None
     variant: str | None
     packages: tuple[Requirement, ...]
+    by_name: dict[str, Requirement]
     alone: bool
     indexes: tuple[str, ...]
     offline: bool
 
     def asked(self, name: str) -> Requirement | None:
         """The requirement the user gave for a package, if any."""
-        return next((item for item in self.packages if canonicalize_name(item.name) == name), None)
+        return self.by_name.get(name)
 
     def accepts(self, version: Version) -> bool:
         """Whether the asked torch specifier holds for a version."""
@@ -68,6 +69,7 @@ def read_request(goal: Goal, tables: Tables) -> Request:
         torch_text=goal.torch,
         variant=variant,
         packages=packages,
+        by_name={canonicalize_name(item.name): item for item in packages},
         alone=not packages,
         indexes=goal.indexes,
         offline=goal.offline,
@@ -159,6 +161,8 @@ def _package(text: str) -> Requirement:
         raise UsageError("--with torch: torch itself is chosen with --torch", hint="--torch '==2.4.1'")
     if name == "none":
         raise UsageError("--with none cannot be combined with other packages")
+    if requirement.marker is not None:
+        raise UsageError(f"--with {text[:60]}: conditions behind a semicolon are not supported")
     if requirement.url is not None:
         raise UsageError(f"--with {text[:60]}: packages come from an index by name; an address is not supported")
     return requirement

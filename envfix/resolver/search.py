@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from packaging.version import Version
 
 from envfix.model.plan import Constraint, Rejection
 from envfix.resolver.candidates import Candidate
@@ -62,5 +61,5 @@ def folded(rejected: Iterable[Rejection], fitting: Iterable[Candidate] = ()) -> 
     return tuple(sorted(keep.values(), key=_newest_first, reverse=True))
 
 
-def _newest_first(row: Rejection) -> tuple[Version, int]:
-    return version_of(row.torch), int(row.variant[2:]) if row.variant.startswith("cu") else 0
+def _newest_first(row: Rejection) -> tuple[tuple[int, ...], int]:
+    return version_of(row.torch).release, int(row.variant[2:]) if row.variant.startswith("cu") else 0

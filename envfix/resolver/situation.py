@@ -128,6 +128,12 @@ def _unknown_card(cards: Iterable[TargetGpu], have: DriverVersion | None, tables
 
 
 @lru_cache(maxsize=256)
+def newest_cuda(tables: Tables, driver: DriverVersion) -> CudaVersion | None:
+    """The newest CUDA that a driver serves fully; None for drivers older than the tables."""
+    return tables.drivers.newest_cuda(driver)
+
+
+@lru_cache(maxsize=256)
 def _floor(tables: Tables, cuda: CudaVersion, system: Literal["linux", "windows"]) -> DriverFloor | None:
     return tables.drivers.floor(cuda, system)
 

@@ -9,12 +9,18 @@ import msgspec
 from packaging.version import Version
 
 from envfix.model.facts import IndexState
+from envfix.model.plan import OFFICIAL, REGISTRY
 from envfix.resolver.request import Request
 from envfix.tables.indexes import Index
 from envfix.tables.loader import Tables
 from envfix.tables.wheels import Wheel
 
-OFFICIAL, REGISTRY = "official", "pypi"
+_TITLES = {
+    OFFICIAL: "the official index",
+    REGISTRY: "the default registry",
+    "extra-index": "pip's extra index",
+    "find-links": "pip's find-links",
+}
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +136,7 @@ def _not_asked(name: str, location: str | None, request: Request) -> str | None:
 
 def title(name: str) -> str:
     """An index in words."""
-    return {OFFICIAL: "the official index", REGISTRY: "the default registry"}.get(name, f"the index {name}")
+    return _TITLES.get(name, f"the index {name}")
 
 
 def _page(filename: str) -> tuple[str, str] | None:

@@ -70,7 +70,8 @@ def _python(interpreter: Observed[Interpreter], said: str | None) -> tuple[str, 
     match = PYTHON.fullmatch(said or "")
     if match is None:
         raise UsageError(
-            f"no interpreter to plan for: {interpreter.problem} ({interpreter.source})", hint="give --python 3.11"
+            f"the Python at {interpreter.source} cannot be used: {interpreter.problem}",
+            hint="name another one, such as --python 3.11 or the path of an environment",
         )
     return said or "", f"cp{match['major']}{match['minor']}{match['free']}"
 

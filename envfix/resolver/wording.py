@@ -82,6 +82,11 @@ def card_name(card: TargetGpu) -> str:
 
 def cards(gpus: Iterable[TargetGpu]) -> str:
     """Cards in a sentence, equal ones counted: ``2 x RTX 3090 (compute capability 8.6)``."""
+    return _cards(tuple(gpus))
+
+
+@lru_cache(maxsize=128)
+def _cards(gpus: tuple[TargetGpu, ...]) -> str:
     counts: dict[str, int] = {}
     for card in gpus:
         counts[card_name(card)] = counts.get(card_name(card), 0) + 1

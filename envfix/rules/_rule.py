@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from envfix.errors import TableError
 from envfix.model.facts import NOT_ASKED, Environment, Machine, Observed
 from envfix.model.finding import Diagnosis, Evidence, Finding, Severity, Skipped, Verdict
 from envfix.tables.loader import Tables
@@ -77,6 +78,8 @@ def _judge_one(rule: Rule, facts: dict[str, Any], tables: Tables) -> Verdict:
             )
     try:
         findings = tuple(rule.check(facts["machine"], facts["environment"], tables))
+    except TableError:
+        raise  # not the rule's fault, and nothing can be judged by such a table
     except Exception as error:  # noqa: BLE001 - a broken rule must be seen by the user and must not hide the others
         reason = f"the rule itself failed ({type(error).__name__}: {error}); please report it"
         return Verdict(code=rule.code, cause=rule.cause, status="crashed", reason=reason)

@@ -23,6 +23,11 @@ METADATA_FOLDER = re.compile(r"^(?P<name>[A-Za-z0-9._]+?)-(?P<version>[0-9][^-]*
 SM_LIST = re.compile(br"(?:sm|compute)_\d+[a-z]?(?: (?:sm|compute)_\d+[a-z]?)+\x00|\x00sm_\d+[a-z]?\x00")
 
 
+# Where modules are looked for; the folder of this script comes first, unless PYTHONSAFEPATH keeps it out.
+HERE = os.path.dirname(os.path.abspath(__file__))
+SEARCH_PATH = [entry for entry in sys.path if entry and entry != HERE]
+
+
 def interpreter():
     """Version, tags, prefix and where packages come from."""
     soabi = sysconfig.get_config_var("SOABI") or ""
@@ -51,7 +56,7 @@ def interpreter():
         "user_site": user_site,
         "user_site_enabled": bool(site.ENABLE_USER_SITE),
         "externally_managed": os.path.exists(os.path.join(stdlib, "EXTERNALLY-MANAGED")),
-        "path": [entry for entry in sys.path[1:] if entry],
+        "path": SEARCH_PATH,
     }
 
 
@@ -128,11 +133,10 @@ def constants(path):
 
 
 def package_folder(name, folders):
-    for folder in folders:
-        place = os.path.join(folder, name)
-        if os.path.isdir(place):
-            return place
-    return None
+    """Where a package would be imported from: Python prefers any with __init__.py to a bare folder, which may be a leftover."""
+    places = [os.path.join(folder, name) for folder in folders if os.path.isdir(os.path.join(folder, name))]
+    whole = [place for place in places if os.path.isfile(os.path.join(place, "__init__.py"))]
+    return (whole + places + [None])[0]
 
 
 def torch_build(folders):
@@ -177,7 +181,7 @@ def shadows():
 
 
 def main():
-    folders = [entry for entry in sys.path[1:] if entry and os.path.isdir(entry)]
+    folders = [entry for entry in SEARCH_PATH if os.path.isdir(entry)]
     facts = {
         "interpreter": interpreter(),
         "distributions": distributions(folders),

@@ -31,7 +31,8 @@ def loaded_libraries():
 
 def main():
     # The folder of this script must not be where torch is looked for.
-    sys.path[:] = sys.path[1:]
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [entry for entry in sys.path if entry != here]
     facts = {"ok": False}
     started = time.time()
     try:

@@ -1,0 +1,107 @@
+"""Which releases of ultralytics go with a torch and an interpreter, and how to bound them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from envfix.model.plan import PlanTarget
+from envfix.resolver import wording
+from envfix.resolver.candidates import Candidate
+from envfix.resolver.request import Request
+from envfix.resolver.situation import Situation
+from envfix.tables.loader import Tables
+from envfix.tables.rows import System, system_of
+from envfix.tables.ultralytics import Requirements
+
+_FIRST_YOLOV8 = "8.0"
+# From here on torch.load refuses pickled models by default.
+_WEIGHTS_ONLY = Version("2.6")
+
+
+@lru_cache(maxsize=2048)
+def _allows(specifier: str, version: str) -> bool:
+    return SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+@lru_cache(maxsize=8)
+def _spans(tables: Tables, system: System) -> tuple[Requirements, ...]:
+    return tables.ultralytics.ranges(system)
+
+
+def releases(
+    request: Request, tables: Tables, target: PlanTarget, tags: Iterable[str]
+) -> dict[str, tuple[Requirements, ...]] | None:
+    """By interpreter: the ultralytics releases that run on it and meet the request; None when it is not asked for."""
+    asked = request.asked("ultralytics")
+    if asked is None:
+        return None
+    spans = [span for span in _spans(tables, system_of(target.platform)) if _touches(span, asked)]
+    return {tag: tuple(_running_on(tag, spans, target)) for tag in tags}
+
+
+def _running_on(tag: str, spans: Iterable[Requirements], target: PlanTarget) -> Iterator[Requirements]:
+    number = wording.python_of(tag)
+    if number is not None:
+        short = f"{number[0]}.{number[1]}"
+        python = target.python if target.python.startswith(f"{short}.") else short
+        yield from (span for span in spans if _allows(span.python, python))
+
+
+def _touches(span: Requirements, asked: Requirement) -> bool:
+    """Whether the user's own specifier can be met inside a range; edges are enough to tell."""
+    for item in asked.specifier:
+        edge = Version(item.version.removesuffix(".*"))
+        if item.operator in ("==", "===", "~=") and not _inside(edge, span):
+            return False
+        if item.operator in ("<", "<=") and (edge < span.first or (edge == span.first and item.operator == "<")):
+            return False
+        if item.operator in (">", ">=") and span.until is not None and edge >= span.until:
+            return False
+    return True
+
+
+def _inside(version: Version, span: Requirements) -> bool:
+    return span.first <= version and (span.until is None or version < span.until)
+
+
+def accepting(candidate: Candidate, situation: Situation, tag: str) -> list[Requirements]:
+    """The ranges of releases that accept a torch on an interpreter and can load their weights with it."""
+    old_torch = candidate.version < _WEIGHTS_ONLY
+    return [
+        span
+        for span in (situation.releases or {}).get(tag, ())
+        if _allows(span.torch, candidate.build.torch) and (old_torch or span.loads_weights_with_torch_2_6)
+    ]
+
+
+def problem(candidate: Candidate, situation: Situation, tag: str) -> str | None:
+    """Why no ultralytics goes with a torch; None when one does, or none is asked for."""
+    asked = situation.request.asked("ultralytics")
+    if asked is None or accepting(candidate, situation, tag):
+        return None
+    return f"no release of {asked} accepts torch {candidate.version} on {wording.python_name(tag)}"
+
+
+def bound(candidate: Candidate, situation: Situation, tag: str) -> tuple[str, str]:
+    """The specifier that leaves only releases that go with a torch, and why; the newest of them is meant."""
+    fitting = accepting(candidate, situation, tag)
+    because = f"the newest that accepts torch {candidate.version} and {wording.python_name(tag)}"
+    specifier = f">={_FIRST_YOLOV8}"
+    if candidate.version >= _WEIGHTS_ONLY:
+        specifier = f">={next(span.first for span in fitting if span.loads_weights_with_torch_2_6)}"
+        because += "; older releases cannot load their weights with torch 2.6 and newer"
+    if _more_were_left(fitting[-1], situation):
+        specifier += f",<{fitting[-1].until}"
+    return specifier, because
+
+
+def _more_were_left(last: Requirements, situation: Situation) -> bool:
+    """Whether the user would take releases after the last range that fits."""
+    asked = situation.request.asked("ultralytics")
+    spans = _spans(situation.tables, system_of(situation.target.platform))
+    return any(span.first == last.until and (asked is None or _touches(span, asked)) for span in spans)
