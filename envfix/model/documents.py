@@ -69,9 +69,9 @@ def _decode(kind: type, value: object) -> object:
 _HIDDEN = "***"
 # Each hides what follows its group ``kept``; a value that is hidden already stays as it is.
 _SECRETS = (
-    # https://user:password@host, also with an @ or nothing but a token before it; proxy = user:password@host
+    # https://user:password@host, also with an @ in the password or with nothing but a token; proxy = user:password@host
     re.compile(r"(?P<kept>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s\"'<>]+(?=@)"),
-    re.compile(r"(?P<kept>\bproxy[\"']?\s*[=:]\s*[\"']?)[^\s/@:\"']+:[^\s/\"']*(?=@)", re.IGNORECASE),
+    re.compile(r"(?P<kept>^|\bproxy[\"']?\s*[=:]\s*[\"']?)[^\s/@:\"']+:[^\s/\"']*(?=@)", re.IGNORECASE),
     # https://conda.anaconda.org/t/TOKEN/channel
     re.compile(r"(?P<kept>://[^\s\"']*?/t/)[^/\s\"']+"),
     re.compile(r"(?P<kept>[?&][\w.-]*(?:sig|signature|credential|key)=)[^\s\"'&]+", re.IGNORECASE),
