@@ -10,7 +10,7 @@ from envfix.host.real import RealHost
 from envfix.model.facts import Environment, IndexState
 from envfix.model.plan import Goal, Plan
 from envfix.model.reporter import Reporter
-from envfix.resolver.choose import choose
+from envfix.resolver.choose import choose, why_not
 from envfix.resolver.request import read_request
 from envfix.resolver.target import PYTHON, Elsewhere, describe
 
@@ -28,6 +28,7 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     gpus: tuple[str, ...] = ()
     platform: str | None = None
     glibc: str | None = None
+    why_not: str | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +103,8 @@ def decide(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Decision:
         from envfix.app.indexing import ask_indexes
 
         indexes = ask_indexes(host, environment, reporter, request.goal.indexes)
-    return Decision(
-        plan=choose(target, request.goal, indexes, tables), environment=environment, python=python, indexes=indexes
-    )
+    chosen = choose(target, request.goal, indexes, tables)
+    if request.why_not is not None:
+        looked_at = why_not(request.why_not, target, request.goal, indexes, tables)
+        chosen = msgspec.structs.replace(chosen, why_not=looked_at)
+    return Decision(plan=chosen, environment=environment, python=python, indexes=indexes)

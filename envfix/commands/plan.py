@@ -11,6 +11,7 @@ from envfix.commands._plan_options import goal_options, machine_options
 @click.command()
 @goal_options
 @machine_options
+@click.option("--why-not", metavar="BUILD", help="Explain one build filter by filter: 2.13.0, cu130 or 2.13.0+cu130.")
 @shared.options(
     shared.python_option,
     shared.from_option,
@@ -31,6 +32,7 @@ def command(
     gpus: tuple[str, ...],
     platform: str | None,
     glibc: str | None,
+    why_not: str | None,
     target: str | None,
     snapshot: str | None,
     offline: bool,
@@ -47,6 +49,7 @@ def command(
     envfix plan
     envfix plan --cuda 11.1 --python 3.8
     envfix plan --driver 470.57.02 --gpu "RTX 3090" --python 3.11 --offline
+    envfix plan --why-not 2.13.0+cu130
     """
     from envfix.app import planning
     from envfix.render import open_output
@@ -62,6 +65,7 @@ def command(
         gpus=gpus,
         platform=platform,
         glibc=glibc,
+        why_not=why_not,
     )
     plan = planning.plan(request, reporter=out.reporter)
     out.plan(plan)

@@ -99,6 +99,25 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """What one filter says of one build; ``text`` is the reason where it does not fit."""
+
+    constraint: Constraint
+    fits: bool
+    text: str
+
+
+class Examination(msgspec.Struct, frozen=True, kw_only=True):
+    """One build looked at filter by filter (``envfix plan --why-not``); ``verdict`` says in one sentence what came of it."""
+
+    torch: str
+    variant: str
+    local_label: str
+    index: str
+    checks: tuple[Check, ...]
+    verdict: str
+
+
 class GpuChoice(msgspec.Struct, frozen=True, kw_only=True):
     """The card to use and the line to paste for it."""
 
@@ -139,3 +158,4 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     nearest: Choice | None = None
     ways_out: tuple[str, ...] = ()
     gpu: GpuChoice | None = None
+    why_not: tuple[Examination, ...] = ()

@@ -16,7 +16,7 @@ from rich.text import Text
 from envfix._version import __version__
 from envfix.model.finding import Finding, Severity
 from envfix.model.outcome import Installation, Rung, Verification
-from envfix.model.plan import Choice, Plan
+from envfix.model.plan import Choice, Examination, Plan
 from envfix.model.report import CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
 from envfix.render import facts_table
@@ -126,7 +126,7 @@ class ConsoleOutput:
             for remedy in finding.remedies:
                 self._indented(Text(f"{'→' if self._unicode else '>'} {remedy.text}"))
                 for argv in remedy.commands:
-                    self._indented(Text(command_line(argv), style="green"), by=6)
+                    self._command(command_line(argv), by=6)
         self._say("")
 
     def plan(self, plan: Plan) -> None:
@@ -143,10 +143,23 @@ class ConsoleOutput:
             self._indented(Text(f"{'→' if self._unicode else '>'} {way}"))
         if plan.nearest is not None and plan.choice is None:
             self._indented(Text(f"nearest: {_stack(plan.nearest)}"))
+        for examination in plan.why_not:
+            self._examination(examination)
         self._packages(plan)
-        self._rejected(plan)
+        if not plan.why_not:
+            self._rejected(plan)
         for argv in plan.commands if self._verbose else ():
-            self._indented(Text(command_line(argv), style="green"))
+            self._command(command_line(argv))
+
+    def _examination(self, examination: Examination) -> None:
+        self._say("")
+        self._indented(Text(f"Why not: {examination.verdict}.", style="bold"))
+        for check in examination.checks:
+            mark, plain, style = RUNGS["passed" if check.fits else "failed"]
+            line = Text(f"{mark if self._unicode else plain} ", style=style)
+            line.append(f"{check.constraint:<12}", style="")
+            line.append(check.text or "fits", style="" if check.text else "dim")
+            self._indented(line, by=4)
 
     def _packages(self, plan: Plan) -> None:
         if not plan.packages:
@@ -209,7 +222,7 @@ class ConsoleOutput:
         else:
             self._say(Text(f"Verification failed at {failed.name}: {failed.message}", style="bold red"))
             if failed.cause:
-                self._indented(Text(command_line(("envfix", "causes", failed.cause)), style="green"))
+                self._command(command_line(("envfix", "causes", failed.cause)))
 
     def installation(self, plan: Plan, installation: Installation) -> None:
         """What is there now, and how to use it."""
@@ -230,10 +243,10 @@ class ConsoleOutput:
                 installation.constraints_file,
                 "PACKAGE",
             )
-            self._indented(Text(command_line(argv), style="green"), by=4)
+            self._command(command_line(argv), by=4)
         if installation.verification is None or installation.verification.status == "passed":
             self._indented(Text("Use it:"))
-            self._indented(Text(f"source {installation.prefix}/bin/activate", style="green"), by=4)
+            self._command(f"source {installation.prefix}/bin/activate", by=4)
         del plan
 
     def saved(self, path: str) -> None:
@@ -260,13 +273,17 @@ class ConsoleOutput:
             return
         self._facts((item.code, f"{item.cause}: {item.title}", "") for item in pages)
 
-    def _say(self, what: Any) -> None:
+    def _command(self, line: str, *, by: int = 2) -> None:
+        """A line to copy: never broken in two, however narrow the window."""
+        self._say(Text(" " * by + line, style="green"), soft_wrap=True)
+
+    def _say(self, what: Any, *, soft_wrap: bool = False) -> None:
         if self.console.is_terminal:
-            self.console.print(what)
+            self.console.print(what, soft_wrap=soft_wrap)
             return
         # rich fills lines up with spaces; files, pipes and greps are better off without them.
         with self.console.capture() as captured:
-            self.console.print(what)
+            self.console.print(what, soft_wrap=soft_wrap)
         self.console.file.write("\n".join(line.rstrip() for line in captured.get().split("\n")))
 
     def _indented(self, text: Text, *, by: int = 2) -> None:

@@ -8,12 +8,13 @@ from itertools import combinations
 import msgspec
 
 from envfix.model.facts import IndexState
-from envfix.model.plan import Choice, Goal, Plan, PlanTarget, Rejection, TargetGpu
+from envfix.model.plan import Choice, Examination, Goal, Plan, PlanTarget, Rejection, TargetGpu
 from envfix.resolver import wording
 from envfix.resolver.advice import ask_for_driver, driver_needed
 from envfix.resolver.answer import choice_of, commands, pick_cards
 from envfix.resolver.candidates import Candidate, candidates
 from envfix.resolver.conflict import blocked
+from envfix.resolver.examine import examine
 from envfix.resolver.gate import Closed, closed
 from envfix.resolver.pins import pins
 from envfix.resolver.reasons import reasons, why_not_meant
@@ -47,11 +48,31 @@ def choose(target: PlanTarget, goal: Goal, indexes: Sequence[IndexState], tables
     nothing is said of any index, or of that one while planning offline; otherwise one that is not named was not asked
     and counts as not reachable.
     """
-    request = read_request(goal, tables)
+    question = _question(target, read_request(goal, tables), indexes, tables)
+    stop = _stop(question)
+    return _stopped(stop, question) if stop is not None else _planned(question, _cards(question))
+
+
+def why_not(
+    asked: str, target: PlanTarget, goal: Goal, indexes: Sequence[IndexState], tables: Tables
+) -> tuple[Examination, ...]:
+    """Every build that ``asked`` names (``2.13.0``, ``cu130`` or ``2.13.0+cu130``), filter by filter, newest first.
+
+    Takes what ``choose`` takes. Raises ``UsageError`` where no such build exists for the platform, saying which do.
+    """
+    question = _question(target, read_request(goal, tables), indexes, tables)
+    stop = _stop(question)
+    later = stop.afterwards if stop is not None and stop.afterwards is not None else target
+    question = msgspec.structs.replace(question, target=later)
+    asked_of = _situations(question, _cards(question))
+    return examine(asked, question.candidates, asked_of, tables, stop.text if stop else None)
+
+
+def _question(target: PlanTarget, request: Request, indexes: Sequence[IndexState], tables: Tables) -> _Question:
     sources = read_sources(indexes, request, tables)
     found = candidates(tables, sources, target.platform, target.tag)
     tags = {tag for candidate in found for tag in candidate.build.files} | {target.tag}
-    question = _Question(
+    return _Question(
         target=target,
         request=request,
         tables=tables,
@@ -59,12 +80,19 @@ def choose(target: PlanTarget, goal: Goal, indexes: Sequence[IndexState], tables
         candidates=found,
         releases=releases(request, tables, target, sorted(tags)),
     )
-    on_cpu = request.wants == "cpu" or request.variant == "cpu"
-    stop = None if on_cpu else closed(target)
-    if stop is not None:
-        return _stopped(stop, question)
-    cards = () if on_cpu or target.driver_state == "absent" else target.gpus
-    return _planned(question, cards)
+
+
+def _on_cpu(request: Request) -> bool:
+    return request.wants == "cpu" or request.variant == "cpu"
+
+
+def _stop(question: _Question) -> Closed | None:
+    return None if _on_cpu(question.request) else closed(question.target)
+
+
+def _cards(question: _Question) -> tuple[TargetGpu, ...]:
+    """The cards that the stack must serve; without a driver they wait for one."""
+    return () if _on_cpu(question.request) or question.target.driver_state == "absent" else question.target.gpus
 
 
 def _planned(question: _Question, cards: tuple[TargetGpu, ...]) -> Plan:

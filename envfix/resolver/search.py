@@ -14,7 +14,16 @@ from envfix.resolver.situation import Situation
 from envfix.resolver.stack import Stack, stack_of
 from envfix.tables.rows import version_of
 
-_ORDER: tuple[Constraint, ...] = ("request", "interpreter", "platform", "glibc", "sm", "driver", "index", "companion")
+CONSTRAINTS: tuple[Constraint, ...] = (
+    "request",
+    "interpreter",
+    "platform",
+    "glibc",
+    "sm",
+    "driver",
+    "index",
+    "companion",
+)
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +61,7 @@ def folded(rejected: Iterable[Rejection], fitting: Iterable[Candidate] = ()) -> 
     keep: dict[tuple[str, str], Rejection] = {}
     for row in rejected:
         known = keep.get((row.torch, row.variant))
-        if known is None or _ORDER.index(row.because) > _ORDER.index(known.because):
+        if known is None or CONSTRAINTS.index(row.because) > CONSTRAINTS.index(known.because):
             keep[row.torch, row.variant] = row
     for candidate in fitting:
         # What fits but is less good was not ruled out, unless it fell only at its companions.

@@ -42,8 +42,8 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     )
     remedy = (
         Remedy(
-            text=f"Use GPU {idle.index}, of which {(idle.memory_free or 0) / GIB:.1f} GiB are free: export"
-            f" CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES={idle.uuid or idle.index}"
+            text=f"Use GPU {idle.index}, of which {(idle.memory_free or 0) / GIB:.1f} GiB are free.",
+            commands=(("export", "CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={idle.uuid or idle.index}"),),
         )
         if idle
         else Remedy(text="No card is free: wait, or ask the owners of the processes.")
