@@ -25,7 +25,7 @@ def platform_tag(system: str, machine: str) -> str:
 
 def parse_os_release(text: str) -> str | None:
     """``PRETTY_NAME`` of /etc/os-release, such as ``Ubuntu 20.04.6 LTS``."""
-    match = re.search(r"^PRETTY_NAME=(\"?)(.*?)\1\s*$", text, re.MULTILINE)
+    match = re.search(r"^PRETTY_NAME=([\"']?)(.*?)\1\s*$", text, re.MULTILINE)
     return match[2] if match else None
 
 
@@ -45,9 +45,9 @@ def container_of(host: ProbeHost) -> str | None:
         if host.glob(path):
             return name
     first = host.read_text("/proc/1/cgroup").text
-    for word in ("docker", "kubepods", "lxc", "podman"):
+    for word, name in (("docker", "docker"), ("kubepods", "kubernetes"), ("lxc", "lxc"), ("podman", "podman")):
         if word in first:
-            return word
+            return name
     return None
 
 
