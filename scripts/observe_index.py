@@ -183,14 +183,14 @@ def requirements(metadata: str, platform: str) -> dict[str, SpecifierSet]:
         "platform_python_implementation": "CPython",
         "extra": "",
     }
-    found: dict[str, SpecifierSet] = {}
+    found: dict[str, dict[str, None]] = {}
     for line in HeaderParser().parsestr(metadata).get_all("Requires-Dist", []):
         with contextlib.suppress(InvalidRequirement):
             asked = Requirement(line)
             if asked.marker is None or asked.marker.evaluate(where):
                 name = asked.name.lower().replace("_", "-")
-                found[name] = found.get(name, SpecifierSet()) & asked.specifier
-    return found
+                found.setdefault(name, {}).update(dict.fromkeys(map(str, asked.specifier)))
+    return {name: SpecifierSet(",".join(bounds)) for name, bounds in found.items()}
 
 
 def pinned(asked: Mapping[str, SpecifierSet], pattern: str | re.Pattern[str]) -> str | None:
@@ -253,7 +253,7 @@ def row(**columns: Any) -> str:
 def specifier(asked: SpecifierSet) -> str:
     """A specifier in the order of the tables: lower bound, upper bound, exclusions."""
     order = ("==", "~=", ">=", ">", "<=", "<", "!=")
-    return ",".join(map(str, sorted(set(asked), key=lambda bound: (order.index(bound.operator), bound.version))))
+    return ",".join(map(str, sorted(asked, key=lambda bound: (order.index(bound.operator), bound.version))))
 
 
 def _pythons(files: Iterable[Seen]) -> list[str]:
@@ -438,7 +438,7 @@ def wrong_bounds(tables: Tables, metadata: Mapping[str, str]) -> Iterator[Remark
 
 def _lengthen(runs: list[tuple[str, str, str, str]], version: str, known: SpecifierSet, asked: SpecifierSet) -> None:
     """Add a release to the last run (first release, last one, table, METADATA) if the same holds there."""
-    says = (specifier(known), specifier(asked))
+    says = (specifier(known), specifier(known if known == asked else asked))
     first = runs.pop()[0] if runs and runs[-1][2:] == says else version
     runs.append((first, version, *says))
 
@@ -459,10 +459,10 @@ def _about_wheels(about: Literal["gone", "confirmed"], index: Asked, wheels: Ite
         yield Remark(about=about, table=_table_of(group[0].package), text=text, files=names)
 
 
-def _yanked(package: Package, index: Asked, known: set[str], oldest: Version) -> Iterator[Remark]:
+def _yanked(package: Package, index: Asked, planned: set[str]) -> Iterator[Remark]:
     """Releases that were taken back as a whole and that the table would still plan."""
     for version, files in _by_version(index.files[package]).items():
-        if all(file.yanked for file in files) and version not in known and Version(version) >= oldest:
+        if version in planned and all(file.yanked for file in files):
             text = f"{package} {version} is yanked on {index.name}, and the table does not avoid it"
             yield Remark(about="wrong", table=_table_of(package), text=text)
 
@@ -814,7 +814,7 @@ class Columns:
             yield from self._torch_columns(_by_version(index.files["torch"]))
         for package in PACKAGES:
             if package in index.files:
-                yield from _yanked(package, index, self._avoided(package), self._ground.oldest(package))
+                yield from _yanked(package, index, self._planned(package))
                 if self._ground.thorough:
                     yield from self._insides(package, index)
         if "triton" in index.files:
@@ -822,8 +822,10 @@ class Columns:
         if "ultralytics" in index.files:
             yield from self._ultralytics(_by_version(index.files["ultralytics"]))
 
-    def _avoided(self, package: Package) -> set[str]:
-        return set() if package == "torch" else {one.version for one in self._ground.releases(package) if one.avoid}
+    def _planned(self, package: Package) -> set[str]:
+        """The releases that the tables know and do not avoid."""
+        avoided = {one.version for one in self._ground.releases(package) if one.avoid} if package != "torch" else set()
+        return self._ground.versions(package) - avoided
 
     def _torch_columns(self, files: Mapping[str, Sequence[Seen]]) -> Iterator[Finding]:
         """The columns that the list of files tells."""
@@ -1000,7 +1002,7 @@ class Web:
             if error.response is not None and error.response.status_code in NOWHERE:
                 return ()
             raise
-        found = (_seen_package(package, base) for package in page.packages)
+        found = (seen_package(package, base) for package in page.packages)
         return tuple(file for file in found if file is not None and file.package == project)
 
     def open(self, files: Sequence[Seen]) -> list[Inside]:
@@ -1017,7 +1019,7 @@ class Web:
             metadata = answer.content.decode("utf-8", "replace") if answer.ok else None
         with contextlib.suppress(requests.RequestException, OSError, zipfile.BadZipFile, KeyError, UnicodeDecodeError):
             if metadata is None or (file.index == "registry" and file.package in PACKAGES):
-                remote = _Remote(self._session, file.url, self._timeout)
+                remote = RemoteFile(self._session, file.url, self._timeout)
                 with zipfile.ZipFile(io.BufferedReader(remote, 65536)) as wheel:
                     members = {name.partition("/")[2]: name for name in wheel.namelist() if ".dist-info/" in name}
                     if metadata is None and "METADATA" in members:
@@ -1026,7 +1028,7 @@ class Web:
         return Inside(metadata=metadata, version_py=version_py)
 
 
-class _Remote(io.RawIOBase):
+class RemoteFile(io.RawIOBase):
     """A file on a server that answers for parts of it, so that a wheel's small members are read without the rest."""
 
     def __init__(self, session: requests.Session, url: str, timeout: float) -> None:
@@ -1065,7 +1067,8 @@ class _Remote(io.RawIOBase):
         return len(part)
 
 
-def _seen_package(package: pypi_simple.DistributionPackage, base: str) -> Seen | None:
+def seen_package(package: pypi_simple.DistributionPackage, base: str) -> Seen | None:
+    """What a project page says about a file; its folder is what its link has below ``base``."""
     folder = unquote(urlsplit(package.url).path).rpartition("/")[0] + "/"
     root = urlsplit(base).path.rstrip("/") + "/"
     return seen_file(

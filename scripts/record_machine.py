@@ -1,7 +1,7 @@
 """Records the machines that tests/test_machines.py replays: ``python scripts/record_machine.py [SLUG...]``.
 
-``this-machine`` is really recorded, by ``envfix snapshot`` in an environment without the recorder's own settings. The others
-are pretended by tests/fakes (a fake driver, made-up packages, a real interpreter), recorded the same way, and then moved to
+``debian12-container-cpu`` is really recorded, by ``envfix snapshot`` in an environment without the recorder's own
+settings. The others are pretended by tests/fakes (a fake driver, made-up packages, a real interpreter), recorded the same way, and then moved to
 where such files lie on a real machine (``_moved``, ``_edited``). Needs a C compiler; machines with an old
 interpreter need that CPython under pyenv. Afterwards write the expected answers and read their difference:
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
+import subprocess  # noqa: TID251 - a script, not the program
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -41,9 +41,15 @@ from tests.fakes.targets import (  # noqa: E402
 )
 
 MACHINES_FOLDER = CHECKOUT / "tests" / "machines"
-PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"  # noqa: TID251
 UBUNTU = 'PRETTY_NAME="Ubuntu 20.04.6 LTS"\nNAME="Ubuntu"\nVERSION_ID="20.04"\n'
-SYSTEM = {"release": "5.4.0-169-generic", "libc": "glibc", "libc_version": "2.31", "own_prefix": "/opt/envfix", "own_python": "/opt/envfix/bin/python"}
+SYSTEM = {
+    "release": "5.4.0-169-generic",
+    "libc": "glibc",
+    "libc_version": "2.31",
+    "own_prefix": "/opt/envfix",
+    "own_python": "/opt/envfix/bin/python",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,9 +65,12 @@ class Pretended:
     kernel: str | None = None
     devices: tuple[str, ...] = ()
     conda: bool = False
+    docker: bool = False
 
 
-def conda_environment(torch: str | None, cuda: str | None, sm: str | None = None, vision: str | None = None, pin: str | None = None) -> Callable[[Path, str, str], None]:
+def conda_environment(
+    torch: str | None, cuda: str | None, sm: str | None = None, vision: str | None = None, pin: str | None = None
+) -> Callable[[Path, str, str], None]:
     """Builds ~/.conda/envs/yolov8_env with these versions."""
 
     def build(home: Path, python: str, version: str) -> None:
@@ -97,44 +106,78 @@ def python_2(home: Path, python: str, version: str) -> None:
 
 ENVIRONMENT = "~/.conda/envs/yolov8_env"
 NODES = ("/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl")
-KERNEL_455 = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  455.23.05  Fri Sep 18 19:37:12 UTC 2020\nGCC version:  gcc version 9.4.0\n"
-KERNEL_550 = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu Feb 22 01:44:30 UTC 2024\nGCC version:  gcc version 11.4.0\n"
+KERNEL_455 = (
+    "NVRM version: NVIDIA UNIX x86_64 Kernel Module  455.23.05  Fri Sep 18 19:37:12 UTC 2020\nGCC version:  gcc 9.4.0\n"
+)
+KERNEL_550 = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu Feb 22 01:44:30 UTC 2024\nGCC version:  gcc 11.4.0\n"
 PRETENDED = {
     "seed-lab-server": Pretended(
-        machine="seed-server", target=ENVIRONMENT, conda=True, kernel=KERNEL_455, devices=NODES,
+        machine="seed-server",
+        target=ENVIRONMENT,
+        conda=True,
+        kernel=KERNEL_455,
+        devices=NODES,
         build=conda_environment("1.9.0+cu111", "11.1", SM_OF_CU111, "0.10.0+cu111", "1.9.0"),
         variables={"CONDA_DEFAULT_ENV": "yolov8_env"},
     ),
     "seed-wrong-interpreter": Pretended(
-        machine="seed-server", target=None, kernel=KERNEL_455, devices=NODES, build=two_pythons,
-        variables={"CONDA_DEFAULT_ENV": "yolov8_env", "CUDA_HOME": "/usr/local/cuda"},
+        machine="seed-server",
+        target=None,
+        kernel=KERNEL_455,
+        devices=NODES,
+        build=two_pythons,
+        variables={"CONDA_DEFAULT_ENV": "yolov8_env"},
     ),
     "driver-470-torch-cu121": Pretended(
-        machine="lab-470-rtx3090", target=ENVIRONMENT, conda=True, devices=NODES,
+        machine="lab-470-rtx3090",
+        target=ENVIRONMENT,
+        conda=True,
+        devices=NODES,
         build=conda_environment("2.4.1+cu121", "12.1", "sm_50 sm_80 sm_86 sm_90", "0.15.2+cu118", "2.0.1"),
     ),
     "driver-mismatch-needs-reboot": Pretended(
-        machine="driver-mismatch", target=ENVIRONMENT, conda=True, kernel=KERNEL_550, devices=NODES,
+        machine="driver-mismatch",
+        target=ENVIRONMENT,
+        conda=True,
+        kernel=KERNEL_550,
+        devices=NODES,
         build=conda_environment("2.4.1+cu121", "12.1", "sm_80 sm_86"),
     ),
     "module-not-loaded": Pretended(
-        machine="module-not-loaded", target=ENVIRONMENT, conda=True,
+        machine="module-not-loaded",
+        target=ENVIRONMENT,
+        conda=True,
         build=conda_environment("2.4.1+cu121", "12.1", "sm_80 sm_86"),
     ),
     "rtx3090-without-driver-cpu-torch": Pretended(
-        machine="nouveau-rtx3090", target=ENVIRONMENT, conda=True, build=conda_environment("2.1.2+cpu", None),
+        machine="nouveau-rtx3090",
+        target=ENVIRONMENT,
+        conda=True,
+        build=conda_environment("2.1.2+cpu", None),
+    ),
+    "docker-without-gpus": Pretended(
+        machine="nouveau-rtx3090",
+        target="~/.conda/envs/yolov8_env",
+        docker=True,
+        build=conda_environment("2.4.1+cu121", "12.1", "sm_80 sm_86"),
     ),
     "rtx5090-torch-cu118": Pretended(
-        machine="blackwell-580-rtx5090", target=ENVIRONMENT, conda=True, devices=NODES,
+        machine="blackwell-580-rtx5090",
+        target=ENVIRONMENT,
+        conda=True,
+        devices=NODES,
         build=conda_environment("2.4.1+cu118", "11.8", "sm_50 sm_80 sm_86 sm_90"),
     ),
     "gtx1080ti-torch-cu128": Pretended(
-        machine="pascal-535-gtx1080ti", target=ENVIRONMENT, conda=True, devices=NODES,
+        machine="pascal-535-gtx1080ti",
+        target=ENVIRONMENT,
+        conda=True,
+        devices=NODES,
         build=conda_environment("2.8.0+cu128", "12.8", SM_OF_CU128),
     ),
     "amd-card-python27": Pretended(machine="amd-card", target="~/bin/python", python="2.7", build=python_2),
     "pyenv-shim": Pretended(machine="no-driver", target="~/.pyenv/shims/python", build=pyenv_shim),
-}  # fmt: skip
+}
 
 
 def record_pretended(slug: str, wanted: Pretended, drivers: FakeDrivers) -> None:
@@ -142,12 +185,14 @@ def record_pretended(slug: str, wanted: Pretended, drivers: FakeDrivers) -> None
     with tempfile.TemporaryDirectory(prefix="envfix-record-") as folder:
         root = Path(folder)
         home = root / "home"
-        environment = drivers.environment(dataclasses.replace(MACHINES[wanted.machine], **wanted.changes), root / "machine")
+        environment = drivers.environment(
+            dataclasses.replace(MACHINES[wanted.machine], **wanted.changes), root / "machine"
+        )
         home.mkdir()
         python = str(min(PYENV.glob(f"{wanted.python}.*")) / "bin" / "python")
         wanted.build(home, python, wanted.python)
-        os.environ.clear()
-        os.environ.update({**environment, "HOME": str(home), **wanted.variables})
+        os.environ.clear()  # noqa: TID251
+        os.environ.update({**environment, "HOME": str(home), **wanted.variables})  # noqa: TID251
         os.chdir(home)
         host = RecordingHost(RealHost())
         detect(host, wanted.target, with_import=False)
@@ -177,9 +222,23 @@ def _moved(transcript: list[dict[str, Any]], places: Mapping[str, str]) -> list[
 def _edited(transcript: list[dict[str, Any]], wanted: Pretended) -> list[dict[str, Any]]:
     """What the recording machine cannot pretend: its kernel, its devices, its own toolkits, its container."""
     absent = {"outcome": "absent", "text": "", "problem": None}
-    files = {"/etc/os-release": UBUNTU, "/proc/1/cgroup": "0::/init.scope\n", "/proc/driver/nvidia/version": wanted.kernel, "/sys/module/nvidia/version": None}
-    folders = {"/.dockerenv": (), "/run/.containerenv": (), "/dev/nvidia*": wanted.devices, "/sys/bus/pci/devices/*/class": (), "/usr/local/cuda*/bin/nvcc": ()}
-    edits = [(["read_text", path], {**absent, "outcome": "read", "text": text} if text else absent) for path, text in files.items()]
+    files = {
+        "/etc/os-release": UBUNTU,
+        "/proc/1/cgroup": "0::/init.scope\n",
+        "/proc/driver/nvidia/version": wanted.kernel,
+        "/sys/module/nvidia/version": None,
+    }
+    folders = {
+        "/.dockerenv": ("/.dockerenv",) if wanted.docker else (),
+        "/run/.containerenv": (),
+        "/dev/nvidia*": wanted.devices,
+        "/sys/bus/pci/devices/*/class": (),
+        "/usr/local/cuda*/bin/nvcc": (),
+    }
+    edits = [
+        (["read_text", path], {**absent, "outcome": "read", "text": text} if text else absent)
+        for path, text in files.items()
+    ]
     edits += [(["glob", pattern], list(paths)) for pattern, paths in folders.items()]
     edited = [call for call in transcript if call["ask"] not in [question for question, _ in edits]]
     for call in edited:
@@ -206,7 +265,7 @@ def record_this_machine(slug: str) -> None:
         kept = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": home, "LANG": "C.UTF-8", "PIP_CONFIG_FILE": os.devnull}
         output = Path(home) / "snapshot.json"
         argv = [*ENVFIX, "snapshot", "--no-import", "--python", "/usr/bin/python3", "-o", str(output)]
-        subprocess.run(argv, env=kept, cwd=home, check=True)  # noqa: S603
+        subprocess.run(argv, env=kept, cwd=home, check=True)
         text = output.read_text(encoding="utf-8")
     # Where the recorder's own envfix lies is nobody's business and means nothing to a replay.
     _write(slug, text.replace(sys.prefix, "/opt/envfix").rstrip("\n"))
@@ -221,12 +280,14 @@ def _write(slug: str, text: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Record the machines named, or all of them."""
-    unknown = set(arguments) - {"this-machine", *PRETENDED}
+    unknown = set(arguments) - {"debian12-container-cpu", *PRETENDED}
     if unknown:
-        sys.exit(f"no such machine: {', '.join(sorted(unknown))}; known: this-machine, {', '.join(PRETENDED)}")
-    wanted = arguments or ["this-machine", *PRETENDED]
-    if "this-machine" in wanted:
-        record_this_machine("this-machine")
+        sys.exit(
+            f"no such machine: {', '.join(sorted(unknown))}; known: debian12-container-cpu, {', '.join(PRETENDED)}"
+        )
+    wanted = arguments or ["debian12-container-cpu", *PRETENDED]
+    if "debian12-container-cpu" in wanted:
+        record_this_machine("debian12-container-cpu")
     with tempfile.TemporaryDirectory(prefix="envfix-fakes-") as folder:
         drivers = FakeDrivers.compile(Path(folder), "gcc")
         for slug in wanted:

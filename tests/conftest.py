@@ -16,7 +16,7 @@ from envfix.tables.loader import Tables, load
 from tests.fakes.machines import MACHINES, FakeDrivers
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"  # noqa: TID251
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def tables() -> Tables:
 @pytest.fixture(autouse=True)
 def _no_overrides(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests see neither the caller's overrides nor its cache."""
-    for name in [name for name in os.environ if name.startswith("ENVFIX_")]:  # noqa: TID251
+    for name in [name for name in os.environ if name.startswith("ENVFIX_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ENVFIX_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "envfix-cache"))
 
@@ -42,7 +42,9 @@ def interpreter(version: str) -> str:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--update-golden`` rewrites the expected answers instead of comparing with them."""
-    parser.addoption("--update-golden", action="store_true", help="rewrite tests/machines/*/expected instead of comparing")
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite tests/machines/*/expected instead of comparing"
+    )
 
 
 @pytest.fixture(scope="session")

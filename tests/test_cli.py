@@ -81,7 +81,10 @@ def test_python_2_is_found_by_its_version() -> None:
 
 
 BROKEN_TARGETS = {
-    "shim": ("echo \"pyenv: python3.9: command not found\" >&2; echo 'The `python3.9` command exists in: 3.9.18' >&2; exit 127", "exit code 127: pyenv: python3.9: command not found"),
+    "shim": (
+        "echo 'pyenv: python3.9: command not found' >&2; echo 'The `python3.9` command exists in: 3.9.18' >&2; exit 127",
+        "exit code 127: pyenv: python3.9: command not found",
+    ),
     "hangs": ("exec sleep 60", "no answer within 1 seconds"),
     "hangs and ignores the end": ("trap '' TERM; sleep 60; sleep 60", "no answer within 1 seconds"),
     "crashes": ("kill -SEGV $$", "killed by signal 11"),
@@ -91,7 +94,7 @@ BROKEN_TARGETS = {
     "answers in another language": ('echo "$2 {} $2"; echo "$2 [1, 2] $2"', "its answer is damaged"),
     "answers half": ('printf "%s" "$2{\\"interpreter\\": {}}$2"', "its answer is damaged (KeyError: 'version')"),
     "answers another type": ('printf "%s" "$2{\\"interpreter\\": 7}$2"', "its answer is damaged"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", BROKEN_TARGETS)
@@ -162,7 +165,13 @@ def damaged(text: str) -> dict[str, bytes | str]:
         "facts missing": json.dumps({key: value for key, value in content.items() if key != "facts"}),
         "facts of another type": json.dumps({**content, "facts": [facts]}),
         "driver of another type": json.dumps(
-            {**content, "facts": {**facts, "machine": {**facts["machine"], "driver": {"source": "x", "value": {"version": "new"}}}}}
+            {
+                **content,
+                "facts": {
+                    **facts,
+                    "machine": {**facts["machine"], "driver": {"source": "x", "value": {"version": "new"}}},
+                },
+            }
         ),
         "nested without end": "[" * 200_000,
         "number without end": '{"schema": ' + "9" * 20_000 + "}",
@@ -258,7 +267,12 @@ def test_link_given_as_the_file_stays_a_link(target: str, tmp_path: Path) -> Non
         pytest.param(b"!!python/object/apply:os.system ['true']\n", False, id="code"),
     ],
 )
-def test_condarc_of_any_content_leaves_a_diagnosis(tmp_path: Path, target: str, content: bytes, known: bool) -> None:
+def test_condarc_of_any_content_leaves_a_diagnosis(
+    tmp_path: Path,
+    target: str,
+    content: bytes,
+    known: bool,  # noqa: FBT001
+) -> None:
     (tmp_path / ".condarc").write_bytes(content)
     finished = envfix(*FAST, "--json", "--python", target, env=cleaned_environment(HOME=str(tmp_path)))
     conda = finished.document["facts"]["machine"]["conda"]
@@ -349,7 +363,11 @@ def test_time_limit_that_is_none_is_wrong_usage(value: str, target: str) -> None
 def test_tables_that_are_missing_are_an_error_of_envfix(tmp_path: Path, target: str, folder: str) -> None:
     """Not a rule that failed: nothing can be judged without them."""
     (tmp_path / "empty").mkdir()
-    variables = {"ENVFIX_TABLES": str(tmp_path / folder), "ENVFIX_DRIVER": "470.57.02", "ENVFIX_GPU": "RTX 3090:8.6:24268"}
+    variables = {
+        "ENVFIX_TABLES": str(tmp_path / folder),
+        "ENVFIX_DRIVER": "470.57.02",
+        "ENVFIX_GPU": "RTX 3090:8.6:24268",
+    }
     refused(envfix(*FAST, "--json", "--python", target, env=cleaned_environment(**variables)), 3, "table")
 
 
@@ -371,7 +389,9 @@ def test_stdout_is_the_answer_and_stderr_the_progress(target: str) -> None:
     assert envfix(*FAST, "-q", "--python", target).stderr == ""
 
 
-@pytest.mark.parametrize("arguments", [("--from", "{saved}", "-v"), ("--from", "{saved}", "--json")], ids=["text", "json"])
+@pytest.mark.parametrize(
+    "arguments", [("--from", "{saved}", "-v"), ("--from", "{saved}", "--json")], ids=["text", "json"]
+)
 def test_reader_that_stops_reading_ends_envfix_silently(saved: Path, arguments: tuple[str, ...]) -> None:
     """As in `envfix diagnose | head -1`, with more output than a pipe holds."""
     big = json.loads(saved.read_text())
@@ -391,12 +411,14 @@ def test_reader_that_stops_reading_ends_envfix_silently(saved: Path, arguments: 
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
-def test_small_answer_to_a_closed_pipe_ends_silently(saved: Path, form: tuple[str, ...]) -> None:
+def test_small_answer_to_a_closed_pipe_ends_silently(form: tuple[str, ...]) -> None:
     """The answer fits into the buffer, so that the pipe is found closed only at the very end."""
     reading, writing = os.pipe()
     os.close(reading)
     argv = [*ENVFIX, "causes", "DRV101", *form]
-    process = subprocess.run(argv, stdout=writing, stderr=subprocess.PIPE, env=cleaned_environment(), check=False, timeout=20)
+    process = subprocess.run(
+        argv, stdout=writing, stderr=subprocess.PIPE, env=cleaned_environment(), check=False, timeout=20
+    )
     os.close(writing)
     assert process.stderr.decode() == ""
     assert process.returncode in (0, 1)
@@ -408,7 +430,9 @@ def test_disk_that_is_full_is_told(saved: Path, form: tuple[str, ...]) -> None:
         pytest.skip("no /dev/full on this system")
     with open("/dev/full", "wb") as full:
         argv = [*ENVFIX, "diagnose", "--from", str(saved), *form]
-        process = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, env=cleaned_environment(), check=False, timeout=20)
+        process = subprocess.run(
+            argv, stdout=full, stderr=subprocess.PIPE, env=cleaned_environment(), check=False, timeout=20
+        )
     assert process.returncode == 3
     assert b"Traceback" not in process.stderr
     assert b"No space left on device" in process.stderr
@@ -427,7 +451,10 @@ def test_interrupt_ends_everything_with_code_130(tmp_path: Path, form: tuple[str
     running = tmp_path / "running"
     python = write_script(tmp_path / "python", f"echo $$ > {running}.part; mv {running}.part {running}; exec sleep 60")
     process = subprocess.Popen(
-        [*ENVFIX, *FAST, *form, "--python", str(python)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=cleaned_environment()
+        [*ENVFIX, *FAST, *form, "--python", str(python)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=cleaned_environment(),
     )
     wait_until(running.exists, 10)
     child = int(running.read_text())
@@ -512,7 +539,10 @@ def test_control_characters_of_a_strange_snapshot_do_not_reach_the_terminal(save
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_terminal_without_unicode_gets_a_readable_answer(saved: Path, encoding: str) -> None:
     content = json.loads(saved.read_text())
-    content["facts"]["machine"]["gpus"] = {"source": "NVML", "value": [{"index": 0, "name": "Karte \u20ac \u4e2d\u6587"}]}
+    content["facts"]["machine"]["gpus"] = {
+        "source": "NVML",
+        "value": [{"index": 0, "name": "Karte \u20ac \u4e2d\u6587"}],
+    }
     content["facts"]["environment"]["torch"] = {"source": "site-packages", "missing": "absent"}
     path = saved.with_name("unicode.json")
     path.write_text(json.dumps(content))
@@ -534,7 +564,8 @@ def test_terminal_without_unicode_gets_a_readable_answer(saved: Path, encoding: 
 
 # What a user waits for at every start; each of these costs more than all the rest.
 HEAVY = {
-    "rich", "yaml", "requests", "pypi_simple", "psutil", "packaging", "msgspec", "pynvml", "python_discovery", "urllib3", "bs4", "concurrent",
+    "rich", "yaml", "requests", "pypi_simple", "psutil", "packaging", "msgspec", "pynvml", "python_discovery", "urllib3", "bs4",
+    "concurrent",
     "envfix.probes", "envfix.rules", "envfix.tables", "envfix.resolver", "envfix.host", "envfix.render", "envfix.app",
 }  # fmt: skip
 
@@ -562,7 +593,9 @@ def test_diagnose_imports_no_network_and_no_resolver(saved: Path) -> None:
     )
     finished = envfix("diagnose", "--from", str(saved), start=[sys.executable, "-I", "-c", program])
     modules = set(json.loads(finished.stderr.partition("MODULES")[2]))
-    assert modules.isdisjoint({"requests", "pypi_simple", "urllib3", "envfix.resolver", "envfix.installer", "pynvml", "yaml"})
+    assert modules.isdisjoint(
+        {"requests", "pypi_simple", "urllib3", "envfix.resolver", "envfix.installer", "pynvml", "yaml"}
+    )
 
 
 def test_version_is_that_of_the_package() -> None:

@@ -62,7 +62,9 @@ def test_own_interpreter_of_envfix_is_passed_over(shell: Path, monkeypatch: pyte
     assert "is envfix's own" in target.how
 
 
-def test_own_interpreter_is_passed_over_behind_a_link_to_its_folder(shell: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_own_interpreter_is_passed_over_behind_a_link_to_its_folder(
+    shell: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "tools").symlink_to(os.path.join(sys.prefix, "bin"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'tools'}:{shell}")
     expected = python_in(shell)
@@ -70,7 +72,9 @@ def test_own_interpreter_is_passed_over_behind_a_link_to_its_folder(shell: Path,
 
 
 @pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
-def test_own_environment_is_meant_when_the_user_has_activated_it(shell: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_own_environment_is_meant_when_the_user_has_activated_it(
+    shell: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
     own = os.path.join(sys.prefix, "bin")
     monkeypatch.setenv("PATH", f"{own}:{shell}")
     monkeypatch.setenv(variable, sys.prefix)
@@ -97,7 +101,9 @@ def test_folder_with_pattern_characters_in_its_name_is_only_itself(shell: Path, 
 
 
 @pytest.mark.parametrize("known_by", ["environments.txt", "conda program", "folder in the home"])
-def test_conda_environment_is_found_by_its_name(shell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known_by: str) -> None:
+def test_conda_environment_is_found_by_its_name(
+    shell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known_by: str
+) -> None:
     assert shell.exists()
     home = tmp_path / "home"
     prefix = {
@@ -124,7 +130,7 @@ def test_name_on_path_is_the_last_guess(shell: Path) -> None:
 def test_version_is_looked_for_in_pyenv_and_shims_that_refuse_are_not_taken(
     shell: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """pyenv puts a `python3.9` on PATH that answers 127 unless 3.9 is chosen."""
+    """A pyenv puts a `python3.9` on PATH that answers 127 unless 3.9 is chosen."""
     real = interpreter("3.9")
     write_script(shell / "python3.9", "echo 'pyenv: python3.9: command not found' >&2; exit 127")
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
@@ -147,7 +153,8 @@ def test_environment_whose_python_is_a_wrapper_to_another_is_seen_through(tmp_pa
     other = make_venv(tmp_path / "other")
     write_torch(tmp_path / "conda" / "envs" / "yolov8_env" / "lib" / "python3.8" / "site-packages", "2.0.1", "11.7")
     wrapper = write_script(
-        tmp_path / "conda" / "envs" / "yolov8_env" / "bin" / "python", f'exec "{tmp_path / "other" / "bin" / "python"}" "$@"'
+        tmp_path / "conda" / "envs" / "yolov8_env" / "bin" / "python",
+        f'exec "{tmp_path / "other" / "bin" / "python"}" "$@"',
     )
     identity, answer = probe(RealHost(), Target(str(wrapper), "a test"), timeout=20)
     assert identity.value is not None
@@ -158,7 +165,9 @@ def test_environment_whose_python_is_a_wrapper_to_another_is_seen_through(tmp_pa
 def test_torch_in_another_environment_is_found_and_named(shell: Path, tmp_path: Path) -> None:
     """The whole way: the shell's python has no torch, a conda environment and one beside the work have."""
     make_venv(tmp_path / "plain")
-    write_torch(make_venv(tmp_path / "home" / ".conda" / "envs" / "yolov8_env"), "2.0.1", "11.7", metadata_version="2.0.1")
+    write_torch(
+        make_venv(tmp_path / "home" / ".conda" / "envs" / "yolov8_env"), "2.0.1", "11.7", metadata_version="2.0.1"
+    )
     (tmp_path / "work").mkdir()
     write_torch(make_venv(tmp_path / "work" / ".venv"), "1.9.0+cu111", "11.1")
     env = cleaned_environment(HOME=str(tmp_path / "home"), PATH=f"{tmp_path}/plain/bin:{shell}")
@@ -166,8 +175,12 @@ def test_torch_in_another_environment_is_found_and_named(shell: Path, tmp_path: 
     finished = envfix("diagnose", "--json", "--no-import", env=env, cwd=tmp_path / "work")
     document = finished.document
     assert finished.code == 1
-    assert {"prefix": f"{tmp_path}/home/.conda/envs/yolov8_env", "torch": "2.0.1"} in document["facts"]["environment"]["elsewhere"]["value"]
-    assert {"prefix": f"{tmp_path}/work/.venv", "torch": "1.9.0+cu111"} in document["facts"]["environment"]["elsewhere"]["value"]
+    assert {"prefix": f"{tmp_path}/home/.conda/envs/yolov8_env", "torch": "2.0.1"} in document["facts"]["environment"][
+        "elsewhere"
+    ]["value"]
+    assert {"prefix": f"{tmp_path}/work/.venv", "torch": "1.9.0+cu111"} in document["facts"]["environment"][
+        "elsewhere"
+    ]["value"]
     codes = [(finding["code"], finding.get("follows_from")) for finding in document["findings"]]
     assert codes[0] == ("INT101", None)
     assert ("TOR102", "INT101") in codes
@@ -180,4 +193,6 @@ def test_folder_of_work_with_pattern_characters_is_searched_as_it_is(shell: Path
     env = cleaned_environment(HOME=str(tmp_path / "home"), PATH=f"{tmp_path}/plain/bin:{shell}")
     env.pop("PYENV_ROOT", None)
     document = envfix("diagnose", "--json", "--no-import", env=env, cwd=tmp_path / "work [1]").document
-    assert {"prefix": f"{tmp_path}/work [1]/env", "torch": "1.9.0+cu111"} in document["facts"]["environment"]["elsewhere"]["value"]
+    assert {"prefix": f"{tmp_path}/work [1]/env", "torch": "1.9.0+cu111"} in document["facts"]["environment"][
+        "elsewhere"
+    ]["value"]

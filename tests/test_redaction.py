@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +60,26 @@ def test_secret_is_hidden_wherever_it_is_written(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["hf_abcdefghijklmnopqrstuvwx", "ghp_abcdefghijklmnopqrstuvwxyz012345", "nvapi-abcdefghijklmnopqrst", "pypi-AgEIcHlwaS5vcmcCJDU"]
+    "token",
+    [
+        "hf_abcdefghijklmnopqrstuvwx",
+        "ghp_abcdefghijklmnopqrstuvwxyz012345",
+        "nvapi-abcdefghijklmnopqrst",
+        "pypi-AgEIcHlwaS5vcmcCJDU",
+    ],
 )
 def test_token_that_is_known_by_its_beginning_is_hidden(token: str) -> None:
     assert token[8:] not in without_secrets(f"python train.py {token}")
 
 
-@pytest.mark.parametrize("name", ["UV_PUBLISH_TOKEN", "UV_INDEX_LAB_PASSWORD", "NVIDIA_API_KEY", "CONDA_TOKEN", "PIP_SECRET", "PIP_AUTH"])
+@pytest.mark.parametrize(
+    "name", ["UV_PUBLISH_TOKEN", "UV_INDEX_LAB_PASSWORD", "NVIDIA_API_KEY", "CONDA_TOKEN", "PIP_SECRET", "PIP_AUTH"]
+)
 def test_variable_that_is_named_like_a_secret_is_hidden_whole(name: str) -> None:
-    assert without_secrets({name: "s3cr3t", "CUDA_HOME": "/usr/local/cuda"}) == {name: "***", "CUDA_HOME": "/usr/local/cuda"}
+    assert without_secrets({name: "s3cr3t", "CUDA_HOME": "/usr/local/cuda"}) == {
+        name: "***",
+        "CUDA_HOME": "/usr/local/cuda",
+    }
 
 
 @pytest.mark.parametrize(
@@ -126,7 +136,18 @@ def test_serial_ids_become_stand_ins_that_still_tell_cards_apart() -> None:
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{1,11}", fullmatch=True)
 PLACES = st.sampled_from(
-    ["/home/{}/x", "/data/{}/envs", "user {} runs", "{}", "[{}]", '{{"{}": 1}}', "a {}, b", "{}@gpu", "C:\\Users\\{}\\x", "path=/scratch/{}"]
+    [
+        "/home/{}/x",
+        "/data/{}/envs",
+        "user {} runs",
+        "{}",
+        "[{}]",
+        '{{"{}": 1}}',
+        "a {}, b",
+        "{}@gpu",
+        "C:\\Users\\{}\\x",
+        "path=/scratch/{}",
+    ]
 )
 
 
@@ -167,7 +188,7 @@ class Recorded:
 
 
 @pytest.fixture(scope="module")
-def recorded(fake_drivers: FakeDrivers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+def recorded(fake_drivers: FakeDrivers, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """A shared server, recorded for real, full of names and secrets."""
     root = tmp_path_factory.mktemp("recorded")
     home = root / "home" / USER
@@ -177,8 +198,12 @@ def recorded(fake_drivers: FakeDrivers, tmp_path_factory: pytest.TempPathFactory
     write_torch(site, "2.8.0+cu128", "12.8", SM_OF_CU128)
     write_torchvision(site, "0.19.1", None, torch_pin="2.4.1")
     write_torch(make_venv(home / "anna" / "env"), "1.9.0+cu111", "11.1")
-    (home / ".condarc").write_text(f"channels:\n  - https://{USER}:{TOKEN}@conda.example/lab\n  - https://conda.example/t/{TOKEN}/lab\n")
-    (home / "pip.conf").write_text(f"[global]\nindex-url = https://{USER}:{TOKEN}@{HOST}.example/simple\nproxy = {USER}:{TOKEN}@proxy:1\n")
+    (home / ".condarc").write_text(
+        f"channels:\n  - https://{USER}:{TOKEN}@conda.example/lab\n  - https://conda.example/t/{TOKEN}/lab\n"
+    )
+    (home / "pip.conf").write_text(
+        f"[global]\nindex-url = https://{USER}:{TOKEN}@{HOST}.example/simple\nproxy = {USER}:{TOKEN}@proxy:1\n"
+    )
     write_script(Path(env["PATH"]) / "conda", "exit 1")
     env |= {
         "HOME": str(home),
@@ -204,9 +229,10 @@ def recorded(fake_drivers: FakeDrivers, tmp_path_factory: pytest.TempPathFactory
     for call in transcript:
         # The owner of a process is known where the process is this machine's own; here it is made up.
         if call["ask"][0] == "run_script" and "gpu_facts" in call["ask"][2]:
-            call["answer"]["stdout"] = call["answer"]["stdout"].replace('"pid": 4194999', f'"pid": 4194999, "user": "{OTHER}"')
-    # What is only this machine's must not be mistaken for a survivor.
-    yield Recorded(transcript, "~/.conda/envs/yolov8_env")
+            call["answer"]["stdout"] = call["answer"]["stdout"].replace(
+                '"pid": 4194999', f'"pid": 4194999, "user": "{OTHER}"'
+            )
+    return Recorded(transcript, "~/.conda/envs/yolov8_env")
 
 
 def snapshot_of(recorded: Recorded, user: str, other: str, host: str) -> tuple[Machine, Environment, dict[str, Any]]:
@@ -259,9 +285,29 @@ def test_any_people_on_any_host_are_hidden_and_the_verdict_stays(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_account_that_is_named_like_a_word_of_the_field_spoils_nothing(recorded: Recorded, tables: Tables, data: st.DataObject) -> None:
+def test_account_that_is_named_like_a_word_of_the_field_spoils_nothing(
+    recorded: Recorded, tables: Tables, data: st.DataObject
+) -> None:
     """Accounts are called `nvidia`, `linux`, `ubuntu`, `conda`, `student` or `max` on real machines."""
-    name = data.draw(st.sampled_from(["nvidia", "linux", "ubuntu", "python", "conda", "torch", "run", "error", "so", "bin", "max", "works", "venv"]))
+    name = data.draw(
+        st.sampled_from(
+            [
+                "nvidia",
+                "linux",
+                "ubuntu",
+                "python",
+                "conda",
+                "torch",
+                "run",
+                "error",
+                "so",
+                "bin",
+                "max",
+                "works",
+                "venv",
+            ]
+        )
+    )
     host = data.draw(st.sampled_from(["nvidia", "jetson", "gpu", "localhost", "python", "ubuntu"]))
     machine, environment, content = snapshot_of(recorded, name, "bob", host)
     saved = snapshots.read(to_json(content), "a snapshot")
@@ -273,7 +319,9 @@ def test_account_that_is_named_like_a_word_of_the_field_spoils_nothing(recorded:
 # --- the real command ---
 
 
-def test_real_snapshot_of_this_machine_names_neither_user_nor_home_nor_host(fake_drivers: FakeDrivers, tmp_path: Path) -> None:
+def test_real_snapshot_of_this_machine_names_neither_user_nor_home_nor_host(
+    fake_drivers: FakeDrivers, tmp_path: Path
+) -> None:
     env = fake_drivers.environment(MACHINES["seed-server"], tmp_path / "machine")
     home = tmp_path / "home of somebody"
     write_torch(make_venv(home / "env"), "1.9.0+cu111", "11.1")
@@ -301,7 +349,12 @@ def test_real_snapshot_of_this_machine_names_neither_user_nor_home_nor_host(fake
 
 def test_diagnosis_shows_no_secret_of_a_variable_either(fake_drivers: FakeDrivers, tmp_path: Path) -> None:
     env = fake_drivers.environment(MACHINES["no-driver"], tmp_path / "machine")
-    env |= {"UV_PUBLISH_TOKEN": TOKEN, "NVIDIA_API_KEY": TOKEN, "PIP_INDEX_URL": f"https://u:{TOKEN}@pypi.example/simple", "PIP_PROXY": f"u:{TOKEN}@proxy:3128"}
+    env |= {
+        "UV_PUBLISH_TOKEN": TOKEN,
+        "NVIDIA_API_KEY": TOKEN,
+        "PIP_INDEX_URL": f"https://u:{TOKEN}@pypi.example/simple",
+        "PIP_PROXY": f"u:{TOKEN}@proxy:3128",
+    }
     for form in ("--json", "-v"):
         finished = envfix("diagnose", "--no-import", form, "--python", base_python(), env=env)
         assert TOKEN not in finished.stdout

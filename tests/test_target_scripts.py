@@ -11,14 +11,23 @@ from typing import Any
 
 import pytest
 
+from envfix.host.interface import CommandResult
 from envfix.host.real import RealHost
 from envfix.host.target import COOKIE, Answer, ask, read_answer
-from envfix.host.interface import CommandResult
 from envfix.probes import torch_install
 from envfix.probes.interpreter import SCRIPT, Target, parse, probe
 from tests.conftest import interpreter
 from tests.fakes.running import cleaned_environment
-from tests.fakes.targets import SM_OF_CU111, SM_OF_CU118, base_python, make_venv, write_distribution, write_script, write_torch, write_torchvision
+from tests.fakes.targets import (
+    SM_OF_CU111,
+    SM_OF_CU118,
+    base_python,
+    make_venv,
+    write_distribution,
+    write_script,
+    write_torch,
+    write_torchvision,
+)
 
 PYTHONS = ("3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 
@@ -27,9 +36,16 @@ def facts(python: Path | str, script: str = SCRIPT, *, cwd: Path | None = None, 
     """What the script says when this interpreter runs it in a clean environment."""
     environment = cleaned_environment(PYTHONDONTWRITEBYTECODE="1", **variables)
     result = subprocess.run(
-        [str(python), RealHost().script_path(script), COOKIE], capture_output=True, env=environment, cwd=cwd, timeout=30, check=False
+        [str(python), RealHost().script_path(script), COOKIE],
+        capture_output=True,
+        env=environment,
+        cwd=cwd,
+        timeout=30,
+        check=False,
     )
-    answer = read_answer(CommandResult(outcome="exited", returncode=result.returncode, stdout=result.stdout.decode(errors="replace")), 30)
+    answer = read_answer(
+        CommandResult(outcome="exited", returncode=result.returncode, stdout=result.stdout.decode(errors="replace")), 30
+    )
     assert answer.facts is not None, result
     return answer.facts
 
@@ -51,13 +67,24 @@ def test_every_python_describes_itself_and_a_torch_beside_it(version: str, tmp_p
     assert (found.kind, found.prefix, found.site_packages) == ("venv", str(tmp_path / "env"), (str(site),))
     assert (found.implementation, found.bits, found.writable, found.user_site_enabled) == ("cpython", 64, True, False)
     installed = torch_install.distributions(answer, "files")
-    assert {item.name: item.version for item in installed.value or ()} == {"torch": "1.9.0+cu111", "torchvision": "0.10.0+cu111"}
+    assert {item.name: item.version for item in installed.value or ()} == {
+        "torch": "1.9.0+cu111",
+        "torchvision": "0.10.0+cu111",
+    }
     torch = torch_install.torch_build(answer, installed).value
     assert torch is not None
-    assert (torch.build, torch.variant, [sm.sm for sm in torch.sm or ()]) == ("1.9.0+cu111", "cu111", SM_OF_CU111.split())
+    assert (torch.build, torch.variant, [sm.sm for sm in torch.sm or ()]) == (
+        "1.9.0+cu111",
+        "cu111",
+        SM_OF_CU111.split(),
+    )
     vision = torch_install.vision_build(answer, installed).value
     assert vision is not None
-    assert (vision.build, vision.variant if hasattr(vision, "variant") else str(vision.cuda), vision.torch_pin) == ("0.10.0+cu111", "11.1", "1.9.0")
+    assert (vision.build, vision.variant if hasattr(vision, "variant") else str(vision.cuda), vision.torch_pin) == (
+        "0.10.0+cu111",
+        "11.1",
+        "1.9.0",
+    )
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.13"])
@@ -77,7 +104,10 @@ def test_asking_leaves_no_bytecode_behind(tmp_path: Path) -> None:
     (site / "helper.py").write_text("")
     (site / "sitecustomize.py").write_text("import helper\n")
     assert ask(RealHost(), str(tmp_path / "env" / "bin" / "python"), SCRIPT, timeout=20).facts is not None
-    assert ask(RealHost(), str(tmp_path / "env" / "bin" / "python"), torch_install.IMPORT_SCRIPT, timeout=20).facts is not None
+    assert (
+        ask(RealHost(), str(tmp_path / "env" / "bin" / "python"), torch_install.IMPORT_SCRIPT, timeout=20).facts
+        is not None
+    )
     assert list(tmp_path.rglob("*.pyc")) == []
 
 
@@ -99,7 +129,9 @@ def test_modules_beside_the_script_or_in_the_folder_do_not_get_in_its_way(tmp_pa
         ({}, []),
     ],
 )
-def test_files_that_would_hide_torch_from_a_script_are_told(tmp_path: Path, files: Mapping[str, str], expected: list[str]) -> None:
+def test_files_that_would_hide_torch_from_a_script_are_told(
+    tmp_path: Path, files: Mapping[str, str], expected: list[str]
+) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -110,7 +142,7 @@ def test_files_that_would_hide_torch_from_a_script_are_told(tmp_path: Path, file
 
 
 def test_torch_of_the_user_site_is_seen_where_the_user_site_counts(tmp_path: Path) -> None:
-    """pip's torch in ~/.local hides the one of a conda environment, but not the one of a virtual environment."""
+    """Pip's torch in ~/.local hides the one of a conda environment, but not the one of a virtual environment."""
     python = base_python()
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     write_torch(tmp_path / ".local" / "lib" / f"python{version}" / "site-packages", "2.1.2+cpu", None)
@@ -134,7 +166,7 @@ def test_pythonpath_counts_as_it_does_for_the_user(tmp_path: Path) -> None:
     assert imported["version"] == "1.13.1+cu117"
 
 
-def test_conda_prefix_is_told_from_base_and_venv(tmp_path: Path) -> None:
+def test_conda_prefix_is_told_from_base_and_venv() -> None:
     """A conda environment is a Python of its own: here a made-up one, by what it would say."""
     said = facts(base_python())
     system = {"system": "linux"}
@@ -192,7 +224,8 @@ def test_label_that_pip_loses_is_read_from_the_version_file(site: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cuda", "hip", "variant"), [("11.1", None, "cu111"), (None, None, "cpu"), (None, "6.4.43482", "rocm"), ("not a number", None, "cpu")]
+    ("cuda", "hip", "variant"),
+    [("11.1", None, "cu111"), (None, None, "cpu"), (None, "6.4.43482", "rocm"), ("not a number", None, "cpu")],
 )
 def test_variant_follows_from_cuda_and_hip(site: Path, cuda: str | None, hip: str | None, variant: str) -> None:
     write_torch(site, "2.4.1", cuda, hip=hip)
@@ -320,7 +353,10 @@ def test_import_that_works_tells_version_and_cuda(site: Path) -> None:
 @pytest.mark.parametrize(
     ("init", "error"),
     [
-        ("raise ImportError('libcudnn.so.9: cannot open shared object file')", "ImportError: libcudnn.so.9: cannot open shared object file"),
+        (
+            "raise ImportError('libcudnn.so.9: cannot open shared object file')",
+            "ImportError: libcudnn.so.9: cannot open shared object file",
+        ),
         ("import numpy_that_is_not_there", "ModuleNotFoundError: No module named 'numpy_that_is_not_there'"),
         ("raise SystemExit(7)", "SystemExit: 7"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt: "),
@@ -381,7 +417,9 @@ def test_answer_of_an_interpreter_that_died_afterwards_still_counts() -> None:
 def test_wrapper_is_asked_as_the_user_runs_it(tmp_path: Path) -> None:
     """Some environments start Python by a script that sets variables: they belong to what is asked."""
     write_torch(tmp_path / "hidden", "1.9.0+cu111", "11.1", SM_OF_CU118)
-    python = write_script(tmp_path / "env" / "bin" / "python", f'PYTHONPATH="{tmp_path}/hidden" exec "{base_python()}" "$@"')
+    python = write_script(
+        tmp_path / "env" / "bin" / "python", f'PYTHONPATH="{tmp_path}/hidden" exec "{base_python()}" "$@"'
+    )
     identity, answer = probe(RealHost(), Target(str(python), "a test"), timeout=20)
     assert identity.value is not None
     assert identity.value.prefix != str(tmp_path / "env"), "it says itself where it lives"

@@ -150,16 +150,21 @@ class RealHost:
         near = _pyenv_interpreters(spec)
         if spec.startswith("2"):  # python-discovery asks none that old; envfix recognises it and says so
             return (*near, *self.which(f"python{spec}"), None)[0]
-        own = os.path.realpath(sys.prefix)
+        own = os.path.dirname(sys.executable)
 
         def is_not_ours(info: PythonInfo) -> bool:
-            return os.path.realpath(str(info.prefix)) != own
+            # By its folder: python-discovery tells the prefix of the interpreter behind a virtual environment.
+            return os.path.dirname(info.executable or "") != own
 
         for first in (*((path,) for path in near), ()):
             with contextlib.suppress(Exception):  # a broken interpreter: the next one may do
                 hit = get_interpreter(spec, try_first_with=first, predicate=is_not_ours)
                 if hit is not None:
                     return hit.executable
+        with contextlib.suppress(Exception):  # nothing else has it: the one behind envfix's own environment
+            hit = get_interpreter(spec)
+            if hit is not None and hit.system_executable and os.path.dirname(hit.system_executable) != own:
+                return hit.system_executable
         return None
 
     def disk_space(self, path: str) -> DiskSpace:

@@ -120,20 +120,25 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
 _GPU_ID = re.compile(r"\b(?P<kind>GPU|MIG)-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{1,12}){0,4}(?![\w-])")
 # Names of accounts and machines that name nobody, and words that envfix itself needs to understand what it reads.
 _NOBODY = frozenset(
-    """
-    absent admin administrator all amd ask asked auto base bin boot channel channels class clang command conda condabin config
-    container cp cpu cpython cu cuda cudnn cupti data default defaults desktop dev device devices dist docker driver ec2-user
-    environ environment environments env envs error etc exited facts false file files find-links found gb gcc getenv git glibc
-    glob gpu group guest home host id include index install installed intel io iso json kernel kernels kind lab laptop lib lib64
-    libcuda library linux local localhost login loopback lspci machine main mamba master media metadata micromamba miniconda
-    missing ml mnt model module musl name nano network no no-answer node none not-found not-permitted notebook null numpy nvcc
-    nvidia nvidia-smi nvml of official ollama on opencv open opt os owner package packages path pci pip platform pool prefix
-    private proc product proprietary public pt py pypi pypy pyenv python python2 python3 pytorch read read_text real_path release
-    root run run_script sbin script server service shared shims site site-packages slurm sm smi snap so source src state student
-    srv stdlib stdout stderr student sudo support sys system system_facts target temp test text tmp tool toolkit tools torch
-    torchaudio torchvision train triton true type ubuntu ultralytics unknown unreadable user users usr uv value vagrant var venv
-    version versions virtualenv win win32 work worker workspace works which workstation wsl yolo yolov8
-    """.split()
+    re.findall(
+        r"\S+",
+        """
+        absent admin administrator all amd ask asked auto base bin boot channel channels clang class command conda
+        condabin config container cp cpu cpython cu cuda cudnn cupti data default defaults desktop dev device devices
+        dist docker driver ec2-user env environ environment environments envs error etc exited facts false file files
+        find-links found gb gcc getenv git glibc glob gpu group guest home host id include index install installed intel
+        io iso json kernel kernels kind lab laptop lib lib64 libcuda library linux local localhost login loopback lspci
+        machine main mamba master media metadata micromamba miniconda missing ml mnt model module musl name nano network
+        no no-answer node none not-found not-permitted notebook null numpy nvcc nvidia nvidia-smi nvml of official
+        ollama on open opencv opt os owner package packages path pci pip platform pool prefix private proc product
+        proprietary pt public py pyenv pypi pypy python python2 python3 pytorch read read_text real_path release root
+        run run_script sbin script server service shared shims site site-packages slurm sm smi snap so source src srv
+        state stderr stdlib stdout student sudo support sys system system_facts target temp test text tmp tool toolkit
+        tools torch torchaudio torchvision train triton true type ubuntu ultralytics unknown unreadable user users usr
+        uv vagrant value var venv version versions virtualenv which win win32 work worker works workspace workstation
+        wsl yolo yolov8
+        """,
+    )
 )
 
 

@@ -12,18 +12,20 @@ def size(count: int | None) -> str:
         return "unknown"
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit in ("B", "kB") else f"{value:.1f} {unit}"
+        shown = f"{value:.0f}" if unit in ("B", "kB") else f"{value:.1f}"
+        if float(shown) < 1000:
+            return f"{shown} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
 
 
 def duration(seconds: float) -> str:
     """``38 ms``, ``4.2 s`` or ``2 min 5 s``."""
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
+    seconds = max(seconds, 60)
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 

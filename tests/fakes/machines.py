@@ -63,9 +63,15 @@ class FakeMachine:
         return RECENT if int((self.driver or "999").split(".")[0]) >= 510 else BEFORE_510
 
 
-def lspci_line(bus: str, name: str, device: str, *, vendor: str = "10de", kind: str = "VGA compatible controller [0300]") -> str:
+def lspci_line(
+    bus: str, name: str, device: str, *, vendor: str = "10de", kind: str = "VGA compatible controller [0300]"
+) -> str:
     """One line of ``lspci -nn``."""
-    maker = {"10de": "NVIDIA Corporation", "1002": "Advanced Micro Devices, Inc. [AMD/ATI]", "8086": "Intel Corporation"}[vendor]
+    maker = {
+        "10de": "NVIDIA Corporation",
+        "1002": "Advanced Micro Devices, Inc. [AMD/ATI]",
+        "8086": "Intel Corporation",
+    }[vendor]
     return f"{bus} {kind}: {maker} {name} [{vendor}:{device}] (rev a1)"
 
 
@@ -137,7 +143,9 @@ MACHINES = {
         gcc="11.4.0",
         lspci=(RTX_3090,),
     ),
-    "module-not-loaded": FakeMachine(driver="535.183.01", cuda=12020, nvml="9", cuinit=100, gcc="11.4.0", lspci=(RTX_3090,)),
+    "module-not-loaded": FakeMachine(
+        driver="535.183.01", cuda=12020, nvml="9", cuinit=100, gcc="11.4.0", lspci=(RTX_3090,)
+    ),
 }
 
 

@@ -60,7 +60,19 @@ def envfix(
 
 def cleaned_environment(**changes: str) -> dict[str, str]:
     """The environment of the tests without what steers envfix, pip, conda or an interpreter."""
-    steering = ("ENVFIX_", "PIP_", "UV_", "CONDA", "PYTHON", "VIRTUAL_ENV", "CUDA_", "LD_", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+    steering = (
+        "ENVFIX_",
+        "PIP_",
+        "UV_",
+        "CONDA",
+        "PYTHON",
+        "VIRTUAL_ENV",
+        "CUDA_",
+        "LD_",
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "COLUMNS",
+    )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
     cache = os.environ.get("ENVFIX_CACHE_DIR")
     return {**kept, **({"ENVFIX_CACHE_DIR": cache} if cache else {}), "PIP_CONFIG_FILE": os.devnull, **changes}

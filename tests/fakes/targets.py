@@ -38,13 +38,24 @@ def write_script(path: Path, text: str) -> Path:
 
 
 def write_distribution(
-    site: Path, name: str, version: str, *, requires: Sequence[str] = (), files: Mapping[str, str] | None = None, record: bool = True
+    site: Path,
+    name: str,
+    version: str,
+    *,
+    requires: Sequence[str] = (),
+    files: Mapping[str, str] | None = None,
+    record: bool = True,
 ) -> Path:
     """Metadata and files of one distribution as an installer leaves them; the answer is its metadata folder."""
     metadata = site / f"{name}-{version}.dist-info"
     metadata.mkdir(parents=True)
-    head = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {line}" for line in requires)]
-    (metadata / "METADATA").write_text("\n".join(head) + "\n\nA text after the head.\nRequires-Dist: not-a-requirement\n")
+    head = [
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
+        *(f"Requires-Dist: {line}" for line in requires),
+    ]
+    (metadata / "METADATA").write_text(
+        "\n".join(head) + "\n\nA text after the head.\nRequires-Dist: not-a-requirement\n"
+    )
     (metadata / "INSTALLER").write_text("pip\n")
     for path, content in (files or {}).items():
         (site / path).parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +81,8 @@ def write_torch(
     """A torch by its files: ``build`` and ``cuda`` in version.py, the architectures in a library that is no ELF file at all."""
     version_file = (
         "from typing import Optional\n\n__all__ = ['__version__', 'debug', 'cuda', 'git_version', 'hip']\n"
-        f"__version__ = {build!r}\ndebug = False\ncuda: Optional[str] = {cuda!r}\ngit_version = 'd69c22dd'\nhip: Optional[str] = {hip!r}\n"
+        f"__version__ = {build!r}\ndebug = False\ncuda: Optional[str] = {cuda!r}\n"
+        f"git_version = 'd69c22dd'\nhip: Optional[str] = {hip!r}\n"
     )
     files = {"torch/__init__.py": init or "from .version import __version__\n", "torch/version.py": version_file}
     metadata = write_distribution(site, "torch", metadata_version or build, files=files, record=record)
@@ -79,7 +91,8 @@ def write_torch(
         library.parent.mkdir()
         words = architectures.encode()
         # As in the real library: a NUL-ended list among other strings, some of which look like it.
-        library.write_bytes(b"\x7fnot-ELF sm_35\x00" + b"nvcc -arch sm_35 sm_52 of a message" + b"\x00" * 5000 + words + b"\x00sm_" + b"\xff" * 99)
+        before = b"\x7fnot-ELF sm_35\x00nvcc -arch sm_35 sm_52 of a message" + b"\x00" * 5000
+        library.write_bytes(before + words + b"\x00sm_" + b"\xff" * 99)
     return metadata
 
 
@@ -87,7 +100,8 @@ def write_torchvision(site: Path, build: str, cuda: str | None, *, torch_pin: st
     """The torchvision beside it, with its pin of torch."""
     files = {
         "torchvision/__init__.py": "",
-        "torchvision/version.py": f"__version__ = {build!r}\ngit_version = 'abc'\n" + (f"cuda = {cuda!r}\n" if cuda else ""),
+        "torchvision/version.py": f"__version__ = {build!r}\ngit_version = 'abc'\n"
+        + (f"cuda = {cuda!r}\n" if cuda else ""),
     }
     requires = ["numpy", f"torch (=={torch_pin})"] if torch_pin else ["numpy"]
     return write_distribution(site, "torchvision", build, requires=requires, files=files)

@@ -1,0 +1,220 @@
+"""The answer on a screen: readable in narrow and wide windows, with and without Unicode, without trailing spaces."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envfix.model.finding import Diagnosis, Evidence, Finding, Remedy, Severity, Skipped
+from envfix.model.outcome import Rung, Verification
+from envfix.model.report import CausePage, Report
+from envfix.render import open_output
+from envfix.render.console import ConsoleOutput
+from envfix.render.interface import Output
+from envfix.render.json_doc import JsonOutput
+from envfix.render.words import command_line, duration, size
+from tests.test_machines import MACHINES, console_text, snapshot
+from tests.test_rules import HAND_MADE, card, environment, machine
+
+LONG = "export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=GPU-00000000-0000-0000-0000-000000000000"
+FINDING = Finding(
+    code="X101",
+    cause="made_up",
+    severity=Severity.WARNING,
+    message="Something is not as it should be, and this sentence is long enough to need a second line on every screen there is.",
+    because=(Evidence(fact="machine.driver", value="455.23.05", source="NVML"),),
+    remedies=(
+        Remedy(
+            text="Do this.", commands=(tuple(LONG.split()), ("python", "-c", "import torch; print(torch.__version__)"))
+        ),
+    ),
+)
+
+
+def report(*findings: Finding, skipped: tuple[Skipped, ...] = ()) -> Report:
+    verdict = "degraded" if findings else "healthy"
+    diagnosis = Diagnosis(verdict=verdict, findings=findings, skipped=skipped)  # type: ignore[arg-type]
+    return Report(machine=machine(), environment=environment(), diagnosis=diagnosis)
+
+
+def shown(what: Report, *, width: int = 80, encoding: str = "utf-8", verbose: bool = False) -> str:
+    """What is written to a file or pipe of that encoding."""
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, errors="backslashreplace", newline="\n")
+    ConsoleOutput(color=False, stream=stream, width=width, verbose=verbose).diagnosis(what)
+    stream.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_every_line_fits_the_window_but_those_to_be_copied(width: int) -> None:
+    text = shown(report(FINDING), width=width)
+    long = [line for line in text.splitlines() if len(line) > width]
+    assert all(line.strip() in (LONG, "python -c 'import torch; print(torch.__version__)'") for line in long)
+    assert re.sub(r"\s+", " ", FINDING.message) in re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_line_to_be_copied_is_never_broken(width: int) -> None:
+    lines = [line.strip() for line in shown(report(FINDING), width=width).splitlines()]
+    assert LONG in lines
+    assert "python -c 'import torch; print(torch.__version__)'" in lines
+
+
+@pytest.mark.parametrize("slug", MACHINES)
+@pytest.mark.parametrize("width", [60, 120])
+def test_recorded_machine_is_readable_in_a_narrow_and_a_wide_window(slug: str, width: int, tables: object) -> None:
+    text = console_text(snapshot(slug), slug, tables, width)  # type: ignore[arg-type]
+    for line in text.splitlines():
+        assert line == line.rstrip()
+        assert len(line) <= width or "export " in line or line.startswith("      ")
+    assert text.endswith(
+        ("healthy. Everything fits together.\n", "as well as it could.\n", "likely\nroot.\n", "likely root.\n")
+    )
+
+
+def test_answer_is_plain_ascii_where_the_terminal_knows_no_more() -> None:
+    text = shown(report(FINDING), encoding="ascii")
+    assert "! Something is not" in text
+    assert "> Do this." in text
+    assert "\\u" not in text, "marks have plain forms of their own"
+
+
+@pytest.mark.parametrize("name", HAND_MADE)
+def test_every_finding_is_written_in_plain_ascii(name: str, tables: object) -> None:
+    from envfix.app.diagnosing import diagnose
+
+    facts = HAND_MADE[name][:2]
+    diagnosis = diagnose(*facts, tables)  # type: ignore[arg-type]
+    text = shown(Report(machine=facts[0], environment=facts[1], diagnosis=diagnosis), encoding="ascii")
+    assert "\\u" not in text
+    for finding in diagnosis.findings:
+        assert f"{finding.code} {finding.cause}" in re.sub(r"\s+", " ", text)
+
+
+def test_symptom_is_short_unless_details_are_asked_for() -> None:
+    symptom = Finding(
+        code="X102",
+        cause="follows",
+        severity=Severity.ERROR,
+        message="A symptom.",
+        follows_from="X101",
+        remedies=(Remedy(text="Not now."),),
+    )
+    assert "follows from X101" in shown(report(FINDING, symptom))
+    assert "Not now." not in shown(report(FINDING, symptom))
+    assert "Not now." in shown(report(FINDING, symptom), verbose=True)
+
+
+def test_what_could_not_be_judged_is_told_on_request() -> None:
+    doubt = report(skipped=(Skipped(code="X103", reason="machine.driver is unknown: broken"),))
+    assert "X103" not in shown(doubt)
+    assert "not judged: X103: machine.driver is unknown: broken" in shown(doubt, verbose=True)
+
+
+def test_facts_that_are_absent_or_unknown_say_so() -> None:
+    facts = HAND_MADE["mismatch by NVML's number"]
+    text = re.sub(r"\s+", " ", shown(Report(machine=facts[0], environment=facts[1], diagnosis=report().diagnosis)))
+    assert "driver unknown: broken [NVML]" in text
+    facts = HAND_MADE["no card, and that is no fault"]
+    text = re.sub(r"\s+", " ", shown(Report(machine=facts[0], environment=facts[1], diagnosis=report().diagnosis)))
+    assert "driver no NVIDIA driver [looked at: NVML]" in text
+
+
+def test_square_brackets_of_names_are_no_markup() -> None:
+    odd = machine(cards=[card("NVIDIA [bold red]T4[/] :warning: [link=x]")])
+    text = shown(Report(machine=odd, environment=environment(), diagnosis=report().diagnosis))
+    assert "NVIDIA [bold red]T4[/] :warning: [link=x]" in re.sub(r"\s+", " ", text)
+
+
+def test_both_forms_implement_the_same_interface(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    outputs: list[Output] = [open_output(as_json=True), open_output(as_json=False, color=False, quiet=True)]
+    assert [type(output) for output in outputs] == [JsonOutput, ConsoleOutput]
+    rung = Rung(
+        name="import", status="failed", seconds=0.5, cause="torch_not_installed", message="No module named 'torch'"
+    )
+    verification = Verification(status="failed", device="cpu", python="/env/bin/python", rungs=(rung,))
+    for output in outputs:
+        output.diagnosis(report(FINDING))
+        output.rung(rung)
+        output.verification(verification)
+        output.saved("/x.json")
+        output.causes([CausePage(code="X101", cause="made_up", title="Made up", manual="A page.")], page=True)
+        output.reporter.stage("working")
+        output.reporter.progress(1, 2)
+        assert output.confirm("Really?") is False
+    out, err = capsysbinary.readouterr()
+    documents = out.decode().split("\n}\n")
+    assert [json.loads(text + "\n}")["schema"] for text in documents[:4]] == [
+        "envfix.diagnose/1",
+        "envfix.verify/1",
+        "envfix.snapshot-saved/1",
+        "envfix.causes/1",
+    ]
+    assert b"envfix causes torch_not_installed" in out
+    assert err == b"", "quiet is quiet, and scripts get no progress"
+
+
+def test_json_names_every_field_of_the_contract(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    bare = Finding(
+        code="X101", cause="made_up", severity=Severity.ERROR, message="Bare.", remedies=(Remedy(text="Do."),)
+    )
+    JsonOutput().diagnosis(report(bare))
+    document = json.loads(capsysbinary.readouterr().out)
+    assert list(document)[:2] == ["schema", "verdict"]
+    assert set(document["facts"]) >= {"machine", "environment"}
+    (finding,) = document["findings"]
+    assert finding == {
+        "because": [],
+        "code": "X101",
+        "cause": "made_up",
+        "severity": "error",
+        "message": "Bare.",
+        "remedies": [{"commands": [], "safe": True, "text": "Do."}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (None, "unknown"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (999_999, "1.0 MB"),
+        (2_533_000_000, "2.5 GB"),
+        (999_960_000, "1.0 GB"),
+        (10**15, "1000.0 TB"),
+    ],
+)
+def test_bytes_are_told_in_the_unit_people_read(count: int | None, text: str) -> None:
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 ms"),
+        (0.038, "38 ms"),
+        (0.9996, "1.0 s"),
+        (4.23, "4.2 s"),
+        (59.97, "1 min 0 s"),
+        (60, "1 min 0 s"),
+        (125.9, "2 min 5 s"),
+        (7322, "122 min 2 s"),
+    ],
+)
+def test_time_is_told_in_the_unit_people_read(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@given(words=st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1), min_size=1, max_size=4))
+def test_command_line_is_read_back_by_a_shell(words: list[str]) -> None:
+    import shlex
+
+    assert shlex.split(command_line(words)) == words
