@@ -1,9 +1,9 @@
 """Records the machines that tests/test_machines.py replays: ``python scripts/record_machine.py [SLUG...]``.
 
 ``debian12-container-cpu`` is really recorded, by ``envfix snapshot`` in an environment without the recorder's own
-settings. The others are pretended by tests/fakes (a fake driver, made-up packages, a real interpreter), recorded the same way, and then moved to
-where such files lie on a real machine (``_moved``, ``_edited``). Needs a C compiler; machines with an old
-interpreter need that CPython under pyenv. Afterwards write the expected answers and read their difference:
+settings. The others are pretended by tests/fakes (a fake driver, made-up packages, a real interpreter), recorded the
+same way, and then moved to where such files lie on a real machine (``_moved``, ``_edited``). Needs a C compiler; machines
+with an old interpreter need that CPython under pyenv. Afterwards write the expected answers and read their difference:
 
     python -m pytest tests/test_machines.py --update-golden; git diff tests/machines
 """

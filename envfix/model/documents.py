@@ -123,20 +123,26 @@ _NOBODY = frozenset(
     re.findall(
         r"\S+",
         """
-        absent admin administrator all amd ask asked auto base bin boot channel channels clang class command conda
-        condabin config container cp cpu cpython cu cuda cudnn cupti data default defaults desktop dev device devices
-        dist docker driver ec2-user env environ environment environments envs error etc exited facts false file files
-        find-links found gb gcc getenv git glibc glob gpu group guest home host id include index install installed intel
-        io iso json kernel kernels kind lab laptop lib lib64 libcuda library linux local localhost login loopback lspci
-        machine main mamba master media metadata micromamba miniconda missing ml mnt model module musl name nano network
-        no no-answer node none not-found not-permitted notebook null numpy nvcc nvidia nvidia-smi nvml of official
-        ollama on open opencv opt os owner package packages path pci pip platform pool prefix private proc product
-        proprietary pt public py pyenv pypi pypy python python2 python3 pytorch read read_text real_path release root
-        run run_script sbin script server service shared shims site site-packages slurm sm smi snap so source src srv
-        state stderr stdlib stdout student sudo support sys system system_facts target temp test text tmp tool toolkit
-        tools torch torchaudio torchvision train triton true type ubuntu ultralytics unknown unreadable user users usr
-        uv vagrant value var venv version versions virtualenv which win win32 work worker works workspace workstation
-        wsl yolo yolov8
+        absent admin administrator all amd answer architectures ask asked auto base base_prefix bin bits boot bus
+        capability channel channels clang class command conda conda-meta condabin condarc conf config container cp cpu
+        cpython cu cuda cudnn cupti data default defaults desktop dev device devices dist distributions docker dockerenv
+        driver dumpfullversion dumpversion ec2-user enabled env envfix envfix_gpu_facts envfix_interpreter_facts environ
+        environment environments envs error etc executable exited externally externally_managed extra facts false file
+        files final find-links folder found free free_threaded gb gcc getenv git glibc glob global gpu gpus group guest
+        home host id image implementation include index install installed intel interpreter io iso json kernel kernels
+        kind lab laptop lib lib64 libc_version libcuda library link links linux listed local localhost location login
+        loopback lspci machine main mamba mambaforge managed master media memory memory_free memory_total meta metadata
+        micromamba miniconda miniforge missing ml mnt model module musl name nano network no no-answer node none not-
+        found not-permitted notebook null numpy nv_tegra_release nvcc nvidia nvidia-smi nvml of official ollama on open
+        opencv opt os os-release outcome owner package packages path pci permitted pid pip platform pool prefix private
+        problem proc processes product proprietary pt public purelib purelib_writable py pyenv pypi pypy python python2
+        python3 pytorch read read_text real real_path record release releaselevel requires root run run_script sbin
+        script server service shared shims since site site-packages site_packages slurm sm smi snap so source src srv
+        state stderr stdlib stdout student sudo support sys system system_facts target tegra temp test text threaded
+        timed timed-out tmp toml tool toolkit tools torch torchaudio torchvision total train triton true type ubuntu
+        ultralytics unknown unreadable user user_site user_site_enabled users usr uv vagrant value var venv version
+        version_file versions virtualenv which win win32 work worker working working_folder works workspace workstation
+        writable wsl xdg yolo yolov8
         """,
     )
 )
