@@ -289,7 +289,22 @@ def test_account_that_is_named_like_a_word_of_the_field_spoils_nothing(
     recorded: Recorded, tables: Tables, data: st.DataObject
 ) -> None:
     """Accounts are called `nvidia`, `linux`, `ubuntu`, `conda`, `student` or `max` on real machines."""
-    field = ["nvidia", "linux", "ubuntu", "python", "conda", "torch", "run", "error", "so", "bin", "max", "works", "venv", "memory"]
+    field = [
+        "nvidia",
+        "linux",
+        "ubuntu",
+        "python",
+        "conda",
+        "torch",
+        "run",
+        "error",
+        "so",
+        "bin",
+        "max",
+        "works",
+        "venv",
+        "memory",
+    ]
     name = data.draw(st.sampled_from(field) | st.sampled_from([word for word in recorded.words if word.isalpha()]))
     host = data.draw(st.sampled_from(["nvidia", "jetson", "gpu", "localhost", "python", "ubuntu"]))
     machine, environment, content = snapshot_of(recorded, name, "bob", host)

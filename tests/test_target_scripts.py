@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,8 @@ def test_variant_follows_from_cuda_and_hip(site: Path, cuda: str | None, hip: st
         ("sm_37 sm_50 sm_86", ["3.7", "5.0", "8.6"], []),
         ("sm_80 sm_90a compute_90", ["8.0", "9.0"], ["9.0"]),
         ("sm_100 sm_120 compute_120", ["10.0", "12.0"], ["12.0"]),
+        ("compute_70 compute_80 sm_86", ["8.6"], ["7.0", "8.0"]),
+        ("sm_90", ["9.0"], []),
     ],
 )
 def test_architectures_are_found_between_other_strings(site: Path, words: str, sm: list[str], ptx: list[str]) -> None:
@@ -250,6 +253,17 @@ def test_architectures_are_found_between_other_strings(site: Path, words: str, s
     assert torch is not None
     assert [str(one) for one in torch.sm or ()] == sm
     assert [str(one) for one in torch.ptx] == ptx
+
+
+def test_architectures_are_found_at_once_in_a_large_library(site: Path) -> None:
+    """An ordinary one has 30 MB; the facts must come much sooner than an import would."""
+    write_torch(site, "2.4.1+cu121", "12.1", "sm_50 sm_80 sm_86 sm_90")
+    library = site / "torch" / "lib" / "libtorch_python.so"
+    library.write_bytes(bytes(range(256)) * 100_000 + b"_sm_smart compute" * 10_000 + b"\0" + library.read_bytes())
+    started = time.monotonic()
+    said = in_env(site)
+    assert time.monotonic() - started < 0.4
+    assert said["torch"]["architectures"] == ["sm_50", "sm_80", "sm_86", "sm_90"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no list at all", b"sm_70 sm_75"])

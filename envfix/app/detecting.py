@@ -42,12 +42,18 @@ VARIABLES = (
 
 
 def detect(
-    host: ProbeHost, target: str | None = None, *, with_import: bool = True, timeout: float = PROBE_TIMEOUT
+    host: ProbeHost,
+    target: str | None = None,
+    *,
+    with_import: bool = True,
+    brief: bool = False,
+    timeout: float = PROBE_TIMEOUT,
 ) -> tuple[Machine, Environment]:
     """Ask the machine and one interpreter on it; ``target`` as in ``--python``, None for what ``python`` means in the shell.
 
     Everything is asked side by side within ``timeout`` seconds a question; the import of torch may take longer. Raises
-    nothing for a broken machine: what cannot be told is *unknown* with the reason.
+    nothing for a broken machine: what cannot be told is *unknown* with the reason. ``brief`` asks only what decides a plan:
+    platform, driver, cards and interpreter; the rest is *not asked*.
     """
     chosen = interpreter.resolve(host, target)
     pool = ThreadPoolExecutor(8)
@@ -56,9 +62,9 @@ def detect(
         nvidia = pool.submit(nvidia_driver.probe, host, timeout=timeout)
         platform = pool.submit(os_libc.probe, host)
         pci = pool.submit(displays.probe, host, timeout=timeout)
-        toolkits = pool.submit(cuda_toolkit.probe, host, timeout=timeout)
-        compilers = pool.submit(host_compiler.probe, host, timeout=timeout)
-        conda_install = pool.submit(conda.probe, host)
+        toolkits = None if brief else pool.submit(cuda_toolkit.probe, host, timeout=timeout)
+        compilers = None if brief else pool.submit(host_compiler.probe, host, timeout=timeout)
+        conda_install = None if brief else pool.submit(conda.probe, host)
         identity, answer = _result(asked)
         environment = _environment(host, chosen.path, identity, answer, pool, with_import=with_import)
         driver, gpus, layers = _result(nvidia)
@@ -68,9 +74,9 @@ def detect(
             gpus=gpus,
             driver_layers=layers,
             displays=_result(pci),
-            toolkits=_result(toolkits),
-            host_compilers=_result(compilers),
-            conda=_result(conda_install),
+            toolkits=_result(toolkits) if toolkits else unknown("nvcc", NOT_ASKED),
+            host_compilers=_result(compilers) if compilers else unknown("compilers", NOT_ASKED),
+            conda=_result(conda_install) if conda_install else unknown("conda", NOT_ASKED),
             # No passwords in it, whoever it is shown to.
             variables=without_secrets(host.environ(VARIABLES)),
         )

@@ -20,7 +20,8 @@ FAMILY = re.compile(
     re.IGNORECASE,
 )
 METADATA_FOLDER = re.compile(r"^(?P<name>[A-Za-z0-9._]+?)-(?P<version>[0-9][^-]*)(-py[0-9.]+)?\.(dist-info|egg-info)$")
-SM_LIST = re.compile(br"(?:sm|compute)_\d+[a-z]?(?: (?:sm|compute)_\d+[a-z]?)+\x00|\x00sm_\d+[a-z]?\x00")
+SM_LIST = re.compile(br"((?:sm|compute)_\d+[a-z]?(?: (?:sm|compute)_\d+[a-z]?)*)\x00")
+PTX_BEFORE = re.compile(br"(?:compute_\d+[a-z]? )+$")
 
 
 # Where modules are looked for; the folder of this script comes first, unless PYTHONSAFEPATH keeps it out.
@@ -160,10 +161,25 @@ def architectures(path):
     """The longest list of SM names in a library: what torch.cuda.get_arch_list() prints."""
     try:
         with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            found = [match.group(0).strip(b"\x00").decode() for match in SM_LIST.finditer(data)]
+            found = list(sm_lists(data))
     except (OSError, ValueError):
         return None
     return max(found, key=len).split() if found else []
+
+
+def sm_lists(data):
+    """Words sm_NN and compute_NN up to a zero byte: several, or one alone between zero bytes.
+
+    Searched by a fixed text first: that takes 30 ms in 30 MB, a regular expression over all of it takes 900.
+    """
+    at = data.find(b"sm_")
+    while at != -1:
+        before = PTX_BEFORE.search(data[max(0, at - 200) : at])
+        start = at - len(before.group(0)) if before else at
+        match = SM_LIST.match(data, start)
+        if match and (b" " in match.group(1) or data[start - 1 : start] == b"\x00"):
+            yield match.group(1).decode()
+        at = data.find(b"sm_", max(at + 3, match.end() if match else 0))
 
 
 def vision_build(folders):
