@@ -99,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str], *, as_json: bool) -> int:
     """The same, except that standard output may refuse to take the answer (``OSError``)."""
     try:
-        with cli.make_context("envfix", list(arguments)) as context:
+        with cli.make_context("envfix", _with_command(arguments)) as context:
             result = cli.invoke(context)
             return result if isinstance(result, int) else 0
     except click.exceptions.Exit as end:
@@ -117,6 +117,13 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
         if _debugging() or getattr(error, "errno", None) == errno.ENOSPC:
             raise
         return _refuse(f"{type(error).__name__}: {error}", hint, 3, "internal-error", as_json=as_json)
+
+
+def _with_command(arguments: Sequence[str]) -> list[str]:
+    """`envfix --json` is `envfix diagnose --json`: without a command, options are those of diagnose."""
+    if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version"):
+        return ["diagnose", *arguments]
+    return list(arguments)
 
 
 def _leave_standard_output() -> None:

@@ -450,17 +450,22 @@ def test_no_standard_output_at_all_is_survived(saved: Path) -> None:
 def test_interrupt_ends_everything_with_code_130(tmp_path: Path, form: tuple[str, ...], name: str) -> None:
     running = tmp_path / "running"
     python = write_script(tmp_path / "python", f"echo $$ > {running}.part; mv {running}.part {running}; exec sleep 60")
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*ENVFIX, *FAST, *form, "--python", str(python)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=cleaned_environment(),
-    )
-    wait_until(running.exists, 10)
-    child = int(running.read_text())
-    started = time.monotonic()
-    process.send_signal(getattr(signal, name))
-    stdout, stderr = process.communicate(timeout=10)
+        # Whoever runs the tests in the background has them ignore Ctrl-C, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    ) as process:
+        try:
+            wait_until(running.exists, 10)
+            child = int(running.read_text())
+            started = time.monotonic()
+            process.send_signal(getattr(signal, name))
+            stdout, stderr = process.communicate(timeout=10)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert time.monotonic() - started < 5
     assert b"Traceback" not in stderr
@@ -613,3 +618,8 @@ def test_help_names_every_command_and_its_exit_codes() -> None:
         page = envfix(name, "--help")
         assert (page.code, page.stderr) == (0, "")
     assert "130 interrupted" in " ".join(text.split())
+
+
+def test_options_without_a_command_are_those_of_diagnose(saved: Path) -> None:
+    finished = envfix("--json", "--from", str(saved))
+    assert json.loads(finished.stdout)["schema"] == "envfix.diagnose/1"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from envfix.app.detecting import detect
 from envfix.host.real import RealHost
 from envfix.host.replay import ReplayHost
 from envfix.model.facts import Display
@@ -270,3 +272,16 @@ def test_conda_is_known_without_starting_it(tmp_path: Path, monkeypatch: pytest.
     assert (value.active_prefix, value.active_name, value.channels) == ("/envs/yolov8_env", "yolov8_env", ("defaults",))
     assert value.configuration_files == (str(tmp_path / "home" / ".condarc"),)
     assert not Path("started").exists()
+
+
+def test_probe_that_fails_leaves_one_fact_unknown_and_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("envfix.probes.displays.probe", fail)
+    monkeypatch.setattr("envfix.probes.nvidia_driver.probe", fail)
+    machine, _ = detect(RealHost(), sys.executable, with_import=False)
+    assert machine.platform.value is not None
+    for fact in (machine.displays, machine.driver, machine.gpus, machine.driver_layers):
+        assert fact.is_unknown
+        assert "ZeroDivisionError: oops" in (fact.problem or "")

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from envfix.app.settings import PROBE_TIMEOUT
+from envfix.errors import EnvfixError
 from envfix.host.interface import ProbeHost
 from envfix.host.target import Answer
 from envfix.model.documents import without_secrets
@@ -21,6 +22,7 @@ from envfix.probes import (
     package_sources,
     torch_install,
 )
+from envfix.probes.nvidia_driver import NvidiaFacts
 
 R = TypeVar("R")
 IMPORT_TIMEOUT = 120.0
@@ -67,16 +69,16 @@ def detect(
         conda_install = None if brief else pool.submit(conda.probe, host)
         identity, answer = _result(asked)
         environment = _environment(host, chosen.path, identity, answer, pool, with_import=with_import)
-        driver, gpus, layers = _result(nvidia)
+        driver, gpus, layers = _nvidia(nvidia)
         machine = Machine(
-            platform=_result(platform),
+            platform=_fact(platform, "platform"),
             driver=driver,
             gpus=gpus,
             driver_layers=layers,
-            displays=_result(pci),
-            toolkits=_result(toolkits) if toolkits else unknown("nvcc", NOT_ASKED),
-            host_compilers=_result(compilers) if compilers else unknown("compilers", NOT_ASKED),
-            conda=_result(conda_install) if conda_install else unknown("conda", NOT_ASKED),
+            displays=_fact(pci, "PCI bus"),
+            toolkits=_fact(toolkits, "nvcc") if toolkits else unknown("nvcc", NOT_ASKED),
+            host_compilers=_fact(compilers, "compilers") if compilers else unknown("compilers", NOT_ASKED),
+            conda=_fact(conda_install, "conda") if conda_install else unknown("conda", NOT_ASKED),
             # No passwords in it, whoever it is shown to.
             variables=without_secrets(host.environ(VARIABLES)),
         )
@@ -94,6 +96,26 @@ def _result(future: Future[R]) -> R:
     while not future.done():
         wait((future,), timeout=0.2)
     return future.result()
+
+
+def _fact(future: Future[Observed[R]], name: str) -> Observed[R]:
+    """What a probe found; one that fails makes its own fact unknown and takes no other along."""
+    try:
+        return _result(future)
+    except EnvfixError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a fault of ours, told as what it is: one fact that could not be had
+        return unknown(name, f"looking for it failed ({type(error).__name__}: {error}); please report it")
+
+
+def _nvidia(future: Future[NvidiaFacts]) -> NvidiaFacts:
+    try:
+        return _result(future)
+    except EnvfixError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        problem = f"asking the driver failed ({type(error).__name__}: {error}); please report it"
+        return NvidiaFacts(*(unknown("NVIDIA driver", problem) for _ in NvidiaFacts._fields))
 
 
 def _environment(
