@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from envfix.cli import COMMANDS
 from tests.conftest import interpreter
 from tests.fakes.running import ENVFIX, Finished, cleaned_environment, envfix
 from tests.fakes.targets import SM_OF_CU118, make_venv, write_script, write_torch
@@ -623,3 +624,12 @@ def test_help_names_every_command_and_its_exit_codes() -> None:
 def test_options_without_a_command_are_those_of_diagnose(saved: Path) -> None:
     finished = envfix("--json", "--from", str(saved))
     assert json.loads(finished.stdout)["schema"] == "envfix.diagnose/1"
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_help_of_every_command_shows_examples_one_a_line(command: str) -> None:
+    lines = [line.strip() for line in envfix(command, "--help").stdout.splitlines()]
+    examples = [line for line in lines if line.startswith("envfix ")]
+    assert len(examples) >= 2
+    assert all(line.count("envfix ") == 1 for line in examples)
+    assert not any("\b" in line for line in lines)

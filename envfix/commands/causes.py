@@ -10,7 +10,7 @@ from envfix.commands import _options as shared
 @click.command()
 @shared.options(click.argument("name", required=False), shared.json_option, shared.color_option)
 def command(*, name: str | None, as_json: bool, no_color: bool) -> int:
-    r"""List every cause envfix knows, or show the manual page of one.
+    """List every cause envfix knows, or show the manual page of one.
 
     \b
     envfix causes

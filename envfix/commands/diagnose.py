@@ -31,7 +31,7 @@ def command(
     quiet: bool,
     no_color: bool,
 ) -> int:
-    r"""Tell what this machine is, which Python is meant, what is wrong and the one command that mends it.
+    """Tell what this machine is, which Python is meant, what is wrong and the one command that mends it.
 
     Changes nothing. Ends with 1 when something is broken.
 

@@ -36,7 +36,7 @@ def command(
     quiet: bool,
     no_color: bool,
 ) -> int:
-    r"""Install the stack that runs here into a new environment, then prove it with a YOLOv8 prediction.
+    """Install the stack that runs here into a new environment, then prove it with a YOLOv8 prediction.
 
     The price is shown first. If anything fails, or you press Ctrl-C, the new environment is removed again.
 

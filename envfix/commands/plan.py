@@ -41,7 +41,7 @@ def command(
     quiet: bool,
     no_color: bool,
 ) -> int:
-    r"""Tell what would be installed here, from where, how big it is, and why.
+    """Tell what would be installed here, from where, how big it is, and why.
 
     Changes nothing. Ends with 1 when no stack satisfies the request.
 

@@ -17,7 +17,7 @@ from envfix.commands import _options as shared
     shared.color_option,
 )
 def command(*, output: str, target: str | None, no_import: bool, as_json: bool, quiet: bool, no_color: bool) -> int:
-    r"""Save what envfix sees here, so that it can be diagnosed on any machine.
+    """Save what envfix sees here, so that it can be diagnosed on any machine.
 
     The file holds the facts and everything that was asked and answered. Your user name, home folder, host name, GPU
     serial ids and passwords in addresses are taken out before anything is written.

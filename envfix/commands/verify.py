@@ -27,7 +27,7 @@ Level = Literal["import", "cuda", "yolo"]
     shared.color_option,
 )
 def command(*, target: str | None, level: Level, device: str, as_json: bool, quiet: bool, no_color: bool) -> int:
-    r"""Prove an environment rung by rung: import, driver, computing, torchvision, and a YOLOv8 prediction.
+    """Prove an environment rung by rung: import, driver, computing, torchvision, and a YOLOv8 prediction.
 
     Changes nothing in the environment and downloads nothing. Ends with 4 when a rung fails.
 

@@ -31,7 +31,7 @@ def command(
     as_json: bool,
     no_color: bool,
 ) -> int:
-    r"""List the torch, torchvision and torchaudio wheels that exist, with exact file names.
+    """List the torch, torchvision and torchaudio wheels that exist, with exact file names.
 
     The CUDA inside a wheel is stated also where its name hides it (the default registry's wheels carry no label).
     Asks no index: this is what the tables know.
