@@ -122,3 +122,29 @@ def test_diagnose_and_verify_hold_in_the_new_environment(old_stack: tuple[Path, 
         "verify", "--python", "old-env", "--level", "cuda", "--device", "cpu", folder=environment.parent
     )
     assert verification.returncode == 0, verification.stdout + verification.stderr
+
+
+@pytest.mark.online
+@pytest.mark.slow
+def test_interrupting_the_proof_takes_the_installation_back(
+    old_stack: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    del old_stack  # the files are in the cache now, so the installation itself takes a moment
+    command = [sys.executable, "-m", "envfix", "install", "--new-env", "env", "--torch", "==1.9.0", "--yes"]
+    with subprocess.Popen(
+        [*command, "--python", interpreter("3.8")],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "importing torch" in line:
+                break
+        assert (tmp_path / "env").exists()
+        process.terminate()
+        rest = process.stderr.read()
+        assert process.wait(MINUTES) == 130
+    assert "removed again" in rest
+    assert not (tmp_path / "env").exists()

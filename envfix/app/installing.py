@@ -92,15 +92,16 @@ def install(
             prefix=environment.path,
             constraints=constraints(plan),
         )
-    expect = {name: version for name, version in installation.installed.items() if name in ("torch", "torchvision")}
-    verification = ladder.verify(
-        host,
-        environment.python,
-        level="yolo" if "ultralytics" in installation.installed else "cuda",
-        expect=expect,
-        gpu_expected=bool(plan.target.gpus) and plan.choice is not None and plan.choice.compatibility != "cpu",
-        device="cpu" if plan.choice is not None and plan.choice.variant == "cpu" else "auto",
-        reporter=reporter,
-        on_rung=on_rung,
-    )
+        # Inside: who interrupts the proof has interrupted the installation, and finds everything as before.
+        expect = {name: version for name, version in installation.installed.items() if name in ("torch", "torchvision")}
+        verification = ladder.verify(
+            host,
+            environment.python,
+            level="yolo" if "ultralytics" in installation.installed else "cuda",
+            expect=expect,
+            gpu_expected=bool(plan.target.gpus) and plan.choice is not None and plan.choice.compatibility != "cpu",
+            device="cpu" if plan.choice is not None and plan.choice.variant == "cpu" else "auto",
+            reporter=reporter,
+            on_rung=on_rung,
+        )
     return msgspec.structs.replace(installation, verification=verification)
