@@ -32,7 +32,7 @@ class ConsoleReporter:
         if self._live:
             self._draw(text)
         else:
-            self._console.print(text)
+            self._console.print(text, soft_wrap=True)
 
     def progress(self, done: int, total: int | None) -> None:
         """See ``Reporter.progress``."""
