@@ -62,7 +62,7 @@ def check_new_path(host: Host, path: str) -> None:
     if _exists(host, path) and (_exists(host, f"{path}/*", magic=True) or _exists(host, f"{path}/.*", magic=True)):
         raise PathError(
             f"{path} exists and is not empty; nothing was changed",
-            hint=f"choose another path, or mend that environment: --python {path}",
+            hint="choose a path that does not exist yet",
         )
     space = host.disk_space(path)
     if space.problem is not None:
