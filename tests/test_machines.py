@@ -27,7 +27,7 @@ from envfix.render.console import ConsoleOutput
 from envfix.rules import _rule
 from envfix.snapshots import Snapshot
 from envfix.tables.loader import Tables
-from tests.test_rules import HAND_MADE
+from tests.made_up import all_hand_made
 
 FOLDER = Path(__file__).resolve().parent / "machines"
 MACHINES = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
@@ -113,7 +113,7 @@ def test_every_rule_fires_somewhere_and_is_silent_elsewhere(tables: Tables) -> N
     fired: set[str] = set()
     silent: set[str] = set()
     facts = [(saved.machine, saved.environment) for saved in map(snapshot, MACHINES)]
-    facts += [(machine, environment) for machine, environment, _ in HAND_MADE.values()]
+    facts += [(machine, environment) for machine, environment, _ in all_hand_made().values()]
     for machine, environment in facts:
         for verdict in judge(machine, environment, tables):
             assert verdict.status != "crashed", verdict.reason

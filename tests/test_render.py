@@ -18,8 +18,10 @@ from envfix.render.console import ConsoleOutput
 from envfix.render.interface import Output
 from envfix.render.json_doc import JsonOutput
 from envfix.render.words import command_line, duration, size
+from tests.made_up import all_hand_made, card, environment, machine
 from tests.test_machines import MACHINES, console_text, snapshot
-from tests.test_rules import HAND_MADE, card, environment, machine
+
+HAND_MADE = all_hand_made()
 
 LONG = "export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=GPU-00000000-0000-0000-0000-000000000000"
 FINDING = Finding(

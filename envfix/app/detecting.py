@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from envfix.app.settings import PROBE_TIMEOUT
 from envfix.errors import EnvfixError
@@ -12,19 +13,43 @@ from envfix.host.target import Answer
 from envfix.model.documents import without_secrets
 from envfix.model.facts import NOT_ASKED, Environment, Interpreter, Machine, Observed, TorchImport, absent, unknown
 from envfix.probes import (
+    commands,
     conda,
+    conda_records,
     cuda_toolkit,
+    device_state,
     displays,
     host_compiler,
     interpreter,
+    native_libraries,
+    network_settings,
     nvidia_driver,
     os_libc,
     package_sources,
+    resources,
+    scheduler,
+    startup,
     torch_install,
 )
 from envfix.probes.nvidia_driver import NvidiaFacts
 
 R = TypeVar("R")
+# A fact of the machine each, asked side by side; a second argument is the time limit of one question in seconds.
+PROBES: dict[str, Callable[[ProbeHost, float], Observed[Any]]] = {
+    "platform": lambda host, _: os_libc.probe(host),
+    "displays": lambda host, timeout: displays.probe(host, timeout=timeout),
+    "toolkits": lambda host, timeout: cuda_toolkit.probe(host, timeout=timeout),
+    "host_compilers": lambda host, timeout: host_compiler.probe(host, timeout=timeout),
+    "conda": lambda host, _: conda.probe(host),
+    "commands": lambda host, _: commands.probe(host),
+    "device_state": lambda host, _: device_state.probe(host),
+    "scheduler": lambda host, _: scheduler.probe(host),
+    "resources": lambda host, _: resources.probe(host),
+    "libraries": lambda host, _: native_libraries.probe(host),
+    "network": lambda host, _: network_settings.probe(host),
+}
+# What decides a plan.
+BRIEF = ("platform", "displays")
 IMPORT_TIMEOUT = 120.0
 VARIABLES = (
     "CONDA_",
@@ -62,25 +87,20 @@ def detect(
     try:
         asked = pool.submit(interpreter.probe, host, chosen, timeout=timeout)
         nvidia = pool.submit(nvidia_driver.probe, host, timeout=timeout)
-        platform = pool.submit(os_libc.probe, host)
-        pci = pool.submit(displays.probe, host, timeout=timeout)
-        toolkits = None if brief else pool.submit(cuda_toolkit.probe, host, timeout=timeout)
-        compilers = None if brief else pool.submit(host_compiler.probe, host, timeout=timeout)
-        conda_install = None if brief else pool.submit(conda.probe, host)
+        probes = {name: probe for name, probe in PROBES.items() if not brief or name in BRIEF}
+        answers = {name: pool.submit(probe, host, timeout) for name, probe in probes.items()}
         identity, answer = _result(asked)
         environment = _environment(host, chosen.path, identity, answer, pool, with_import=with_import)
         driver, gpus, layers = _nvidia(nvidia)
+        facts: dict[str, Any] = {name: unknown(name.replace("_", " "), NOT_ASKED) for name in PROBES}
+        facts |= {name: _fact(future, name.replace("_", " ")) for name, future in answers.items()}
         machine = Machine(
-            platform=_fact(platform, "platform"),
             driver=driver,
             gpus=gpus,
             driver_layers=layers,
-            displays=_fact(pci, "PCI bus"),
-            toolkits=_fact(toolkits, "nvcc") if toolkits else unknown("nvcc", NOT_ASKED),
-            host_compilers=_fact(compilers, "compilers") if compilers else unknown("compilers", NOT_ASKED),
-            conda=_fact(conda_install, "conda") if conda_install else unknown("conda", NOT_ASKED),
             # No passwords in it, whoever it is shown to.
             variables=without_secrets(host.environ(VARIABLES)),
+            **facts,
         )
     except BaseException:
         # Ctrl-C must not wait for a program that hangs.
@@ -143,6 +163,10 @@ def _environment(
         elsewhere=torch_install.elsewhere(host, value)
         if value
         else unknown("environments near by", "the target is unknown"),
+        startup=startup.probe(host, value) if value else unknown(startup.SOURCE, "the target is unknown"),
+        conda_records=conda_records.probe(host, value)
+        if value
+        else unknown(conda_records.SOURCE, "the target is unknown"),
         torch_import=_result(imported) if imported else _no_import(torch.is_absent, asked=with_import),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -45,6 +45,10 @@ def absent(source: str, problem: str | None = None) -> Observed[T]:
 def unknown(source: str, problem: str) -> Observed[T]:
     """Could not look there, and why."""
     return Observed(source=source, missing="unknown", problem=problem)
+
+
+# What a snapshot says of a fact that the envfix of its day did not ask for.
+NOT_RECORDED: Observed[Any] = unknown("a snapshot of an older envfix", NOT_ASKED)
 
 
 class Libc(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +171,76 @@ class PackageSource(msgspec.Struct, frozen=True, kw_only=True):
     configured_in: str
 
 
+class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a command name on PATH really is.
+
+    ``path`` is the first hit on PATH, ``real`` the file behind it; ``interpreter`` is the Python that its first line
+    names, ``prefix`` the environment it belongs to. ``problem`` says why it cannot run (None: nothing was seen).
+    """
+
+    name: str
+    path: str
+    real: str
+    kind: Literal["program", "script", "shim", "wrapper"]
+    interpreter: str | None = None
+    prefix: str | None = None
+    problem: str | None = None
+
+
+class DeviceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What stands between a loaded driver and a program that wants the card: modules, device files, services, faults.
+
+    ``modules`` are the loaded kernel modules of interest (nvidia, nvidia_uvm, nouveau); None: not readable.
+    """
+
+    modules: tuple[str, ...] | None = None
+
+
+class Scheduler(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The batch system or orchestrator that decides which cards this shell may see, and what it granted."""
+
+    kind: Literal["slurm", "pbs", "lsf", "kubernetes"]
+    job: str | None = None
+    granted: str | None = None
+
+
+class Disk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Room at a place that installing needs (bytes): the prefix, a package cache, the temporary folder, /dev/shm."""
+
+    purpose: Literal["prefix", "pip cache", "uv cache", "temporary files", "shared memory"]
+    path: str
+    free: int | None = None
+    total: int | None = None
+    writable: bool = True
+    problem: str | None = None
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Main memory (bytes; ``memory_limit`` is what a control group allows, None: no limit) and disks."""
+
+    memory_total: int | None = None
+    memory_available: int | None = None
+    memory_limit: int | None = None
+    disks: tuple[Disk, ...] = ()
+
+
+class NativeLibrary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A CUDA, cuDNN, NCCL or C++ library that the loader finds outside the target; ``found_by`` is LD_LIBRARY_PATH, ldconfig ..."""
+
+    name: str
+    path: str
+    found_by: str
+    version: str | None = None
+
+
+class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What decides how packages are fetched: proxies, certificates and time limits, each with where it is set (no secrets)."""
+
+    proxies: dict[str, str] = {}
+    certificates: dict[str, str] = {}
+    options: dict[str, str] = {}
+
+
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is true of the machine, whatever interpreter is looked at."""
 
@@ -178,6 +252,12 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     toolkits: Observed[tuple[Toolkit, ...]]
     host_compilers: Observed[tuple[HostCompiler, ...]]
     conda: Observed[CondaInstall]
+    commands: Observed[tuple[Command, ...]] = NOT_RECORDED
+    device_state: Observed[DeviceState] = NOT_RECORDED
+    scheduler: Observed[Scheduler] = NOT_RECORDED
+    resources: Observed[Resources] = NOT_RECORDED
+    libraries: Observed[tuple[NativeLibrary, ...]] = NOT_RECORDED
+    network: Observed[NetworkSettings] = NOT_RECORDED
     variables: dict[str, str] = {}
 
 
@@ -267,6 +347,24 @@ class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
     torch: str
 
 
+class Startup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What changes where the target looks for modules before a program starts: path files and customising modules."""
+
+    path_files: tuple[str, ...] = ()
+    customised_by: tuple[str, ...] = ()
+
+
+class CondaRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A package that conda believes to be installed in the prefix, against the files it lists (``missing_files`` are gone)."""
+
+    name: str
+    version: str
+    build: str
+    channel: str | None = None
+    listed_files: int = 0
+    missing_files: int = 0
+
+
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is true of one target interpreter."""
 
@@ -277,6 +375,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     torch_import: Observed[TorchImport]
     package_sources: Observed[tuple[PackageSource, ...]]
     elsewhere: Observed[tuple[Elsewhere, ...]]
+    startup: Observed[Startup] = NOT_RECORDED
+    conda_records: Observed[tuple[CondaRecord, ...]] = NOT_RECORDED
 
 
 class IndexState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
