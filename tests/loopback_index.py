@@ -2,7 +2,9 @@
 
 Layouts, for a repository called REPO (``cu118``, ``main``...):
 ``/simple/REPO/`` PEP 503 with metadata · ``/json/REPO/`` PEP 691 · ``/nometa/REPO/`` PEP 503 without metadata ·
-``/flat/REPO/`` one find-links page · ``/files/REPO/FILE`` the wheels · ``/broken/HOW/torch/`` pages that misbehave.
+``/flat/REPO/`` and ``/flat/REPO.html`` one find-links page · ``/files/REPO/FILE`` the wheels ·
+``/broken/HOW/torch/`` pages that misbehave. With repositories named by variants, ``/simple`` and ``/flat`` are trees
+as the official index and its mirrors are.
 """
 
 from __future__ import annotations
@@ -100,6 +102,8 @@ class Index:
     stall_files: bool = False
     bytes_per_second: int | None = None
     password: str | None = None
+    missing_status: int = 404
+    delay: float = 0.0
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def add(self, repository: str, *wheels: Wheel) -> None:
@@ -167,6 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
         unchanged = "If-None-Match" in self.headers
         self.held.requests.append(Request(self.command, path, self.headers.get("Range"), agent, unchanged))
         parts = path.strip("/").split("/")
+        if self.held.delay and "/files/" not in path:
+            self.held.stopping.wait(self.held.delay)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             if not self._may_enter():
                 self._say(401, "text/plain", b"who are you?")
@@ -174,12 +180,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self._misbehave(parts[1])
             elif parts[0] in ("simple", "json", "nometa") and len(parts) == 3:
                 self._project(parts[0], parts[1], parts[2])
-            elif parts[0] == "flat" and len(parts) == 2:
-                self._page(parts[1], list(self.held.repositories.get(parts[1], {}).values()), with_metadata=False)
+            elif parts[0] == "flat" and len(parts) == 2 and parts[1].removesuffix(".html") in self.held.repositories:
+                name = parts[1].removesuffix(".html")
+                self._page(name, list(self.held.repositories[name].values()), with_metadata=False)
             elif parts[0] == "files" and len(parts) == 3:
                 self._file(parts[1], parts[2])
             else:
-                self._say(404, "text/plain", b"not here")
+                self._say(self.held.missing_status, "text/plain", b"not here")
 
     def _may_enter(self) -> bool:
         if self.held.password is None:
@@ -204,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
             if wheel.name.replace("_", "-").lower() == project
         ]
         if not wheels:
-            self._say(404, "text/plain", b"no such project")
+            self._say(self.held.missing_status, "text/plain", b"no such project")
         elif layout == "json":
             self._json(repository, project, wheels)
         else:

@@ -30,6 +30,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     priced: Priced | None = None
     python: str | None = None
     new_env: str | None = None
+    addresses: tuple[str, ...] = ()
 
 
 def prepare(
@@ -59,7 +60,7 @@ def prepare(
         needed = priced.plan.disk_bytes or 0
         new = 2 * priced.resolution.bytes_to_download
         check_space(host, path, cache, host.getenv("TMPDIR") or "/tmp", needed, new_bytes=new)  # noqa: S108
-    return Prepared(plan=priced.plan, priced=priced, python=decision.python, new_env=path)
+    return Prepared(plan=priced.plan, priced=priced, python=decision.python, new_env=path, addresses=decision.addresses)
 
 
 def confirm(ask: Callable[[str], bool], *, yes: bool) -> None:
@@ -82,7 +83,7 @@ def install(
             "the plan was not resolved, so nothing can be installed", hint="run `envfix plan` to see why"
         )
     host = RealHost()
-    installer = UvInstaller(host, reporter)
+    installer = UvInstaller(host, reporter, addresses=prepared.addresses)
     reporter.stage(f"making the environment {prepared.new_env}")
     with installer.new_environment(prepared.python, prepared.new_env) as environment:
         installation = installer.install(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from envfix.app.planning import Decision
-from envfix.app.settings import NOBODY
+from envfix.app.settings import NOBODY, tables_for
 from envfix.host.real import RealHost
 from envfix.installer.interface import Refusal, Resolution, Sources
 from envfix.installer.preflight import unpacked_bytes
@@ -14,6 +14,7 @@ from envfix.lockers.constraints import constraints
 from envfix.model.facts import IndexState
 from envfix.model.plan import REGISTRY, Choice, Plan
 from envfix.model.reporter import Reporter
+from envfix.tables.loader import Tables
 
 
 class Priced(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +30,14 @@ def price(decision: Decision, *, reporter: Reporter = NOBODY) -> Priced:
     plan = decision.plan
     assert plan.choice is not None  # noqa: S101 - only plans with an answer are priced
     reporter.stage("letting uv resolve the plan")
-    sources = sources_of(plan.choice, decision.indexes)
+    sources = sources_of(plan.choice, decision.indexes, tables_for(RealHost()))
     interpreter = decision.environment.interpreter.value
-    installer = UvInstaller(RealHost(), reporter, prefix=interpreter.prefix if interpreter else None)
+    installer = UvInstaller(
+        RealHost(),
+        reporter,
+        prefix=interpreter.prefix if interpreter else None,
+        addresses=decision.addresses,
+    )
     is_here = (
         decision.python is not None and interpreter is not None and interpreter.platform_tag == plan.target.platform
     )
@@ -47,13 +53,15 @@ def price(decision: Decision, *, reporter: Reporter = NOBODY) -> Priced:
     return Priced(plan=_priced(plan, answer), sources=sources, resolution=answer)
 
 
-def sources_of(choice: Choice, indexes: tuple[IndexState, ...]) -> Sources:
+def sources_of(choice: Choice, indexes: tuple[IndexState, ...], tables: Tables) -> Sources:
     """The only places this plan may take packages from."""
     if choice.index == REGISTRY:
         return Sources()
     state = next((state for state in indexes if state.name == choice.index), None)
     location = choice.index_url or (state.location if state else None)
-    is_page = state is not None and state.name == "find-links"
+    row = tables.indexes.by_url(location or "")
+    # Some mirrors are plain lists of files, which no client takes for an index.
+    is_page = (state is not None and state.layout == "find-links") or (row is not None and not row.index_url)
     return Sources(torch_url=location, torch_layout="find-links" if is_page else "index", torch_name=choice.index)
 
 

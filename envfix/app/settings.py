@@ -20,6 +20,16 @@ def tables_for(host: ProbeHost) -> Tables:
     return load(Path(folder) if folder else None, cache=Path(cache) if cache else None)
 
 
+def cache_folder(host: ProbeHost) -> str:
+    """Where envfix keeps what it may ask for again: ``ENVFIX_CACHE_DIR``, else the user's cache folder."""
+    named = host.getenv("ENVFIX_CACHE_DIR")
+    if named:
+        return named
+    import platformdirs
+
+    return platformdirs.user_cache_dir("envfix", appauthor=False)
+
+
 def time_limit(host: ProbeHost) -> float:
     """Seconds a single question to the machine may take: ``ENVFIX_TIMEOUT``, else 10."""
     text = host.getenv("ENVFIX_TIMEOUT")

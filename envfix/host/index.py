@@ -7,23 +7,24 @@ server may be slow, endless, broken or malicious, so time, bytes and redirects a
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
+import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Literal, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 import msgspec
 
+from envfix.host.index_cache import IndexCache
+from envfix.host.index_pages import Page, PageError, of_packages, read_links, read_page
 from envfix.model.facts import IndexState, PackageSource
 from envfix.model.plan import REGISTRY
+from envfix.model.words import time_span
 
 if TYPE_CHECKING:
     import requests
@@ -33,39 +34,38 @@ PAGE_LIMIT = 20_000_000
 REDIRECT_LIMIT = 5
 FRESH = 600.0
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
-_ENDINGS = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".egg")
 T = TypeVar("T")
+Layout = Literal["index", "find-links", "tree", "any"]
 
 
 class IndexCandidate(msgspec.Struct, frozen=True, kw_only=True):
     """One place to ask. ``url`` None is the installer's own default registry; it may carry credentials.
 
-    ``layout``: ``index`` has a page for each project (PEP 503 or 691), ``find-links`` is one page or folder with files.
+    ``layout``: ``index`` has a page for each project (PEP 503 or 691), ``find-links`` is one page or folder with files,
+    ``tree`` has one of these for each variant (``url/cu118``; ``flat``: a page of files), ``any`` is to be found out.
     """
 
     name: str
     url: str | None
-    layout: Literal["index", "find-links"] = "index"
+    layout: Layout = "index"
+    flat: bool = False
     configured_in: str | None = None
 
 
-class _Page(msgspec.Struct, frozen=True, kw_only=True):
-    """What one address answered: the names of the package files it lists; None: no such page (``status`` says how)."""
-
-    files: tuple[str, ...] | None
-    status: int = 200
-
-
 class _Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """The torch-family wheels an index holds, and what is odd about it; not ``complete`` when pages are missing."""
+    """The torch-family wheels an index holds, and what is odd about it; not ``complete`` when pages are missing.
+
+    ``layout`` is how it turned out to be laid out.
+    """
 
     files: tuple[str, ...]
+    layout: Layout
     problem: str | None = None
     complete: bool = True
 
 
 class _Failure(Exception):  # noqa: N818 - never leaves this module
-    """Why an index cannot be used, in words for the user; ``answers`` when it is there but cannot be used."""
+    """Why an index cannot be used, in words for the user."""
 
 
 def candidates_from(
@@ -118,18 +118,19 @@ def check_indexes(
     offline: bool = False,
     certificates: str | None = None,
     packages: Sequence[str] = FAMILY,
+    variant: str = "cpu",
 ) -> tuple[IndexState, ...]:
     """Ask all candidates side by side: all answers and failures, in their order, after about ``timeout`` seconds.
 
-    ``offline`` asks only folders on this disk. ``certificates`` is a bundle to trust instead of the usual one. Answers
-    younger than ten minutes are taken from ``cache_dir``; an older list is given along with the problem when the index
-    fails now.
+    ``variant`` is the page that a tree is asked for. ``offline`` asks only folders on this disk. ``certificates`` is a
+    bundle to trust instead of the usual one. Answers younger than ten minutes are taken from ``cache_dir``; an older
+    list is given along with the problem when the index fails now.
     """
     give_up = time.monotonic() + timeout
     asker = _Asker(give_up, timeout, certificates, tuple(packages))
-    cache = _Cache(cache_dir)
+    cache = IndexCache(cache_dir)
     return _side_by_side(
-        [partial(_check, candidate, asker, cache, offline=offline) for candidate in candidates],
+        [partial(_check, candidate, asker, cache, offline=offline, variant=variant) for candidate in candidates],
         give_up + 0.5,
         [_too_late(candidate, timeout) for candidate in candidates],
     )
@@ -176,38 +177,76 @@ def _too_late(candidate: IndexCandidate, timeout: float) -> IndexState:
         configured_in=candidate.configured_in,
         problem=_slow(timeout),
         seconds=timeout,
+        layout="tree" if candidate.layout == "tree" else "index",
     )
 
 
-def _check(candidate: IndexCandidate, asker: _Asker, cache: _Cache, *, offline: bool) -> IndexState:
+def _check(candidate: IndexCandidate, asker: _Asker, cache: IndexCache, *, offline: bool, variant: str) -> IndexState:
     started = time.monotonic()
     location = ""
     try:
-        url = candidate.url or default_registry()
-        location = _shown(url)
+        base = candidate.url or default_registry()
+        location = _shown(base)
         state = IndexState(
             name=candidate.name, location=location, reachable=False, configured_in=candidate.configured_in
         )
+        tree = candidate.layout == "tree"
+        if tree:
+            state = msgspec.structs.replace(state, layout="tree", pages=(variant,))
+        url = f"{base.rstrip('/')}/{variant}" if tree else base
+        layout: Layout = ("find-links" if candidate.flat else "index") if tree else candidate.layout
         folder = _local_path(url)
-        kept, age = (None, 0.0) if folder else cache.read(location, candidate.layout, asker.packages)
+        kept = None if folder else _kept(cache, _shown(url), layout, asker.packages)
         if offline and folder is None:
-            return msgspec.structs.replace(state, problem="not asked: offline", files=kept)
-        if kept is not None and age < FRESH:
-            return msgspec.structs.replace(state, reachable=True, files=kept, problem=_none_of_torch(kept), seconds=0.0)
+            return msgspec.structs.replace(state, problem="not asked: offline", **_of_kept(kept, tree=tree))
+        if kept is not None and kept.age < FRESH:
+            problem = _none_of_torch(kept.files)
+            known = _of_kept(kept, tree=tree)
+            return msgspec.structs.replace(state, reachable=True, problem=problem, seconds=0.0, **known)
     except Exception as error:  # noqa: BLE001 - whatever is odd about one address must not take the others along
         return _too_odd(candidate, location, error)
     try:
-        listing = _list_folder(folder, candidate.layout, asker.packages) if folder else asker.ask(url, candidate)
+        listing = _list_folder(folder, layout, asker.packages) if folder else asker.ask(url, layout)
     except _Failure as failure:
-        text = str(failure) if kept is None else f"{failure}; its list of files is {_ago(age)} old"
-        return msgspec.structs.replace(state, problem=text, files=kept, seconds=_since(started))
+        text = str(failure) if kept is None else f"{failure}; its list of files is {time_span(kept.age)} old"
+        return msgspec.structs.replace(state, problem=text, seconds=_since(started), **_of_kept(kept, tree=tree))
     except Exception as error:  # noqa: BLE001
         return _too_odd(candidate, location, error)
+    if listing.layout == "tree":
+        return msgspec.structs.replace(state, reachable=True, layout="tree", pages=(), seconds=_since(started))
     if folder is None and listing.complete:
-        cache.write(location, candidate.layout, asker.packages, listing.files)
+        cache.write(listing.files, _shown(url), listing.layout, *asker.packages)
     return msgspec.structs.replace(
-        state, reachable=True, files=listing.files, problem=listing.problem, seconds=_since(started)
+        state,
+        reachable=True,
+        layout="tree" if tree else listing.layout,
+        files=listing.files,
+        problem=listing.problem,
+        seconds=_since(started),
     )
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A list of files from the cache, and its age in seconds."""
+
+    files: tuple[str, ...]
+    age: float
+    layout: Layout
+
+
+def _kept(cache: IndexCache, location: str, layout: Layout, packages: Sequence[str]) -> _Kept | None:
+    for possible in ("index", "find-links") if layout == "any" else (layout,):
+        files, age = cache.read(location, possible, *packages)
+        if files is not None:
+            return _Kept(files=files, age=age, layout=possible)
+    return None
+
+
+def _of_kept(kept: _Kept | None, *, tree: bool) -> dict[str, object]:
+    """What a kept list says of its index."""
+    if kept is None:
+        return {}
+    return {"files": kept.files, "age": round(kept.age, 1), "layout": "tree" if tree else kept.layout}
 
 
 def _too_odd(candidate: IndexCandidate, location: str, error: Exception) -> IndexState:
@@ -229,33 +268,54 @@ class _Asker:
         self._certificates = certificates
         self.packages = packages
 
-    def ask(self, url: str, candidate: IndexCandidate) -> _Listing:
-        """The torch-family files of an index; raises ``_Failure``."""
+    def ask(self, url: str, layout: Layout) -> _Listing:
+        """The torch-family files of an index, page or folder of files; raises ``_Failure``."""
         with self._session() as session:
-            if candidate.layout == "index":
+            if layout == "index":
                 return self._ask_projects(session, url)
-            page = self._page(session, url)
-            if page.files is None:
-                raise _Failure(f"there is no such page ({page.status})")
-            files = _family(page.files, self.packages)
-            return _Listing(files=files, problem=_none_of_torch(files))
+            if layout == "find-links":
+                return self._ask_files(session, url)
+            return self._find_out(session, url)
+
+    def _find_out(self, session: requests.Session, url: str) -> _Listing:
+        """What an address is of which nothing is known: an index, a page of files, or a tree with a folder a variant."""
+        if not re.search(r"\.html?$", urlsplit(url).path):
+            with contextlib.suppress(_Failure):
+                as_index = self._ask_projects(session, url)
+                if as_index.files:
+                    return as_index
+        page, _ = self._page(session, url)
+        if page is None or (page.has_variants and not of_packages(page.files, self.packages)):
+            # Object stores answer 403 for what they do not list: its variants are asked for by name.
+            return _Listing(files=(), layout="tree")
+        files = of_packages(page.files, self.packages)
+        return _Listing(files=files, layout="find-links", problem=_none_of_torch(files))
+
+    def _ask_files(self, session: requests.Session, url: str) -> _Listing:
+        page, status = self._page(session, url)
+        if page is None:
+            raise _Failure(f"there is no such page ({status})")
+        files = of_packages(page.files, self.packages)
+        return _Listing(files=files, layout="find-links", problem=_none_of_torch(files))
 
     def _ask_projects(self, session: requests.Session, url: str) -> _Listing:
         files: list[str] = []
         missing: int | None = None
         for number, package in enumerate(self.packages):
             try:
-                page = self._page(session, _project_address(url, package))
+                page, status = self._page(session, _project_address(url, package))
             except _Failure as failure:
                 if number == 0:
                     raise
                 # torch is listed: the index answers, though not for long enough.
-                return _Listing(files=tuple(files), problem=f"its page of {package}: {failure}", complete=False)
-            if page.files is not None:
-                files += _family(page.files, (package,))
+                problem = f"its page of {package}: {failure}"
+                return _Listing(files=tuple(files), layout="index", problem=problem, complete=False)
+            if page is not None:
+                files += of_packages(page.files, (package,))
             elif number == 0:
-                missing = page.status
-        return _Listing(files=tuple(files), problem=_none_of_torch(files, missing))
+                missing = status
+                break  # what has no torch is asked no further
+        return _Listing(files=tuple(files), layout="index", problem=_none_of_torch(files, missing))
 
     def size(self, url: str) -> int | None:
         """The size of one file, or None."""
@@ -284,15 +344,18 @@ class _Asker:
             raise _Failure(_slow(self._timeout))
         return left
 
-    def _page(self, session: requests.Session, url: str) -> _Page:
+    def _page(self, session: requests.Session, url: str) -> tuple[Page | None, int]:
+        """The page, or None where there is none, and the HTTP status."""
         import requests
 
         try:
             with session.get(url, timeout=self._left(), stream=True, verify=self._certificates or True) as answer:
                 if answer.status_code in (403, 404, 410):
-                    return _Page(files=None, status=answer.status_code)
+                    return None, answer.status_code
                 _refuse_status(answer.status_code)
-                return _Page(files=_read_page(answer.headers.get("Content-Type", ""), self._body(answer)))
+                return read_page(answer.headers.get("Content-Type", ""), self._body(answer)), answer.status_code
+        except PageError as error:
+            raise _Failure(str(error)) from error
         except requests.RequestException as error:
             raise _Failure(_in_words(error, self._timeout)) from error
 
@@ -368,65 +431,6 @@ def _slow(timeout: float) -> str:
     return f"no answer within {timeout:g} s"
 
 
-def _read_page(kind: str, body: str) -> tuple[str, ...]:
-    """The names of the package files a page lists; raises ``_Failure`` when it is no list of packages."""
-    media = kind.partition(";")[0].strip().lower()
-    if media.endswith("json"):
-        return _read_json(body)
-    if media and "html" not in media and "xml" not in media and media != "text/plain":
-        raise _Failure(f"answers with {media[:60]}, which is no list of packages")
-    names, links = _read_html(body)
-    if not names and (links or "<html" not in body[:10_000].lower()) and "pypi:repository-version" not in body:
-        raise _Failure("answers, but not with a list of packages (a login page, or a broken proxy?)")
-    return names
-
-
-def _read_json(body: str) -> tuple[str, ...]:
-    try:
-        document = json.loads(body)
-        return tuple(str(entry["filename"]) for entry in document["files"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _Failure("answers with broken JSON") from error
-
-
-def _read_html(body: str) -> tuple[tuple[str, ...], int]:
-    """Package file names, and how many links there are in all."""
-    links = _Links()
-    with contextlib.suppress(AssertionError):  # html.parser asserts on some malformed declarations
-        links.feed(body)
-    names = dict.fromkeys(filter(None, map(_file_name, links.targets)))
-    return tuple(names), len(links.targets)
-
-
-class _Links(HTMLParser):
-    """Collects link targets.
-
-    Not pypi-simple's parser: its BeautifulSoup takes 1.6 s for the 6 MB page of the official index, this one 0.25 s.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.targets: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep the target of a link."""
-        if tag == "a":
-            self.targets += [value for name, value in attrs if name == "href" and value]
-
-
-def _file_name(target: str) -> str | None:
-    """The file a link leads to, when it is a package: ``whl/cu118/torch-2.0.1%2Bcu118-….whl#sha256=…``."""
-    path = target.partition("#")[0].partition("?")[0]
-    name = unquote(path.rpartition("/")[2])
-    return name if name.lower().endswith(_ENDINGS) else None
-
-
-def _family(files: Iterable[str], packages: Sequence[str]) -> tuple[str, ...]:
-    """The wheels among the files that belong to one of the packages."""
-    starts = tuple(f"{package.replace('-', '_').lower()}-" for package in packages)
-    return tuple(name for name in files if name.endswith(".whl") and name.lower().startswith(starts))
-
-
 def _none_of_torch(files: Sequence[str], status: int | None = None) -> str | None:
     if files:
         return None
@@ -448,11 +452,14 @@ def _local_path(url: str) -> str | None:
     return None
 
 
-def _list_folder(path: str, layout: Literal["index", "find-links"], packages: Sequence[str]) -> _Listing:
+def _list_folder(path: str, layout: Layout, packages: Sequence[str]) -> _Listing:
     """The torch-family wheels below a folder, or in a page lying on disk; raises ``_Failure``."""
+    if layout == "any":
+        as_index = os.path.isdir(path) and Path(path, packages[0]).is_dir()
+        layout = "index" if as_index else "find-links"
     try:
         if layout == "find-links":
-            files = _family(_names_at(Path(path)), packages)
+            files = of_packages(_names_at(Path(path)), packages)
         elif not os.path.isdir(path):
             raise _Failure("there is no such folder")
         else:
@@ -460,13 +467,13 @@ def _list_folder(path: str, layout: Literal["index", "find-links"], packages: Se
                 name
                 for package in packages
                 if Path(path, package).is_dir()
-                for name in _family(_names_at(Path(path, package)), (package,))
+                for name in of_packages(_names_at(Path(path, package)), (package,))
             )
     except FileNotFoundError as error:
         raise _Failure("there is no such folder or file") from error
     except OSError as error:
         raise _Failure(f"cannot be read: {error.strerror}") from error
-    return _Listing(files=files, problem=_none_of_torch(files))
+    return _Listing(files=files, layout=layout, problem=_none_of_torch(files))
 
 
 def _names_at(path: Path) -> tuple[str, ...]:
@@ -476,46 +483,7 @@ def _names_at(path: Path) -> tuple[str, ...]:
             return tuple(sorted(entry.name for entry in path.iterdir()))
         path = page
     with path.open("rb") as stream:
-        return _read_html(stream.read(PAGE_LIMIT).decode("utf-8", "replace"))[0]
-
-
-class _Cache:
-    """One small file for each index that answered; a broken or unwritable cache is as good as none."""
-
-    def __init__(self, folder: str | None) -> None:
-        self._folder = None if folder is None else Path(folder, "indexes")
-
-    def read(self, location: str, layout: str, packages: Sequence[str]) -> tuple[tuple[str, ...] | None, float]:
-        """The files kept for an index and their age in seconds."""
-        path = self._path(location, layout, packages)
-        if path is None:
-            return None, 0.0
-        try:
-            kept: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
-            age = time.time() - float(kept["at"])
-            if kept["location"] == location and age >= 0:
-                return tuple(str(name) for name in kept["files"]), age
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        return None, 0.0
-
-    def write(self, location: str, layout: str, packages: Sequence[str], files: Sequence[str]) -> None:
-        """Keep the files of an index that answered just now."""
-        path = self._path(location, layout, packages)
-        if path is None:
-            return
-        text = json.dumps({"location": location, "at": time.time(), "files": list(files)})
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(text, "utf-8")
-            temporary.replace(path)
-
-    def _path(self, location: str, layout: str, packages: Sequence[str]) -> Path | None:
-        if self._folder is None:
-            return None
-        key = hashlib.sha256("\n".join((location, layout, *packages)).encode()).hexdigest()[:24]
-        return self._folder / f"{key}.json"
+        return read_links(stream.read(PAGE_LIMIT).decode("utf-8", "replace"))
 
 
 def _shown(url: str) -> str:
@@ -529,13 +497,6 @@ def _shown(url: str) -> str:
 
 def _since(started: float) -> float:
     return round(time.monotonic() - started, 3)
-
-
-def _ago(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
 
 
 def _one_line(error: Exception) -> str:

@@ -58,7 +58,8 @@ class UvInstaller:
     """Resolves and installs with uv (implements ``Installer``).
 
     ``prefix`` is the environment whose pip.conf counts, ``idle_limit`` the seconds without any movement after which an
-    installation is ended. Raises ``ResolutionError`` when there is no uv.
+    installation is ended, ``addresses`` are index addresses as the user gave them, maybe with a password. Raises
+    ``ResolutionError`` when there is no uv.
     """
 
     name = "uv"
@@ -71,11 +72,13 @@ class UvInstaller:
         prefix: str | None = None,
         offline: bool = False,
         idle_limit: float = IDLE_LIMIT,
+        addresses: Sequence[str] = (),
     ) -> None:
         self._host = host
         self._reporter = reporter
         self._offline = offline
         self._idle_limit = idle_limit
+        self._addresses = addresses
         self._environment = environment_for_installers(host, prefix)
         self._program = find_uv(host)
 
@@ -278,6 +281,11 @@ class UvInstaller:
         return options
 
     def _with_credentials(self, location: str) -> str:
+        for address in self._addresses:
+            bare = without_credentials(address).rstrip("/")
+            if address.rstrip("/") != bare and (location.rstrip("/") == bare or location.startswith(f"{bare}/")):
+                secret = urlsplit(address).netloc.rpartition("@")[0]
+                return location.replace("://", f"://{secret}@", 1)
         return self._environment.settings.with_credentials(location)
 
     def _registry(self) -> str:

@@ -382,8 +382,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 class IndexState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether a package index answered just now, and what it holds of torch.
 
-    ``name`` is ``official``, ``pypi``, a mirror's name or ``find-links``; ``files`` are torch-family wheel names seen
-    (None: not listed). ``seconds`` is how long the answer took.
+    ``name`` is ``official``, ``pypi``, a mirror's name, ``find-links`` or the address given; ``files`` are torch-family
+    wheel names seen (None: not listed). A ``tree`` has a page for each variant, of which ``pages`` were asked (None:
+    not asked by page). ``seconds`` is how long the answer took, ``age`` how many seconds ago it was given (None: now).
     """
 
     name: str
@@ -393,3 +394,6 @@ class IndexState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     problem: str | None = None
     seconds: float | None = None
     files: tuple[str, ...] | None = None
+    layout: Literal["index", "find-links", "tree"] = "index"
+    pages: tuple[str, ...] | None = None
+    age: float | None = None

@@ -8,6 +8,7 @@ from typing import TypeVar
 from envfix.model.facts import Driver, Environment, Gpu, Interpreter, Machine, Observed, Platform, TorchImport
 from envfix.model.plan import Plan, PlanTarget
 from envfix.model.report import Report
+from envfix.model.words import time_span
 from envfix.render.words import size
 
 T = TypeVar("T")
@@ -45,7 +46,11 @@ def rows(report: Report, *, verbose: bool) -> Iterator[Row]:
     if environment.package_sources.is_unknown:
         yield ("pip takes", f"unknown: {environment.package_sources.problem}", environment.package_sources.source)
     for index in report.indexes:
-        state = f"answers in {index.seconds:.1f} s" if index.reachable and index.seconds is not None else "answers"
+        state = f"answers in {index.seconds:.1f} s" if index.seconds else "answers"
+        if index.age is not None:
+            state = f"answered {time_span(index.age)} ago"
+        if index.reachable and index.problem:
+            state += f"; {index.problem.removeprefix('answers, but ')}"
         yield (
             "index",
             f"{index.name}: {state if index.reachable else f'does not answer: {index.problem}'}",

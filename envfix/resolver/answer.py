@@ -37,7 +37,7 @@ def address(source: Source, variant: str) -> str | None:
     """The address to give to pip or uv for a variant; None for the default registry, which needs none."""
     if source.part == "registry":
         return source.location if source.location and "://" in source.location else None
-    if source.part == "files" or source.location is None:
+    if not source.tree or source.location is None:
         return source.location
     row = source.row
     template = row.variant_url if row is not None and row.variant_url is not None else "{base}/{variant}"

@@ -108,11 +108,11 @@ def candidates(tables: Tables, sources: Sequence[Source], platform: str, tag: st
         builds = _known_builds(tables, platform, name)
         if any(source.files for source in places):
             builds = _extended(builds, places, tables, platform)
-        found += [_candidate(build, places, tag) for build in builds]
+        found += [candidate for build in builds for candidate in _served(build, places, tag)]
     for source in sources:
         if source.part == "files":
             builds = _builds(_grouped(_observed(source, tables, platform)), tables, platform)
-            found += [_candidate(build, [source], tag) for build in builds]
+            found += [candidate for build in builds for candidate in _served(build, [source], tag)]
     return found
 
 
@@ -151,12 +151,15 @@ def _grouped(wheels: Iterable[Wheel]) -> dict[Key, dict[str, Wheel]]:
 
 
 def _extended(builds: Iterable[Build], places: Sequence[Source], tables: Tables, platform: str) -> tuple[Build, ...]:
-    """The builds with the files that an index was seen to hold and the tables do not know."""
+    """The builds with the files that an index was seen to hold and the tables do not know, or know by another name."""
     groups = {(build.version, build.variant, build.label): dict(build.files) for build in builds}
     known = {wheel.filename for files in groups.values() for wheel in files.values()}
+    listed = {filename for source in places for filename in source.files or ()}
     for source in places:
         for wheel in _observed(source, tables, platform, known):
-            groups.setdefault((wheel.version, wheel.variant, wheel.local_label), {}).setdefault(wheel.python, wheel)
+            files = groups.setdefault((wheel.version, wheel.variant, wheel.local_label), {})
+            if wheel.python not in files or files[wheel.python].filename not in listed:
+                files[wheel.python] = wheel
     return _builds(groups, tables, platform)
 
 
@@ -215,22 +218,23 @@ def _registered_variant(tables: Tables, package: Package, version: Version, plat
     return known[0].variant if known else None
 
 
-def _candidate(build: Build, places: Sequence[Source], tag: str) -> Candidate:
-    source, problem = _serving(build, places, tag)
-    return Candidate(build=build, source=source, problem=problem)
-
-
-def _serving(build: Build, places: Sequence[Source], tag: str) -> tuple[Source, str | None]:
-    """The first place that can serve a build now; if none can, the one that comes nearest and why it cannot."""
-    first, refused = places[0], None
+def _served(build: Build, places: Sequence[Source], tag: str) -> list[Candidate]:
+    """The build from each place that can serve it now, in order; if none can, from the nearest one and why it cannot."""
+    first = places[0]
     if first.problem is None and first.holds_everything:
-        return first, None
+        return [Candidate(build=build, source=first)]
     wheel = build.files.get(tag) or _nearest_file(build, tag)
-    for source in places:
-        if source.problem is not None:
-            refused = refused or (source, source.problem)
-        elif source.holds(wheel):
-            return source, None
-        else:
-            refused = source, f"{title(source.name)} does not hold {wheel.filename}"
-    return refused or (first, None)
+    problems = [(source, missing(source, wheel)) for source in places]
+    serving = [Candidate(build=build, source=source) for source, problem in problems if problem is None]
+    if serving:
+        return serving
+    # An index that answers and lacks the file says more than one that does not answer.
+    source, problem = next((pair for pair in reversed(problems) if pair[0].problem is None), problems[0])
+    return [Candidate(build=build, source=source, problem=problem)]
+
+
+def missing(source: Source, wheel: Wheel) -> str | None:
+    """Why a place cannot serve a file now; None when it can."""
+    if source.problem is not None or source.holds(wheel):
+        return source.problem
+    return f"{title(source.name)} does not hold {wheel.filename}"

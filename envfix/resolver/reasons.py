@@ -6,14 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from packaging.version import Version
 
+from envfix.model.words import time_span
 from envfix.resolver import wording
-from envfix.resolver.candidates import Candidate
+from envfix.resolver.candidates import Candidate, missing
 from envfix.resolver.filters import CHEAP, compatibility
 from envfix.resolver.ranking import rank, sureness
 from envfix.resolver.search import Found
 from envfix.resolver.situation import Situation
 from envfix.resolver.sources import Source, title
 from envfix.resolver.stack import Stack, stack_of
+
+# Seconds after which an answer of an index is told with its age.
+_WORTH_TELLING = 60
 
 
 def reasons(found: Found, sources: Sequence[Source]) -> Iterator[str]:
@@ -69,6 +73,10 @@ def _about_cpu(found: Found) -> Iterator[str]:
 
 
 def _about_indexes(found: Found, sources: Sequence[Source]) -> Iterator[str]:
+    yield from _passed_over(found, sources)
+    age = found.candidate.source.age
+    if age is not None and age >= _WORTH_TELLING:
+        yield f"what {title(found.candidate.source.name)} holds was asked {time_span(age)} ago"
     usable = [source for source in sources if source.problem is None]
     problem = next((source.problem for source in sources if source.part == "official"), None)
     if any(source.part == "official" for source in usable):
@@ -81,6 +89,17 @@ def _about_indexes(found: Found, sources: Sequence[Source]) -> Iterator[str]:
     for row in found.rejected:
         if row.because == "companion" and "torchvision::nms" in row.text:
             yield f"torch {row.torch} ({row.variant}) is not taken: {row.text}"
+
+
+def _passed_over(found: Found, sources: Sequence[Source]) -> Iterator[str]:
+    """Why a mirror and not the official index, or not another mirror: what they lack or why they do not answer."""
+    chosen = found.candidate.source
+    if chosen.part != "official":
+        return
+    wheel = found.candidate.file_for(found.stack.tag)
+    before = [source for source in sources if source.part == "official"]
+    for source in before[: before.index(chosen)]:
+        yield missing(source, wheel) or f"{title(source.name)} holds no torchvision for {found.candidate.name}"
 
 
 def _about_sureness(found: Found) -> Iterator[str]:

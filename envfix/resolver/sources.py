@@ -28,7 +28,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
     ``part``: ``official`` for the official index and its mirrors, ``registry`` for the default registry, ``files`` for
     a folder or page of which only the listed files are known. ``problem`` says why it cannot be used (None: it can);
-    ``files`` are names seen there (None: not listed), ``listed`` the packages and variants these cover.
+    ``files`` are names seen there (None: not listed). A ``tree`` has a page for each variant: ``listed`` are the packages
+    and labels seen, ``pages`` the variants whose page was asked (None: it is not asked page by page). ``age`` is how
+    many seconds ago it said so (None: just now).
     """
 
     name: str
@@ -38,19 +40,27 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     assumed: bool = False
     row: Index | None = None
     files: frozenset[str] | None = None
+    tree: bool = False
     listed: frozenset[tuple[str, str]] = frozenset()
+    pages: frozenset[str] | None = None
+    age: float | None = None
 
     @property
     def holds_everything(self) -> bool:
         """Whether every file of the tables can be expected here: nothing was listed, and it is no mirror."""
+        if self.pages is not None:
+            return not self.pages
         return self.files is None and (self.row is None or self.row.kind != "mirror")
 
     def holds(self, wheel: Wheel) -> bool:
         """Whether a file can be expected here, by the listing where there is one."""
-        if self.files is not None and self._covers(wheel.package, wheel.local_label.removeprefix("+")):
-            return wheel.filename in self.files
+        if self._covers(wheel):
+            return wheel.filename in (self.files or ())
         row = self.row
-        if row is None or row.kind != "mirror":
+        if self.part == "official" and not self.tree:
+            # The address of one variant, of which nothing was listed.
+            return (self.location or "").rstrip("/").endswith(f"/{wheel.directory}")
+        if self.pages is not None or row is None or row.kind != "mirror":
             return True
         # A mirror may lag behind or lack builds: only what was seen there counts.
         fits_variant = not row.variants or wheel.variant in row.variants
@@ -63,11 +73,15 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         """Whether this very file was seen in a listing of this index."""
         return self.files is not None and filename in self.files
 
-    def _covers(self, package: str, variant: str) -> bool:
-        # The official index has one page for each variant: pages that were not fetched prove nothing.
-        if self.part == "official" and self.name == OFFICIAL:
-            return (package, variant) in self.listed
-        return any(name == package for name, _ in self.listed) or self.part == "files"
+    def _covers(self, wheel: Wheel) -> bool:
+        """Whether what was listed would show the file if it were here; pages that were not fetched prove nothing."""
+        if self.pages is not None:
+            return wheel.directory in self.pages
+        if self.files is None:
+            return False
+        if self.tree:
+            return (wheel.package, wheel.local_label.removeprefix("+")) in self.listed
+        return self.part == "files" or any(name == wheel.package for name, _ in self.listed)
 
 
 def read_sources(indexes: Sequence[IndexState], request: Request, tables: Tables) -> tuple[Source, ...]:
@@ -85,20 +99,25 @@ def _source(state: IndexState, request: Request, tables: Tables) -> Source:
     by_name, by_url = tables.indexes.by_name(state.name), tables.indexes.by_url(state.location)
     row = by_name or by_url
     kind = row.kind if row else None
+    # An address such as .../whl/cu118 is that one variant; only the base stands for the whole index.
+    whole = row is not None and state.location.rstrip("/") in ("", *(row.base or "", *row.aliases))
+    tree = state.layout == "tree" or (kind in ("official", "mirror") and whole)
     part: Literal["official", "registry", "files"] = (
-        "official" if kind in ("official", "mirror") else "registry" if kind == "registry" else "files"
+        "registry" if kind == "registry" else "official" if tree or kind in ("official", "mirror") else "files"
     )
     names = None if state.files is None else [name.replace("%2B", "+").replace("%2b", "+") for name in state.files]
     files = None if names is None else frozenset(names)
     return Source(
         name=state.name,
         part=part,
-        # An address such as …/whl/cu118 stands for the whole index it belongs to.
-        location=by_url.base if by_url is not None else state.location or (row.base if row else None),
+        location=state.location or (row.base if row else None),
         problem=_not_reachable(state) or _not_asked(state.name, state.location, request),
         row=row,
         files=frozenset() if files is None and part == "files" else files,
+        tree=tree,
         listed=frozenset(filter(None, map(_page, names or ()))),
+        pages=None if state.pages is None else frozenset(state.pages),
+        age=state.age,
     )
 
 
@@ -118,6 +137,7 @@ def _unsaid(name: str, request: Request, tables: Tables, *, looked: bool) -> Sou
         problem=f"{title(name)} was not asked" if looked else _not_asked(name, base, request),
         assumed=not looked,
         row=row,
+        tree=name != REGISTRY,
     )
 
 
