@@ -206,7 +206,7 @@ def _check(candidate: IndexCandidate, asker: _Asker, cache: IndexCache, *, offli
     except Exception as error:  # noqa: BLE001 - whatever is odd about one address must not take the others along
         return _too_odd(candidate, location, error)
     try:
-        listing = _list_folder(folder, layout, asker.packages) if folder else asker.ask(url, layout)
+        listing = _list_folder(folder, layout, asker.packages) if folder else asker.ask(url, layout, variant)
     except _Failure as failure:
         text = str(failure) if kept is None else f"{failure}; its list of files is {time_span(kept.age)} old"
         return msgspec.structs.replace(state, problem=text, seconds=_since(started), **_of_kept(kept, tree=tree))
@@ -268,25 +268,29 @@ class _Asker:
         self._certificates = certificates
         self.packages = packages
 
-    def ask(self, url: str, layout: Layout) -> _Listing:
+    def ask(self, url: str, layout: Layout, variant: str) -> _Listing:
         """The torch-family files of an index, page or folder of files; raises ``_Failure``."""
         with self._session() as session:
             if layout == "index":
                 return self._ask_projects(session, url)
             if layout == "find-links":
                 return self._ask_files(session, url)
-            return self._find_out(session, url)
+            return self._find_out(session, url, variant)
 
-    def _find_out(self, session: requests.Session, url: str) -> _Listing:
+    def _find_out(self, session: requests.Session, url: str, variant: str) -> _Listing:
         """What an address is of which nothing is known: an index, a page of files, or a tree with a folder a variant."""
         if not re.search(r"\.html?$", urlsplit(url).path):
             with contextlib.suppress(_Failure):
                 as_index = self._ask_projects(session, url)
                 if as_index.files:
                     return as_index
-        page, _ = self._page(session, url)
-        if page is None or (page.has_variants and not of_packages(page.files, self.packages)):
-            # Object stores answer 403 for what they do not list: its variants are asked for by name.
+        page, status = self._page(session, url)
+        if page is None:
+            # Object stores answer 403 for what they do not list: variants are asked for by name.
+            if any(self._ask_projects(session, f"{url.rstrip('/')}/{name}").files for name in (variant, "cpu")):
+                return _Listing(files=(), layout="tree")
+            raise _Failure(f"answers, but has no torch ({status})")
+        if page.has_variants and not of_packages(page.files, self.packages):
             return _Listing(files=(), layout="tree")
         files = of_packages(page.files, self.packages)
         return _Listing(files=files, layout="find-links", problem=_none_of_torch(files))

@@ -156,6 +156,9 @@ def _conflict(asked: Sequence[Situation], rejected: Sequence[Rejection], questio
     why = [verdict.text]
     if len(asked) > 1 and question.request.wants != "auto" and question.candidates:
         why.insert(0, why_not_meant(question.candidates, asked[0]))
+    if verdict.by == "index":
+        said = (source.problem or source.note for source in question.sources if source.asked)
+        why += [text for text in said if text is not None and text not in verdict.text]
     return Plan(
         status="conflict",
         target=question.target,

@@ -28,15 +28,17 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
     ``part``: ``official`` for the official index and its mirrors, ``registry`` for the default registry, ``files`` for
     a folder or page of which only the listed files are known. ``problem`` says why it cannot be used (None: it can);
-    ``files`` are names seen there (None: not listed). A ``tree`` has a page for each variant: ``listed`` are the packages
-    and labels seen, ``pages`` the variants whose page was asked (None: it is not asked page by page). ``age`` is how
-    many seconds ago it said so (None: just now).
+    ``note`` what it said that is odd, ``asked`` whether anybody asked. ``files`` are names seen there (None: not listed).
+    A ``tree`` has a page for each variant: ``listed`` are the packages and labels seen, ``pages`` the variants whose page
+    was asked (None: it is not asked page by page). ``age`` is how many seconds ago it said so (None: just now).
     """
 
     name: str
     part: Literal["official", "registry", "files"]
     location: str | None
     problem: str | None = None
+    note: str | None = None
+    asked: bool = True
     assumed: bool = False
     row: Index | None = None
     files: frozenset[str] | None = None
@@ -112,6 +114,7 @@ def _source(state: IndexState, request: Request, tables: Tables) -> Source:
         part=part,
         location=state.location or (row.base if row else None),
         problem=_not_reachable(state) or _not_asked(state.name, state.location, request),
+        note=f"{title(state.name)} {state.problem}" if state.reachable and state.problem else None,
         row=row,
         files=frozenset() if files is None and part == "files" else files,
         tree=tree,
@@ -134,7 +137,8 @@ def _unsaid(name: str, request: Request, tables: Tables, *, looked: bool) -> Sou
         name=name,
         part="registry" if name == REGISTRY else "official",
         location=base,
-        problem=f"{title(name)} was not asked" if looked else _not_asked(name, base, request),
+        problem=_not_asked(name, base, request) or (f"{title(name)} was not asked" if looked else None),
+        asked=False,
         assumed=not looked,
         row=row,
         tree=name != REGISTRY,
@@ -144,6 +148,8 @@ def _unsaid(name: str, request: Request, tables: Tables, *, looked: bool) -> Sou
 def _not_reachable(state: IndexState) -> str | None:
     if state.reachable:
         return None
+    if state.problem and state.problem.startswith("answers"):
+        return f"{title(state.name)} {state.problem}"
     return f"{title(state.name)} does not answer" + (f" ({state.problem})" if state.problem else "")
 
 
