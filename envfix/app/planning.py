@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
 
 import msgspec
 
@@ -10,17 +10,12 @@ from envfix.app.detecting import detect
 from envfix.app.settings import NOBODY, named_target, tables_for, time_limit
 from envfix.host.real import RealHost
 from envfix.model.facts import Environment, IndexState
-from envfix.model.plan import REGISTRY, Goal, Plan, PlanTarget
+from envfix.model.plan import Goal, Plan
 from envfix.model.reporter import Reporter
 from envfix.probes.package_sources import without_credentials
-from envfix.resolver.choose import choose, why_not
 from envfix.resolver.request import read_request
-from envfix.resolver.sources import title
 from envfix.resolver.target import PYTHON, Elsewhere, describe
 from envfix.tables.loader import Tables
-
-if TYPE_CHECKING:
-    from envfix.app.indexing import LiveIndexes
 
 PACKAGES = ("ultralytics",)
 ANY_INDEX = ("auto",)
@@ -93,6 +88,8 @@ def decide(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Decision:
     asked = msgspec.structs.replace(request.goal, indexes=tuple(map(without_credentials, wanted)))
     request = msgspec.structs.replace(request, goal=asked)
     read_request(request.goal, tables)  # a request that makes no sense is refused before anything is asked
+    reading = threading.Thread(target=_read_ahead, args=(tables,), daemon=True)
+    reading.start()
     python = None
     if request.snapshot is not None:
         from envfix.app.snapshotting import read_snapshot
@@ -118,53 +115,25 @@ def decide(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Decision:
         from envfix.app.indexing import LiveIndexes
 
         live = LiveIndexes(host, environment, wanted, reporter)
-    chosen, indexes = _settled(target, request.goal, live, tables)
+    reading.join()
+    from envfix.app import choosing
+
+    chosen, indexes = choosing.settled(target, request.goal, live, tables)
     if request.why_not is not None:
-        looked_at = why_not(request.why_not, target, request.goal, indexes, tables)
+        looked_at = choosing.examined(request.why_not, target, request.goal, indexes, tables)
         chosen = msgspec.structs.replace(chosen, why_not=looked_at)
     addresses = live.addresses if live else ()
     return Decision(plan=chosen, environment=environment, python=python, indexes=indexes, addresses=addresses)
+
+
+def _read_ahead(tables: Tables) -> None:
+    """Import the resolver and read its tables while the machine answers: that takes as long."""
+    from envfix.app import choosing
+
+    choosing.read_ahead(tables)
 
 
 def _named_indexes(request: PlanRequest, host: RealHost) -> tuple[str, ...]:
     """What ``--index`` names as it was typed, passwords included; ``ENVFIX_INDEX`` where nothing was."""
     named = tuple((host.getenv("ENVFIX_INDEX") or "").split())
     return named if named and request.goal.indexes == ANY_INDEX else request.goal.indexes
-
-
-def _settled(
-    target: PlanTarget, goal: Goal, live: LiveIndexes | None, tables: Tables
-) -> tuple[Plan, tuple[IndexState, ...]]:
-    """Choose, ask the index for the page the choice rests on, and choose again until it is confirmed."""
-    plan = choose(target, goal, (), tables)
-    if live is None:
-        return plan, ()
-    first = plan.choice or plan.nearest
-    live.ask(first.variant if first is not None and first.index != REGISTRY else None)
-    while True:
-        plan = choose(target, goal, live.states, tables)
-        variant = live.unasked(plan)
-        if variant is None:
-            break
-        if live.late:
-            live.give_up()
-        else:
-            live.ask(variant)
-    if plan.status == "conflict":
-        plan = _by_kept_lists(plan, target, goal, live.states, tables)
-    return plan, live.states
-
-
-def _by_kept_lists(plan: Plan, target: PlanTarget, goal: Goal, states: tuple[IndexState, ...], tables: Tables) -> Plan:
-    """The plan by what indexes held when they last answered, where those that answer now give none."""
-    kept = [state for state in states if not state.reachable and state.files is not None]
-    if not kept:
-        return plan
-    trusted = [msgspec.structs.replace(state, reachable=state.reachable or state in kept) for state in states]
-    again = choose(target, goal, trusted, tables)
-    state = next((state for state in kept if again.choice and state.name == again.choice.index), None)
-    if state is None:
-        return plan
-    return msgspec.structs.replace(
-        again, reasons=(*again.reasons, f"{title(state.name)} does not answer now: {state.problem}")
-    )
