@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from itertools import product
 from typing import Any
 
 import pytest
 
+from envfix.model.facts import IndexState
 from envfix.model.plan import Goal, PlanTarget, TargetGpu
 from envfix.model.versions import DriverVersion
 from envfix.resolver.choose import choose
@@ -124,12 +127,15 @@ def test_the_constraint_with_the_best_answer_is_named_the_easiest_is_nearest(tab
     assert (plan.nearest.torch, plan.nearest.variant) == ("2.0.1", "cu117")
     assert plan.ways_out[0] == "with Python 3.11 instead of Python 3.13: torch 2.0.1 (CUDA 11.7 inside)"
     assert plan.ways_out[1].endswith("torch 2.7.1+cu118")
-    assert "update the NVIDIA driver from 470.57.02 to 580.65.06 or newer" in plan.ways_out[2]
+    assert "update the NVIDIA driver from 470.57.02 to 525.60.13 or newer" in plan.ways_out[2]
+    assert plan.ways_out[3] == (
+        "if it is updated anyway: from driver 580.65.06 on it would be torch 2.15.0 (CUDA 13.2 inside)"
+    )
 
 
 def test_a_wish_that_no_card_can_serve_tells_why(tables: Tables) -> None:
     plan = choose(target("580.95.05", RTX_5090), Goal(cuda="11.1"), BOTH, tables)
-    assert plan.blocked_by == "request"
+    assert plan.blocked_by == "sm"
     assert any("no code for NVIDIA GeForce RTX 5090" in reason for reason in plan.reasons)
     assert plan.nearest is not None
     assert plan.nearest.variant in {"cu130", "cu132"}
@@ -138,7 +144,7 @@ def test_a_wish_that_no_card_can_serve_tells_why(tables: Tables) -> None:
 def test_card_without_any_build_is_told_so(tables: Tables) -> None:
     plan = choose(target("470.57.02", K40), Goal(), BOTH, tables)
     assert (plan.blocked_by, plan.nearest) == ("sm", None)
-    assert plan.ways_out[0].startswith("no official torch since 1.7.0 has code for the Tesla K40m")
+    assert plan.ways_out[0].startswith("no official torch for linux_x86_64 since 1.7.0 has code for the Tesla K40m")
 
 
 def test_card_that_its_driver_was_seen_to_serve_is_believed(tables: Tables) -> None:
@@ -256,3 +262,53 @@ def test_driver_that_is_known_but_does_not_tell_its_cards(tables: Tables) -> Non
     assert plan.reasons == ("what the NVIDIA driver 550.54.14 serves could not be read: NVML timed out",)
     assert plan.nearest is not None
     assert plan.nearest.variant == "cu126"
+
+
+DRIVERS = ("390.157", "418.87.00", "450.51.05", "470.57.02", "525.60.11", "550.54.14", "580.95.05", "590.44.01")
+CARDS = (K40, GTX_1080_TI, RTX_3090, RTX_4090, RTX_5090)
+
+
+@pytest.mark.parametrize("python", ["3.6", "3.8", "3.11", "3.13", "3.15", "3.16"])
+@pytest.mark.parametrize("indexes", [BOTH, REGISTRY_ONLY], ids=["both", "registry"])
+def test_every_way_out_is_what_planning_gives_then(
+    python: str, indexes: tuple[IndexState, ...], tables: Tables
+) -> None:
+    """Followed to the letter, together where they are joined by "and"."""
+    followed = 0
+    for driver, card in product(DRIVERS, CARDS):
+        plan = choose(target(driver, card, python=python), Goal(), indexes, tables)
+        if plan.status == "ok" or plan.nearest is None:
+            continue
+        joined = any(way.startswith("and ") for way in plan.ways_out)
+        ways = [changed_by(way) for way in plan.ways_out]
+        known = [way for way in ways if way is not None]
+        for changes in [{key: value for way in known for key, value in way.items()}] if joined else known:
+            if "index" in changes:
+                continue
+            facts = target(changes.get("driver", driver), card, python=changes.get("python", python))
+            then = choose(facts, Goal(), indexes, tables)
+            assert then.choice is not None, (plan.ways_out, changes)
+            assert changes["gives"] in f"torch {then.choice.torch}{then.choice.local_label} ", (plan.ways_out, changes)
+            followed += 1
+    assert followed > 5
+
+
+def changed_by(way: str) -> dict[str, str] | None:
+    """What a sentence of a way out asks for, and the torch it promises."""
+    gives = re.search(r"(torch [\d.]+(?:\+\w+)?)", way)
+    if gives is None or "last" in way or "newest torch" in way:
+        return None
+    changes = {"gives": gives[1] + (" " if "+" in gives[1] else "")}
+    if match := re.search(r"with Python (\S+) instead", way):
+        changes["python"] = match[1]
+    elif match := re.search(r"(?:to|with|version|from driver) (\d{3}(?:\.\d+)*) (?:or newer|on)", way):
+        changes["driver"] = match[1]
+    else:
+        changes["index"] = way
+    return changes
+
+
+def test_the_cpu_is_offered_only_where_it_has_an_answer(tables: Tables) -> None:
+    old = choose(target("470.57.02", RTX_3090, python="3.5"), Goal(), BOTH, tables)
+    assert old.status == "conflict"
+    assert not any("--cuda cpu" in way for way in old.ways_out)

@@ -53,11 +53,11 @@ B 3.11 both     2.13.0+cu126 cu126 0.28.0 official minor
 B 3.11 registry 2.10.0 cu128 0.25.0 pypi minor
 B 3.13 both     2.13.0+cu126 cu126 0.28.0 official minor
 B 3.13 registry 2.10.0 cu128 0.25.0 pypi minor
-C 3.8  both     blocked by interpreter, nearest 2.15.0 cu132 0.29.2 pypi minor
+C 3.8  both     blocked by interpreter, nearest 2.15.0+cu132 cu132 0.29.2 official minor
 C 3.8  registry blocked by interpreter, nearest 2.15.0 cu132 0.29.2 pypi minor
-C 3.11 both     2.15.0 cu132 0.29.2 pypi minor
+C 3.11 both     2.15.0+cu132 cu132 0.29.2 official minor
 C 3.11 registry 2.15.0 cu132 0.29.2 pypi minor
-C 3.13 both     2.15.0 cu132 0.29.2 pypi minor
+C 3.13 both     2.15.0+cu132 cu132 0.29.2 official minor
 C 3.13 registry 2.15.0 cu132 0.29.2 pypi minor
 D 3.8  both     2.4.1+cu118 cu118 0.19.1 official minor
 D 3.8  registry 2.0.1 cu117 0.15.2 pypi minor
@@ -136,7 +136,7 @@ B200    3.11 both     2.13.0+cu129 cu129 0.28.0 official minor
 B200    3.11 registry 2.10.0 cu128 0.25.0 pypi direct
 GTX1650 3.11 both     2.7.1+cu118 cu118 0.22.1 official minor
 K40     3.11 both     blocked by sm, nearest -
-too-old 3.11 both     blocked by driver, nearest 2.15.0 cu132 0.29.2 pypi direct
+too-old 3.11 both     blocked by driver, nearest 2.7.1+cu118 cu118 0.22.1 official minor
 dropped 3.11 both     blocked by driver, nearest 2.13.0+cu126 cu126 0.28.0 official direct
 """
 
@@ -278,13 +278,17 @@ def test_every_loser_has_one_reason_newest_first(tables: Tables) -> None:
         pytest.param("win_amd64", None, (), "2.15.0+cpu cpu 0.29.2 official cpu", id="windows-cpu"),
         pytest.param("macosx_arm64", None, (), "2.15.0 cpu 0.29.2 pypi cpu", id="mac"),
         pytest.param(
-            "linux_aarch64", "580.95.05", (("NVIDIA GB10", "12.1"),), "2.15.0 cu132 0.29.2 pypi minor", id="gb10"
+            "linux_aarch64",
+            "580.95.05",
+            (("NVIDIA GB10", "12.1"),),
+            "2.15.0+cu132 cu132 0.29.2 official minor",
+            id="gb10",
         ),
         pytest.param(
             "linux_aarch64",
             "540.4.0",
             (("Orin", "8.7"),),
-            "blocked by driver, nearest 2.15.0 cu132 0.29.2 pypi direct",
+            "blocked by driver, nearest 2.15.0+cu132 cu132 0.29.2 official minor",
             id="orin",
         ),
         pytest.param("linux_riscv64", None, (), "blocked by platform, nearest -", id="riscv"),
@@ -314,7 +318,11 @@ def test_wsl_goes_by_the_driver_of_windows(tables: Tables) -> None:
         pytest.param(
             {"glibc": "2.12"}, "blocked by glibc, nearest 2.13.0+cu126 cu126 0.28.0 official minor", id="ancient-glibc"
         ),
-        pytest.param({"libc": "musl", "glibc": "1.2"}, "blocked by platform, nearest -", id="musl"),
+        pytest.param(
+            {"libc": "musl", "glibc": "1.2"},
+            "blocked by platform, nearest 2.13.0+cu126 cu126 0.28.0 official minor",
+            id="musl",
+        ),
     ],
 )
 def test_the_c_library_bounds_the_choice(rest: dict[str, str], expected: str, tables: Tables) -> None:

@@ -90,14 +90,16 @@ def runs(build: Build, capability: ComputeCapability, *, direct: bool) -> bool:
 
 
 def nearest_tag(tag: str, tags: Iterable[str]) -> str:
-    """The interpreter nearest to another one; an ordinary one is nearer than a free-threaded one."""
+    """The interpreter nearest to another one."""
+    return min(tags, key=lambda other: tag_distance(tag, other))
+
+
+@lru_cache(maxsize=1024)
+def tag_distance(tag: str, other: str) -> tuple[int, bool, str]:
+    """How far an interpreter is from another one; an ordinary one is nearer than a free-threaded one."""
     wanted = wording.python_of(tag) or (3, 0)
-
-    def distance(other: str) -> tuple[int, bool, str]:
-        number = wording.python_of(other) or (0, 0)
-        return abs((number[0] - wanted[0]) * 100 + number[1] - wanted[1]), other.endswith("t"), other
-
-    return min(tags, key=distance)
+    number = wording.python_of(other) or (0, 0)
+    return abs((number[0] - wanted[0]) * 100 + number[1] - wanted[1]), other.endswith("t"), other
 
 
 def candidates(tables: Tables, sources: Sequence[Source], platform: str, tag: str) -> list[Candidate]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import msgspec
+from packaging.specifiers import SpecifierSet
 
 from envfix.model.facts import IndexState
 from envfix.model.plan import Choice, Examination, Goal, Plan, PlanTarget, Rejection, TargetGpu
@@ -13,7 +14,7 @@ from envfix.resolver import wording
 from envfix.resolver.advice import ask_for_driver, driver_needed
 from envfix.resolver.answer import choice_of, commands, pick_cards
 from envfix.resolver.candidates import Candidate, candidates
-from envfix.resolver.conflict import blocked
+from envfix.resolver.conflict import Change, blocked
 from envfix.resolver.examine import examine
 from envfix.resolver.gate import Closed, closed
 from envfix.resolver.pins import pins
@@ -69,7 +70,10 @@ def why_not(
 
 
 def _question(target: PlanTarget, request: Request, indexes: Sequence[IndexState], tables: Tables) -> _Question:
-    sources = read_sources(indexes, request, tables)
+    return _question_of(target, request, read_sources(indexes, request, tables), tables)
+
+
+def _question_of(target: PlanTarget, request: Request, sources: tuple[Source, ...], tables: Tables) -> _Question:
     found = candidates(tables, sources, target.platform, target.tag)
     tags = {tag for candidate in found for tag in candidate.build.files} | {target.tag}
     return _Question(
@@ -137,7 +141,9 @@ def _answer(
                 "wheels bring their own CUDA: the toolkit (nvcc) and the compiler of this machine do not bound them"
             )
     if left_out:
-        why.insert(0, f"no build runs on all cards: the {wording.cards(left_out)} is left out; use the line below")
+        why.insert(
+            0, f"no build runs on all cards: the {wording.cards(left_out)} is left out by the `export` line given here"
+        )
     return Plan(
         status="ok",
         target=question.target,
@@ -152,7 +158,7 @@ def _answer(
 
 def _conflict(asked: Sequence[Situation], rejected: Sequence[Rejection], question: _Question) -> Plan:
     last = asked[-1]
-    verdict = blocked(question.candidates, last)
+    verdict = blocked(question.candidates, last, lambda change: _attempt(question, last.cards, change))
     why = [verdict.text]
     if len(asked) > 1 and question.request.wants != "auto" and question.candidates:
         why.insert(0, why_not_meant(question.candidates, asked[0]))
@@ -166,8 +172,45 @@ def _conflict(asked: Sequence[Situation], rejected: Sequence[Rejection], questio
         rejected=folded(rejected),
         blocked_by=verdict.by,
         nearest=verdict.nearest,
-        ways_out=(*verdict.ways_out, *([ON_CPU] if last.cards else [])),
+        ways_out=(*verdict.ways_out, *(_on_the_cpu(question) if last.cards else ())),
     )
+
+
+def _attempt(question: _Question, cards: tuple[TargetGpu, ...], change: Change) -> Found | None:
+    """What would be chosen if something were different."""
+    changed = _changed(question, change)
+    return _search(_situations(changed, cards), changed)[0]
+
+
+def _changed(question: _Question, change: Change) -> _Question:
+    target, request, sources = question.target, question.request, question.sources
+    if change.python is not None:
+        target = msgspec.structs.replace(target, tag=change.python, python=wording.release_of(change.python))
+    if change.driver is not None:
+        target = msgspec.structs.replace(target, driver=change.driver)
+    if change.newer_system:
+        target = msgspec.structs.replace(target, libc="glibc", glibc=None)
+    if change.any_build:
+        request = msgspec.structs.replace(
+            request, wants="auto", cuda=None, exact=False, torch=SpecifierSet(), torch_text=None, variant=None
+        )
+    if change.torch_alone:
+        request = msgspec.structs.replace(request, packages=(), by_name={}, alone=True)
+    if change.every_index:
+        sources = tuple(msgspec.structs.replace(source, problem=None) for source in sources)
+    if not (change.python or change.every_index or change.torch_alone):
+        builds = question.candidates if change.among is None else list(change.among)
+        return msgspec.structs.replace(question, target=target, request=request, candidates=builds)
+    return _question_of(target, request, sources, question.tables)
+
+
+def _on_the_cpu(question: _Question) -> tuple[str, ...]:
+    """That torch can be had for the CPU, where that is so."""
+    request = msgspec.structs.replace(question.request, wants="cpu", cuda=None, cuda_text="cpu")
+    if request.variant is not None:
+        return ()
+    asked = msgspec.structs.replace(question, request=request)
+    return (ON_CPU,) if _search(_situations(asked, ()), asked)[0] is not None else ()
 
 
 def _stopped(stop: Closed, question: _Question) -> Plan:
@@ -187,7 +230,7 @@ def _stopped(stop: Closed, question: _Question) -> Plan:
         rejected=rejected,
         blocked_by=stop.by,
         nearest=nearest,
-        ways_out=(*ways, ON_CPU),
+        ways_out=(*ways, *_on_the_cpu(question)),
     )
 
 

@@ -1,40 +1,70 @@
-"""When nothing fits: the one constraint that blocks, the nearest answer, and the ways out in plain sentences."""
+"""When nothing fits: the one constraint that blocks, the nearest answer, and the ways out in plain sentences.
+
+A way out is never a promise from a table: it is what planning again gives once that one thing is different.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
 
 from envfix.model.plan import Choice, Constraint, Rejection
-from envfix.model.versions import ComputeCapability
+from envfix.model.versions import ComputeCapability, DriverVersion
 from envfix.resolver import wording
-from envfix.resolver.advice import ask_for_driver
+from envfix.resolver.advice import ask_for_driver, worth_more
 from envfix.resolver.answer import choice_of
 from envfix.resolver.candidates import Candidate
 from envfix.resolver.filters import CHEAP, companions
-from envfix.resolver.ranking import Rank, rank
-from envfix.resolver.situation import Situation
+from envfix.resolver.ranking import rank
+from envfix.resolver.search import Found
+from envfix.resolver.situation import Situation, first_branch, system_of_driver
 from envfix.resolver.stack import Stack, stack_of
 from envfix.tables.architectures import INTEGRATED, Support
 from envfix.tables.loader import Tables
 
-_EASIEST_FIRST: tuple[Constraint, ...] = ("interpreter", "index", "request", "glibc", "driver", "companion")
+_EASIEST_FIRST: tuple[Constraint, ...] = (
+    "interpreter",
+    "index",
+    "request",
+    "glibc",
+    "platform",
+    "driver",
+    "companion",
+)
 _FINAL: tuple[Constraint, ...] = ("platform", "sm")
-_HONOURED: tuple[Constraint, ...] = ("interpreter", "index", "glibc", "driver", "companion")
+# How many pairs of constraints, and how many Pythons, are tried before a case counts as hopeless.
+_TRIES = 4
 
 Judged = tuple[Candidate, tuple[Rejection, ...]]
 
 
-class Unlocked(msgspec.Struct, frozen=True, kw_only=True):
-    """What would be installed if one constraint (or, in ``also``, some more) were lifted."""
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What would be different: another interpreter (its tag) or driver, a system with glibc, fewer wishes, every index.
 
-    because: Constraint
-    candidate: Candidate
-    situation: Situation
-    rejections: tuple[Rejection, ...]
-    rank: Rank
+    ``among``: the builds that come into question, where it is known that no other can; None: all of them.
+    """
+
+    python: str | None = None
+    driver: DriverVersion | None = None
+    newer_system: bool = False
+    every_index: bool = False
+    any_build: bool = False
+    torch_alone: bool = False
+    among: tuple[Candidate, ...] | None = None
+
+
+Attempt = Callable[[Change], "Found | None"]
+
+
+class WayOut(msgspec.Struct, frozen=True, kw_only=True):
+    """What planning gives after a change; ``by`` is the constraint it lifts first."""
+
+    by: Constraint
+    change: Change
+    found: Found
 
 
 class Blocked(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,47 +76,169 @@ class Blocked(msgspec.Struct, frozen=True, kw_only=True):
     ways_out: tuple[str, ...]
 
 
-def blocked(candidates: Sequence[Candidate], situation: Situation) -> Blocked:
-    """The constraint whose removal unlocks the best answer, the answer that is easiest to reach, and how to reach each.
+def blocked(candidates: Sequence[Candidate], situation: Situation, attempt: Attempt) -> Blocked:
+    """The constraint whose removal gives the best answer, the answer that is easiest to reach, and how to reach each.
 
-    What the user asked for is honoured as long as lifting something else helps.
+    ``attempt`` plans again with a change. What the user asked for is honoured as long as lifting something else helps.
     """
     if not candidates:
         text = f"there are no torch wheels for {situation.target.platform}"
         return Blocked(by="platform", text=text, nearest=None, ways_out=())
     judged = [(candidate, _rejections(candidate, situation)) for candidate in candidates]
-    unlocked = _unlocked(judged, situation)
-    if not unlocked:
-        return _hopeless(judged, situation)
-    honoured = [unlocked[by] for by in _HONOURED if by in unlocked]
-    first = max(honoured, key=lambda item: item.rank) if honoured else unlocked["request"]
-    nearest = next(unlocked[by] for by in _EASIEST_FIRST if by in unlocked)
-    ways = [_way_out(unlocked[by], situation) for by in _EASIEST_FIRST if by in unlocked]
+    ways = list(_single_ways(judged, situation, attempt))
+    if not ways:
+        return _hopeless(judged, situation, attempt)
+    honoured = [way for way in ways if way.by != "request"]
+    by, text = _requested_fails(judged, situation)
+    if honoured:
+        best = max(honoured, key=lambda way: rank(way.found.candidate, way.found.situation))
+        by, text = best.by, _told_of(best.found.candidate, judged, best.by)
     return Blocked(
-        by=first.because,
-        text=_told(first.candidate, first.rejections) if honoured else _requested_fails(judged, situation),
-        nearest=_choice(nearest),
-        ways_out=(*ways, *_jetson(situation)),
+        by=by,
+        text=text,
+        nearest=_choice(ways[0].found),
+        ways_out=(*(line for way in ways for line in _lines(way, situation, attempt)), *_jetson(situation)),
     )
 
 
-def _told(candidate: Candidate, rejections: Sequence[Rejection]) -> str:
-    """A build and what rules it out, most final first."""
+def _single_ways(judged: Sequence[Judged], situation: Situation, attempt: Attempt) -> Iterator[WayOut]:
+    """For each constraint that is the only one in the way of some build: what lifting it gives, the easiest first."""
+    alone: dict[Constraint, list[Candidate]] = {}
+    for candidate, rejections in judged:
+        if len(rejections) == 1 and _can_be_lifted(candidate, rejections[0].because, situation):
+            alone.setdefault(rejections[0].because, []).append(candidate)
+    for by in _EASIEST_FIRST:
+        if by in alone:
+            yield from _lifted(by, alone[by], Change(), situation, attempt)
+
+
+def _lifted(
+    by: Constraint, builds: Sequence[Candidate], base: Change, situation: Situation, attempt: Attempt
+) -> Iterator[WayOut]:
+    """The least change that lifts one constraint on top of others, if there is any (one way at most)."""
+    for change in _changes(by, builds, base, situation, attempt):
+        found = attempt(change)
+        if found is not None:
+            yield WayOut(by=by, change=change, found=found)
+            return
+
+
+def _changes(
+    by: Constraint, builds: Sequence[Candidate], base: Change, situation: Situation, attempt: Attempt
+) -> Iterator[Change]:
+    if by == "interpreter":
+        yield from _best_python(builds, base, situation, attempt)
+    elif by == "driver":
+        if base == Change():
+            # Nothing else changes: only the builds that the driver alone rules out can come to fit.
+            base = Change(among=tuple(builds))
+        least = _least_driver(base, situation, lambda driver: attempt(_with(base, driver)) is not None)
+        if least is not None:
+            yield _with(base, least)
+    elif by == "index":
+        yield msgspec.structs.replace(base, every_index=True)
+    elif by == "request":
+        yield msgspec.structs.replace(base, any_build=True)
+    elif by in ("glibc", "platform"):
+        yield msgspec.structs.replace(base, newer_system=True)
+    elif by == "companion":
+        yield msgspec.structs.replace(base, torch_alone=True)
+
+
+def _best_python(builds: Sequence[Candidate], base: Change, situation: Situation, attempt: Attempt) -> Iterator[Change]:
+    """The Python that gives the newest torch, of several the nearest: a new environment costs the same for each."""
+    tried: dict[str, Found | None] = {}
+    best: tuple[Found, str] | None = None
+    for build in sorted(builds, key=lambda build: rank(build, situation), reverse=True):
+        if len(tried) == _TRIES or (best is not None and best[0].candidate.version >= build.version):
+            break
+        stack = stack_of(build, situation)
+        tag = stack.tag if isinstance(stack, Stack) else build.file_for(situation.target.tag).python
+        if tag in tried:
+            continue
+        found = tried[tag] = attempt(msgspec.structs.replace(base, python=tag))
+        if found is not None and (best is None or found.candidate.version > best[0].candidate.version):
+            best = found, tag
+    if best is not None:
+        yield msgspec.structs.replace(base, python=best[1])
+
+
+def _with(change: Change, driver: DriverVersion) -> Change:
+    return msgspec.structs.replace(change, driver=driver)
+
+
+def _least_driver(
+    change: Change, situation: Situation, enough: Callable[[DriverVersion], bool]
+) -> DriverVersion | None:
+    """The oldest driver that is enough, newer than the one of the situation and of the change; None when none is.
+
+    A newer driver never takes a build away, up to the last branch that serves the cards.
+    """
+    above = max((driver for driver in (situation.driver, change.driver) if driver is not None), default=None)
+    minimums = set(situation.tables.drivers.minimums(system_of_driver(situation.target)))
+    first = first_branch(situation.cards, situation.tables)
+    if first is not None:
+        minimums.add(DriverVersion.parse(str(first)))
+    limit = situation.last_branch
+    dropped = above is not None and limit is not None and above.branch > limit
+    above = None if dropped else above
+    worth_trying = sorted(
+        driver for driver in minimums if (above is None or driver > above) and (limit is None or driver.branch <= limit)
+    )
+    if not worth_trying or not enough(worth_trying[-1]):
+        return None
+    if dropped:
+        return worth_trying[-1]  # the driver is too new for these cards: the last one that serves them is the nearest
+    return worth_trying[bisect_left(worth_trying, 1, hi=len(worth_trying) - 1, key=enough)]
+
+
+def _hopeless(judged: Sequence[Judged], situation: Situation, attempt: Attempt) -> Blocked:
+    """Nothing fits even with one constraint lifted: what is wrong first, and the least that must be different together."""
+    honoured = [pair for pair in judged if not any(row.because == "request" for row in pair[1])] or judged
+    reachable = [pair for pair in honoured if all(_can_be_lifted(pair[0], row.because, situation) for row in pair[1])]
+    candidate, rejections = _closest(reachable or honoured, situation)
     first = next((row for row in rejections if row.because in _FINAL), rejections[0])
-    return f"{candidate.name}: {first.text}"
+    ways = _together(reachable, situation, attempt)
+    lines = [line for way in ways for line in _lines(way, situation, attempt)] or list(_no_way(first, situation))
+    return Blocked(
+        by=first.because,
+        text=first.text if first.because == "platform" else f"{candidate.name}: {first.text}",
+        nearest=_choice(ways[-1].found) if ways else None,
+        ways_out=(*lines[:1], *(f"and {line}" for line in lines[1:]), *_jetson(situation)),
+    )
 
 
-def _requested_fails(judged: Sequence[Judged], situation: Situation) -> str:
-    wanted = [pair for pair in judged if not any(row.because == "request" for row in pair[1])]
-    if not wanted:
-        return f"there is no build for {asked_for(situation)} on {situation.target.platform}"
-    return f"nothing fits {asked_for(situation)}: {_told(*_closest(wanted, situation))}"
+def _together(reachable: Sequence[Judged], situation: Situation, attempt: Attempt) -> list[WayOut]:
+    """Changes that give an answer only together: one way out for each, all with that answer; empty when none do."""
+    tried: list[tuple[Constraint, ...]] = []
+    ordered = sorted(reachable, key=lambda pair: (-len(pair[1]), rank(pair[0], situation)), reverse=True)
+    for candidate, rejections in ordered:
+        causes = tuple(by for by in _EASIEST_FIRST if any(row.because == by for row in rejections))
+        if causes in tried:
+            continue
+        tried.append(causes)
+        if len(tried) > _TRIES:
+            break
+        change = _all_at_once(causes, candidate, situation, attempt)
+        found = attempt(change) if change is not None else None
+        if change is not None and found is not None:
+            return [WayOut(by=by, change=change, found=found) for by in causes]
+    return []
 
 
-def _closest(judged: Sequence[Judged], situation: Situation) -> Judged:
-    """The build with the fewest rejections, among equal ones the best."""
-    fewest = min(len(rejections) for _, rejections in judged)
-    return max((pair for pair in judged if len(pair[1]) == fewest), key=lambda pair: rank(pair[0], situation))
+def _all_at_once(
+    causes: Sequence[Constraint], candidate: Candidate, situation: Situation, attempt: Attempt
+) -> Change | None:
+    """One change for several constraints; the driver last, because which one is needed depends on the rest."""
+    change = Change()
+    for by in causes:
+        if by == "interpreter":
+            change = msgspec.structs.replace(change, python=candidate.file_for(situation.target.tag).python)
+        elif by != "driver":
+            change = next(_changes(by, [candidate], change, situation, attempt))
+    if "driver" in causes:
+        return next(_changes("driver", [candidate], change, situation, attempt), None)
+    return change
 
 
 def _rejections(candidate: Candidate, situation: Situation) -> tuple[Rejection, ...]:
@@ -97,57 +249,44 @@ def _rejections(candidate: Candidate, situation: Situation) -> tuple[Rejection, 
     return tuple(found)
 
 
-def _unlocked(judged: Sequence[Judged], situation: Situation) -> dict[Constraint, Unlocked]:
-    """For each constraint that can be lifted: the best build for which it is the only one in the way."""
-    best: dict[Constraint, Unlocked] = {}
-    for candidate, rejections in judged:
-        if len(rejections) != 1 or not _can_be_lifted(candidate, rejections[0].because, situation):
-            continue
-        found = _lift(candidate, rejections, situation)
-        known = best.get(found.because)
-        if known is None or found.rank > known.rank:
-            best[found.because] = found
-    return best
-
-
-def _all_can_be_lifted(candidate: Candidate, rejections: Sequence[Rejection], situation: Situation) -> bool:
-    return all(_can_be_lifted(candidate, row.because, situation) for row in rejections)
-
-
 def _can_be_lifted(candidate: Candidate, because: Constraint, situation: Situation) -> bool:
     if because == "request":
         return candidate.cuda is not None or not situation.cards
     return because in _EASIEST_FIRST
 
 
-def _lift(candidate: Candidate, rejections: tuple[Rejection, ...], situation: Situation) -> Unlocked:
-    because = rejections[0].because
-    lifted = {row.because for row in rejections}
-    free = situation
-    if "driver" in lifted:
-        free = msgspec.structs.replace(situation, driver=None, unknown_card=None)
-    return Unlocked(
-        because=because, candidate=candidate, situation=free, rejections=rejections, rank=rank(candidate, free)
-    )
+def _told_of(candidate: Candidate, judged: Sequence[Judged], by: Constraint) -> str:
+    """Why a build does not fit as things are: the reason of this constraint, else the most final one."""
+    for other, rejections in judged:
+        if (other.key, other.build.label, other.source.name) == (
+            candidate.key,
+            candidate.build.label,
+            candidate.source.name,
+        ):
+            row = next((row for row in rejections if row.because == by), None) or _most_final(rejections)
+            return f"{candidate.name}: {row.text}" if row is not None else candidate.name
+    return candidate.name
 
 
-def _hopeless(judged: Sequence[Judged], situation: Situation) -> Blocked:
-    """Nothing fits even with one constraint lifted: the build with the fewest rejections tells what is wrong first."""
-    honoured = [pair for pair in judged if not any(row.because == "request" for row in pair[1])] or judged
-    reachable = [pair for pair in honoured if _all_can_be_lifted(*pair, situation)]
-    candidate, rejections = _closest(reachable or honoured, situation)
-    first = next((row for row in rejections if row.because in _FINAL), rejections[0])
-    nearest, ways = None, list(_no_way(first, situation))
-    if reachable:
-        nearest = _choice(_lift(candidate, rejections, situation))
-        ways = [_way_out(_lift(candidate, (row,), situation), situation) for row in rejections]
-        ways[1:] = [f"and {way}" for way in ways[1:]]
-    return Blocked(
-        by=first.because,
-        text=first.text if first.because == "platform" else f"{candidate.name}: {first.text}",
-        nearest=nearest,
-        ways_out=(*ways, *_jetson(situation)),
-    )
+def _most_final(rejections: Sequence[Rejection]) -> Rejection | None:
+    return next((row for row in rejections if row.because in _FINAL), rejections[0] if rejections else None)
+
+
+def _requested_fails(judged: Sequence[Judged], situation: Situation) -> tuple[Constraint, str]:
+    """What keeps the builds that the user asked for from fitting; the request itself where there are none."""
+    wanted = [pair for pair in judged if not any(row.because == "request" for row in pair[1])]
+    if not wanted:
+        return "request", f"there is no build for {asked_for(situation)} on {situation.target.platform}"
+    candidate, rejections = _closest(wanted, situation)
+    row = _most_final(rejections)
+    assert row is not None  # noqa: S101 - a build without a rejection would have been the answer
+    return row.because, f"nothing fits {asked_for(situation)}: {candidate.name}: {row.text}"
+
+
+def _closest(judged: Sequence[Judged], situation: Situation) -> Judged:
+    """The build with the fewest rejections, among equal ones the best."""
+    fewest = min(len(rejections) for _, rejections in judged)
+    return max((pair for pair in judged if len(pair[1]) == fewest), key=lambda pair: rank(pair[0], situation))
 
 
 def _no_way(first: Rejection, situation: Situation) -> Iterator[str]:
@@ -163,52 +302,79 @@ def _last_release_for(tables: Tables, capability: ComputeCapability, platform: s
 
 
 def _no_code(situation: Situation) -> Iterator[str]:
+    platform = situation.target.platform
     for card in situation.cards:
         if card.capability is None:
             continue
-        last = _last_release_for(situation.tables, card.capability, situation.target.platform)
+        last = _last_release_for(situation.tables, card.capability, platform)
         name = wording.card_name(card)
         if last is None:
-            yield f"no official torch since 1.7.0 has code for the {name}: use another card, or a torch built for it"
+            yield (
+                f"no official torch for {platform} since 1.7.0 has code for the {name}: use another card, or a torch"
+                " built for it"
+            )
         else:
-            yield f"the newest torch with code for the {name} is {last.torch}+{last.variant}"
+            yield f"the newest torch for {platform} with code for the {name} is {last.torch}+{last.variant}"
+
+
+def is_jetson(situation: Situation) -> bool:
+    """Whether the cards are part of a Jetson board, whose driver comes with JetPack."""
+    return situation.target.jetson is not None or any(card.capability in INTEGRATED for card in situation.cards)
 
 
 def _jetson(situation: Situation) -> Iterator[str]:
-    boards = [card for card in situation.cards if card.capability in INTEGRATED]
-    if boards or situation.target.jetson is not None:
+    if is_jetson(situation):
         yield "for Jetson boards NVIDIA publishes torch wheels of its own by JetPack release; envfix does not plan them"
 
 
-def _choice(unlocked: Unlocked) -> Choice:
-    stack = stack_of(unlocked.candidate, unlocked.situation)
-    return choice_of(unlocked.candidate, stack if isinstance(stack, Stack) else None, unlocked.situation)
+def _choice(found: Found) -> Choice:
+    return choice_of(found.candidate, found.stack, found.situation)
 
 
-def _way_out(unlocked: Unlocked, situation: Situation) -> str:
-    candidate, tag = unlocked.candidate, situation.target.tag
-    if unlocked.because == "interpreter":
-        other = wording.python_name(_nearest_python(unlocked))
-        return f"with {other} instead of {wording.python_name(tag)}: {candidate.name}"
-    if unlocked.because == "index":
-        mirrors = " or ".join(row.name for row in situation.tables.indexes.mirrors())
-        return f"if the official index or a mirror of it answered (--index {mirrors}): {candidate.name}"
-    if unlocked.because == "request":
-        return f"without {asked_for(situation)}: {candidate.name}"
-    if unlocked.because == "glibc":
-        release = ".".join(map(str, candidate.file_for(tag).glibc or ()))
-        return f"on a system with glibc {release} or newer, for example in a container: {candidate.name}"
-    if unlocked.because == "driver":
-        return ask_for_driver(candidate, situation)
-    return f"without the packages beside torch (--with none): {candidate.name}"
+def _lines(way: WayOut, situation: Situation, attempt: Attempt) -> Iterator[str]:
+    """A way out in words, with what it gives."""
+    name, tag = way.found.candidate.name, situation.target.tag
+    if way.by == "interpreter" and way.change.python is not None:
+        yield f"with {wording.python_name(way.change.python)} instead of {wording.python_name(tag)}: {name}"
+    elif way.by == "index":
+        yield f"{_index_wish(way.found, situation)}: {name}"
+    elif way.by == "request":
+        yield f"without {asked_for(situation)}: {name}"
+    elif way.by == "glibc":
+        release = ".".join(map(str, way.found.candidate.file_for(way.found.stack.tag).glibc or ()))
+        yield f"on a system with glibc {release} or newer, for example in a container: {name}"
+    elif way.by == "platform":
+        yield f"on a system with glibc (Debian, Ubuntu, Fedora …), for example in a container: {name}"
+    elif way.by == "driver" and way.change.driver is not None and not is_jetson(situation):
+        yield ask_for_driver(way.found.candidate, situation, way.change.driver)
+        yield from _more_by_driver(way, situation, attempt)
+    elif way.by == "companion":
+        yield f"without the packages beside torch (--with none): {name}"
 
 
-def _nearest_python(unlocked: Unlocked) -> str:
-    """The interpreter nearest to the target's that has the build and its companions."""
-    stack = stack_of(unlocked.candidate, unlocked.situation)
-    if isinstance(stack, Stack):
-        return stack.tag
-    return unlocked.candidate.file_for(unlocked.situation.target.tag).python
+def _index_wish(found: Found, situation: Situation) -> str:
+    asked = situation.request.indexes
+    if "auto" not in asked:
+        return f"from every index (without --index {' --index '.join(asked)})"
+    mirrors = " or ".join(row.name for row in situation.tables.indexes.mirrors())
+    place = "the default registry" if found.candidate.source.part == "registry" else "the official index or a mirror"
+    return f"if {place} of it answered (--index {mirrors})" if "mirror" in place else f"if {place} answered"
+
+
+def _more_by_driver(way: WayOut, situation: Situation, attempt: Attempt) -> Iterator[str]:
+    """The newest torch that a driver update could bring, where the least update brings an older one."""
+    newest: list[Found] = []
+
+    def is_as_new(driver: DriverVersion) -> bool:
+        found = attempt(_with(way.change, driver))
+        newest.extend([found] if found and not newest else [])  # the first one asked is the newest driver
+        return found is not None and found.candidate.version >= newest[0].candidate.version
+
+    driver = _least_driver(way.change, situation, is_as_new)
+    if driver is not None and newest[0].candidate.version > way.found.candidate.version:
+        found = attempt(_with(way.change, driver))
+        assert found is not None  # noqa: S101 - it was just found
+        yield worth_more(found.candidate, driver)
 
 
 def asked_for(situation: Situation) -> str:

@@ -101,6 +101,12 @@ def _last_branch(cards: Iterable[TargetGpu], tables: Tables) -> int | None:
     return min((branch for branch in known if branch is not None), default=None)
 
 
+def first_branch(cards: Iterable[TargetGpu], tables: Tables) -> int | None:
+    """The oldest driver branch that knows all cards; None when the tables do not say."""
+    known = (tables.drivers.first_branch_for(card.capability) for card in cards if card.capability is not None)
+    return max((branch for branch in known if branch is not None), default=None)
+
+
 def _glibc(target: PlanTarget) -> tuple[int, ...] | None:
     if target.glibc is None or target.libc == "musl":
         return None

@@ -30,6 +30,12 @@ def python_name(tag: str) -> str:
     return f"free-threaded {kind} {name}" if match["threads"] else f"{kind} {name}"
 
 
+def release_of(tag: str) -> str:
+    """The release of an interpreter tag as ``--python`` takes it: ``cp313t`` is 3.13t."""
+    match = _TAG.fullmatch(tag)
+    return f"{match['major']}.{match['minor'] or 0}{match['threads']}" if match else tag
+
+
 def pythons(tags: Iterable[str]) -> str:
     """Interpreter tags in words, runs folded: ``Python 3.8 to 3.11``."""
     known = sorted({number for tag in tags if not tag.endswith("t") and (number := python_of(tag)) is not None})

@@ -119,6 +119,11 @@ class Drivers:
             source=row.source if exact is None or exact is row else f"{row.source} + {exact.source}",
         )
 
+    def minimums(self, system: Literal["linux", "windows"]) -> tuple[DriverVersion, ...]:
+        """Every driver that is the oldest one for some runtime or family of runtimes, the oldest first."""
+        texts = {getattr(row, system) for row in (*self.file.toolkits, *self.file.families)}
+        return tuple(sorted(DriverVersion.parse(text) for text in texts if text))
+
     def branch(self, driver: DriverVersion) -> Branch | None:
         """The listed branch that a driver belongs to, on Windows too; None for drivers older than the table."""
         position = bisect_right([row.branch for row in self._branches], driver.branch)
