@@ -9,6 +9,7 @@ import msgspec
 from envfix.app.detecting import detect
 from envfix.app.settings import NOBODY, named_target, tables_for, time_limit
 from envfix.host.real import RealHost
+from envfix.installer.preflight import check_new_path
 from envfix.model.facts import Environment, IndexState
 from envfix.model.plan import Goal, Plan
 from envfix.model.reporter import Reporter
@@ -32,6 +33,7 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     platform: str | None = None
     glibc: str | None = None
     why_not: str | None = None
+    new_env: str | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,12 +74,23 @@ def plan(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Plan:
 
     Raises ``UsageError`` for a request that makes no sense.
     """
+    if request.new_env is not None:
+        check_new_path(RealHost(), request.new_env)
     decision = decide(request, reporter=reporter)
     if decision.plan.status != "ok" or request.goal.offline:
-        return decision.plan
+        return _for_new_environment(decision.plan, request.new_env)
     from envfix.app.pricing import price
 
-    return price(decision, reporter=reporter).plan
+    return _for_new_environment(price(decision, reporter=reporter).plan, request.new_env)
+
+
+def _for_new_environment(plan: Plan, path: str | None) -> Plan:
+    """The commands a user could type as they are for an environment that is still to be made."""
+    if path is None or not plan.commands:
+        return plan
+    python = f"{path}/bin/python" if not plan.target.platform.startswith("win") else f"{path}\\Scripts\\python.exe"
+    made = (("python", "-m", "venv", path), *((python, *command[1:]) for command in plan.commands))
+    return msgspec.structs.replace(plan, commands=made)
 
 
 def decide(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Decision:

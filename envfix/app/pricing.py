@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from envfix.app.planning import Decision
@@ -14,6 +16,7 @@ from envfix.lockers.constraints import constraints
 from envfix.model.facts import IndexState
 from envfix.model.plan import REGISTRY, Choice, Plan
 from envfix.model.reporter import Reporter
+from envfix.resolver.pins import BECAUSE_ASKED
 from envfix.tables.loader import Tables
 
 
@@ -83,16 +86,26 @@ def _priced(plan: Plan, resolution: Resolution) -> Plan:
 
 
 def _refused(plan: Plan, refusal: Refusal) -> Plan:
+    if refusal.kind == "unchecked":
+        return msgspec.structs.replace(plan, reasons=(*plan.reasons, f"not checked by uv: {refusal.message}"))
     if refusal.kind == "network":
         return msgspec.structs.replace(plan, reasons=(*plan.reasons, f"the price is not known: {refusal.message}"))
+    named = [name for name in _asked_for(plan) if re.search(rf"\b{re.escape(name)}\b", refusal.message)]
+    if named:
+        way = f"check the name and version of {' and '.join(named)} (--with), or leave it out"
+    else:
+        way = "report this as a fault of envfix: its tables promised that this stack exists"
     return msgspec.structs.replace(
         plan,
         status="conflict",
         choice=None,
         nearest=plan.choice,
-        blocked_by="companion",
-        reasons=(*plan.reasons, f"uv refuses this stack: {refusal.message}"),
-        ways_out=tuple(
-            filter(None, (refusal.hint, "report this as a fault of envfix: its tables promised that this stack exists"))
-        ),
+        blocked_by="request" if named else "companion",
+        reasons=(f"uv refuses this stack: {refusal.message}", *plan.reasons),
+        ways_out=tuple(filter(None, (refusal.hint, way))),
     )
+
+
+def _asked_for(plan: Plan) -> list[str]:
+    """The packages that the user named: envfix knows nothing of them and promises nothing."""
+    return [re.sub(r"\[.*", "", pin.name) for pin in plan.packages if pin.because == BECAUSE_ASKED]

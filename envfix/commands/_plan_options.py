@@ -34,6 +34,7 @@ _GOAL = (
         help="Where wheels may come from (repeatable; default: whichever answers).",
     ),
 )
+NEW_ENV = click.option("--new-env", metavar="PATH", help="Make this environment and install into it.")
 _MACHINE = (
     click.option("--driver", metavar="VERSION", help="Plan for a machine with this NVIDIA driver."),
     click.option(

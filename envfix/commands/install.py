@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from envfix.commands import _options as shared
-from envfix.commands._plan_options import goal_options
+from envfix.commands._plan_options import NEW_ENV, goal_options
 
 
 @click.command()
 @goal_options
 @shared.options(
-    click.option("--new-env", metavar="PATH", help="Make this environment and install into it."),
+    NEW_ENV,
     shared.python_option,
     click.option("--yes", is_flag=True, help="Do not ask before the download starts."),
     click.option("--dry-run", is_flag=True, help="Only show the plan."),

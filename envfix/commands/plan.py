@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 
 from envfix.commands import _options as shared
-from envfix.commands._plan_options import goal_options, machine_options
+from envfix.commands._plan_options import NEW_ENV, goal_options, machine_options
 
 
 @click.command()
 @goal_options
 @machine_options
+@NEW_ENV
+@click.option("--yes", is_flag=True, hidden=True, help="As for install; a plan asks nothing.")
 @click.option("--why-not", metavar="BUILD", help="Explain one build filter by filter: 2.13.0, cu130 or 2.13.0+cu130.")
 @shared.options(
     shared.python_option,
@@ -32,6 +34,8 @@ def command(
     gpus: tuple[str, ...],
     platform: str | None,
     glibc: str | None,
+    new_env: str | None,
+    yes: bool,
     why_not: str | None,
     target: str | None,
     snapshot: str | None,
@@ -51,6 +55,7 @@ def command(
     envfix plan --driver 470.57.02 --gpu "RTX 3090" --python 3.11 --offline
     envfix plan --why-not 2.13.0+cu130
     """
+    del yes
     from envfix.app import planning
     from envfix.render import open_output
 
@@ -66,6 +71,7 @@ def command(
         platform=platform,
         glibc=glibc,
         why_not=why_not,
+        new_env=new_env,
     )
     plan = planning.plan(request, reporter=out.reporter)
     out.plan(plan)

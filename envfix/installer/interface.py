@@ -110,10 +110,10 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """The installer found no way: ``unsatisfiable`` (the request), ``network`` (an index) or ``other``.
 
-    ``message`` is one sentence, ``text`` the installer's own words.
+    ``unchecked``: it cannot be asked about such a Python. ``message`` is one sentence, ``text`` the installer's own words.
     """
 
-    kind: Literal["unsatisfiable", "network", "other"]
+    kind: Literal["unsatisfiable", "network", "unchecked", "other"]
     message: str
     text: str
     hint: str | None = None

@@ -474,10 +474,10 @@ def _beyond_uv(target: PlanTarget, *, here: bool) -> Refusal | None:
     """Why uv cannot be asked about such a Python."""
     if target.tag.endswith("t") and not here:
         message = "a free-threaded Python that is not on this machine cannot be resolved for"
-        return Refusal(kind="other", message=message, text="uv's --python-version has no free-threaded form")
+        return Refusal(kind="unchecked", message=message, text="uv's --python-version has no free-threaded form")
     if tuple(int(part) for part in re.findall(r"\d+", target.python)[:2]) < OLDEST_PYTHON:
         message = f"Python {target.python} is too old for every installer envfix can drive"
-        return Refusal(kind="other", message=message, text="uv and today's index pages need Python 3.6 or newer")
+        return Refusal(kind="unchecked", message=message, text="uv and today's index pages need Python 3.6 or newer")
     return None
 
 

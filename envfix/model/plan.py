@@ -38,7 +38,7 @@ class TargetGpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     index: int | None = None
 
 
-class PlanTarget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PlanTarget(msgspec.Struct, frozen=True, kw_only=True):
     """The machine and interpreter a plan is for.
 
     ``python`` is a full or short version, ``tag`` such as ``cp311`` or ``cp313t``, ``platform`` as in
@@ -60,7 +60,7 @@ class PlanTarget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     jetson: str | None = None
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """The wheels chosen. ``variant`` is the CUDA that runs inside, also where the file name hides it.
 
     ``compatibility``: ``direct`` the driver is at least that CUDA's own, ``minor`` it serves the family only, ``cpu``.

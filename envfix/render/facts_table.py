@@ -161,7 +161,7 @@ def plan_rows(plan: Plan) -> Iterator[Row]:
     if plan.download_bytes is not None:
         yield ("price", _price(plan, plan.download_bytes), "")
     elif plan.choice is not None:
-        yield ("price", "not known (no index was asked)", "")
+        yield ("price", "not known: no dry resolution was made", "")
     if plan.gpu is not None:
         yield ("use", f"export {plan.gpu.export}", "")
 

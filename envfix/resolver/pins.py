@@ -15,6 +15,7 @@ from envfix.resolver.stack import Stack, numpy_1_bounds, place
 from envfix.tables.wheels import Wheel
 
 FAMILY = ("torch", "torchvision", "torchaudio")
+BECAUSE_ASKED = "you asked for it"
 _ALWAYS_BOUNDED = ("numpy", "opencv-python")
 
 
@@ -85,4 +86,4 @@ def _others(packages: Iterable[Requirement], named: set[str]) -> Iterator[Packag
         name = _with_extras(canonicalize_name(requirement.name), requirement)
         if name not in named:
             specifier = str(requirement.specifier)
-            yield PackagePin(name=name, specifier=specifier, index=REGISTRY, because="you asked for it")
+            yield PackagePin(name=name, specifier=specifier, index=REGISTRY, because=BECAUSE_ASKED)

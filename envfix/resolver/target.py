@@ -46,6 +46,10 @@ def describe(machine: Machine, interpreter: Observed[Interpreter], said: Elsewhe
         raise UsageError(
             "--driver needs --gpu too: this machine has no card to plan for", hint='for example --gpu "RTX 3090"'
         )
+    if state == "works" and not said.driver and not gpus and machine.driver.source == "ENVFIX_DRIVER":
+        raise UsageError(
+            "ENVFIX_DRIVER needs ENVFIX_GPU too: this machine has no card to plan for", hint='ENVFIX_GPU="RTX 3090"'
+        )
     place = machine.platform.value
     return PlanTarget(
         python=python,
