@@ -12,8 +12,9 @@ from envfix.model.facts import HostCompiler, Observed, absent, found
 SOURCE = "compilers on PATH and in CC, CXX, CUDAHOSTCXX, NVCC_CCBIN"
 NAMES = ("gcc", "g++", "clang")
 VARIABLES = ("CC", "CXX", "CUDAHOSTCXX", "NVCC_CCBIN")
-# Other versions beside the usual one: gcc-9, g++-11, clang++-14.
-_BESIDE = ("/usr/bin/g[c+][c+]-[0-9]*", "/usr/local/bin/g[c+][c+]-[0-9]*", "/usr/bin/clang*-[0-9]*")
+# Other versions beside the usual one: gcc-9, g++-11, clang++-14; where distributions and administrators put them.
+_BESIDE = ("g[c+][c+]-[0-9]*", "clang*-[0-9]*")
+_BESIDE_IN = ("/usr/bin", "/usr/local/bin")
 _VISUAL_STUDIO = "C:/Program Files*/Microsoft Visual Studio/*/*/VC/Tools/MSVC/*/bin/Hostx64/x64/cl.exe"
 
 
@@ -78,7 +79,8 @@ def _chosen(host: ProbeHost, timeout: float) -> Iterator[HostCompiler]:
 
 
 def _beside(host: ProbeHost) -> Iterator[HostCompiler]:
-    for pattern in _BESIDE:
+    on_path = (host.getenv("PATH") or "").split(":")
+    for pattern in [f"{folder}/{name}" for folder in _BESIDE_IN if folder in on_path for name in _BESIDE]:
         for path in host.glob(pattern):
             version = version_by_name(path)
             if version is not None:
