@@ -41,7 +41,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=reason.severity,
-        message=f"nvcc {kit.version} cannot compile for the {card.name} ({_sm(card)}): that needs CUDA {since} or newer.",
+        message=f"The compiler nvcc {kit.version} cannot compile for the {card.name} ({_sm(card)}): that needs CUDA {since}.",
         because=(
             cite("machine.toolkits", machine.toolkits, f"{kit.nvcc} is of CUDA {kit.release} ({kit.found_by})"),
             cite("machine.gpus", machine.gpus, f"{card.name}, compute capability {card.capability}"),

@@ -40,7 +40,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=reason.severity,
-        message=f"nvcc {kit.version} accepts {kind} up to {limit[0]}, and would call {compiler.path}, which is"
+        message=f"The compiler nvcc {kit.version} accepts {kind} up to {limit[0]}, and would call {compiler.path}, which is"
         f" {compiler.version}.",
         because=(
             Evidence(

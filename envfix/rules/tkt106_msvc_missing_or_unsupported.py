@@ -48,7 +48,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=reason.severity,
-        message=f"nvcc {kit.version} does not accept this Visual C++ ({in_shell.version}, _MSC_VER {number}).",
+        message=f"The compiler nvcc {kit.version} does not accept this Visual C++ ({in_shell.version}, _MSC_VER {number}).",
         because=(
             Evidence(
                 fact="machine.toolkits",
