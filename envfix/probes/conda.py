@@ -18,6 +18,8 @@ PROGRAMS = ("conda", "mamba", "micromamba")
 _ALIASES = {"solver": ("experimental_solver",), "ssl_verify": ("verify_ssl",), "channels": ("channel",)}
 # No configuration is that long, and reading YAML takes a second a megabyte.
 _LIMIT = 65_536
+# Brackets within brackets cost the square of their number.
+_BRACKETS = 1000
 _TRUE = ("1", "true", "yes", "on")
 
 
@@ -31,6 +33,8 @@ def parse_condarc(text: str) -> dict[str, Any]:
 
     if len(text) >= _LIMIT:
         raise ValueError(f"it is longer than {_LIMIT // 1024} KB")
+    if text.count("[") + text.count("{") > _BRACKETS:
+        raise ValueError("it has more brackets than any configuration needs")
     try:
         # Not the C loader: a few lines need no speed, and text nested without end would end this very process.
         content = yaml.safe_load(text)
