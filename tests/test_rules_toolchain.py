@@ -299,7 +299,8 @@ def test_dead_channel_is_named_and_a_working_condarc_printed(tables: Tables) -> 
         msgspec.structs.replace(channel("pytorch", suggested=True), location="https://official.example/pytorch"),
     )
     facts = machine(conda=conda(states, channels=("conda-forge", "pytorch", "lab")))
-    finding = one("CND120", (facts, environment()), tables)
+    assert one("CND120", (facts, environment()), tables).severity == Severity.INFO, "torch is here, and not by conda"
+    finding = one("CND120", (facts, environment(interpreter=python(kind="conda"))), tables)
     assert finding.severity == Severity.WARNING
     assert "pytorch (there is no such channel (404)), lab (refuses the connection)" in finding.message
     content = finding.remedies[0].text.partition(":\n")[2]

@@ -41,6 +41,8 @@ def rows(report: Report, *, verbose: bool) -> Iterator[Row]:
         "not found",
     )
     for channel in machine.conda.value.states if machine.conda.value else ():
+        if channel.suggested and not channel.reachable and not verbose:
+            continue
         answer = "answers" if channel.reachable else "does not answer"
         problem = f": {channel.problem}" if channel.problem else ""
         yield (

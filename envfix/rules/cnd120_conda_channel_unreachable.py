@@ -24,19 +24,24 @@ from collections.abc import Iterator
 
 from envfix.model.facts import ChannelState, CondaInstall, CondaSettings, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._fetching import torch_is_wanted
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    del environment, tables
+    del tables
     conda = machine.conda.value
     settings = conda.settings if conda else None
     if conda is None or settings is None:
         return
+    severity = Severity.WARNING if _is_needed(conda, environment) else Severity.INFO
     for problem in settings.problems:
         yield _finding(
-            f"The configuration of conda cannot be used: {problem}", (_evidence("problem", problem),), (_LOOK,)
+            f"The configuration of conda cannot be used: {problem}",
+            (_evidence("problem", problem),),
+            (_LOOK,),
+            severity,
         )
     if settings.offline:
         where = settings.set_in.get("offline", "its configuration")
@@ -48,7 +53,14 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         )
     dead = unreachable(conda, settings)
     if dead:
-        yield _dead_channels(conda, settings, dead)
+        yield _dead_channels(conda, settings, dead, severity)
+
+
+def _is_needed(conda: CondaInstall, environment: Environment) -> bool:
+    """Whether this user depends on conda: in its environments, or to get torch at all; an old .condarc alone hurts nobody."""
+    interpreter = environment.interpreter.value
+    in_conda = interpreter is not None and interpreter.kind in ("conda", "base")
+    return in_conda or conda.active_prefix is not None or (conda.program is not None and torch_is_wanted(environment))
 
 
 def unreachable(conda: CondaInstall, settings: CondaSettings) -> tuple[ChannelState, ...]:
@@ -57,7 +69,9 @@ def unreachable(conda: CondaInstall, settings: CondaSettings) -> tuple[ChannelSt
     return tuple(one for one in conda.states if not one.reachable and not one.suggested and one.name not in alive)
 
 
-def _dead_channels(conda: CondaInstall, settings: CondaSettings, dead: tuple[ChannelState, ...]) -> Finding:
+def _dead_channels(
+    conda: CondaInstall, settings: CondaSettings, dead: tuple[ChannelState, ...], severity: Severity
+) -> Finding:
     names = ", ".join(f"{state.name} ({state.problem})" for state in dead)
     many = len(dead) > 1
     return _finding(
@@ -65,6 +79,7 @@ def _dead_channels(conda: CondaInstall, settings: CondaSettings, dead: tuple[Cha
         f" {'do' if many else 'does'} not answer: {names}",
         tuple(_evidence(f"{state.name}: {state.problem}", state.location) for state in dead),
         tuple(_remedies(conda, settings)),
+        severity,
     )
 
 
@@ -80,7 +95,7 @@ def _remedies(conda: CondaInstall, settings: CondaSettings) -> Iterator[Remedy]:
             else (("conda", "clean", "--index-cache"),),
         )
     yield Remedy(
-        text="Or leave conda's channels aside: the wheels of torch need none of them.",
+        text=f"{'Or leave' if content else 'Leave'} conda's channels aside: the wheels of torch need none of them.",
         commands=(("envfix", "install", "--new-env", "yolo-env"),),
     )
 
@@ -107,7 +122,7 @@ def _finding(
     message: str,
     because: tuple[Evidence, ...],
     remedies: tuple[Remedy, ...],
-    severity: Severity = Severity.WARNING,
+    severity: Severity,
 ) -> Finding:
     return Finding(
         code=RULE.code,
