@@ -253,7 +253,7 @@ def test_link_given_as_the_file_stays_a_link(target: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("content", "known"),
+    ("content", "readable"),
     [
         pytest.param(b"channels: [unclosed\n  - x: :", False, id="broken YAML"),
         pytest.param(b"channels:\n\t- tab", False, id="tab"),
@@ -261,7 +261,7 @@ def test_link_given_as_the_file_stays_a_link(target: str, tmp_path: Path) -> Non
         pytest.param(b"\x00\x01\x02", False, id="binary"),
         pytest.param(b"date: 2024-99-99\n", False, id="impossible date"),
         pytest.param(b"channels:\n  - caf\xe9\n", True, id="latin 1"),
-        pytest.param(b"just words", True, id="no mapping"),
+        pytest.param(b"just words", False, id="no mapping"),
         pytest.param(b"channels: defaults\n", True, id="one word"),
         pytest.param(b"", True, id="empty"),
         pytest.param(b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nchannels: [*c]\n", True, id="nested lists"),
@@ -272,15 +272,17 @@ def test_condarc_of_any_content_leaves_a_diagnosis(
     tmp_path: Path,
     target: str,
     content: bytes,
-    known: bool,  # noqa: FBT001
+    readable: bool,  # noqa: FBT001
 ) -> None:
     (tmp_path / ".condarc").write_bytes(content)
     finished = envfix(*FAST, "--json", "--python", target, env=cleaned_environment(HOME=str(tmp_path)))
-    conda = finished.document["facts"]["machine"]["conda"]
-    assert ("value" in conda) == known, conda
-    if not known:
-        assert conda["missing"] == "unknown"
-        assert ".condarc" in conda["source"]
+    conda = finished.document["facts"]["machine"]["conda"]["value"]
+    problems = conda["settings"].get("problems", [])
+    assert [".condarc is no configuration that conda can read" in problem for problem in problems] == [True] * (
+        not readable
+    )
+    told = [row for row in finished.document["findings"] if row["cause"] == "conda_channel_unreachable"]
+    assert [row["severity"] for row in told] == ["info"] * (not readable), "there is no conda here that could need it"
 
 
 def test_file_of_any_encoding_is_read(tmp_path: Path, target: str) -> None:

@@ -52,10 +52,16 @@ PROBES: dict[str, Callable[[ProbeHost, float], Observed[Any]]] = {
 BRIEF = ("platform", "displays")
 IMPORT_TIMEOUT = 120.0
 VARIABLES = (
+    "CC",
     "CONDA_",
+    "CUDAHOSTCXX",
     "CUDA_",
+    "CXX",
+    "FORCE_CUDA",
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
+    "MAX_JOBS",
+    "NVCC_",
     "NVIDIA_",
     "PIP_",
     "PYTHON",
@@ -164,6 +170,7 @@ def _environment(
         if value
         else unknown("environments near by", "the target is unknown"),
         startup=startup.probe(host, value) if value else unknown(startup.SOURCE, "the target is unknown"),
+        disk=resources.probe_prefix(host, value) if value else unknown("the target", "the target is unknown"),
         conda_records=conda_records.probe(host, value)
         if value
         else unknown(conda_records.SOURCE, "the target is unknown"),

@@ -169,6 +169,8 @@ def parse(facts: Mapping[str, Any], target: Target, system: Mapping[str, str]) -
         writable=bool(said["purelib_writable"]),
         search_path=tuple(said["path"]),
         shadows=tuple(facts.get("shadows") or ()),
+        ssl_problem=said.get("ssl_problem"),
+        headers=said.get("headers"),
     )
 
 

@@ -58,7 +58,18 @@ def interpreter():
         "user_site_enabled": bool(site.ENABLE_USER_SITE),
         "externally_managed": os.path.exists(os.path.join(stdlib, "EXTERNALLY-MANAGED")),
         "path": SEARCH_PATH,
+        "ssl_problem": ssl_problem(),
+        "headers": any(os.path.isfile(os.path.join(paths.get(key, ""), "Python.h")) for key in ("include", "platinclude")),
     }
+
+
+def ssl_problem():
+    """Why the compiled part of the ssl module does not load: without it nothing can be fetched over https."""
+    try:
+        __import__("_ssl")
+    except ImportError as error:
+        return str(error)[:300]
+    return None
 
 
 def distributions(folders):
