@@ -19,6 +19,7 @@ from envfix.probes import (
     cuda_toolkit,
     device_state,
     displays,
+    elsewhere,
     host_compiler,
     interpreter,
     native_libraries,
@@ -160,10 +161,8 @@ def _environment(
         torch=torch,
         torchvision=torch_install.vision_build(answer, installed),
         package_sources=package_sources.probe(host, value.prefix if value else None),
-        elsewhere=torch_install.elsewhere(host, value)
-        if value
-        else unknown("environments near by", "the target is unknown"),
-        startup=startup.probe(host, value) if value else unknown(startup.SOURCE, "the target is unknown"),
+        elsewhere=elsewhere.probe(host, value) if value else unknown("environments near by", "the target is unknown"),
+        startup=startup.probe(host, value, answer) if value else unknown(startup.SOURCE, "the target is unknown"),
         conda_records=conda_records.probe(host, value)
         if value
         else unknown(conda_records.SOURCE, "the target is unknown"),

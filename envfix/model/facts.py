@@ -174,8 +174,9 @@ class PackageSource(msgspec.Struct, frozen=True, kw_only=True):
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a command name on PATH really is.
 
-    ``path`` is the first hit on PATH, ``real`` the file behind it; ``interpreter`` is the Python that its first line
-    names, ``prefix`` the environment it belongs to. ``problem`` says why it cannot run (None: nothing was seen).
+    ``path`` is the first hit on PATH, ``real`` the file behind it; ``interpreter`` is the Python that it starts in the
+    end, ``prefix`` the environment that one belongs to, as real folder (None: its files do not say). ``problem`` says
+    why it cannot run (None: nothing was seen). ``later`` are further hits on PATH, which the first one hides.
     """
 
     name: str
@@ -185,6 +186,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     interpreter: str | None = None
     prefix: str | None = None
     problem: str | None = None
+    later: tuple[str, ...] = ()
 
 
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -262,7 +264,11 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interpreter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The target: one Python interpreter, as it describes itself when run the way the user runs it."""
+    """The target: one Python interpreter, as it describes itself when run the way the user runs it.
+
+    ``started`` is the path that was run: a wrapper's differs from ``executable``. ``scripts`` is where pip puts commands.
+    ``shadows`` are files of the working folder that hide modules of the same name from programs started there.
+    """
 
     executable: str
     asked: str
@@ -282,6 +288,8 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     writable: bool | None = None
     search_path: tuple[str, ...] = ()
     shadows: tuple[str, ...] = ()
+    started: str | None = None
+    scripts: str | None = None
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -340,18 +348,89 @@ class TorchImport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     foreign_libraries: tuple[str, ...] = ()
 
 
-class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
-    """Another interpreter near by that does have torch, found by files."""
+class Elsewhere(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Another place near by that does have torch, found by files; the likeliest to be meant comes first.
+
+    ``python`` runs it (None: none in that place does), ``python_version`` is the ``3.8`` of its folder; ``record`` is
+    what ``conda list`` shows of torch there, ``activate`` the script that activates a virtual environment. ``kind`` is
+    how it was found: ``active`` in this shell, the environment that was ``asked`` for, of a ``command`` on PATH, in the
+    working ``folder`` or above it ...
+    """
 
     prefix: str
     torch: str
+    kind: Literal["active", "asked", "command", "folder", "conda", "pyenv", "user", "system"] | None = None
+    python: str | None = None
+    python_version: str | None = None
+    record: str | None = None
+    conda: bool = False
+    activate: str | None = None
+
+
+class ActiveEnvironment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An environment that a variable declares active: whether it exists, and whether the target's Python is its own.
+
+    ``python`` is its own Python (None: it has none), ``conda_record`` what ``conda list`` shows of torch there.
+    """
+
+    variable: str
+    prefix: str
+    is_target: bool
+    exists: bool = True
+    python: str | None = None
+    conda_record: str | None = None
+    conda: bool = False
+    activate: str | None = None
+
+
+class ModuleCopy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One copy of a module on the target's path, in the order in which Python looks.
+
+    ``kind``: a ``package``, a ``module`` (one file), or a ``folder`` that Python takes only where there is nothing else.
+    ``built_for`` are the endings of its compiled core: ``cpython-311-x86_64-linux-gnu``.
+    """
+
+    name: str
+    location: str
+    kind: Literal["package", "module", "folder"]
+    version: str | None = None
+    user_site: bool = False
+    built_for: tuple[str, ...] = ()
+
+
+class PathFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A .pth file of the target that adds folders to its path or runs code at every start."""
+
+    path: str
+    adds: tuple[str, ...] = ()
+    runs_code: bool = False
 
 
 class Startup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What changes where the target looks for modules before a program starts: path files and customising modules."""
+    """What decides which interpreter runs and where it looks for modules before a program starts.
 
-    path_files: tuple[str, ...] = ()
+    ``home`` is the real folder that the target's commands belong to, to be compared with ``Command.prefix``.
+    ``bypassed`` is the environment in which the Python that was started lies, when it runs another one. ``copies`` are
+    the copies of torch and what it needs on the path; ``own_commands`` the entry points in the target's folders of
+    commands. ``aliases`` are those of the user's shell files that name such a command. ``conda_roots`` are the conda
+    installations near by, ``shell`` the user's login shell. ``variables`` are those that steer Python, pip and conda.
+    """
+
+    home: str | None = None
+    path_files: tuple[PathFile, ...] = ()
     customised_by: tuple[str, ...] = ()
+    variables: dict[str, str] = {}
+    active: tuple[ActiveEnvironment, ...] = ()
+    bypassed: ActiveEnvironment | None = None
+    copies: tuple[ModuleCopy, ...] = ()
+    abi: str | None = None
+    own_commands: tuple[Command, ...] = ()
+    aliases: dict[str, str] = {}
+    conda_roots: tuple[str, ...] = ()
+    shell: str | None = None
+    working_folder: str | None = None
+    windows_long_paths: bool | None = None
+    windows_missing_dlls: tuple[str, ...] = ()
 
 
 class CondaRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

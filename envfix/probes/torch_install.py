@@ -11,8 +11,6 @@ from envfix.host.interface import ProbeHost
 from envfix.host.target import Answer, ask
 from envfix.model.facts import (
     Distribution,
-    Elsewhere,
-    Interpreter,
     Observed,
     TorchBuild,
     TorchImport,
@@ -22,7 +20,6 @@ from envfix.model.facts import (
     unknown,
 )
 from envfix.model.versions import ComputeCapability, CudaVersion
-from envfix.probes.interpreter import conda_roots, literal
 
 IMPORT_SCRIPT = "envfix_torch_import.py"
 
@@ -122,21 +119,3 @@ def torch_import(host: ProbeHost, python: str, *, timeout: float) -> Observed[To
         return found(TorchImport(ok=False, seconds=timeout, error=answer.problem), source)
     keys = set(TorchImport.__struct_fields__)
     return found(msgspec.convert({k: v for k, v in answer.facts.items() if k in keys}, TorchImport), source)
-
-
-def elsewhere(host: ProbeHost, interpreter: Interpreter) -> Observed[tuple[Elsewhere, ...]]:
-    """Other environments near by that do have torch, by their files."""
-    source = "environments near by: conda, pyenv, user site, and virtual environments in this folder"
-    home = host.system_facts().get("home", "~")
-    patterns = [f"{root}/envs/*" for root in conda_roots(host)] + conda_roots(host)
-    patterns += [f"{host.getenv('PYENV_ROOT') or home + '/.pyenv'}/versions/*", f"{home}/.local", "/usr/local"]
-    folder = literal(host.system_facts().get("working_folder", "."))
-    patterns += [f"{folder}/*", f"{folder}/.venv"]
-    hits = {}
-    for pattern in patterns:
-        for path in host.glob(f"{pattern}/lib/python3*/site-packages/torch/version.py"):
-            prefix = path.split("/lib/python3")[0]
-            if prefix != interpreter.prefix:
-                match = re.search(r"__version__[^=\n]*= *['\"]([^'\"]+)", host.read_text(path).text)
-                hits[prefix] = Elsewhere(prefix=prefix, torch=match[1] if match else "of unknown version")
-    return found(tuple(hits[prefix] for prefix in sorted(hits)), source) if hits else absent(source)

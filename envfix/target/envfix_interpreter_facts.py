@@ -22,6 +22,19 @@ FAMILY = re.compile(
 METADATA_FOLDER = re.compile(r"^(?P<name>[A-Za-z0-9._]+?)-(?P<version>[0-9][^-]*)(-py[0-9.]+)?\.(dist-info|egg-info)$")
 SM_LIST = re.compile(br"((?:sm|compute)_\d+[a-z]?(?: (?:sm|compute)_\d+[a-z]?)*)\x00")
 PTX_BEFORE = re.compile(br"(?:compute_\d+[a-z]? )+$")
+# What is looked for along the whole path: another copy of these decides what a program really gets.
+COPIED = ("torch", "torchvision", "numpy", "ultralytics")
+COMPILED_CORE = {"torch": ("_C",), "numpy": ("core/_multiarray_umath", "_core/_multiarray_umath")}
+# Modules of Python itself that torch imports and whose names people give to their own files.
+STANDARD = ("calendar", "code", "collections", "copy", "dataclasses", "datetime", "email", "enum", "http", "inspect", "json",
+            "logging", "math", "multiprocessing", "numbers", "operator", "pickle", "platform", "queue", "random", "secrets",
+            "select", "selectors", "signal", "socket", "string", "struct", "subprocess", "tempfile", "threading", "token",
+            "tokenize", "traceback", "types", "typing", "warnings")
+SHELL_FILES = (".bashrc", ".bash_aliases", ".bash_profile", ".profile", ".zshrc", ".config/fish/config.fish")
+ALIAS = re.compile(r"^[ \t]*alias[ \t]+(python3?|pip3?|conda|mamba|yolo)[= \t]+(.+?)[ \t]*$", re.MULTILINE)
+LAUNCHER = re.compile(br"#!\"?([^\r\n\"]+?python[^\r\n\"]*?)\"?[ \t]*\r?\n(?=PK)")
+# Libraries of Microsoft's C++ runtime that torch's own need.
+RUNTIME = ("vcruntime140.dll", "vcruntime140_1.dll", "msvcp140.dll")
 
 
 # Where modules are looked for; the folder of this script comes first, unless PYTHONSAFEPATH keeps it out.
@@ -56,9 +69,15 @@ def interpreter():
         "purelib_writable": os.access(paths.get("purelib", ""), os.W_OK),
         "user_site": user_site,
         "user_site_enabled": bool(site.ENABLE_USER_SITE),
-        "externally_managed": os.path.exists(os.path.join(stdlib, "EXTERNALLY-MANAGED")),
+        "externally_managed": os.path.exists(os.path.join(stdlib, "EXTERNALLY-MANAGED")) and not in_venv(),
         "path": SEARCH_PATH,
+        "scripts": paths.get("scripts"),
     }
+
+
+def in_venv():
+    """pip refuses to touch a marked Python, but not the virtual environments made from it."""
+    return sys.prefix != getattr(sys, "base_prefix", sys.prefix)
 
 
 def distributions(folders):
@@ -137,7 +156,21 @@ def package_folder(name, folders):
     """Where a package would be imported from: Python prefers any with __init__.py to a bare folder, which may be a leftover."""
     places = [os.path.join(folder, name) for folder in folders if os.path.isdir(os.path.join(folder, name))]
     whole = [place for place in places if os.path.isfile(os.path.join(place, "__init__.py"))]
-    return (whole + places + [None])[0]
+    return (whole + places + [editable_folder(name)])[0]
+
+
+def editable_folder(name):
+    """A package installed from its sources is found by a hook that its installer put into Python."""
+    if not any("editable" in getattr(finder, "__module__", "") for finder in sys.meta_path):
+        return None
+    try:
+        from importlib.util import find_spec
+
+        spec = find_spec(name)
+        places = list(spec.submodule_search_locations or ()) if spec else []
+    except Exception:  # noqa: BLE001 - a hook of somebody else may raise anything
+        return None
+    return ([place for place in places if os.path.isfile(os.path.join(place, "__init__.py"))] + [None])[0]
 
 
 def torch_build(folders):
@@ -189,18 +222,168 @@ def vision_build(folders):
     return {"location": place, "version_file": constants(os.path.join(place, "version.py"))}
 
 
+def copies(folders, installed, user_site):
+    """Every copy of torch and what it needs, in the order in which Python looks."""
+    found, seen = [], set()
+    for folder in folders:
+        real = os.path.realpath(folder)
+        if real in seen:
+            continue
+        seen.add(real)
+        for name in COPIED:
+            row = copy_in(folder, name)
+            if row is not None:
+                row["user_site"] = user_site is not None and real == os.path.realpath(user_site)
+                versions = [one["version"] for one in installed if one["location"] == folder and one["name"].lower() == name]
+                row["version"] = row["version"] or (versions + [None])[0]
+                found.append(row)
+    return found
+
+
+def copy_in(folder, name):
+    place = os.path.join(folder, name)
+    if os.path.isfile(os.path.join(place, "__init__.py")):
+        version = (constants(os.path.join(place, "version.py")) or {}).get("__version__") if name.startswith("torch") else None
+        return {"name": name, "location": place, "kind": "package", "version": version, "built_for": built_for(place, name)}
+    if os.path.isfile(place + ".py"):
+        return {"name": name, "location": place + ".py", "kind": "module", "version": None}
+    if os.path.isdir(place):
+        return {"name": name, "location": place, "kind": "folder", "version": None}
+    return None
+
+
+def built_for(place, name):
+    """What the compiled core was built for, by its file's ending: _C.cpython-311-x86_64-linux-gnu.so; "" where it names nothing."""
+    endings = set()
+    for core in COMPILED_CORE.get(name, ()):
+        folder, begin = os.path.split(os.path.join(place, core))
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for entry in names:
+            if entry.startswith(begin + ".") and entry.endswith((".so", ".pyd")):
+                endings.add(entry[len(begin) + 1 :].rpartition(".")[0])
+    return sorted(endings)
+
+
+def path_files(folders):
+    """The .pth files that add folders to the path, or run code at each start."""
+    found = []
+    for folder in folders:
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith(".pth"):
+                lines = (read(os.path.join(folder, name)) or "").splitlines()[:200]
+                adds = [os.path.join(folder, line.strip()) for line in lines if line.strip() and not line.startswith(("#", "import"))]
+                adds = [entry for entry in adds if os.path.isdir(entry)]
+                runs = any(line.startswith(("import ", "import\t")) for line in lines)
+                if adds or runs:
+                    found.append({"path": os.path.join(folder, name), "adds": adds, "runs_code": runs})
+    return found
+
+
+def aliases():
+    """The lines of the user's shell files that give such a command another meaning; nothing else of these files is told."""
+    found = {}
+    for name in SHELL_FILES:
+        path = os.path.join(os.path.expanduser("~"), name)
+        for command, meaning in ALIAS.findall(read(path) or "" if os.path.isfile(path) else ""):
+            found[command] = "%s (%s)" % (meaning.strip("'\"")[:300], path)
+    return found
+
+
+def script_folders():
+    """Where pip puts commands for this Python; the user's own folder where that counts."""
+    folders = [sysconfig.get_path("scripts")]
+    if site.ENABLE_USER_SITE:
+        try:
+            folders.append(sysconfig.get_path("scripts", os.name + "_user"))
+        except KeyError:
+            pass
+    return [folder for folder in folders if folder]
+
+
+def launchers(folders):
+    """Windows: the Python that each .exe beside this one starts, which is written behind the program."""
+    found = {}
+    for folder in folders:
+        for name in ("pip", "yolo", "torchrun"):
+            path = os.path.join(folder, name + ".exe")
+            try:
+                with open(path, "rb") as stream:
+                    match = LAUNCHER.search(stream.read(400000))
+            except OSError:
+                continue
+            if match:
+                found[path] = match.group(1).decode("utf-8", "replace")
+    return found
+
+
+def windows():
+    """What only Windows has: whether long paths are allowed (None: not told), and runtime libraries that are nowhere."""
+    facts = {}
+    if os.name != "nt":
+        return facts
+    try:
+        import winreg
+
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            facts["long_paths"] = bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+    except Exception:  # noqa: BLE001 - not every Windows has the value
+        pass
+    system = os.path.join(os.path.expandvars("%SystemRoot%"), "System32")
+    places = [system, sys.prefix, getattr(sys, "base_prefix", sys.prefix), os.path.join(sys.prefix, "Library", "bin")]
+    facts["missing_dlls"] = [name for name in RUNTIME if not any(os.path.isfile(os.path.join(place, name)) for place in places)]
+    return facts
+
+
+def startup(folders, said, installed):
+    """What decides, before a program starts, which interpreter runs and where modules are looked for."""
+    sites = said["site_packages"] + ([said["user_site"]] if said["user_site"] and said["user_site_enabled"] else [])
+    customised = [getattr(sys.modules.get(name), "__file__", None) for name in ("sitecustomize", "usercustomize")]
+    scripts = script_folders()
+    return {
+        "copies": copies(folders, installed, said["user_site"]),
+        "path_files": path_files(sites),
+        "customised_by": [path for path in customised if path],
+        "aliases": aliases(),
+        "script_folders": scripts,
+        "launchers": launchers(scripts) if os.name == "nt" else {},
+        "windows": windows(),
+    }
+
+
 def shadows():
-    """Files in the working folder that would hide torch from a script started there."""
-    return sorted(
-        name for name in ("torch.py", "torchvision.py", "numpy.py", "ultralytics.py") if os.path.isfile(name)
-    ) + sorted(name + os.sep for name in ("torch", "torchvision", "ultralytics") if os.path.isfile(os.path.join(name, "__init__.py")))
+    """Files in the working folder that would hide torch, or a module that torch needs, from a script started there."""
+    try:
+        here = os.path.realpath(os.getcwd())
+    except OSError:  # it was deleted while the user stood in it
+        return []
+    if getattr(sys.flags, "safe_path", False) or here in [os.path.realpath(entry) for entry in SEARCH_PATH]:
+        return []  # kept out, or nothing but what is found anyway: an installation from sources, site-packages themselves
+    files = [name + ".py" for name in COPIED]
+    if not os.path.isfile("__init__.py"):  # within a package no program is started
+        files += [name + ".py" for name in STANDARD]
+    found = [name for name in files if os.path.isfile(name)]
+    for name in COPIED:
+        place = editable_folder(name)
+        if os.path.isfile(os.path.join(name, "__init__.py")) and not (place and os.path.realpath(place) == os.path.join(here, name)):
+            found.append(name + os.sep)
+    return sorted(found)
 
 
 def main():
     folders = [entry for entry in SEARCH_PATH if os.path.isdir(entry)]
+    said = interpreter()
+    installed = distributions(folders)
     facts = {
-        "interpreter": interpreter(),
-        "distributions": distributions(folders),
+        "interpreter": said,
+        "distributions": installed,
+        "startup": startup(folders, said, installed),
         "torch": torch_build(folders),
         "torchvision": vision_build(folders),
         "shadows": shadows(),
