@@ -287,8 +287,20 @@ def _commands_of_another(machine: Machine, environment: Environment, interpreter
             cite("environment.interpreter", environment.interpreter, f"`python` runs in {interpreter.prefix}"),
             *about_commands(machine, startup, ("pip", "pip3", "yolo")),
         ),
-        remedies=tuple(_own(environment, interpreter, one) for one in foreign),
+        remedies=(
+            *_target_first(startup, interpreter, hidden),
+            *(_own(environment, interpreter, one) for one in foreign),
+        ),
     )
+
+
+def _target_first(startup: Startup, interpreter: Interpreter, hidden: list[Command]) -> Iterator[Remedy]:
+    """Activating puts the target's own commands before the others, where it has them."""
+    script = f"{interpreter.prefix}/bin/activate" if interpreter.kind == "venv" else None
+    conda = interpreter.kind in ("conda", "base")
+    lines = activation(startup, interpreter.prefix, conda=conda, activate=script) if hidden else ()
+    if lines:
+        yield Remedy(text="Activate this Python's environment: its own commands come first then.", commands=lines)
 
 
 def _own(environment: Environment, interpreter: Interpreter, foreign: Command) -> Remedy:
