@@ -161,8 +161,12 @@ def _environment(
         torch=torch,
         torchvision=torch_install.vision_build(answer, installed),
         package_sources=package_sources.probe(host, value.prefix if value else None),
-        elsewhere=elsewhere.probe(host, value) if value else unknown("environments near by", "the target is unknown"),
-        startup=startup.probe(host, value, answer) if value else unknown(startup.SOURCE, "the target is unknown"),
+        elsewhere=_fact(pool.submit(elsewhere.probe, host, value), elsewhere.SOURCE)
+        if value
+        else unknown(elsewhere.SOURCE, "the target is unknown"),
+        startup=_fact(pool.submit(startup.probe, host, value, answer), startup.SOURCE)
+        if value
+        else unknown(startup.SOURCE, "the target is unknown"),
         conda_records=conda_records.probe(host, value)
         if value
         else unknown(conda_records.SOURCE, "the target is unknown"),

@@ -13,7 +13,7 @@ from envfix.host.interface import ProbeHost
 from envfix.model.facts import Command, Observed, absent, found
 from envfix.probes.interpreter import literal, without_own
 
-SOURCE = "PATH and the first lines of what lies there"
+SOURCE = "PATH"
 NAMES = ("python", "python3", "pip", "pip3", "conda", "mamba", "yolo", "torchrun")
 # Bytes that are read of a command: entry points, shims and wrappers are short, and of a binary the beginning is enough.
 HEAD = 2048
@@ -22,7 +22,7 @@ DEEPEST = 4
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*[tdw]?(?:\.exe)?$")
 _SHIM = re.compile(r"\b(pyenv|asdf|mise|rtx)\b[\"']?\s+exec\b")
 _SHIM_PROGRAMS = ("mise", "rtx", "asdf")
-_TRAMPOLINE = re.compile(r"^'''exec'\s+(?P<rest>.*?)\s+\"\$(?:0|@)\"", re.MULTILINE)
+_TRAMPOLINE = re.compile(r"^'''exec'\s+(?P<rest>.*?)(?:\s+\"\$0\")?\s+\"\$@\"", re.MULTILINE)
 _WRAPPED = re.compile(
     r"^\s*(?:[A-Za-z_]\w*=(?:\"[^\"]*\"|'[^']*'|\S*)\s+)*(?:exec\s+(?:-a\s+\S+\s+)?)?"
     r"(?:(?:/usr)?/bin/env\s+(?:[A-Za-z_]\w*=\S*\s+)*)?(?P<quote>[\"']?)(?P<path>/[^\"'$\n]*?/(?:python|pypy)[\d.]*)(?P=quote)(?:\s|$)",
@@ -45,7 +45,7 @@ def parse_head(text: str) -> Head:
     space, with ``#!/bin/sh`` and then ``'''exec' "/path/bin/python" "$0" "$@"``. A pyenv shim ends with
     ``exec "/path/libexec/pyenv" exec "$program" "$@"``. Another shell script is a wrapper, which may name a Python.
     """
-    if not text.startswith("#!"):
+    if not text.startswith("#!") or "\0" in text:
         return Head("program")
     words = text.splitlines()[0][2:].split()
     if not words:
@@ -85,7 +85,7 @@ def parse_pyenv_versions(text: str) -> tuple[str, ...]:
     A ``#`` begins a comment: ``3.8.18:3.11.7  # for the old model``.
     """
     lines = (line.partition("#")[0] for line in text.splitlines())
-    return tuple(word for line in lines for word in re.split(r"[\s:]+", line) if word)
+    return tuple(word for line in lines for word in re.split(r"[\s:]+", line) if re.fullmatch(r"[\w.+-]+", word))
 
 
 def probe(host: ProbeHost) -> Observed[tuple[Command, ...]]:

@@ -127,7 +127,7 @@ def _around(host: ProbeHost) -> Iterator[_Place]:
 def _conda(host: ProbeHost) -> Iterator[_Place]:
     home = host.system_facts().get("home", "~")
     for line in host.read_text(f"{home}/.conda/environments.txt").text.splitlines():
-        if line.strip():
+        if line.strip() and "\0" not in line:
             yield _Place("conda", literal(line.strip()))
     for root in conda_roots(host):
         yield _Place("conda", f"{literal(root)}/envs/*")

@@ -90,19 +90,20 @@ def _torch_is_elsewhere(
             *_about_record(first.prefix, first.record),
             *_about_target(environment, interpreter, meant),
             cite("environment.torch", environment.torch, _no_torch(interpreter)),
-            *about_commands(machine, startup, ("pip", "yolo")),
             *_about_later(machine, first.prefix),
-            *(
-                Evidence(
-                    fact="environment.elsewhere",
-                    value=f"{other.prefix}: torch {other.torch}",
-                    source=environment.elsewhere.source,
-                )
-                for other in (environment.elsewhere.value or ())[:5]
-            ),
+            *about_commands(machine, startup, ("pip", "yolo")),
+            *_about_places(environment, first),
         ),
         remedies=_to_elsewhere(interpreter, startup, meant, first),
     )
+
+
+def _about_places(environment: Environment, first: Elsewhere) -> Iterator[Evidence]:
+    """The place that is meant, unless conda's record has told it, and two others: more are not read on one screen."""
+    others = [other for other in environment.elsewhere.value or () if other is not first]
+    for other in [*([first] if first.record is None else []), *others[:2]]:
+        value = f"{other.prefix}: torch {other.torch}"
+        yield Evidence(fact="environment.elsewhere", value=value, source=environment.elsewhere.source)
 
 
 def _no_torch(interpreter: Interpreter) -> str:
@@ -154,7 +155,7 @@ def _about_target(
     home = startup.variables.get("PYTHONHOME")
     if home:
         yield variable("PYTHONHOME", home)
-    said = f"{interpreter.executable}, whose packages are in {interpreter.prefix}"
+    said = f"{interpreter.executable} runs, whose packages are in {interpreter.prefix}"
     yield cite("environment.interpreter", environment.interpreter, said)
 
 
