@@ -107,9 +107,14 @@ def _away(folder: str, shadow: str) -> Remedy:
 # --- PYTHONPATH ---
 
 
+def _separator(text: str) -> str:
+    """What stands between folders: a semicolon on Windows, where a colon follows the drive."""
+    return ";" if re.match(r"[A-Za-z]:\\|.*;", text) else ":"
+
+
 def _entries(startup: Startup) -> list[str]:
     text = startup.variables.get("PYTHONPATH", "")
-    return [entry for entry in re.split(";" if re.match(r"[A-Za-z]:\\|.*;", text) else ":", text) if entry]
+    return [entry for entry in text.split(_separator(text)) if entry]
 
 
 def _whole(startup: Startup, entry: str) -> str:
@@ -131,6 +136,7 @@ def _on_pythonpath(environment: Environment, hidden: list[tuple[ModuleCopy, Modu
     startup = startup_of(environment)
     first, second = hidden[0]
     folder = os.path.dirname(first.location)
+    between = _separator(startup.variables["PYTHONPATH"])
     left = [entry for entry in _entries(startup) if _whole(startup, entry) != folder]
     broken = first.name == "torch" and (first.kind == "module" or first.version != second.version)
     return Finding(
@@ -153,7 +159,7 @@ def _on_pythonpath(environment: Environment, hidden: list[tuple[ModuleCopy, Modu
         remedies=(
             Remedy(
                 text="Take that folder out of PYTHONPATH (also where a start file of the shell or a module sets it).",
-                commands=(("export", f"PYTHONPATH={':'.join(left)}") if left else ("unset", "PYTHONPATH"),),
+                commands=(("export", f"PYTHONPATH={between.join(left)}") if left else ("unset", "PYTHONPATH"),),
             ),
         ),
     )
