@@ -56,6 +56,7 @@ def of_entry(code: str, name: str, tables: Tables) -> Finding:
         ("INT101", "active environment that was deleted", "info"),
         ("INT101", "pip of another Python hides the target's own", "warning"),
         ("INT101", "pip of another Python beside one without pip", "info"),
+        ("INT101", "pip of another Python beside one that shines through from the system", "info"),
         ("INT101", "yolo of another Python hides the target's own", "warning"),
         ("INT104", "torch of the user hides conda's", "error"),
         ("INT104", "numpy of the user hides conda's", "warning"),
@@ -146,6 +147,12 @@ def test_wrapper_without_a_python_behind_it_is_put_back_by_conda(tables: Tables)
     (remedy,) = finding_of("INT101", facts, tables).remedies
     assert remedy.commands == (("conda", "install", "--prefix", CONDA, "--force-reinstall", "python"),)
     assert remedy.safe is False
+
+
+def test_torch_that_lies_in_another_python_by_chance_is_not_the_only_way(tables: Tables) -> None:
+    facts = (machine(), of(OF_SHELL, **GONE, elsewhere=near("/usr", kind="system", python="/usr/bin/python3")))
+    remedies = finding_of("INT101", facts, tables).remedies
+    assert [remedy.commands[0][0] for remedy in remedies] == ["/usr/bin/python3", "envfix"]
 
 
 def test_place_without_a_python_is_not_offered_to_be_run(tables: Tables) -> None:

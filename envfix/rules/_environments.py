@@ -36,6 +36,13 @@ def has(environment: Environment, name: str) -> bool:
     return any(item.name.lower() == name for item in environment.distributions.value or ())
 
 
+def has_own(environment: Environment, name: str) -> bool:
+    """The same in the target's own site-packages: one that shines through from another Python brings no command here."""
+    interpreter = environment.interpreter.value
+    own = interpreter.site_packages if interpreter is not None else ()
+    return any(item.name.lower() == name and item.location in own for item in environment.distributions.value or ())
+
+
 def conda_name(prefix: str) -> str:
     """What ``conda activate`` takes: the name of an environment among others, else its folder."""
     return os.path.basename(prefix) if os.path.basename(os.path.dirname(prefix)) == "envs" else prefix

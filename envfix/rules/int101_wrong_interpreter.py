@@ -33,6 +33,7 @@ from envfix.rules._environments import (
     activation,
     command,
     has,
+    has_own,
     is_foreign,
     is_of_shell,
     startup_of,
@@ -174,7 +175,8 @@ def _to_elsewhere(
     if meant is not None and meant is startup.bypassed and meant.prefix == first.prefix:
         return _unwrapped(meant, interpreter.started or f"{meant.prefix}/bin/python")
     ways = _ways(startup, first.prefix, first.python, conda=first.conda, activate=first.activate)
-    return ways or (IN_NEW_ENVIRONMENT,)
+    # What lies in another Python by chance is seldom what is meant: then a stack of one's own is the other way.
+    return ways if ways and first.kind not in ("pyenv", "user", "system") else (*ways, IN_NEW_ENVIRONMENT)
 
 
 def _ways(
@@ -275,7 +277,7 @@ def _commands_of_another(machine: Machine, environment: Environment, interpreter
         return
     # A Python without pip or ultralytics has no command of that name: then another one is only good to know.
     own = {"pip": "pip", "pip3": "pip", "yolo": "ultralytics"}
-    hidden = [one for one in foreign if has(environment, own[one.name])]
+    hidden = [one for one in foreign if has_own(environment, own[one.name])]
     named = " and ".join(f"`{one.name}` ({one.path})" for one in foreign)
     yield Finding(
         code=RULE.code,
@@ -315,7 +317,7 @@ def _own(environment: Environment, interpreter: Interpreter, foreign: Command) -
             return Remedy(text="Call this Python's own ultralytics through it.", commands=(call,))
         argv: tuple[str, ...] = (foreign.interpreter or foreign.path, "-c", TRY)
         return Remedy(text="This Python has no ultralytics; `yolo` runs with the torch of its own.", commands=(argv,))
-    if has(environment, "pip"):
+    if has_own(environment, "pip"):
         argv = (interpreter.executable, "-m", "pip", "--version")
         return Remedy(text="Install with this Python's own pip: `python -m pip install ...`.", commands=(argv,))
     argv = (interpreter.executable, "-m", "ensurepip")

@@ -168,6 +168,11 @@ HAND_MADE: HandMade = {
         of(OF_SHELL, startup=started()),
         ("INT101",),
     ),
+    "pip of another Python beside one that shines through from the system": (
+        machine(commands=commands(("pip", "/other/bin/pip", "/other"))),
+        of(OF_SHELL, distributions=installed(msgspec.structs.replace(PIP, location="/usr/lib/p")), startup=started()),
+        ("INT101",),
+    ),
     "yolo of another Python hides the target's own": (
         machine(commands=commands(("yolo", "/usr/bin/yolo", "/usr"))),
         of(OF_SHELL, distributions=installed(ULTRALYTICS), startup=started()),
