@@ -11,6 +11,7 @@ from envfix.model.facts import Command, Elsewhere, Environment, Machine, Startup
 from envfix.model.finding import Finding
 from envfix.rules._environments import activation, conda_name
 from envfix.rules._rule import all_rules, diagnose, judge
+from envfix.rules._wheels import is_served
 from envfix.tables.loader import Tables
 from tests.made_up import NO_TORCH, all_hand_made, card, environment, machine, placed, torch
 from tests.made_up.interpreters import (
@@ -337,3 +338,12 @@ def test_pythonhome_is_blamed_only_where_python_does_not_start(tables: Tables) -
         interpreter=unknown("/p", "exit code 1"), torch=unknown("-", "-"), torchvision=unknown("-", "-")
     )
     assert "VAR101" not in {one.code for one in diagnose(judge(machine(), silent, tables)).findings}
+
+
+@pytest.mark.parametrize(
+    "platform", ["linux_x86_64", "linux_aarch64", "win_amd64", "win_arm64", "macosx_x86_64", "win32"]
+)
+@pytest.mark.parametrize("tag", ["cp36", "cp38", "cp311", "cp313", "cp313t", "cp314t", "cp319", "pp39"])
+def test_quick_look_into_the_rows_agrees_with_the_list_of_wheels(tag: str, platform: str, tables: Tables) -> None:
+    asked = msgspec.structs.replace(OF_SHELL, tag=tag, platform_tag=platform)
+    assert is_served(tables, asked) == bool(tables.wheels.find("torch", python=tag, platform=platform))

@@ -28,6 +28,7 @@ from envfix.rules._rule import Rule, cite
 from envfix.rules._wheels import (
     dotted,
     is_newer_than,
+    is_served,
     libc_family,
     pythons_with_wheels,
     well_served,
@@ -82,8 +83,8 @@ def _foreign(environment: Environment, interpreter: Interpreter, torch: ModuleCo
 
 def _no_wheel(environment: Environment, interpreter: Interpreter, tables: Tables) -> Iterator[Finding]:
     platform = interpreter.platform_tag
-    served = pythons_with_wheels(tables, platform)
-    if not served or tables.wheels.find("torch", python=interpreter.tag, platform=platform):
+    served = () if is_served(tables, interpreter) else pythons_with_wheels(tables, platform)
+    if not served:
         return
     if not interpreter.tag.startswith("cp"):
         why = f"wheels are for CPython, this is {interpreter.implementation}"

@@ -25,7 +25,15 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Interpreter, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.rules._rule import Rule, cite
-from envfix.rules._wheels import dotted, is_newer_than, libc_family, needs_a_wheel, pythons_with_wheels, with_python
+from envfix.rules._wheels import (
+    dotted,
+    is_newer_than,
+    is_served,
+    libc_family,
+    needs_a_wheel,
+    pythons_with_wheels,
+    with_python,
+)
 from envfix.tables.loader import Tables
 
 
@@ -33,12 +41,14 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     interpreter = environment.interpreter.value
     if interpreter is None or interpreter.bits == 0 or not needs_a_wheel(environment):
         return
-    served = pythons_with_wheels(tables, interpreter.platform_tag)
     if libc_family(machine) == "musl":
         yield _finding(environment, interpreter, "torch wheels need glibc, and this system has musl", (_IMAGE,))
-    elif not environment.torch.is_absent:
-        return  # what is installed came from somewhere; that it fails has another reason
-    elif not served:
+        return
+    # What is installed came from somewhere; that it fails has another reason.
+    if not environment.torch.is_absent or is_served(tables, interpreter):
+        return
+    served = pythons_with_wheels(tables, interpreter.platform_tag)
+    if not served:
         why = "none was ever made for this platform, as far as envfix knows"
         yield _finding(environment, interpreter, why, (_OTHER_MACHINE,))
     elif interpreter.platform_tag == "macosx_x86_64" and is_newer_than(interpreter, served[-1]):
