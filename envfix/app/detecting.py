@@ -11,7 +11,17 @@ from envfix.errors import EnvfixError
 from envfix.host.interface import ProbeHost
 from envfix.host.target import Answer
 from envfix.model.documents import without_secrets
-from envfix.model.facts import NOT_ASKED, Binaries, Environment, Interpreter, Machine, Observed, TorchImport, absent, unknown
+from envfix.model.facts import (
+    NOT_ASKED,
+    Binaries,
+    Environment,
+    Interpreter,
+    Machine,
+    Observed,
+    TorchImport,
+    absent,
+    unknown,
+)
 from envfix.probes import (
     binaries,
     commands,

@@ -135,7 +135,7 @@ def torch_import(host: ProbeHost, python: str, *, timeout: float) -> Observed[To
 
 
 def last_words(stderr: str) -> str | None:
-    """What a program that a signal ended had said: ``OMP: Error #15: Initializing libiomp5.so, but found ...``; at most 500 letters."""
+    """The telling lines of a program that a signal ended: ``OMP: Error #15: Initializing libiomp5.so, but found ...``."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     telling = [line for line in lines if re.search(r"error|abort|terminate|illegal", line, re.IGNORECASE)]
     return " ".join((telling or lines)[:2])[:500] or None

@@ -158,7 +158,7 @@ def compared(folder, entries):
 def conda_records():
     """What conda believes to be installed of the torch family, in this prefix and in the active one; None without conda."""
     rows, seen = [], False
-    for prefix in dict.fromkeys([sys.prefix, os.environ.get("CONDA_PREFIX") or sys.prefix]):
+    for prefix in dict.fromkeys([sys.prefix, os.environ.get("CONDA_PREFIX") or sys.prefix]):  # noqa: TID251 - no Host in the target
         try:
             names = sorted(os.listdir(os.path.join(prefix, "conda-meta")))
         except OSError:

@@ -197,12 +197,19 @@ def architectures(elf):
     return sorted(found)
 
 
+def listed(folder):
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
 class Loader:
     """Where the dynamic loader looks for libraries, in its order, and what torch's own import makes known beforehand."""
 
     def __init__(self, folders, torch):
         self.folders, self.names = folders, {}
-        self.first = [entry for entry in os.environ.get("LD_LIBRARY_PATH", "").split(":") if entry]
+        self.first = [entry for entry in os.environ.get("LD_LIBRARY_PATH", "").split(":") if entry]  # noqa: TID251 - no Host in the target
         self.prefix = [os.path.join(sys.prefix, "lib"), os.path.join(getattr(sys, "base_prefix", sys.prefix), "lib")]
         self.system = ["/lib64", "/usr/lib64", "/lib", "/usr/lib"]
         try:
@@ -214,13 +221,12 @@ class Loader:
         for folder in folders:
             self.beforehand += sorted(glob.glob(os.path.join(glob.escape(folder), "nvidia", "*", "lib")))
             self.beforehand += sorted(glob.glob(os.path.join(glob.escape(folder), "*.libs")))
+        # A wheel renames what it brings (libcudart-80664282.so.10.2); once loaded, it answers to its own name.
+        self.renamed = {re.sub(r"[-.][0-9a-f]{8}(?=\.so)", "", name) for folder in self.beforehand for name in listed(folder)}
 
     def holds(self, folder, name):
         if folder not in self.names:
-            try:
-                self.names[folder] = set(os.listdir(folder))
-            except OSError:
-                self.names[folder] = set()
+            self.names[folder] = set(listed(folder))
         # A link whose end was moved away does not help.
         return name in self.names[folder] and os.path.exists(os.path.join(folder, name))
 
@@ -232,7 +238,7 @@ class Loader:
         return None
 
     def finds(self, name, elf):
-        if self.near(name, elf) or any(self.holds(folder, name) for folder in self.first + self.prefix + self.system):
+        if name in self.renamed or self.near(name, elf) or any(self.holds(folder, name) for folder in self.first + self.prefix + self.system):
             return True
         word = name.encode() + b"\0"
         return b"\0" + word in self.cache or b"/" + word in self.cache
@@ -350,7 +356,7 @@ def cpp_libraries(loader):
     return rows
 
 
-def openmp(folders, torch):
+def openmp(folders):
     """Different copies of the Intel or LLVM OpenMP library, of which a process bears only one."""
     patterns = [os.path.join(glob.escape(sys.prefix), place) for place in ("lib/libiomp5.*", "lib/libomp.*", "Library/bin/libiomp5md.dll")]
     for folder in [glob.escape(folder) for folder in folders]:
@@ -405,8 +411,8 @@ def main():
     facts = {
         "files": files(loader, torch, folders),
         "cpp_libraries": cpp_libraries(loader),
-        "openmp": openmp(folders, torch),
-        "bundled": sorted({name for folder in loader.beforehand if os.path.isdir(folder) for name in os.listdir(folder) if CUDA_LIBRARY.match(name)}),
+        "openmp": openmp(folders),
+        "bundled": sorted({name for folder in loader.beforehand for name in listed(folder) if CUDA_LIBRARY.match(name)}),
         "built_for": built_for(folders),
         "pkg_resources": has_pkg_resources,
         "pkg_resources_wanted_by": [] if has_pkg_resources else wants_pkg_resources(folders),
