@@ -171,7 +171,10 @@ def records(environment: Environment) -> dict[str, CondaRecord]:
 def pip(environment: Environment, *arguments: str) -> tuple[tuple[str, ...], ...]:
     """The command that changes packages of the target in place; none where the target must not be changed."""
     interpreter = environment.interpreter.value
-    if interpreter is None or interpreter.externally_managed or interpreter.writable is False:
+    if interpreter is None or interpreter.writable is False:
+        return ()
+    # The mark lies in the standard library, which a virtual environment shares; pip heeds it outside of one only.
+    if interpreter.externally_managed and interpreter.kind != "venv":
         return ()
     python = interpreter.executable
     if interpreter.kind == "venv" and "pip" not in installed(environment):

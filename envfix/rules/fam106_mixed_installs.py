@@ -104,12 +104,16 @@ def _half_installed(environment: Environment) -> Iterator[Trouble]:
             continue
         if item.missing_code <= len(item.missing_examples) and all(map(_is_cuda, item.missing_examples)):
             continue
-        vital = any(re.search(r"/lib/|^\w+/__init__\.py$|\.so$", path) for path in item.missing_examples)
-        grave = vital or item.missing_code > item.listed_files // 20
+        vital = any(re.search(r"/lib/|^\w+/(\w+/)?__init__\.py$|\.so$", path) for path in item.missing_examples)
+        grave = (
+            vital
+            or (name == "torch" and import_failure(environment) is not None)
+            or item.missing_code > item.listed_files // 20
+        )
         severity = _worst(environment) if grave and name != "torchaudio" else Severity.WARNING
         yield Trouble(
             severity,
-            f"{item.name} {item.version} is only half there: {item.missing_code} of its {item.listed_files} files are gone.",
+            f"{item.name} {item.version} is only half there: {item.missing_files} of its {item.listed_files} files are gone.",
             _of_files(item),
         )
 

@@ -217,9 +217,11 @@ class Loader:
                 self.cache = stream.read(4000000)
         except OSError:
             self.cache = None
-        self.beforehand = [os.path.join(torch, "lib")] if torch else []
+        self.with_torch = [os.path.join(torch, "lib")] if torch else []
         for folder in folders:
-            self.beforehand += sorted(glob.glob(os.path.join(glob.escape(folder), "nvidia", "*", "lib")))
+            self.with_torch += sorted(glob.glob(os.path.join(glob.escape(folder), "nvidia", "*", "lib")))
+        self.beforehand = list(self.with_torch)
+        for folder in folders:
             self.beforehand += sorted(glob.glob(os.path.join(glob.escape(folder), "*.libs")))
         # A wheel renames what it brings (libcudart-80664282.so.10.2); once loaded, it answers to its own name.
         self.renamed = {re.sub(r"[-.][0-9a-f]{8}(?=\.so)", "", name) for folder in self.beforehand for name in listed(folder)}
@@ -412,7 +414,7 @@ def main():
         "files": files(loader, torch, folders),
         "cpp_libraries": cpp_libraries(loader),
         "openmp": openmp(folders),
-        "bundled": sorted({name for folder in loader.beforehand for name in listed(folder) if CUDA_LIBRARY.match(name)}),
+        "bundled": sorted({name for folder in loader.with_torch for name in listed(folder) if CUDA_LIBRARY.match(name)}),
         "built_for": built_for(folders),
         "pkg_resources": has_pkg_resources,
         "pkg_resources_wanted_by": [] if has_pkg_resources else wants_pkg_resources(folders),
