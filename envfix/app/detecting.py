@@ -11,8 +11,19 @@ from envfix.errors import EnvfixError
 from envfix.host.interface import ProbeHost
 from envfix.host.target import Answer
 from envfix.model.documents import without_secrets
-from envfix.model.facts import NOT_ASKED, Environment, Interpreter, Machine, Observed, TorchImport, absent, unknown
+from envfix.model.facts import (
+    NOT_ASKED,
+    Binaries,
+    Environment,
+    Interpreter,
+    Machine,
+    Observed,
+    TorchImport,
+    absent,
+    unknown,
+)
 from envfix.probes import (
+    binaries,
     commands,
     conda,
     conda_records,
@@ -87,11 +98,12 @@ def detect(
     pool = ThreadPoolExecutor(8)
     try:
         asked = pool.submit(interpreter.probe, host, chosen, timeout=timeout)
+        compiled = None if brief else pool.submit(binaries.probe, host, chosen.path, timeout=timeout)
         nvidia = pool.submit(nvidia_driver.probe, host, timeout=timeout)
         probes = {name: probe for name, probe in PROBES.items() if not brief or name in BRIEF}
         answers = {name: pool.submit(probe, host, timeout) for name, probe in probes.items()}
         identity, answer = _result(asked)
-        environment = _environment(host, chosen.path, identity, answer, pool, with_import=with_import)
+        environment = _environment(host, chosen.path, identity, answer, pool, compiled, with_import=with_import)
         driver, gpus, layers = _nvidia(nvidia)
         facts: dict[str, Any] = {name: unknown(name.replace("_", " "), NOT_ASKED) for name in PROBES}
         facts |= {name: _fact(future, name.replace("_", " ")) for name, future in answers.items()}
@@ -145,6 +157,7 @@ def _environment(
     identity: Observed[Interpreter],
     answer: Answer,
     pool: ThreadPoolExecutor,
+    compiled: Future[Observed[Binaries]] | None,
     *,
     with_import: bool,
 ) -> Environment:
@@ -167,9 +180,8 @@ def _environment(
         startup=_fact(pool.submit(startup.probe, host, value, answer), startup.SOURCE)
         if value
         else unknown(startup.SOURCE, "the target is unknown"),
-        conda_records=conda_records.probe(host, value)
-        if value
-        else unknown(conda_records.SOURCE, "the target is unknown"),
+        conda_records=conda_records.probe(answer),
+        binaries=_fact(compiled, "binaries") if compiled else unknown(binaries.SOURCE, NOT_ASKED),
         torch_import=_result(imported) if imported else _no_import(torch.is_absent, asked=with_import),
     )
 

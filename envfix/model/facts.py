@@ -293,7 +293,12 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An installed distribution by its metadata folder; ``missing_files`` counts RECORD entries that are gone."""
+    """An installed distribution by its metadata folder; ``missing_files`` counts RECORD entries that are gone.
+
+    Of those, ``missing_code`` counts modules and libraries, and ``missing_examples`` names some, libraries first.
+    ``build`` is the ``__version__`` in its version.py, ``tags`` the platforms of its wheel, ``modified`` when its metadata
+    was written (seconds since 1970). All but name, version and location are read for what torch depends on only.
+    """
 
     name: str
     version: str
@@ -303,6 +308,12 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     requires: tuple[str, ...] = ()
     missing_files: int = 0
     listed_files: int = 0
+    missing_code: int = 0
+    missing_examples: tuple[str, ...] = ()
+    metadata: str | None = None
+    modified: float | None = None
+    build: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 class TorchBuild(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -337,7 +348,11 @@ class VisionBuild(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class TorchImport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one real ``import torch`` in the target said (bounded in time)."""
+    """What one real ``import torch`` in the target said (bounded in time).
+
+    ``foreign_libraries`` are CUDA libraries that it loaded from outside the environment; ``numpy_problem`` is what torch
+    said when it was to hand an array to NumPy.
+    """
 
     ok: bool
     seconds: float
@@ -345,6 +360,7 @@ class TorchImport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     version: str | None = None
     cuda_available: bool | None = None
     cuda_problem: str | None = None
+    numpy_problem: str | None = None
     foreign_libraries: tuple[str, ...] = ()
 
 
@@ -442,6 +458,54 @@ class CondaRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     channel: str | None = None
     listed_files: int = 0
     missing_files: int = 0
+    missing_examples: tuple[str, ...] = ()
+    prefix: str | None = None
+
+
+class Binary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A compiled library of the target that belongs to torch or is built upon it, as its own ELF header tells.
+
+    ``unresolved`` are libraries it needs which lie nowhere that the loader looks; ``missing_symbols`` are names it takes
+    from torch which the installed torch does not have (some of them; None: not told). ``cuda`` is the major number of
+    the CUDA libraries it needs. ``glibc`` and ``glibcxx`` are the newest versions of the C and C++ library it asks for.
+    """
+
+    path: str
+    package: str
+    needs: tuple[str, ...] = ()
+    unresolved: tuple[str, ...] = ()
+    missing_symbols: tuple[str, ...] | None = None
+    cuda: int | None = None
+    glibc: str | None = None
+    glibcxx: str | None = None
+    sm: tuple[ComputeCapability, ...] | None = None
+    ptx: tuple[ComputeCapability, ...] = ()
+
+
+class CppLibrary(msgspec.Struct, frozen=True, kw_only=True):
+    """A libstdc++ that the target may load, in the loader's order; ``glibcxx`` is the newest version it offers."""
+
+    path: str
+    glibcxx: str | None
+
+
+class Binaries(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the compiled files of the target need and offer.
+
+    ``openmp`` are copies of the Intel and LLVM OpenMP libraries, ``bundled`` names the CUDA libraries that came with torch
+    (file names), ``built_for`` says for which torch an extension was built where it says so itself ("xformers": "2.1.2+cu121"),
+    ``pkg_resources_wanted_by`` names installed packages whose start imports pkg_resources, ``pkg_resources`` whether it is there.
+    ``cpu_flags`` are the instruction sets of interest that the processor offers (None: not told).
+    """
+
+    files: tuple[Binary, ...] = ()
+    cpp_libraries: tuple[CppLibrary, ...] = ()
+    openmp: tuple[str, ...] = ()
+    bundled: tuple[str, ...] = ()
+    built_for: dict[str, str] = {}
+    pkg_resources: bool = False
+    pkg_resources_wanted_by: tuple[str, ...] = ()
+    cpu_flags: tuple[str, ...] | None = None
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -456,6 +520,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: Observed[tuple[Elsewhere, ...]]
     startup: Observed[Startup] = NOT_RECORDED
     conda_records: Observed[tuple[CondaRecord, ...]] = NOT_RECORDED
+    binaries: Observed[Binaries] = NOT_RECORDED
 
 
 class IndexState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -16,9 +16,19 @@ import struct
 import sysconfig
 
 FAMILY = re.compile(
-    r"^(torch|torchvision|torchaudio|triton|pytorch[-_.]triton|numpy|ultralytics|opencv[-_.].*|nvidia[-_.].*|pip|setuptools)$",
+    r"^(torch|torchvision|torchaudio|torchtext|triton|pytorch[-_.]triton|numpy|ultralytics|opencv[-_.].*|nvidia[-_.].*|pip|setuptools"
+    r"|xformers|flash[-_.]attn|mmcv([-_.](full|lite))?|torch[-_.](scatter|sparse|cluster|spline[-_.]conv)|pyg[-_.]lib|detectron2"
+    r"|pytorch3d|natten|bitsandbytes|onnxruntime([-_.]gpu)?)$",
     re.IGNORECASE,
 )
+CODE = re.compile(r"\.(py|pyd|dll|dylib|so(\.[0-9.]+)?)$")
+LIBRARY = re.compile(r"\.(pyd|dll|dylib|so(\.[0-9.]+)?)$")
+ON_TORCH = re.compile(r"^Requires-Dist: *((?:torch|torchvision|torchaudio)\b(?![-_.]).*?)\s*$", re.MULTILINE)
+CONDA_FAMILY = re.compile(
+    r"^(pytorch(-cuda|-mutex|-cpu|-gpu)?|libtorch|torchvision|torchaudio|cudatoolkit|cpuonly|cudnn|mkl|intel-openmp|llvm-openmp"
+    r"|_openmp_mutex|numpy|libstdcxx-ng|libstdcxx)$"
+)
+CONDA_RECORD = re.compile(r"^(?P<name>.+)-(?P<version>[^-]+)-(?P<build>[^-]+)\.json$")
 METADATA_FOLDER = re.compile(r"^(?P<name>[A-Za-z0-9._]+?)-(?P<version>[0-9][^-]*)(-py[0-9.]+)?\.(dist-info|egg-info)$")
 SM_LIST = re.compile(br"((?:sm|compute)_\d+[a-z]?(?: (?:sm|compute)_\d+[a-z]?)*)\x00")
 PTX_BEFORE = re.compile(br"(?:compute_\d+[a-z]? )+$")
@@ -92,40 +102,110 @@ def distributions(folders):
             match = METADATA_FOLDER.match(name)
             if match:
                 row = {"name": match.group("name"), "version": match.group("version"), "location": folder}
-                if FAMILY.match(row["name"]):
-                    row.update(family_details(folder, os.path.join(folder, name)))
+                metadata = os.path.join(folder, name)
+                row.update(family_details(folder, metadata) if FAMILY.match(row["name"]) else what_it_asks_of_torch(metadata))
                 seen.append(row)
             elif name.startswith("~"):
                 seen.append({"name": name, "version": "0", "location": folder, "leftover": True})
     return seen
 
 
+def head_of(metadata, limit=4000000):
+    """The head of a METADATA or PKG-INFO; an egg-info may be that very file."""
+    text = read(os.path.join(metadata, "METADATA"), limit) or read(os.path.join(metadata, "PKG-INFO"), limit) or read(metadata, limit) or ""
+    return text.split("\n\n", 1)[0]
+
+
+def what_it_asks_of_torch(metadata):
+    requires = ON_TORCH.findall(head_of(metadata, 100000))
+    return {"requires": requires, "metadata": os.path.basename(metadata), "modified": modified(metadata)} if requires else {}
+
+
+def modified(path):
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return None
+
+
 def family_details(folder, metadata):
-    details = {}
+    details = {"metadata": os.path.basename(metadata), "modified": modified(metadata)}
     for key, name in (("installer", "INSTALLER"), ("direct_url", "direct_url.json")):
         text = read(os.path.join(metadata, name))
         if text is not None:
             details[key] = text.strip()[:2000]
-    text = read(os.path.join(metadata, "METADATA")) or read(os.path.join(metadata, "PKG-INFO")) or ""
-    head = text.split("\n\n", 1)[0]
+    head = head_of(metadata)
     details["requires"] = re.findall(r"^Requires-Dist: *(.+?)\s*$", head, re.MULTILINE)
     version = re.search(r"^Version: *(\S+)", head, re.MULTILINE)
     if version:
         details["version"] = version.group(1)
+    details["tags"] = re.findall(r"^Tag: *(\S+)", read(os.path.join(metadata, "WHEEL"), 20000) or "", re.MULTILINE)[:20]
+    if os.path.basename(metadata).lower().startswith(("torchaudio-", "torchtext-")):
+        values = constants(os.path.join(folder, os.path.basename(metadata).split("-")[0].lower(), "version.py")) or {}
+        details["build"] = values.get("__version__")
     record = read(os.path.join(metadata, "RECORD"))
     if record is not None:
-        files = [line.rsplit(",", 2)[0].strip('"') for line in record.splitlines() if line.count(",") >= 2]
-        # Bytecode is written and removed at will; everything else that RECORD names must be there.
-        files = [entry for entry in files if not entry.endswith(".pyc")]
-        details["listed_files"] = len(files)
-        details["missing_files"] = sum(1 for entry in files if not os.path.lexists(os.path.join(folder, entry)))
+        entries = [line.rsplit(",", 2)[0].strip('"') for line in record.splitlines() if line.count(",") >= 2]
+        details.update(compared(folder, entries))
     return details
 
 
-def read(path):
+def compared(folder, entries):
+    """Files that an installer listed against those that are there, a listing a folder: many times faster than asking each."""
+    # Bytecode is written and removed at will; everything else must be there.
+    entries = [entry for entry in entries if not entry.endswith(".pyc")]
+    listings, missing = {}, []
+    for entry in entries:
+        place, _, name = entry.rpartition("/")
+        if place not in listings:
+            try:
+                listings[place] = set(os.listdir(os.path.join(folder, place)))
+            except OSError:
+                listings[place] = set()
+        if name not in listings[place]:
+            missing.append(entry)
+    code = [entry for entry in missing if CODE.search(entry)]
+    code.sort(key=lambda entry: (not LIBRARY.search(entry), entry.count("/"), entry))
+    return {
+        "listed_files": len(entries),
+        "missing_files": len(missing),
+        "missing_code": len(code),
+        "missing_examples": (code or sorted(missing))[:5],
+    }
+
+
+def conda_records():
+    """What conda believes to be installed of the torch family, in this prefix and in the active one; None without conda."""
+    rows, seen = [], False
+    for prefix in dict.fromkeys([sys.prefix, os.environ.get("CONDA_PREFIX") or sys.prefix]):  # noqa: TID251 - no Host in the target
+        try:
+            names = sorted(os.listdir(os.path.join(prefix, "conda-meta")))
+        except OSError:
+            continue
+        seen = True
+        for name in names:
+            match = CONDA_RECORD.match(name)
+            if match and CONDA_FAMILY.match(match.group("name")):
+                rows.append(conda_record(prefix, name, match.groupdict()))
+    return rows if seen else None
+
+
+def conda_record(prefix, name, row):
+    row["prefix"] = prefix
+    text = read(os.path.join(prefix, "conda-meta", name), 40000000)
+    try:
+        said = json.loads(text or "")
+        row["channel"] = str(said.get("channel") or "") or None
+        row.update(compared(prefix, [str(entry) for entry in said.get("files") or ()]))
+    except (ValueError, AttributeError, TypeError):
+        pass  # half-written: its name says what it is
+    return row
+
+
+def read(path, limit=4000000):
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read(4000000)
+            return stream.read(limit)
     except OSError:
         return None
 
@@ -387,6 +467,7 @@ def main():
         "torch": torch_build(folders),
         "torchvision": vision_build(folders),
         "shadows": shadows(),
+        "conda_records": conda_records(),
     }
     sys.stdout.write(sys.argv[1] + json.dumps(facts) + sys.argv[1] + "\n")
 
