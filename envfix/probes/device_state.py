@@ -81,7 +81,7 @@ def probe(host: ProbeHost) -> Observed[DeviceState]:
 
 
 def _module_files(host: ProbeHost) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """nvidia modules built for the running kernel, and the other kernels that have one."""
+    """The nvidia modules built for the running kernel, and the other kernels that have one."""
     running = host.system_facts().get("release", "")
     own: list[str] = []
     others: set[str] = set()

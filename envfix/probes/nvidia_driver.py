@@ -254,7 +254,7 @@ def _from_layers(
 def _around(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What the script saw around NVML: device files, the loader's libcuda, the driver's complaints."""
     libcuda: Mapping[str, Any] = facts.get("libcuda") or {}
-    path = libcuda.get("library")
+    path = "" if libcuda.get("state", "absent") == "absent" and libcuda else libcuda.get("library")
     return {
         "files": tuple(msgspec.convert(row, DeviceFile) for row in facts.get("files") or ()),
         "control_error": facts.get("control_error"),

@@ -10,7 +10,14 @@ from envfix.model.facts import Observed, Scheduler, absent, found
 SOURCE = "SLURM_*, PBS_*, LSB_* and KUBERNETES_* variables"
 PREFIXES = ("SLURM_", "PBS_", "LSB_", "KUBERNETES_SERVICE_HOST", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 # Slurm tells the cards of a step, else those of the job, else how many.
-SLURM_CARDS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS", "SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK")
+SLURM_CARDS = (
+    "SLURM_STEP_GPUS",
+    "SLURM_JOB_GPUS",
+    "SLURM_GPUS_ON_NODE",
+    "SLURM_GPUS",
+    "SLURM_GPUS_PER_NODE",
+    "SLURM_GPUS_PER_TASK",
+)
 # What Slurm of old writes into CUDA_VISIBLE_DEVICES of a job without cards.
 NO_CARDS = "NoDevFiles"
 
@@ -45,6 +52,6 @@ def probe(host: ProbeHost) -> Observed[Scheduler]:
         return found(Scheduler(kind="slurm"), "sbatch on PATH")
     if host.which("bsub"):
         return found(Scheduler(kind="lsf"), "bsub on PATH")
-    if host.which("qsub"):
-        return found(Scheduler(kind="pbs"), "qsub on PATH")
+    if host.which("pbsnodes"):
+        return found(Scheduler(kind="pbs"), "pbsnodes on PATH")
     return absent(SOURCE)
