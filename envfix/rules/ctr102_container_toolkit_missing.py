@@ -40,7 +40,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.INFO,
-        message="docker cannot give GPUs to containers here: NVIDIA's container toolkit is not installed.",
+        message="Containers of docker cannot get a GPU here: NVIDIA's container toolkit is not installed.",
         because=(
             cite(
                 "machine.device_state",

@@ -48,7 +48,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         message = f"torch does not find the driver of Windows, whose libcuda lies in {FOLDER}/lib."
         severity = Severity.ERROR
     elif _breaks_convolutions(layers, environment):
-        message = "cuDNN will not find the driver of Windows: the name libcuda.so leads nowhere."
+        message = "Computing will stop in cuDNN, which does not find the driver of Windows: the name libcuda.so leads nowhere."
         severity = Severity.WARNING
     else:
         return

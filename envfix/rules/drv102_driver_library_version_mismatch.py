@@ -80,7 +80,9 @@ def _message(layers: DriverLayers, *, inside: bool) -> str:
     versions = _versions(layers)
     behind = f" ({versions})" if versions else ""
     if inside:
-        return f"The driver files in this container do not fit the host's kernel module{behind}: the GPU cannot be used."
+        return (
+            f"The driver files in this container do not fit the host's kernel module{behind}: the GPU cannot be used."
+        )
     return f"The driver was updated, but its old kernel module is still loaded{behind}: the GPU is out of use until a reload."
 
 

@@ -78,5 +78,5 @@ RULE = Rule(
     needs=("machine.platform", "environment.torch"),
     check=check,
     rank=30,
-    explains=("cpu_only_build_installed",),
+    explains=("cpu_only_build_installed", "sm_too_old_for_wheel", "sm_too_new_for_wheel"),
 )
