@@ -80,5 +80,5 @@ RULE = Rule(
     needs=("machine.platform", "machine.driver_layers"),
     check=check,
     rank=12,
-    explains=("cuda_unknown_error_uvm",),
+    explains=("cuda_unknown_error_uvm", "cuda_does_not_start"),
 )

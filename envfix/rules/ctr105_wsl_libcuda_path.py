@@ -101,4 +101,5 @@ RULE = Rule(
     needs=("machine.platform", "machine.driver_layers"),
     check=check,
     rank=17,
+    explains=("cuda_does_not_start",),
 )

@@ -69,4 +69,5 @@ RULE = Rule(
     needs=("machine.driver", "environment.torch"),
     check=check,
     rank=30,
+    explains=("cuda_does_not_start",),
 )

@@ -100,5 +100,5 @@ RULE = Rule(
     needs=("machine.driver_layers",),
     check=check,
     rank=10,
-    explains=("cuda_unknown_error_uvm",),
+    explains=("cuda_unknown_error_uvm", "cuda_does_not_start"),
 )

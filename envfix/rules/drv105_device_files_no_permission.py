@@ -82,5 +82,5 @@ RULE = Rule(
     needs=("machine.driver_layers",),
     check=check,
     rank=13,
-    explains=("cuda_unknown_error_uvm",),
+    explains=("cuda_unknown_error_uvm", "cuda_does_not_start"),
 )

@@ -68,4 +68,5 @@ RULE = Rule(
     needs=("machine.driver_layers",),
     check=check,
     rank=14,
+    explains=("cuda_does_not_start",),
 )

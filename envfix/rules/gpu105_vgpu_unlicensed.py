@@ -53,4 +53,5 @@ RULE = Rule(
     needs=("machine.gpus",),
     check=check,
     rank=17,
+    explains=("cuda_does_not_start",),
 )

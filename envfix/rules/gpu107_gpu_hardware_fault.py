@@ -114,5 +114,5 @@ RULE = Rule(
     needs=("machine.driver_layers",),
     check=check,
     rank=10,
-    explains=("nvidia_kernel_module_not_loaded",),
+    explains=("nvidia_kernel_module_not_loaded", "cuda_does_not_start"),
 )

@@ -182,7 +182,10 @@ DRIVERS: HandMade = {
         machine(
             "550.54.14",
             driver_layers=works(
-                kernel="550.54.14", libcuda="/usr/lib/libcuda.so.535.183.01", libcuda_version="535.183.01"
+                kernel="550.54.14",
+                library="550.54.14",
+                libcuda="/usr/lib/libcuda.so.535.183.01",
+                libcuda_version="535.183.01",
             ),
         ),
         environment(),
@@ -355,6 +358,22 @@ DRIVERS: HandMade = {
         machine(cards=[card(fabric="in-progress")]),
         said(None, available=True),
         (),
+    ),
+    # DRV109
+    "torch says what no other rule knows": (
+        machine(driver_layers=works()),
+        said("Error 304: OS call failed or operation not supported on this OS"),
+        ("DRV109",),
+    ),
+    "nothing: torch says nothing, and no card is there": (
+        machine(None),
+        said("Error 304: OS call failed or operation not supported on this OS"),
+        ("GPU101",),
+    ),
+    "cards hidden, and torch says so": (
+        machine(driver_layers=works(), **visible("7")),
+        said("No CUDA GPUs are available"),
+        ("VAR110",),
     ),
     # DRV108
     "driver without its library for computing": (machine(driver_layers=works(libcuda="")), environment(), ("DRV108",)),
