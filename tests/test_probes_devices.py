@@ -148,7 +148,9 @@ def test_kernel_that_lists_no_modules_is_not_one_without_modules() -> None:
     ("files", "expected"),
     [
         ({"/run/systemd/units": "", device_state.FABRIC_UNIT: ""}, True),
-        ({"/run/systemd/units": ""}, False),
+        ({"/run/systemd/units": "", "/proc/1/comm": "systemd\n", "/proc/77/comm": "nv-fabricmanage\n"}, True),
+        ({"/run/systemd/units": "", "/proc/1/comm": "systemd\n"}, False),
+        ({"/run/systemd/units": ""}, None),
         ({}, None),
     ],
 )

@@ -27,7 +27,9 @@ SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e0
 SUSPENDED = "/sys/power/suspend_stats/success"
 # An active unit has such a link, whatever process it has become.
 FABRIC_UNIT = "/run/systemd/units/invocation:nvidia-fabricmanager.service"
-FABRIC_PROCESS = "/run/nvidia-fabricmanager/nv-fabricmanager.pid"
+FABRIC_PID = "/run/nvidia-fabricmanager/nv-fabricmanager.pid"
+# The kernel keeps 15 characters of a process's name.
+FABRIC_PROCESS = "nv-fabricmanage"
 ENGINES = ("docker", "podman")
 TOOLKIT = ("nvidia-ctk", "nvidia-container-runtime", "nvidia-container-runtime-hook", "nvidia-container-toolkit")
 WSL_FOLDER = "/usr/lib/wsl/lib"
@@ -101,9 +103,12 @@ def _number(text: str) -> int | None:
 
 def _fabric_manager(host: ProbeHost) -> bool | None:
     """Whether the fabric manager runs; unknown (None) where services cannot be seen, as in a container."""
-    if host.glob(FABRIC_UNIT) or host.glob(FABRIC_PROCESS):
+    if host.glob(FABRIC_UNIT) or host.glob(FABRIC_PID):
         return True
-    return False if host.glob("/run/systemd/units") else None
+    if not host.glob("/run/systemd/units") or host.read_text("/proc/1/comm").outcome != "read":
+        return None
+    # In a driver container it is no unit of the host, but a process of it all the same.
+    return any(host.read_text(path).text.startswith(FABRIC_PROCESS) for path in host.glob("/proc/[0-9]*/comm"))
 
 
 def _containers(host: ProbeHost) -> ContainerTools | None:

@@ -23,7 +23,8 @@ from collections.abc import Iterator
 
 from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
-from envfix.rules._cards import is_compat
+from envfix.model.versions import DriverVersion
+from envfix.rules._cards import is_compat, running_version
 from envfix.rules._devices import container, cuda_works, torch_said, under_wsl
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
@@ -44,7 +45,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if layers is None or cuda_works(environment):
         return
     said = torch_said(environment, "Error 803", "unsupported display driver / cuda driver combination")
-    if not (_nvml_says(layers) or _libcuda_differs(machine, layers) or (said and not is_compat(layers))):
+    if not (_nvml_says(layers) or _libcuda_differs(machine, layers) or (said and not is_compat(machine))):
         return
     inside = container(machine) is not None
     yield Finding(
@@ -70,10 +71,10 @@ def _nvml_says(layers: DriverLayers) -> bool:
 
 def _libcuda_differs(machine: Machine, layers: DriverLayers) -> bool:
     """Whether NVML fits the module and libcuda does not: two driver packages side by side, in a container or on a host."""
-    running = layers.kernel or (str(machine.driver.value.version) if machine.driver.value else None)
+    running = running_version(machine)
     if layers.nvml != "works" or running is None or layers.libcuda_version is None or under_wsl(machine):
         return False
-    return layers.libcuda_version != running and not is_compat(layers)
+    return DriverVersion.parse(layers.libcuda_version) != running and not is_compat(machine)
 
 
 def _message(layers: DriverLayers, *, inside: bool) -> str:

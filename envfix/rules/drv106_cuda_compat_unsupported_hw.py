@@ -36,7 +36,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         return
     said = torch_said(environment, "Error 804", "forward compatibility was attempted")
     layers = machine.driver_layers.value
-    place = layers.libcuda if layers is not None and is_compat(layers) else None
+    place = layers.libcuda if layers is not None and is_compat(machine) else None
     if said is None and not (layers and place and _is_unsupported(layers, machine, tables)):
         return
     seen = f"the loader takes {place}" if place else "the loader's libcuda is not the driver's own"

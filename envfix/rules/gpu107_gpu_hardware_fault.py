@@ -3,8 +3,8 @@
 What it checks
     NVML counts a card and cannot open it ("GPU is lost"), reports memory errors that could not be corrected or memory that
     can no longer be repaired, or the kernel's log holds a fault number (Xid) that stands for hardware: 79 fallen off the
-    bus, 48 and 95 memory, 74 NVLink, 119 and 120 the card's own processor, or "RmInitAdapter failed". Xids that a program can
-    cause (13, 31, 43, 45) do not count.
+    bus, 48, 92, 95 and 140 memory, 64 its repair, 74 NVLink, or "RmInitAdapter failed". Xids that a program or the driver
+    can cause (13, 31, 43, 45, 119) do not count.
 
 Why it matters
     No software mends it: programs stop with "uncorrectable ECC error", "GPU is lost" or find no card.
@@ -30,9 +30,9 @@ from envfix.tables.loader import Tables
 
 # NVML: not enough external power, lost, needs a reset.
 POWER, LOST, RESET = 8, 15, 16
-HARDWARE_XIDS = frozenset((48, 64, 74, 79, 92, 95, 119, 120, 140, 143))
+HARDWARE_XIDS = frozenset((48, 64, 74, 79, 92, 95, 140))
 # NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus.
-_XID = re.compile(r"Xid \([^)]*\): (\d+)")
+_XID = re.compile(r"Xid \((?:PCI:)?[\da-f]*:?(?P<bus>[\da-f]{2}:[\da-f]{2})[^)]*\): (?P<number>\d+)", re.IGNORECASE)
 _START = "RmInitAdapter failed"
 
 
@@ -80,12 +80,23 @@ def _doubtful(machine: Machine, layers: DriverLayers) -> Iterator[Evidence]:
             value = f"GPU {gpu.index}: damaged memory is taken out of use at the next reset"
             yield cite("machine.gpus", machine.gpus, value)
     if not (layers.unopened or machine.gpus.is_absent):
-        yield from (_logged(machine, line) for line in layers.kernel_log if _is_hardware(line))
+        own = {card.pci_bus.rpartition(".")[0][-5:].lower() for card in machine.gpus.value or () if card.pci_bus}
+        yield from (
+            _logged(machine, line)
+            for line in layers.kernel_log
+            if _is_hardware(line) and (not own or _bus(line) in own)
+        )
+
+
+def _bus(line: str) -> str:
+    """Bus and slot of the card that a line speaks of: in a container the log is the host's, with cards of others."""
+    match = _XID.search(line)
+    return match["bus"].lower() if match else ""
 
 
 def _is_hardware(line: str) -> bool:
     match = _XID.search(line)
-    return match is not None and int(match[1]) in HARDWARE_XIDS
+    return match is not None and int(match["number"]) in HARDWARE_XIDS
 
 
 def _logged(machine: Machine, line: str) -> Evidence:

@@ -201,6 +201,32 @@ DRIVERS: HandMade = {
         environment(),
         (),
     ),
+    "nothing: the toolkit gave a container on a data-centre card the image's own compatibility library": (
+        machine(
+            "470.57.02",
+            [card("NVIDIA A100-SXM4-80GB", "8.0")],
+            driver_layers=works(
+                kernel="470.57.02", libcuda="/usr/lib/libcuda.so.535.104.05", libcuda_version="535.104.05"
+            ),
+            **IN_DOCKER,
+        ),
+        environment(**CU121),
+        (),
+    ),
+    "older libcuda of its own in a container": (
+        machine(
+            "550.54.14",
+            driver_layers=works(
+                kernel="550.54.14",
+                library="550.54.14",
+                libcuda="/usr/lib/libcuda.so.535.183.01",
+                libcuda_version="535.183.01",
+            ),
+            **IN_DOCKER,
+        ),
+        environment(),
+        ("DRV102",),
+    ),
     # DRV103
     "nouveau holds the card": (
         machine(None, displays=found(held(driver="nouveau"), "/sys")),
@@ -336,6 +362,17 @@ DRIVERS: HandMade = {
         ),
         environment(),
         (),
+    ),
+    "the toolkit gave a container on a card for players the image's own compatibility library": (
+        machine(
+            "470.57.02",
+            driver_layers=works(
+                kernel="470.57.02", libcuda="/usr/lib/libcuda.so.535.104.05", libcuda_version="535.104.05"
+            ),
+            **IN_DOCKER,
+        ),
+        environment(),
+        ("DRV106",),
     ),
     # DRV107
     "NVSwitches without their manager": (
@@ -481,6 +518,11 @@ CARDS: HandMade = {
         ("GPU107",),
     ),
     "fault in the kernel's log": (machine(driver_layers=works(kernel_log=(XID_79,))), environment(), ("GPU107",)),
+    "nothing: a fault of another card of the host": (
+        machine(cards=[card(pci_bus="00000000:41:00.0")], driver_layers=works(kernel_log=(XID_79,)), **IN_DOCKER),
+        environment(),
+        (),
+    ),
     "nothing: a fault that a program caused": (machine(driver_layers=works(kernel_log=(XID_31,))), environment(), ()),
     "nothing: a card that is not permitted is not lost": (
         machine(driver_layers=works(unopened=(UnopenedCard(index=1, code=4),))),
