@@ -81,17 +81,39 @@ class Driver(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class GpuProcess(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A process that holds memory on a GPU (bytes); owner and command are unknown (None) when they cannot be read."""
+    """A process that holds memory on a GPU (bytes); owner and command are unknown (None) when they cannot be read.
+
+    ``own`` says whether it belongs to the user who runs envfix.
+    """
 
     pid: int
     memory: int | None = None
     user: str | None = None
     command: str | None = None
     since: str | None = None
+    own: bool | None = None
+
+
+class MigInstance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One slice of a card in MIG mode (memory in bytes); a process can use a single one, named by its UUID."""
+
+    uuid: str
+    name: str | None = None
+    memory_total: int | None = None
+
+
+ComputeMode = Literal["default", "exclusive-thread", "exclusive-process", "prohibited"]
+Virtualization = Literal["none", "passthrough", "vgpu", "host-vgpu", "host-vsga"]
+FabricState = Literal["not-supported", "not-started", "in-progress", "completed"]
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One NVIDIA card; memory in bytes. Anything the driver did not answer is None."""
+    """One NVIDIA card; memory in bytes. Anything the driver did not answer is None.
+
+    ``ecc_errors`` counts uncorrectable memory errors since the driver was loaded, ``repair`` says that damaged memory
+    waits to be taken out of use at the next reset (``pending``) or can no longer be (``failed``). ``licensed`` is asked of
+    a vGPU only; ``fabric`` is how far the NVSwitch fabric has come with this card.
+    """
 
     index: int
     name: str
@@ -102,14 +124,51 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pci_bus: str | None = None
     pci_id: str | None = None
     mig: bool | None = None
+    mig_instances: tuple[MigInstance, ...] = ()
+    compute_mode: ComputeMode | None = None
+    persistence: bool | None = None
+    display_active: bool | None = None
+    ecc: bool | None = None
+    ecc_errors: int | None = None
+    repair: Literal["pending", "failed"] | None = None
+    virtualization: Virtualization | None = None
+    licensed: bool | None = None
+    fabric: FabricState | None = None
     processes: tuple[GpuProcess, ...] = ()
+
+
+class UnopenedCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A card that NVML counts but does not open, with its error (4: not permitted, 15: lost, 16: needs a reset)."""
+
+    index: int
+    code: int | None = None
+    problem: str | None = None
+
+
+class DeviceFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One of /dev/nvidia* with its mode (``crw-rw----``) and owners; ``usable``: this user may read and write it.
+
+    ``in_group`` says whether this user is a member of the file's group now, ``listed`` whether the account is listed
+    there (a membership counts only from the next login on).
+    """
+
+    path: str
+    mode: str
+    owner: str
+    group: str
+    usable: bool
+    in_group: bool = False
+    listed: bool = False
 
 
 class DriverLayers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What each layer of the NVIDIA driver says, so that broken is never taken for absent.
 
     ``nvml`` is the driver's management library, ``kernel`` the version of the loaded kernel module, ``library`` that of
-    the user-space files (they must be equal), ``smi`` what the nvidia-smi program said when it was asked.
+    the user-space files (they must be equal), ``smi`` what the nvidia-smi program said when it was asked. ``libcuda`` is
+    the file that the loader takes for libcuda.so.1 (empty: none), ``libcuda_cuda`` the newest CUDA it serves, ``libcuda_bare``
+    whether ``libcuda.so`` without a number loads (asked under WSL only). ``control_error`` is the error number of opening
+    /dev/nvidiactl, which NVML does first (asked only when NVML fails). ``kernel_log`` holds the driver's own complaints.
     """
 
     nvml: Literal["works", "absent", "error", "no-answer"]
@@ -120,16 +179,28 @@ class DriverLayers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     smi: str | None = None
     smi_exit: int | None = None
     device_nodes: tuple[str, ...] = ()
+    unopened: tuple[UnopenedCard, ...] = ()
+    files: tuple[DeviceFile, ...] = ()
+    control_error: int | None = None
+    libcuda: str | None = None
+    libcuda_version: str | None = None
+    libcuda_cuda: CudaVersion | None = None
+    libcuda_bare: bool | None = None
+    kernel_log: tuple[str, ...] = ()
 
 
 class Display(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A display or compute controller seen on the PCI bus, by vendor and device number (hexadecimal, lower case)."""
+    """A display or compute controller seen on the PCI bus, by vendor and device number (hexadecimal, lower case).
+
+    ``driver`` is the kernel driver that holds it (nvidia, nouveau, vfio-pci ...), None where none does or none is told.
+    """
 
     vendor: str
     vendor_id: str
     device_id: str
     bus: str
     name: str | None = None
+    driver: str | None = None
 
 
 class Toolkit(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,17 +260,45 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     later: tuple[str, ...] = ()
 
 
+class ContainerTools(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What this host needs to give its GPUs to containers: engines on PATH, NVIDIA's programs and their configuration.
+
+    ``runtime`` says whether docker's daemon.json names an nvidia runtime; ``cdi`` are device descriptions.
+    """
+
+    engines: tuple[str, ...] = ()
+    toolkit: tuple[str, ...] = ()
+    runtime: bool = False
+    cdi: tuple[str, ...] = ()
+
+
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What stands between a loaded driver and a program that wants the card: modules, device files, services, faults.
 
-    ``modules`` are the loaded kernel modules of interest (nvidia, nvidia_uvm, nouveau); None: not readable.
+    ``modules`` are the loaded kernel modules of interest (nvidia, nvidia_uvm, nouveau); None: not readable. The next
+    two are asked only where no nvidia module is loaded: ``module_files`` are nvidia modules built for the running kernel,
+    ``other_kernels`` the kernels that have one. ``nvswitches`` counts NVSwitch bridges, ``fabric_manager`` says whether
+    their service runs (None: it cannot be seen from here). ``suspended`` counts suspensions since the start.
     """
 
     modules: tuple[str, ...] | None = None
+    module_files: tuple[str, ...] = ()
+    other_kernels: tuple[str, ...] = ()
+    secure_boot: bool | None = None
+    suspended: int | None = None
+    modprobe: str | None = None
+    nvswitches: int = 0
+    fabric_manager: bool | None = None
+    wsl_libraries: tuple[str, ...] = ()
+    containers: ContainerTools | None = None
 
 
 class Scheduler(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The batch system or orchestrator that decides which cards this shell may see, and what it granted."""
+    """The batch system or orchestrator that decides which cards this shell may see, and what it granted.
+
+    ``job`` is None outside a job (a login node). ``granted`` is how it names the cards of the job, empty for a job that
+    was given none, None where it does not tell.
+    """
 
     kind: Literal["slurm", "pbs", "lsf", "kubernetes"]
     job: str | None = None
