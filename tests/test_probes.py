@@ -239,23 +239,6 @@ def test_compilers_are_those_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert host_compiler.probe(RealHost(), timeout=5).is_absent
 
 
-@pytest.mark.parametrize(
-    ("text", "channels"),
-    [
-        ("channels:\n  - defaults\n  - conda-forge\n", ("defaults", "conda-forge")),
-        ("channels: [https://user:secret@conda.example/lab]\n", ("https://***@conda.example/lab",)),
-        ("channels: defaults\n", ("defaults",)),
-        ("channels:\n", ()),
-        ("show_channel_urls: true\n", ()),
-        ("- a\n- b\n", ()),
-        ("channels: {a: b}\n", ()),
-        ("channels: [1, null, [x], defaults]\n", ("defaults",)),
-    ],
-)
-def test_channels_are_read_without_credentials(text: str, channels: tuple[str, ...]) -> None:
-    assert conda.parse_condarc(text) == channels
-
-
 def test_conda_is_known_without_starting_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Starting conda costs a second, and a broken one hangs: everything is in files and variables."""
     base = tmp_path / "miniconda3"

@@ -64,10 +64,16 @@ PROBES: dict[str, Callable[[ProbeHost, float], Observed[Any]]] = {
 BRIEF = ("platform", "displays")
 IMPORT_TIMEOUT = 120.0
 VARIABLES = (
+    "CC",
     "CONDA_",
+    "CUDAHOSTCXX",
     "CUDA_",
+    "CXX",
+    "FORCE_CUDA",
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
+    "MAX_JOBS",
+    "NVCC_",
     "NVIDIA_",
     "PIP_",
     "PYTHON",
@@ -180,6 +186,7 @@ def _environment(
         startup=_fact(pool.submit(startup.probe, host, value, answer), startup.SOURCE)
         if value
         else unknown(startup.SOURCE, "the target is unknown"),
+        disk=resources.probe_prefix(host, value) if value else unknown("the target", "the target is unknown"),
         conda_records=conda_records.probe(answer),
         binaries=_fact(compiled, "binaries") if compiled else unknown(binaries.SOURCE, NOT_ASKED),
         torch_import=_result(imported) if imported else _no_import(torch.is_absent, asked=with_import),

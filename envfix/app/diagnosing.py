@@ -43,6 +43,10 @@ def report(
         if target is not None:
             named_target(host, target)
         machine, environment = detect(host, target, with_import=with_import, timeout=time_limit(host))
+    if network and snapshot is None:
+        from envfix.app.channels import with_channels_asked
+
+        machine = with_channels_asked(host, machine, tables_for(host), reporter)
     diagnosis = diagnose(machine, environment, tables_for(host))
     indexes: tuple[IndexState, ...] = ()
     if network and snapshot is None:

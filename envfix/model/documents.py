@@ -143,6 +143,15 @@ _NOBODY = frozenset(
         ultralytics unknown unreadable user user_site user_site_enabled users usr uv vagrant value var venv version
         version_file versions virtualenv which win win32 work worker working working_folder works workspace workstation
         writable wsl xdg yolo yolov8
+
+        active alias any available backend be brackets by bytes cache can cannot ccache cert certificate
+        certificates cgroup chosen cl compilers configuration configured control crt custom darwin define disk
+        disks does empty everything exe experimental explicit flag from fs groups has headers host_config http
+        https if in ini is it libmamba limit limit_in_bytes limits list lists longer major map max meminfo
+        mirrored more mounts msc needs nobody noexec not offline option or priority problems program programs
+        proxies proxy purpose reachable regular remote resources retries say secs self servers set settings shm
+        single solver ssl started states strategy such suggested systems targets temporary than that the there
+        timeout toolkits txt unsupported url values variable variables verify with word yaml yes yml
         """,
     )
 )

@@ -203,25 +203,69 @@ class Display(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     driver: str | None = None
 
 
-class Toolkit(msgspec.Struct, frozen=True, kw_only=True):
-    """A CUDA toolkit on disk (nvcc and headers); several may coexist."""
+class Toolkit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A CUDA toolkit on disk (nvcc and headers); several may coexist. ``found_by`` names every way that leads to it.
+
+    ``gcc_max`` and ``clang_max`` are the newest major versions that its own header ``limits_from`` accepts, ``msc`` the
+    range of ``_MSC_VER`` (both ends included); None: the header does not say, or there is none.
+    """
 
     nvcc: str
     version: CudaVersion
     release: str
     found_by: str
+    gcc_max: int | None = None
+    clang_max: int | None = None
+    msc: tuple[int, int] | None = None
+    limits_from: str | None = None
 
 
-class HostCompiler(msgspec.Struct, frozen=True, kw_only=True):
-    """A C or C++ compiler that nvcc could call."""
+class HostCompiler(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A C or C++ compiler that nvcc could call; ``chosen_by`` are the variables that name it (None: it is found by name)."""
 
     name: str
     path: str
     version: str
+    chosen_by: str | None = None
+
+
+class CondaSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What conda's configuration files and variables say together, the strongest first; no secrets.
+
+    Names of channels become addresses by ``mirrored_channels``, ``custom_channels``, ``default_channels`` and
+    ``channel_alias``; ``set_in`` tells for each key the file or variable that set it. Left out: not configured.
+    """
+
+    channels: tuple[str, ...] = ()
+    default_channels: tuple[str, ...] = ()
+    custom_channels: dict[str, str] = {}
+    mirrored_channels: dict[str, tuple[str, ...]] = {}
+    channel_alias: str | None = None
+    channel_priority: str | None = None
+    solver: str | None = None
+    ssl_verify: str | None = None
+    proxies: dict[str, str] = {}
+    read_timeout: str | None = None
+    offline: bool = False
+    set_in: dict[str, str] = {}
+    problems: tuple[str, ...] = ()
+
+
+class ChannelState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether a conda channel answered just now at one of its addresses; ``suggested``: not configured, but it would work."""
+
+    name: str
+    location: str
+    reachable: bool
+    problem: str | None = None
+    suggested: bool = False
 
 
 class CondaInstall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """conda, mamba or micromamba: which program answers, and which channels its configuration files name."""
+    """conda, mamba or micromamba: which program answers, and what its configuration files say.
+
+    ``libmamba``: the fast solver is installed beside conda (None: not known). ``states`` is empty unless they were asked.
+    """
 
     program: str | None = None
     version: str | None = None
@@ -229,6 +273,9 @@ class CondaInstall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     active_name: str | None = None
     configuration_files: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+    settings: CondaSettings | None = None
+    libmamba: bool | None = None
+    states: tuple[ChannelState, ...] = ()
 
 
 class PackageSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -334,12 +381,27 @@ class NativeLibrary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     version: str | None = None
 
 
-class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What decides how packages are fetched: proxies, certificates and time limits, each with where it is set (no secrets)."""
+class NetworkSetting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One setting that decides how packages are fetched, where it is set, and what is wrong with it (None: nothing seen)."""
 
-    proxies: dict[str, str] = {}
-    certificates: dict[str, str] = {}
-    options: dict[str, str] = {}
+    kind: Literal["proxy", "certificates", "option"]
+    tool: Literal["everything", "pip", "uv", "conda"]
+    name: str
+    value: str
+    configured_in: str
+    problem: str | None = None
+
+
+class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What decides how packages are fetched: proxies, certificates, time limits and strategies; no secrets."""
+
+    settings: tuple[NetworkSetting, ...] = ()
+
+    def of(self, kind: str, tool: str | None = None, name: str | None = None) -> tuple[NetworkSetting, ...]:
+        """The settings of one kind, of one tool and name where they are given."""
+        return tuple(
+            one for one in self.settings if one.kind == kind and tool in (None, one.tool) and name in (None, one.name)
+        )
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -389,6 +451,10 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     shadows: tuple[str, ...] = ()
     started: str | None = None
     scripts: str | None = None
+    # Why its ssl module does not load (None: it does, or the answer is of an older envfix).
+    ssl_problem: str | None = None
+    # Whether its Python.h is there (None: not asked).
+    headers: bool | None = None
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -620,6 +686,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     startup: Observed[Startup] = NOT_RECORDED
     conda_records: Observed[tuple[CondaRecord, ...]] = NOT_RECORDED
     binaries: Observed[Binaries] = NOT_RECORDED
+    disk: Observed[Disk] = NOT_RECORDED
 
 
 class IndexState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -178,6 +178,8 @@ def parse(facts: Mapping[str, Any], target: Target, system: Mapping[str, str]) -
         shadows=tuple(facts.get("shadows") or ()),
         started=target.path,
         scripts=said.get("scripts"),
+        ssl_problem=said.get("ssl_problem"),
+        headers=said.get("headers"),
     )
 
 

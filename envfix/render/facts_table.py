@@ -40,6 +40,16 @@ def rows(report: Report, *, verbose: bool) -> Iterator[Row]:
         ),
         "not found",
     )
+    for channel in machine.conda.value.states if machine.conda.value else ():
+        if channel.suggested and not channel.reachable and not verbose:
+            continue
+        answer = "answers" if channel.reachable else "does not answer"
+        problem = f": {channel.problem}" if channel.problem else ""
+        yield (
+            "could be had" if channel.suggested else "channel",
+            f"{channel.name}: {answer}{problem}",
+            channel.location,
+        )
     for source in environment.package_sources.value or ():
         yield ("pip takes", f"{source.kind} {source.location}", source.configured_in)
     if environment.package_sources.is_unknown:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import msgspec
 
-from envfix.model.versions import CudaVersion
-from envfix.tables.rows import Confidence, CudaText, Row, TableFile
+from envfix.model.versions import ComputeCapability, CudaVersion
+from envfix.tables.rows import Confidence, CudaText, Row, SmText, TableFile
 
 _Range = Annotated[tuple[int, int], msgspec.Meta(description="both ends included")]
 
@@ -28,6 +28,13 @@ class TorchCheckRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cuda: CudaText
     gcc: _Range
     clang_max: int | None = None
+
+
+class NvccArchitecture(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The first toolkit whose nvcc compiles for an architecture."""
+
+    sm: SmText
+    since: CudaText
 
 
 class OverrideRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,6 +60,7 @@ class HostCompilersFile(TableFile, frozen=True, kw_only=True, forbid_unknown_fie
 
     nvcc: tuple[NvccRow, ...]
     torch_checks: tuple[TorchCheckRow, ...]
+    architectures: tuple[NvccArchitecture, ...]
     override: tuple[OverrideRow, ...]
     distributions: tuple[Distribution, ...]
 
@@ -112,6 +120,11 @@ class HostCompilers:
     def oldest_cuda_for_gcc(self, major: int) -> CudaVersion | None:
         """The oldest toolkit whose nvcc accepts this gcc; None when none does yet."""
         return min((cuda for cuda, row in self._nvcc.items() if row.gcc_max >= major), default=None)
+
+    def oldest_cuda_for(self, capability: ComputeCapability) -> CudaVersion | None:
+        """The oldest toolkit that compiles for cards of this capability; None for one the table does not know."""
+        found = (row for row in self._file.architectures if ComputeCapability.parse(row.sm) == capability)
+        return next((CudaVersion.parse(row.since) for row in found), None)
 
     def override_flag(self, cuda: CudaVersion) -> OverrideRow | None:
         """The flag that turns the version check of this toolkit off, if it knows one."""

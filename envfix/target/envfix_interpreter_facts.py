@@ -82,12 +82,23 @@ def interpreter():
         "externally_managed": os.path.exists(os.path.join(stdlib, "EXTERNALLY-MANAGED")) and not in_venv(),
         "path": SEARCH_PATH,
         "scripts": paths.get("scripts"),
+        "ssl_problem": ssl_problem(),
+        "headers": any(os.path.isfile(os.path.join(paths.get(key, ""), "Python.h")) for key in ("include", "platinclude")),
     }
 
 
 def in_venv():
     """pip refuses to touch a marked Python, but not the virtual environments made from it."""
     return sys.prefix != getattr(sys, "base_prefix", sys.prefix)
+
+
+def ssl_problem():
+    """Why the compiled part of the ssl module does not load: without it nothing can be fetched over https."""
+    try:
+        __import__("_ssl")
+    except ImportError as error:
+        return str(error)[:300]
+    return None
 
 
 def distributions(folders):

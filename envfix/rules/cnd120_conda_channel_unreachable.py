@@ -1,0 +1,149 @@
+"""conda cannot read its configuration, or channels named there do not answer.
+
+What it checks
+    Whether the .condarc files are YAML that conda can read, whether conda is told to stay offline, and, with ``envfix
+    diagnose --network``, whether each configured channel answers for this platform. For channels that do not, the official
+    address and its known mirrors are asked as well.
+
+Why it matters
+    conda asks every channel before it does anything. One dead mirror among them, often added by somebody else long ago, ends
+    everything at "Collecting package metadata" with "CondaHTTPError: HTTP 000 CONNECTION FAILED" or "404".
+
+How to fix
+    Put a .condarc in place that names only channels that answer (the finding prints one), keep a copy of the old file, and
+    clear the cached lists. Or do without conda for torch: the wheels go into an environment of their own. Switching
+    ssl_verify off mends nothing.
+
+Sources
+    conda's configuration files in conda's own order; the channels' answers; the table of mirrors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envfix.model.facts import ChannelState, CondaInstall, CondaSettings, Environment, Machine
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._fetching import torch_is_wanted
+from envfix.rules._rule import Rule
+from envfix.tables.loader import Tables
+
+
+def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
+    del tables
+    conda = machine.conda.value
+    settings = conda.settings if conda else None
+    if conda is None or settings is None:
+        return
+    severity = Severity.WARNING if _is_needed(conda, environment) else Severity.INFO
+    for problem in settings.problems:
+        yield _finding(
+            f"The configuration of conda cannot be used: {problem}",
+            (_evidence("problem", problem),),
+            (_LOOK,),
+            severity,
+        )
+    if settings.offline:
+        where = settings.set_in.get("offline", "its configuration")
+        yield _finding(
+            f"A setting in {where} keeps conda offline, so it can get no package",
+            (_evidence("offline: true", where),),
+            (Remedy(text=f"Take that line out of {where}."),),
+            Severity.INFO,
+        )
+    dead = unreachable(conda, settings)
+    if dead:
+        yield _dead_channels(conda, settings, dead, severity)
+
+
+def _is_needed(conda: CondaInstall, environment: Environment) -> bool:
+    """Whether this user depends on conda: in its environments, or to get torch at all; an old .condarc alone hurts nobody."""
+    interpreter = environment.interpreter.value
+    in_conda = interpreter is not None and interpreter.kind in ("conda", "base")
+    return in_conda or conda.active_prefix is not None or (conda.program is not None and torch_is_wanted(environment))
+
+
+def unreachable(conda: CondaInstall, settings: CondaSettings) -> tuple[ChannelState, ...]:
+    """Configured channels that do not answer; of a mirrored one it is enough that one address answers."""
+    alive = {state.name for state in conda.states if state.reachable and state.name in settings.mirrored_channels}
+    return tuple(one for one in conda.states if not one.reachable and not one.suggested and one.name not in alive)
+
+
+def _dead_channels(
+    conda: CondaInstall, settings: CondaSettings, dead: tuple[ChannelState, ...], severity: Severity
+) -> Finding:
+    names = ", ".join(f"{state.name} ({state.problem})" for state in dead)
+    many = len(dead) > 1
+    return _finding(
+        f"Nothing can be installed by conda while {'channels' if many else 'a channel'} of its configuration"
+        f" {'do' if many else 'does'} not answer: {names}",
+        tuple(_evidence(f"{state.name}: {state.problem}", state.location) for state in dead),
+        tuple(_remedies(conda, settings)),
+        severity,
+    )
+
+
+def _remedies(conda: CondaInstall, settings: CondaSettings) -> Iterator[Remedy]:
+    content = working_condarc(conda.states)
+    if content:
+        path = settings.set_in.get("channels", "~/.condarc").split(",")[0]
+        path = path if path in conda.configuration_files else "~/.condarc"
+        yield Remedy(
+            text=f"Keep a copy of {path} and write this into it; every address in it answered just now:\n{content}",
+            commands=(("cp", path, f"{path}.before"), ("conda", "clean", "--index-cache"))
+            if path in conda.configuration_files
+            else (("conda", "clean", "--index-cache"),),
+        )
+    yield Remedy(
+        text=f"{'Or leave' if content else 'Leave'} conda's channels aside: the wheels of torch need none of them.",
+        commands=(("envfix", "install", "--new-env", "yolo-env"),),
+    )
+
+
+def working_condarc(states: tuple[ChannelState, ...]) -> str:
+    """The text of a .condarc that names only addresses that answered, in the old order; empty where none did."""
+    names = dict.fromkeys(state.name for state in states)
+    lines = [f"  - {address}" for name in names for address in _answering(name, states)]
+    return "\n".join(("channels:", *dict.fromkeys(lines), "channel_priority: strict")) if lines else ""
+
+
+def _answering(name: str, states: tuple[ChannelState, ...]) -> list[str]:
+    """The configured addresses of a channel that answer, or else the first other one that does."""
+    good = [one for one in states if one.name == name and one.reachable and not (one.problem and one.suggested)]
+    configured = [one.location for one in good if not one.suggested]
+    return configured or [one.location for one in good][:1]
+
+
+def _evidence(value: str, source: str) -> Evidence:
+    return Evidence(fact="machine.conda", value=value, source=source)
+
+
+def _finding(
+    message: str,
+    because: tuple[Evidence, ...],
+    remedies: tuple[Remedy, ...],
+    severity: Severity,
+) -> Finding:
+    return Finding(
+        code=RULE.code,
+        cause=RULE.cause,
+        severity=severity,
+        message=f"{message.rstrip('.')}.",
+        because=because,
+        remedies=remedies,
+    )
+
+
+_LOOK = Remedy(
+    text="Look at what conda makes of its files, then correct that one or move it aside.",
+    commands=(("conda", "config", "--show-sources"),),
+)
+
+RULE = Rule(
+    code="CND120",
+    cause="conda_channel_unreachable",
+    title="conda's channels do not answer, or its configuration cannot be read",
+    needs=("machine.conda",),
+    check=check,
+    rank=73,
+)
