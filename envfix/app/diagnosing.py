@@ -33,17 +33,18 @@ def report(
 ) -> Report:
     """Detect and judge this machine, or judge a saved one; raises ``EnvfixError`` where envfix itself cannot."""
     host = RealHost()
+    tables = tables_for(host)
     if snapshot is not None:
         from envfix.app.snapshotting import read_snapshot
 
-        saved = read_snapshot(host, snapshot)
+        saved = read_snapshot(host, snapshot, tables)
         machine, environment = saved.machine, saved.environment
     else:
         reporter.stage("looking at this machine and its Python")
         if target is not None:
             named_target(host, target)
         machine, environment = detect(host, target, with_import=with_import, timeout=time_limit(host))
-    diagnosis = diagnose(machine, environment, tables_for(host))
+    diagnosis = diagnose(machine, environment, tables)
     indexes: tuple[IndexState, ...] = ()
     if network and snapshot is None:
         from envfix.app.indexing import ask_indexes
