@@ -270,7 +270,7 @@ def interpreter(lines: Lines, place: Platform | None) -> Observed[Interpreter]:
     text = _said(lines, "Python version") or ""
     match = re.match(r"(\d)\.(\d{1,2})(?:\.\d+\S*)?", text)
     if match is None:
-        return _silent(lines, "Python version", "Python")
+        return unknown(SOURCE, f'the report has no readable line "Python version": {NOT_TOLD}')
     free = "t" if "free-threading" in text else ""
     short = f"{'pp' if 'PyPy' in text else 'cp'}{match[1]}{match[2]}"
     bits = re.search(r"\((32|64)-bit runtime\)", text)
@@ -335,7 +335,7 @@ def torch(
     runtime = _parsed(CudaVersion.parse, cuda)
     if lines.text("CUDA used to build PyTorch") is None or (cuda and runtime is None):
         return unknown(SOURCE, "the report does not say for which CUDA torch was built")
-    sm, ptx, more = _architectures(build, runtime, place, tables)
+    sm, ptx, more = architectures(build, runtime, place, tables)
     value = TorchBuild(
         version=listed or build,
         build=build,
@@ -348,7 +348,7 @@ def torch(
     return found(value, SOURCE + more)
 
 
-def _architectures(
+def architectures(
     build: str, cuda: CudaVersion | None, place: Platform | None, tables: Tables
 ) -> tuple[tuple[ComputeCapability, ...] | None, tuple[ComputeCapability, ...], str]:
     """What an official wheel was compiled for. Its label is the mark: other builds (conda, NGC, own ones) have none or another."""
