@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,6 +27,7 @@ class Beside:
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
+        self._asked: list[Future[Any]] = []
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Question[R]:
         """Ask, and wait ``patience`` seconds at most for the answer."""
@@ -36,6 +37,7 @@ class Beside:
         """Ask, and wait ``seconds`` at most for the answer."""
         question: Question[R] = Question()
         question.deadline = time.monotonic() + seconds
+        self._asked.append(question)
 
         def answer() -> None:
             try:
@@ -45,6 +47,10 @@ class Beside:
 
         threading.Thread(target=answer, daemon=True).start()
         return question
+
+    def settle(self, seconds: float) -> None:
+        """Give all that were asked so long to end: after an interrupt, each must still see its program ended."""
+        wait(self._asked, timeout=seconds)
 
 
 def result(question: Future[R]) -> R:

@@ -58,6 +58,7 @@ ENVIRONMENT_PROBES: dict[str, tuple[str, Callable[[ProbeHost, Interpreter, Answe
 # What decides a plan.
 BRIEF = ("platform", "displays")
 IMPORT_TIMEOUT = 120.0
+SETTLING = 3.0
 # A probe may start several programs one after the other, each with its own time limit; then nobody waits any longer.
 PROGRAMS_A_PROBE = 4
 VARIABLES = (
@@ -114,6 +115,7 @@ def detect(
     except BaseException:
         # Ctrl-C must not wait for a program that hangs.
         host.interrupt()
+        pool.settle(SETTLING)
         raise
     return machine, environment
 
