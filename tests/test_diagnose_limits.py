@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from envfix.app.beside import Beside, result
+from envfix.app.beside import Beside
 from envfix.app.detecting import detect
 from envfix.host.interface import FileResult
 from envfix.host.real import RealHost
@@ -385,10 +385,10 @@ def test_disk_that_does_not_answer_costs_only_its_own_facts(place: Place, monkey
 def test_question_has_a_deadline_and_its_answer_is_taken_once_it_is_there() -> None:
     beside = Beside(0.2)
     slow, quick = beside.submit(time.sleep, 5), beside.submit(lambda: 42)
-    assert result(quick) == 42
+    assert quick.result() == 42
     start = time.monotonic()
     with pytest.raises(TimeoutError, match="no answer within the time limit"):
-        result(slow)
+        slow.result()
     assert time.monotonic() - start < 1
     with pytest.raises(ZeroDivisionError):
-        result(beside.submit(lambda: 1 // 0))
+        beside.submit(lambda: 1 // 0).result()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from envfix.app.beside import Beside, result
+from envfix.app.beside import Beside, Question
 from envfix.app.settings import PROBE_TIMEOUT
 from envfix.errors import EnvfixError
 from envfix.host.interface import ProbeHost
@@ -85,12 +84,14 @@ def detect(
     with_import: bool = True,
     brief: bool = False,
     timeout: float = PROBE_TIMEOUT,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> tuple[Machine, Environment]:
     """Ask the machine and one interpreter on it; ``target`` as in ``--python``, None for what ``python`` means in the shell.
 
     Everything is asked side by side within ``timeout`` seconds a question; the import of torch may take longer. Raises
     nothing for a broken machine: what cannot be told is *unknown* with the reason. ``brief`` asks only what decides a plan:
-    platform, driver, cards and interpreter; the rest is *not asked*.
+    platform, driver, cards and interpreter; the rest is *not asked*. ``meanwhile`` is called once all is asked: work that
+    needs no answer is done while programs start.
     """
     pool = Beside(PROGRAMS_A_PROBE * timeout)
     try:
@@ -99,6 +100,7 @@ def detect(
         nvidia = pool.submit(nvidia_driver.probe, host, timeout=timeout)
         probes = {name: probe for name, probe in PROBES.items() if not brief or name in BRIEF}
         answers = {name: pool.submit(probe, host, timeout) for name, probe in probes.items()}
+        meanwhile()
         identity, answer = _identity(asked, chosen.how)
         environment = _environment(host, chosen.path, identity, answer, pool, with_import=with_import)
         driver, gpus, layers = _nvidia(nvidia)
@@ -120,10 +122,12 @@ def detect(
     return machine, environment
 
 
-def _identity(future: Future[tuple[Observed[Interpreter], Answer]], how: str) -> tuple[Observed[Interpreter], Answer]:
+def _identity(
+    question: Question[tuple[Observed[Interpreter], Answer]], how: str
+) -> tuple[Observed[Interpreter], Answer]:
     """What the target is; a fault of ours in asking it leaves the machine's facts alone."""
     try:
-        return result(future)
+        return question.result()
     except EnvfixError:
         raise
     except Exception as error:  # noqa: BLE001 - as below
@@ -137,19 +141,19 @@ def _failed(what: str, error: Exception) -> str:
     return f"{what} failed ({type(error).__name__}: {error}); please report it"
 
 
-def _fact(future: Future[Observed[R]], name: str) -> Observed[R]:
+def _fact(question: Question[Observed[R]], name: str) -> Observed[R]:
     """What a probe found; one that fails makes its own fact unknown and takes no other along."""
     try:
-        return result(future)
+        return question.result()
     except EnvfixError:
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours, told as what it is: one fact that could not be had
         return unknown(name, _failed("looking for it", error))
 
 
-def _nvidia(future: Future[NvidiaFacts]) -> NvidiaFacts:
+def _nvidia(question: Question[NvidiaFacts]) -> NvidiaFacts:
     try:
-        return result(future)
+        return question.result()
     except EnvfixError:
         raise
     except Exception as error:  # noqa: BLE001 - as above
@@ -170,7 +174,7 @@ def _environment(
     installed = torch_install.distributions(answer, "metadata folders on the target's path")
     torch = torch_install.torch_build(answer, installed)
     sources = pool.submit(package_sources.probe, host, value.prefix if value else None)
-    imported: Future[Observed[TorchImport]] | None = None
+    imported: Question[Observed[TorchImport]] | None = None
     if with_import and python is not None and value is not None and not torch.is_absent:
         # Through the very path the user's shell would run: a wrapper may set variables that matter.
         patience = IMPORT_TIMEOUT + PROBE_TIMEOUT
