@@ -15,6 +15,7 @@ from envfix.app.beside import Beside
 from envfix.app.detecting import detect
 from envfix.host.interface import FileResult
 from envfix.host.real import RealHost
+from envfix.host.recording import RecordingHost
 from tests.fakes.running import Finished, envfix
 from tests.fakes.targets import SM_OF_CU118, make_venv, write_script, write_torch
 
@@ -355,6 +356,26 @@ def test_variables_that_point_nowhere(place: Place, value: str) -> None:
     )
     place.variables |= dict.fromkeys(names, value)
     concerned(place.diagnose())
+
+
+# --- what is started ---
+
+# They take half a second and more to say what their files say as well.
+SLOW = ("conda", "mamba", "pip", "pip3", "yolo", "torchrun")
+STARTS = 12
+
+
+def test_few_programs_are_started_and_no_slow_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROGRAMS:
+        place.program(name, "exit 1")
+    monkeypatch.setenv("PATH", str(place.bin))
+    monkeypatch.setenv("HOME", str(place.home))
+    host = RecordingHost(RealHost())
+    detect(host, str(place.env), with_import=False, timeout=10)
+    started = [call["ask"] for call in host.transcript if call["ask"][0] in ("run", "run_script")]
+    assert len(started) <= STARTS, started
+    names = {os.path.basename(ask[1][0] if ask[0] == "run" else ask[1] or "") for ask in started}
+    assert not names & set(SLOW)
 
 
 # --- what has no time limit of its own ---
