@@ -11,6 +11,8 @@ from envfix.model.versions import ComputeCapability, CudaVersion, DriverVersion
 T = TypeVar("T")
 # The problem of a fact that nobody asked for (`--no-import`): unknown, but by choice.
 NOT_ASKED = "not asked"
+# The problem of a fact that a pasted report never holds: nobody could have asked, and that is no doubt of this machine.
+NOT_TOLD = "such a report does not say"
 
 
 class Observed(msgspec.Struct, Generic[T], frozen=True, kw_only=True, omit_defaults=True):
@@ -441,7 +443,7 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     bits: int
     prefix: str
     base_prefix: str
-    kind: Literal["venv", "conda", "base", "system"]
+    kind: Literal["venv", "conda", "base", "system", "unknown"]
     site_packages: tuple[str, ...] = ()
     user_site: str | None = None
     user_site_enabled: bool = False
