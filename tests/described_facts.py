@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from envfix.model import facts as records
 from envfix.model.facts import (
     NOT_TOLD,
     Display,
@@ -190,9 +191,21 @@ def nvidia_cards(said: Said, tables: Tables) -> tuple[Gpu, ...]:
             continue
         name = re.sub(r"\([^)]*\)", "", match[2]).strip()
         if tables.gpus.find(name) or re.search(r"GeForce|RTX|GTX|Tesla|Quadro|TITAN|NVIDIA|GPU|MIG|[AVH]\d00", part):
-            card = Gpu(index=0, name=name, capability=capability(said, part), mig=True if "MIG" in part else None)
+            card = Gpu(index=0, name=name, capability=capability(said, part), **card_state(said, part))
             cards += [card] * int(match[1] or 1)
     return tuple(msgspec.structs.replace(card, index=index) for index, card in enumerate(cards))
+
+
+def card_state(said: Said, part: str) -> dict[str, Any]:
+    """MIG instances and the licence of a virtual card, as far as this build has facts for them."""
+    state: dict[str, Any] = {}
+    instance = getattr(records, "MigInstance", None)
+    if "MIG" in part and instance is not None:
+        count = 2 if re.search(r"several|instances", part) else 1
+        state = {"mig": True, "mig_instances": tuple(instance(uuid=f"MIG-{number}") for number in range(count))}
+    if "vGPU" in part:
+        state = {"virtualization": "vgpu", "licensed": "unlicensed" not in said.get("license", "")}
+    return {name: value for name, value in state.items() if name in Gpu.__struct_fields__}
 
 
 def capability(said: Said, part: str) -> ComputeCapability | None:

@@ -30,7 +30,6 @@ LOG_DECIDES = {
     "extension_missing_arch-c2f258": "the extension and what it was compiled for are not stated",
     "extension_missing_arch-dbc5b3": "neither the card nor torch is stated",
     "library_too_old_for_torch-e8c201": "the version of the vendored ultralytics is not stated",
-    "mig_single_instance-693bea": "that counting the instances fails is in the log; one instance alone is no fault",
     "nvidia_kernel_module_not_loaded-e41f55": "'No devices were found' is in the log; the module's flavour is not stated",
     "oom_other_process-d4b534": "neither card nor memory is stated",
     "oom_workload_too_big-13a2a2": "how much memory was free is not stated; the error text names the failure",

@@ -185,7 +185,8 @@ def driver(lines: Lines) -> Observed[Driver]:
 def gpus(lines: Lines, tables: Tables) -> Observed[tuple[Gpu, ...]]:
     """The cards by ``nvidia-smi -L``; their compute capability by their names, where a name leaves no doubt.
 
-    ``GPU 0: NVIDIA A100-SXM4-40GB``, below it ``MIG 3g.20gb     Device  0:`` for each instance.
+    ``GPU 0: NVIDIA A100-SXM4-40GB``, below it ``MIG 3g.20gb     Device  0:`` for each MIG instance, whose id torch has cut off:
+    which instances there are is not known from it.
     """
     if _is_mac(lines):
         return absent(SOURCE, "macOS has no NVIDIA driver that a wheel could use")
@@ -193,13 +194,11 @@ def gpus(lines: Lines, tables: Tables) -> Observed[tuple[Gpu, ...]]:
         return unknown(SOURCE, NOT_TOLD)  # such a build is asked for its own card, and nvidia-smi is not
     if _said(lines, "GPU models and configuration") is None:
         return _silent(lines, "GPU models and configuration", "nvidia-smi")
-    cards: list[Gpu] = []
-    for line in lines.fields["GPU models and configuration"]:
-        match = re.match(r"GPU (\d{1,3}): (.+?)(?: \(UUID: [^)]*\))?$", line)
-        if match:
-            cards.append(_card(int(match[1]), match[2], tables))
-        elif cards and line.startswith("MIG "):
-            cards[-1] = msgspec.structs.replace(cards[-1], mig=True)
+    shown = (
+        re.match(r"GPU (\d{1,3}): (.+?)(?: \(UUID: [^)]*\))?$", line)
+        for line in lines.fields["GPU models and configuration"]
+    )
+    cards = [_card(int(match[1]), match[2], tables) for match in shown if match]
     if cards:
         return found(tuple(cards), SOURCE)
     text = _said(lines, "GPU models and configuration") or ""
