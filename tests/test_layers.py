@@ -22,6 +22,7 @@ ALLOWED = {
     "installer": {"errors", "model", "host", "probes", "lockers"},
     "verifier": {"errors", "model", "host"},
     "snapshots": {"errors", "model", "_version"},
+    "report_reader": {"errors", "model", "tables", "probes"},
     "render": {"errors", "model", "_version"},
     "target": set(),
 }

@@ -164,9 +164,12 @@ def test_display_controllers_are_found_without_lspci() -> None:
         {"ask": ["glob", "/sys/bus/pci/devices/*/class"], "answer": [f"{bridge}/class", f"{folder}/class"]},
         {"ask": ["which", "lspci"], "answer": []},
         *({"ask": ["read_text", path], "answer": {"outcome": "read", "text": text}} for path, text in texts.items()),
+        {"ask": ["real_path", f"{folder}/driver"], "answer": "/sys/bus/pci/drivers/nouveau"},
     ]
     fact = displays.probe(ReplayHost(calls), timeout=1)
-    assert fact.value == (Display(vendor="NVIDIA", vendor_id="10de", device_id="2204", bus="0000:01:00.0"),)
+    assert fact.value == (
+        Display(vendor="NVIDIA", vendor_id="10de", device_id="2204", bus="0000:01:00.0", driver="nouveau"),
+    )
     nothing = displays.probe(
         ReplayHost([{"ask": ["glob", "/sys/bus/pci/devices/*/class"], "answer": []}, calls[1]]), timeout=1
     )

@@ -215,7 +215,7 @@ def test_capability_beyond_every_known_one_does_not_stop_the_diagnosis(fake_mach
 def test_card_that_cannot_be_opened_makes_the_cards_unknown_not_absent(fake_machine: MakeMachine, target: str) -> None:
     lost = (
         Card(name="NVIDIA GeForce RTX 3090", capability="8.6", memory=24268),
-        Card(name="NVIDIA GeForce RTX 3090 (fallen off the bus)", capability="8.6", memory=24268),
+        Card(name="NVIDIA GeForce RTX 3090 (will not open)", capability="8.6", memory=24268),
     )
     finished = diagnose(fake_machine("lab-470-rtx3090", cards=lost), target)
     assert machine_facts(finished)["gpus"]["problem"] == "1 of 2 cards cannot be opened"

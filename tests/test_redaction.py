@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -364,3 +365,30 @@ def test_live_facts_keep_the_serial_ids_that_users_must_paste(fake_drivers: Fake
     env = {**fake_drivers.environment(MACHINES["seed-server"], tmp_path / "machine"), "CUDA_VISIBLE_DEVICES": wanted}
     facts = envfix("diagnose", "--no-import", "--json", "--python", base_python(), env=env).document["facts"]["machine"]
     assert facts["variables"]["CUDA_VISIBLE_DEVICES"] == wanted == facts["gpus"]["value"][1]["uuid"]
+
+
+ENDLESS = (
+    "x",
+    "a1",
+    "://",
+    "--",
+    "?a",
+    "token ",
+    "proxy=",
+    "proxy=a:",
+    "://t/",
+    "https://a:",
+    "hf_",
+    "GPU-",
+    " ",
+    "~/",
+)
+
+
+@pytest.mark.parametrize("piece", ENDLESS)
+def test_long_text_without_a_secret_does_not_take_the_square_of_its_length(piece: str) -> None:
+    text = piece * (40_000 // len(piece))
+    start = time.process_time()
+    assert Redactor(home="/home/anna", people=["anna"], host="desktop").text(text)
+    # 0.1 s here; a quadratic pattern takes 10 s.
+    assert time.process_time() - start < 3

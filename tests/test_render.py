@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -134,9 +136,19 @@ def test_square_brackets_of_names_are_no_markup() -> None:
     assert "NVIDIA [bold red]T4[/] :warning: [link=x]" in re.sub(r"\s+", " ", text)
 
 
+def test_rich_is_imported_when_something_is_shown_and_no_sooner() -> None:
+    code = (
+        "import sys; from envfix.render import open_output; out = open_output(as_json=False, quiet=True);"
+        "early = 'rich' in sys.modules; out.reporter.stage('x'); out.saved('/x');"
+        "print(early, 'rich' in sys.modules, type(out.console).__name__)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.split()[-3:] == ["False", "True", "ConsoleOutput"]
+
+
 def test_both_forms_implement_the_same_interface(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     outputs: list[Output] = [open_output(as_json=True), open_output(as_json=False, color=False, quiet=True)]
-    assert [type(output) for output in outputs] == [JsonOutput, ConsoleOutput]
+    assert isinstance(outputs[0], JsonOutput)
     rung = Rung(
         name="import", status="failed", seconds=0.5, cause="torch_not_installed", message="No module named 'torch'"
     )

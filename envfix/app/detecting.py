@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
+from envfix.app.beside import Beside, Question
 from envfix.app.settings import PROBE_TIMEOUT
 from envfix.errors import EnvfixError
 from envfix.host.interface import ProbeHost
 from envfix.host.target import Answer
 from envfix.model.documents import without_secrets
-from envfix.model.facts import NOT_ASKED, Environment, Interpreter, Machine, Observed, TorchImport, absent, unknown
+from envfix.model.facts import (
+    NOT_ASKED,
+    Binaries,
+    Environment,
+    Interpreter,
+    Machine,
+    Observed,
+    TorchImport,
+    absent,
+    unknown,
+)
 from envfix.probes import (
+    binaries,
     commands,
     conda,
     conda_records,
     cuda_toolkit,
     device_state,
     displays,
+    elsewhere,
     host_compiler,
     interpreter,
     native_libraries,
@@ -48,9 +60,19 @@ PROBES: dict[str, Callable[[ProbeHost, float], Observed[Any]]] = {
     "libraries": lambda host, _: native_libraries.probe(host),
     "network": lambda host, _: network_settings.probe(host),
 }
+# A fact of the environment each, asked once the target has answered, with where is looked for it.
+ENVIRONMENT_PROBES: dict[str, tuple[str, Callable[[ProbeHost, Interpreter, Answer], Observed[Any]]]] = {
+    "elsewhere": (elsewhere.SOURCE, lambda host, target, _: elsewhere.probe(host, target)),
+    "startup": (startup.SOURCE, startup.probe),
+    "conda_records": (conda_records.SOURCE, lambda _host, _target, answer: conda_records.probe(answer)),
+    "disk": ("the target", lambda host, target, _: resources.probe_prefix(host, target)),
+}
 # What decides a plan.
 BRIEF = ("platform", "displays")
 IMPORT_TIMEOUT = 120.0
+SETTLING = 3.0
+# A probe may start several programs one after the other, each with its own time limit; then nobody waits any longer.
+PROGRAMS_A_PROBE = 4
 VARIABLES = (
     "CC",
     "CONDA_",
@@ -81,22 +103,26 @@ def detect(
     with_import: bool = True,
     brief: bool = False,
     timeout: float = PROBE_TIMEOUT,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> tuple[Machine, Environment]:
     """Ask the machine and one interpreter on it; ``target`` as in ``--python``, None for what ``python`` means in the shell.
 
     Everything is asked side by side within ``timeout`` seconds a question; the import of torch may take longer. Raises
     nothing for a broken machine: what cannot be told is *unknown* with the reason. ``brief`` asks only what decides a plan:
-    platform, driver, cards and interpreter; the rest is *not asked*.
+    platform, driver, cards and interpreter; the rest is *not asked*. ``meanwhile`` is called once all is asked: work that
+    needs no answer is done while programs start.
     """
-    chosen = interpreter.resolve(host, target)
-    pool = ThreadPoolExecutor(8)
+    pool = Beside(PROGRAMS_A_PROBE * timeout)
     try:
+        chosen = interpreter.resolve(host, target)
         asked = pool.submit(interpreter.probe, host, chosen, timeout=timeout)
+        compiled = None if brief else pool.submit(binaries.probe, host, chosen.path, timeout=timeout)
         nvidia = pool.submit(nvidia_driver.probe, host, timeout=timeout)
         probes = {name: probe for name, probe in PROBES.items() if not brief or name in BRIEF}
         answers = {name: pool.submit(probe, host, timeout) for name, probe in probes.items()}
-        identity, answer = _result(asked)
-        environment = _environment(host, chosen.path, identity, answer, pool, with_import=with_import)
+        meanwhile()
+        identity, answer = _identity(asked, chosen.how)
+        environment = _environment(host, chosen.path, identity, answer, pool, compiled, with_import=with_import)
         driver, gpus, layers = _nvidia(nvidia)
         facts: dict[str, Any] = {name: unknown(name.replace("_", " "), NOT_ASKED) for name in PROBES}
         facts |= {name: _fact(future, name.replace("_", " ")) for name, future in answers.items()}
@@ -111,36 +137,47 @@ def detect(
     except BaseException:
         # Ctrl-C must not wait for a program that hangs.
         host.interrupt()
+        pool.settle(SETTLING)
         raise
-    finally:
-        pool.shutdown()
     return machine, environment
 
 
-def _result(future: Future[R]) -> R:
-    """What the future yields; looks up now and then, because Python may miss a Ctrl-C that comes while it falls asleep."""
-    while not future.done():
-        wait((future,), timeout=0.2)
-    return future.result()
+def _identity(
+    question: Question[tuple[Observed[Interpreter], Answer]], how: str
+) -> tuple[Observed[Interpreter], Answer]:
+    """What the target is; a fault of ours in asking it leaves the machine's facts alone."""
+    try:
+        return question.result()
+    except EnvfixError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as below
+        problem = _failed("asking it", error)
+        return unknown(how, problem), Answer(None, problem)
 
 
-def _fact(future: Future[Observed[R]], name: str) -> Observed[R]:
+def _failed(what: str, error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"{what} failed: {error}"
+    return f"{what} failed ({type(error).__name__}: {error}); please report it"
+
+
+def _fact(question: Question[Observed[R]], name: str) -> Observed[R]:
     """What a probe found; one that fails makes its own fact unknown and takes no other along."""
     try:
-        return _result(future)
+        return question.result()
     except EnvfixError:
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours, told as what it is: one fact that could not be had
-        return unknown(name, f"looking for it failed ({type(error).__name__}: {error}); please report it")
+        return unknown(name, _failed("looking for it", error))
 
 
-def _nvidia(future: Future[NvidiaFacts]) -> NvidiaFacts:
+def _nvidia(question: Question[NvidiaFacts]) -> NvidiaFacts:
     try:
-        return _result(future)
+        return question.result()
     except EnvfixError:
         raise
     except Exception as error:  # noqa: BLE001 - as above
-        problem = f"asking the driver failed ({type(error).__name__}: {error}); please report it"
+        problem = _failed("asking the driver", error)
         return NvidiaFacts(*(unknown("NVIDIA driver", problem) for _ in NvidiaFacts._fields))
 
 
@@ -149,32 +186,34 @@ def _environment(
     python: str | None,
     identity: Observed[Interpreter],
     answer: Answer,
-    pool: ThreadPoolExecutor,
+    pool: Beside,
+    compiled: Question[Observed[Binaries]] | None,
     *,
     with_import: bool,
 ) -> Environment:
     value = identity.value
     installed = torch_install.distributions(answer, "metadata folders on the target's path")
     torch = torch_install.torch_build(answer, installed)
-    imported: Future[Observed[TorchImport]] | None = None
+    sources = pool.submit(package_sources.probe, host, value.prefix if value else None)
+    imported: Question[Observed[TorchImport]] | None = None
     if with_import and python is not None and value is not None and not torch.is_absent:
         # Through the very path the user's shell would run: a wrapper may set variables that matter.
-        imported = pool.submit(torch_install.torch_import, host, python, timeout=IMPORT_TIMEOUT)
+        patience = IMPORT_TIMEOUT + PROBE_TIMEOUT
+        imported = pool.submit_for(patience, torch_install.torch_import, host, python, timeout=IMPORT_TIMEOUT)
+    asked = {name: pool.submit(probe, host, value, answer) for name, (_, probe) in ENVIRONMENT_PROBES.items() if value}
+    facts: dict[str, Observed[Any]] = {
+        name: _fact(asked[name], source) if name in asked else unknown(source, "the target is unknown")
+        for name, (source, _) in ENVIRONMENT_PROBES.items()
+    }
     return Environment(
         interpreter=identity,
         distributions=installed,
         torch=torch,
         torchvision=torch_install.vision_build(answer, installed),
-        package_sources=package_sources.probe(host, value.prefix if value else None),
-        elsewhere=torch_install.elsewhere(host, value)
-        if value
-        else unknown("environments near by", "the target is unknown"),
-        startup=startup.probe(host, value) if value else unknown(startup.SOURCE, "the target is unknown"),
-        disk=resources.probe_prefix(host, value) if value else unknown("the target", "the target is unknown"),
-        conda_records=conda_records.probe(host, value)
-        if value
-        else unknown(conda_records.SOURCE, "the target is unknown"),
-        torch_import=_result(imported) if imported else _no_import(torch.is_absent, asked=with_import),
+        package_sources=_fact(sources, package_sources.SOURCE),
+        binaries=_fact(compiled, binaries.SOURCE) if compiled else unknown(binaries.SOURCE, NOT_ASKED),
+        torch_import=_fact(imported, "import torch") if imported else _no_import(torch.is_absent, asked=with_import),
+        **facts,
     )
 
 

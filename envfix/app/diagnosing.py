@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from envfix.app.detecting import detect
 from envfix.app.settings import NOBODY, named_target, tables_for, time_limit
 from envfix.host.real import RealHost
@@ -9,17 +11,22 @@ from envfix.model.facts import Environment, IndexState, Machine
 from envfix.model.finding import Diagnosis, Verdict
 from envfix.model.report import Report
 from envfix.model.reporter import Reporter
-from envfix.rules import _rule
-from envfix.tables.loader import Tables
+
+if TYPE_CHECKING:
+    from envfix.tables.loader import Tables
 
 
 def judge(machine: Machine, environment: Environment, tables: Tables) -> tuple[Verdict, ...]:
     """What every rule says of these facts."""
+    from envfix.rules import _rule
+
     return _rule.judge(machine, environment, tables)
 
 
 def diagnose(machine: Machine, environment: Environment, tables: Tables) -> Diagnosis:
     """Judge, and put the most likely root cause first."""
+    from envfix.rules import _rule
+
     return _rule.diagnose(judge(machine, environment, tables))
 
 
@@ -36,13 +43,15 @@ def report(
     if snapshot is not None:
         from envfix.app.snapshotting import read_snapshot
 
-        saved = read_snapshot(host, snapshot)
+        saved = read_snapshot(host, snapshot, tables_for(host))
         machine, environment = saved.machine, saved.environment
     else:
-        reporter.stage("looking at this machine and its Python")
         if target is not None:
             named_target(host, target)
-        machine, environment = detect(host, target, with_import=with_import, timeout=time_limit(host))
+        limit = time_limit(host)
+        machine, environment = detect(
+            host, target, with_import=with_import, timeout=limit, meanwhile=lambda: _get_ready(reporter)
+        )
     if network and snapshot is None:
         from envfix.app.channels import with_channels_asked
 
@@ -54,3 +63,11 @@ def report(
 
         indexes = ask_indexes(host, environment, reporter)
     return Report(machine=machine, environment=environment, diagnosis=diagnosis, indexes=indexes, origin=snapshot)
+
+
+def _get_ready(reporter: Reporter) -> None:
+    """What can be done while programs answer: say so, and read the rules."""
+    from envfix.rules import _rule
+
+    reporter.stage("looking at this machine and its Python")
+    _rule.all_rules()

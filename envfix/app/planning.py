@@ -107,7 +107,7 @@ def decide(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Decision:
     if request.snapshot is not None:
         from envfix.app.snapshotting import read_snapshot
 
-        saved = read_snapshot(host, request.snapshot)
+        saved = read_snapshot(host, request.snapshot, tables)
         machine, environment = saved.machine, saved.environment
     else:
         reporter.stage("looking at this machine and its Python")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envfix.errors import UsageError
 from envfix.host.interface import ProbeHost
 from envfix.model.reporter import NullReporter
 from envfix.probes import interpreter
-from envfix.tables.loader import Tables, load
+
+if TYPE_CHECKING:
+    from envfix.tables.loader import Tables
 
 NOBODY = NullReporter()
 PROBE_TIMEOUT = 10.0
@@ -16,6 +19,8 @@ PROBE_TIMEOUT = 10.0
 
 def tables_for(host: ProbeHost) -> Tables:
     """The compatibility tables: those named by ``ENVFIX_TABLES``, else envfix's own."""
+    from envfix.tables.loader import load
+
     folder, cache = host.getenv("ENVFIX_TABLES"), host.getenv("ENVFIX_CACHE_DIR")
     return load(Path(folder) if folder else None, cache=Path(cache) if cache else None)
 

@@ -1,8 +1,9 @@
-"""snapshot: detect through a recording host, and save facts and transcript redacted."""
+"""snapshot: detect through a recording host, and save facts and transcript redacted; and look at what was saved or pasted."""
 
 from __future__ import annotations
 
 from envfix import snapshots
+from envfix._version import __version__
 from envfix.app.detecting import detect
 from envfix.app.settings import NOBODY, named_target, time_limit
 from envfix.errors import EnvfixError, SnapshotError
@@ -10,15 +11,25 @@ from envfix.host.real import RealHost
 from envfix.host.recording import RecordingHost
 from envfix.model.documents import to_json
 from envfix.model.reporter import Reporter
+from envfix.report_reader import facts, lines
 from envfix.snapshots import Snapshot
+from envfix.tables.loader import Tables
+
+ACCEPTED = "give a file written by `envfix snapshot -o`, or the output of `python -m torch.utils.collect_env`"
 
 
-def read_snapshot(host: RealHost, path: str) -> Snapshot:
-    """The machine saved in a file; raises ``SnapshotError``."""
+def read_snapshot(host: RealHost, path: str, tables: Tables) -> Snapshot:
+    """The machine saved in a file, or the one that a pasted report tells of; raises ``SnapshotError``."""
     answer = host.read_text(path, limit=snapshots.SIZE_LIMIT)
     if answer.outcome != "read":
         raise SnapshotError(f"cannot read {path}: {answer.problem or 'there is no such file'}")
-    return snapshots.read(answer.text, path)
+    if answer.text.lstrip("\ufeff \t\r\n").startswith("{"):
+        return snapshots.read(answer.text, path)
+    report = lines.find(answer.text)
+    if report is None:
+        raise SnapshotError(f"{path} holds neither an envfix snapshot nor a collect_env report", hint=ACCEPTED)
+    machine, environment = facts.read(report, tables)
+    return Snapshot(machine=machine, environment=environment, envfix=__version__, with_import=False)
 
 
 def save_snapshot(

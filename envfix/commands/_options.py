@@ -17,7 +17,10 @@ python_option = click.option(
     " Default: what `python` means in your shell.",
 )
 from_option = click.option(
-    "--from", "snapshot", metavar="FILE", help="Look at a machine saved by `envfix snapshot` instead of this one."
+    "--from",
+    "snapshot",
+    metavar="FILE",
+    help="Look at another machine: one saved by `envfix snapshot`, or a pasted collect_env report of torch.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 offline_option = click.option("--offline", is_flag=True, help="Ask no index; decide from the built-in tables.")

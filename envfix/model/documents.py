@@ -67,20 +67,21 @@ def _decode(kind: type, value: object) -> object:
 
 
 _HIDDEN = "***"
-# Each hides what follows its group ``kept``; a value that is hidden already stays as it is.
+# Each hides what follows its group ``kept``; a value that is hidden already stays as it is. Repetitions are bounded: a text
+# without any secret must not take the square of its length.
 _SECRETS = (
     # https://user:password@host, also with an @ in the password or with nothing but a token; proxy = user:password@host
-    re.compile(r"(?P<kept>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s\"'<>]+(?=@)"),
-    re.compile(r"(?P<kept>^|\bproxy[\"']?\s*[=:]\s*[\"']?)[^\s/@:\"']+:[^\s/\"']*(?=@)", re.IGNORECASE),
+    re.compile(r"(?P<kept>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)[^/\s\"'<>]+(?=@)"),
+    re.compile(r"(?P<kept>^|\bproxy[\"']?\s*[=:]\s*[\"']?)[^\s/@:\"']{1,2000}:[^\s/\"']{0,2000}(?=@)", re.IGNORECASE),
     # https://conda.anaconda.org/t/TOKEN/channel
-    re.compile(r"(?P<kept>://[^\s\"']*?/t/)[^/\s\"']+"),
-    re.compile(r"(?P<kept>[?&][\w.-]*(?:sig|signature|credential|key)=)[^\s\"'&]+", re.IGNORECASE),
+    re.compile(r"(?P<kept>://[^\s\"']{0,300}?/t/)[^/\s\"']+"),
+    re.compile(r"(?P<kept>[?&][\w.-]{0,60}(?:sig|signature|credential|key)=)[^\s\"'&]+", re.IGNORECASE),
     re.compile(
         r"(?P<kept>(?:token|password|passwd|secret|api[_-]?key|access[_-]?key|authorization)[\"']?\s*[=:]\s*[\"']?"
         r"(?:(?:basic|bearer|token) +)?)[^\s\"'&,;]+",
         re.IGNORECASE,
     ),
-    re.compile(r"(?P<kept>--[\w-]*(?:token|password|secret|api-?key)\s+)[^\s\"']+", re.IGNORECASE),
+    re.compile(r"(?P<kept>--[\w-]{0,60}(?:token|password|secret|api-?key)\s+)[^\s\"']+", re.IGNORECASE),
     # Tokens that are known by their beginning, wherever they stand.
     re.compile(r"(?P<kept>\b(?:hf_|gh[opsu]_|github_pat_|glpat-|nvapi-|pypi-|xox[abp]-|sk-))[A-Za-z0-9_-]{16,}"),
 )

@@ -11,6 +11,8 @@ from envfix.model.versions import ComputeCapability, CudaVersion, DriverVersion
 T = TypeVar("T")
 # The problem of a fact that nobody asked for (`--no-import`): unknown, but by choice.
 NOT_ASKED = "not asked"
+# The problem of a fact that a pasted report never holds: nobody could have asked, and that is no doubt of this machine.
+NOT_TOLD = "such a report does not say"
 
 
 class Observed(msgspec.Struct, Generic[T], frozen=True, kw_only=True, omit_defaults=True):
@@ -81,17 +83,39 @@ class Driver(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class GpuProcess(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A process that holds memory on a GPU (bytes); owner and command are unknown (None) when they cannot be read."""
+    """A process that holds memory on a GPU (bytes); owner and command are unknown (None) when they cannot be read.
+
+    ``own`` says whether it belongs to the user who runs envfix.
+    """
 
     pid: int
     memory: int | None = None
     user: str | None = None
     command: str | None = None
     since: str | None = None
+    own: bool | None = None
+
+
+class MigInstance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One slice of a card in MIG mode (memory in bytes); a process can use a single one, named by its UUID."""
+
+    uuid: str
+    name: str | None = None
+    memory_total: int | None = None
+
+
+ComputeMode = Literal["default", "exclusive-thread", "exclusive-process", "prohibited"]
+Virtualization = Literal["none", "passthrough", "vgpu", "host-vgpu", "host-vsga"]
+FabricState = Literal["not-supported", "not-started", "in-progress", "completed"]
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One NVIDIA card; memory in bytes. Anything the driver did not answer is None."""
+    """One NVIDIA card; memory in bytes. Anything the driver did not answer is None.
+
+    ``ecc_errors`` counts uncorrectable memory errors since the driver was loaded, ``repair`` says that damaged memory
+    waits to be taken out of use at the next reset (``pending``) or can no longer be (``failed``). ``licensed`` is asked of
+    a vGPU only; ``fabric`` is how far the NVSwitch fabric has come with this card.
+    """
 
     index: int
     name: str
@@ -102,14 +126,51 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pci_bus: str | None = None
     pci_id: str | None = None
     mig: bool | None = None
+    mig_instances: tuple[MigInstance, ...] = ()
+    compute_mode: ComputeMode | None = None
+    persistence: bool | None = None
+    display_active: bool | None = None
+    ecc: bool | None = None
+    ecc_errors: int | None = None
+    repair: Literal["pending", "failed"] | None = None
+    virtualization: Virtualization | None = None
+    licensed: bool | None = None
+    fabric: FabricState | None = None
     processes: tuple[GpuProcess, ...] = ()
+
+
+class UnopenedCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A card that NVML counts but does not open, with its error (4: not permitted, 15: lost, 16: needs a reset)."""
+
+    index: int
+    code: int | None = None
+    problem: str | None = None
+
+
+class DeviceFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One of /dev/nvidia* with its mode (``crw-rw----``) and owners; ``usable``: this user may read and write it.
+
+    ``in_group`` says whether this user is a member of the file's group now, ``listed`` whether the account is listed
+    there (a membership counts only from the next login on).
+    """
+
+    path: str
+    mode: str
+    owner: str
+    group: str
+    usable: bool
+    in_group: bool = False
+    listed: bool = False
 
 
 class DriverLayers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What each layer of the NVIDIA driver says, so that broken is never taken for absent.
 
     ``nvml`` is the driver's management library, ``kernel`` the version of the loaded kernel module, ``library`` that of
-    the user-space files (they must be equal), ``smi`` what the nvidia-smi program said when it was asked.
+    the user-space files (they must be equal), ``smi`` what the nvidia-smi program said when it was asked. ``libcuda`` is
+    the file that the loader takes for libcuda.so.1 (empty: none), ``libcuda_cuda`` the newest CUDA it serves, ``libcuda_bare``
+    whether ``libcuda.so`` without a number loads (asked under WSL only). ``control_error`` is the error number of opening
+    /dev/nvidiactl, which NVML does first (asked only when NVML fails). ``kernel_log`` holds the driver's own complaints.
     """
 
     nvml: Literal["works", "absent", "error", "no-answer"]
@@ -120,16 +181,28 @@ class DriverLayers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     smi: str | None = None
     smi_exit: int | None = None
     device_nodes: tuple[str, ...] = ()
+    unopened: tuple[UnopenedCard, ...] = ()
+    files: tuple[DeviceFile, ...] = ()
+    control_error: int | None = None
+    libcuda: str | None = None
+    libcuda_version: str | None = None
+    libcuda_cuda: CudaVersion | None = None
+    libcuda_bare: bool | None = None
+    kernel_log: tuple[str, ...] = ()
 
 
 class Display(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A display or compute controller seen on the PCI bus, by vendor and device number (hexadecimal, lower case)."""
+    """A display or compute controller seen on the PCI bus, by vendor and device number (hexadecimal, lower case).
+
+    ``driver`` is the kernel driver that holds it (nvidia, nouveau, vfio-pci ...), None where none does or none is told.
+    """
 
     vendor: str
     vendor_id: str
     device_id: str
     bus: str
     name: str | None = None
+    driver: str | None = None
 
 
 class Toolkit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -221,8 +294,9 @@ class PackageSource(msgspec.Struct, frozen=True, kw_only=True):
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a command name on PATH really is.
 
-    ``path`` is the first hit on PATH, ``real`` the file behind it; ``interpreter`` is the Python that its first line
-    names, ``prefix`` the environment it belongs to. ``problem`` says why it cannot run (None: nothing was seen).
+    ``path`` is the first hit on PATH, ``real`` the file behind it; ``interpreter`` is the Python that it starts in the
+    end, ``prefix`` the environment that one belongs to, as real folder (None: its files do not say). ``problem`` says
+    why it cannot run (None: nothing was seen). ``later`` are further hits on PATH, which the first one hides.
     """
 
     name: str
@@ -232,19 +306,48 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     interpreter: str | None = None
     prefix: str | None = None
     problem: str | None = None
+    later: tuple[str, ...] = ()
+
+
+class ContainerTools(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What this host needs to give its GPUs to containers: engines on PATH, NVIDIA's programs and their configuration.
+
+    ``runtime`` says whether docker's daemon.json names an nvidia runtime; ``cdi`` are device descriptions.
+    """
+
+    engines: tuple[str, ...] = ()
+    toolkit: tuple[str, ...] = ()
+    runtime: bool = False
+    cdi: tuple[str, ...] = ()
 
 
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What stands between a loaded driver and a program that wants the card: modules, device files, services, faults.
 
-    ``modules`` are the loaded kernel modules of interest (nvidia, nvidia_uvm, nouveau); None: not readable.
+    ``modules`` are the loaded kernel modules of interest (nvidia, nvidia_uvm, nouveau); None: not readable. The next
+    two are asked only where no nvidia module is loaded: ``module_files`` are nvidia modules built for the running kernel,
+    ``other_kernels`` the kernels that have one. ``nvswitches`` counts NVSwitch bridges, ``fabric_manager`` says whether
+    their service runs (None: it cannot be seen from here). ``suspended`` counts suspensions since the start.
     """
 
     modules: tuple[str, ...] | None = None
+    module_files: tuple[str, ...] = ()
+    other_kernels: tuple[str, ...] = ()
+    secure_boot: bool | None = None
+    suspended: int | None = None
+    modprobe: str | None = None
+    nvswitches: int = 0
+    fabric_manager: bool | None = None
+    wsl_libraries: tuple[str, ...] = ()
+    containers: ContainerTools | None = None
 
 
 class Scheduler(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The batch system or orchestrator that decides which cards this shell may see, and what it granted."""
+    """The batch system or orchestrator that decides which cards this shell may see, and what it granted.
+
+    ``job`` is None outside a job (a login node). ``granted`` is how it names the cards of the job, empty for a job that
+    was given none, None where it does not tell.
+    """
 
     kind: Literal["slurm", "pbs", "lsf", "kubernetes"]
     job: str | None = None
@@ -324,7 +427,11 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interpreter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The target: one Python interpreter, as it describes itself when run the way the user runs it."""
+    """The target: one Python interpreter, as it describes itself when run the way the user runs it.
+
+    ``started`` is the path that was run: a wrapper's differs from ``executable``. ``scripts`` is where pip puts commands.
+    ``shadows`` are files of the working folder that hide modules of the same name from programs started there.
+    """
 
     executable: str
     asked: str
@@ -336,7 +443,7 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     bits: int
     prefix: str
     base_prefix: str
-    kind: Literal["venv", "conda", "base", "system"]
+    kind: Literal["venv", "conda", "base", "system", "unknown"]
     site_packages: tuple[str, ...] = ()
     user_site: str | None = None
     user_site_enabled: bool = False
@@ -344,6 +451,8 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     writable: bool | None = None
     search_path: tuple[str, ...] = ()
     shadows: tuple[str, ...] = ()
+    started: str | None = None
+    scripts: str | None = None
     # Why its ssl module does not load (None: it does, or the answer is of an older envfix).
     ssl_problem: str | None = None
     # Whether its Python.h is there (None: not asked).
@@ -351,7 +460,12 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An installed distribution by its metadata folder; ``missing_files`` counts RECORD entries that are gone."""
+    """An installed distribution by its metadata folder; ``missing_files`` counts RECORD entries that are gone.
+
+    Of those, ``missing_code`` counts modules and libraries, and ``missing_examples`` names some, libraries first.
+    ``build`` is the ``__version__`` in its version.py, ``tags`` the platforms of its wheel, ``modified`` when its metadata
+    was written (seconds since 1970). All but name, version and location are read for what torch depends on only.
+    """
 
     name: str
     version: str
@@ -361,6 +475,12 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     requires: tuple[str, ...] = ()
     missing_files: int = 0
     listed_files: int = 0
+    missing_code: int = 0
+    missing_examples: tuple[str, ...] = ()
+    metadata: str | None = None
+    modified: float | None = None
+    build: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 class TorchBuild(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -395,7 +515,11 @@ class VisionBuild(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class TorchImport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one real ``import torch`` in the target said (bounded in time)."""
+    """What one real ``import torch`` in the target said (bounded in time).
+
+    ``foreign_libraries`` are CUDA libraries that it loaded from outside the environment; ``numpy_problem`` is what torch
+    said when it was to hand an array to NumPy.
+    """
 
     ok: bool
     seconds: float
@@ -403,21 +527,93 @@ class TorchImport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     version: str | None = None
     cuda_available: bool | None = None
     cuda_problem: str | None = None
+    numpy_problem: str | None = None
     foreign_libraries: tuple[str, ...] = ()
 
 
-class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
-    """Another interpreter near by that does have torch, found by files."""
+class Elsewhere(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Another place near by that does have torch, found by files; the likeliest to be meant comes first.
+
+    ``python`` runs it (None: none in that place does), ``python_version`` is the ``3.8`` of its folder; ``record`` is
+    what ``conda list`` shows of torch there, ``activate`` the script that activates a virtual environment. ``kind`` is
+    how it was found: ``active`` in this shell, the environment that was ``asked`` for, of a ``command`` on PATH, in the
+    working ``folder`` or above it ...
+    """
 
     prefix: str
     torch: str
+    kind: Literal["active", "asked", "command", "folder", "conda", "pyenv", "user", "system"] | None = None
+    python: str | None = None
+    python_version: str | None = None
+    record: str | None = None
+    conda: bool = False
+    activate: str | None = None
+
+
+class ActiveEnvironment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An environment that a variable declares active: whether it exists, and whether the target's Python is its own.
+
+    ``python`` is its own Python (None: it has none), ``conda_record`` what ``conda list`` shows of torch there.
+    """
+
+    variable: str
+    prefix: str
+    is_target: bool
+    exists: bool = True
+    python: str | None = None
+    conda_record: str | None = None
+    conda: bool = False
+    activate: str | None = None
+
+
+class ModuleCopy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One copy of a module on the target's path, in the order in which Python looks.
+
+    ``kind``: a ``package``, a ``module`` (one file), or a ``folder`` that Python takes only where there is nothing else.
+    ``built_for`` are the endings of its compiled core: ``cpython-311-x86_64-linux-gnu``.
+    """
+
+    name: str
+    location: str
+    kind: Literal["package", "module", "folder"]
+    version: str | None = None
+    user_site: bool = False
+    built_for: tuple[str, ...] = ()
+
+
+class PathFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A .pth file of the target that adds folders to its path or runs code at every start."""
+
+    path: str
+    adds: tuple[str, ...] = ()
+    runs_code: bool = False
 
 
 class Startup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What changes where the target looks for modules before a program starts: path files and customising modules."""
+    """What decides which interpreter runs and where it looks for modules before a program starts.
 
-    path_files: tuple[str, ...] = ()
+    ``home`` is the real folder that the target's commands belong to, to be compared with ``Command.prefix``.
+    ``bypassed`` is the environment in which the Python that was started lies, when it runs another one. ``copies`` are
+    the copies of torch and what it needs on the path; ``own_commands`` the entry points in the target's folders of
+    commands. ``aliases`` are those of the user's shell files that name such a command. ``conda_roots`` are the conda
+    installations near by, ``shell`` the user's login shell. ``variables`` are those that steer Python, pip and conda.
+    """
+
+    home: str | None = None
+    path_files: tuple[PathFile, ...] = ()
     customised_by: tuple[str, ...] = ()
+    variables: dict[str, str] = {}
+    active: tuple[ActiveEnvironment, ...] = ()
+    bypassed: ActiveEnvironment | None = None
+    copies: tuple[ModuleCopy, ...] = ()
+    abi: str | None = None
+    own_commands: tuple[Command, ...] = ()
+    aliases: dict[str, str] = {}
+    conda_roots: tuple[str, ...] = ()
+    shell: str | None = None
+    working_folder: str | None = None
+    windows_long_paths: bool | None = None
+    windows_missing_dlls: tuple[str, ...] = ()
 
 
 class CondaRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -429,6 +625,54 @@ class CondaRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     channel: str | None = None
     listed_files: int = 0
     missing_files: int = 0
+    missing_examples: tuple[str, ...] = ()
+    prefix: str | None = None
+
+
+class Binary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A compiled library of the target that belongs to torch or is built upon it, as its own ELF header tells.
+
+    ``unresolved`` are libraries it needs which lie nowhere that the loader looks; ``missing_symbols`` are names it takes
+    from torch which the installed torch does not have (some of them; None: not told). ``cuda`` is the major number of
+    the CUDA libraries it needs. ``glibc`` and ``glibcxx`` are the newest versions of the C and C++ library it asks for.
+    """
+
+    path: str
+    package: str
+    needs: tuple[str, ...] = ()
+    unresolved: tuple[str, ...] = ()
+    missing_symbols: tuple[str, ...] | None = None
+    cuda: int | None = None
+    glibc: str | None = None
+    glibcxx: str | None = None
+    sm: tuple[ComputeCapability, ...] | None = None
+    ptx: tuple[ComputeCapability, ...] = ()
+
+
+class CppLibrary(msgspec.Struct, frozen=True, kw_only=True):
+    """A libstdc++ that the target may load, in the loader's order; ``glibcxx`` is the newest version it offers."""
+
+    path: str
+    glibcxx: str | None
+
+
+class Binaries(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the compiled files of the target need and offer.
+
+    ``openmp`` are copies of the Intel and LLVM OpenMP libraries, ``bundled`` names the CUDA libraries that came with torch
+    (file names), ``built_for`` says for which torch an extension was built where it says so itself ("xformers": "2.1.2+cu121"),
+    ``pkg_resources_wanted_by`` names installed packages whose start imports pkg_resources, ``pkg_resources`` whether it is there.
+    ``cpu_flags`` are the instruction sets of interest that the processor offers (None: not told).
+    """
+
+    files: tuple[Binary, ...] = ()
+    cpp_libraries: tuple[CppLibrary, ...] = ()
+    openmp: tuple[str, ...] = ()
+    bundled: tuple[str, ...] = ()
+    built_for: dict[str, str] = {}
+    pkg_resources: bool = False
+    pkg_resources_wanted_by: tuple[str, ...] = ()
+    cpu_flags: tuple[str, ...] | None = None
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -443,6 +687,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: Observed[tuple[Elsewhere, ...]]
     startup: Observed[Startup] = NOT_RECORDED
     conda_records: Observed[tuple[CondaRecord, ...]] = NOT_RECORDED
+    binaries: Observed[Binaries] = NOT_RECORDED
     disk: Observed[Disk] = NOT_RECORDED
 
 

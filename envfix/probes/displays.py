@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from envfix.host.interface import ProbeHost
 from envfix.model.facts import Display, Observed, absent, found, unknown
 
@@ -35,7 +37,8 @@ def probe(host: ProbeHost, *, timeout: float) -> Observed[tuple[Display, ...]]:
     programs = host.which("lspci")
     if programs:
         for display in parse_lspci(host.run([programs[0], "-nn"], timeout=timeout).stdout):
-            seen[display.bus] = display
+            holder = seen[display.bus].driver if display.bus in seen else None
+            seen[display.bus] = msgspec.structs.replace(display, driver=holder)
     source = "/sys/bus/pci" + (" and lspci" if programs else "")
     if seen:
         return found(tuple(seen[bus] for bus in sorted(seen)), source)
@@ -52,8 +55,16 @@ def _from_sysfs(host: ProbeHost, entries: tuple[str, ...]) -> list[Display]:
             vendor, device = (
                 host.read_text(f"{folder}/{name}").text.strip().removeprefix("0x") for name in ("vendor", "device")
             )
-            displays.append(_display(vendor, device, folder.rpartition("/")[2], None))
+            display = _display(vendor, device, folder.rpartition("/")[2], None)
+            displays.append(msgspec.structs.replace(display, driver=_driver(host, folder)))
     return displays
+
+
+def _driver(host: ProbeHost, folder: str) -> str | None:
+    """The kernel driver that holds the device: where its link ``driver`` leads; without one the link is not there."""
+    link = f"{folder}/driver"
+    real = host.real_path(link)
+    return None if real.endswith("/driver") else real.rpartition("/")[2]
 
 
 def _display(vendor: str, device: str, bus: str, name: str | None) -> Display:

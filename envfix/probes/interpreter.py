@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from envfix.host.interface import ProbeHost
@@ -47,18 +47,24 @@ def resolve(host: ProbeHost, asked: str | None) -> Target:
 
 
 def _from_shell(host: ProbeHost) -> Target:
-    own = host.system_facts().get("own_prefix", "")
-    own_folder = host.real_path(f"{own}/bin")
-    activated = {host.getenv("VIRTUAL_ENV"), host.getenv("CONDA_PREFIX")}
     passed_over = None
     for name in ("python", "python3"):
-        for path in host.which(name):
-            if host.real_path(os.path.dirname(path)) == own_folder and own not in activated:
-                passed_over = path
-                continue
-            return Target(path, f"{name} on PATH")
+        hits = host.which(name)
+        left = without_own(host, hits)
+        if left:
+            return Target(left[0], f"{name} on PATH")
+        passed_over = next(iter(hits), passed_over)
     reason = "python and python3 on PATH" + (f" ({passed_over} is envfix's own)" if passed_over else "")
     return Target(None, reason)
+
+
+def without_own(host: ProbeHost, paths: Iterable[str]) -> list[str]:
+    """These commands without those of envfix's own environment, unless the user has activated that one."""
+    own = host.system_facts().get("own_prefix", "")
+    if not own or own in (host.getenv("VIRTUAL_ENV"), host.getenv("CONDA_PREFIX")):
+        return list(paths)
+    own_folder = host.real_path(f"{own}/bin")
+    return [path for path in paths if host.real_path(os.path.dirname(path)) != own_folder]
 
 
 def _absolute(host: ProbeHost, path: str) -> str:
@@ -139,6 +145,7 @@ def too_old(path: str, target: Target, version: str, system: Mapping[str, str]) 
         prefix=prefix,
         base_prefix=prefix,
         kind="system",
+        started=path,
     )
 
 
@@ -169,6 +176,8 @@ def parse(facts: Mapping[str, Any], target: Target, system: Mapping[str, str]) -
         writable=bool(said["purelib_writable"]),
         search_path=tuple(said["path"]),
         shadows=tuple(facts.get("shadows") or ()),
+        started=target.path,
+        scripts=said.get("scripts"),
         ssl_problem=said.get("ssl_problem"),
         headers=said.get("headers"),
     )

@@ -12,14 +12,47 @@ import msgspec
 
 from envfix.host.interface import CommandResult, ProbeHost
 from envfix.host.target import Answer, ask
-from envfix.model.facts import Driver, DriverLayers, Gpu, GpuProcess, Observed, absent, found, unknown
+from envfix.model.facts import (
+    DeviceFile,
+    Driver,
+    DriverLayers,
+    Gpu,
+    GpuProcess,
+    MigInstance,
+    Observed,
+    UnopenedCard,
+    absent,
+    found,
+    unknown,
+)
 from envfix.model.versions import ComputeCapability, CudaVersion, DriverVersion
 
 SCRIPT = "envfix_gpu_facts.py"
 KERNEL_FILES = ("/proc/driver/nvidia/version", "/sys/module/nvidia/version")
+JETSON_RELEASE = "/etc/nv_tegra_release"
 SMI_FIELDS = ("index", "uuid", "name", "driver_version", "memory.total", "memory.free", "pci.bus_id")
 MIB = 1024 * 1024
 NvmlState = Literal["works", "absent", "error", "no-answer"]
+# NVML: this user or this job may not use the card; the others it may.
+NOT_PERMITTED = 4
+# What the script tells of a card under the very names of the record.
+_CARD_FIELDS = (
+    "uuid",
+    "memory_total",
+    "memory_free",
+    "pci_bus",
+    "pci_id",
+    "mig",
+    "compute_mode",
+    "persistence",
+    "display_active",
+    "ecc",
+    "ecc_errors",
+    "repair",
+    "virtualization",
+    "licensed",
+    "fabric",
+)
 _STATES: dict[str, NvmlState] = {"works": "works", "absent": "absent", "error": "error"}
 
 
@@ -56,7 +89,7 @@ def parse_kernel_module(text: str) -> KernelModule | None:
 
 
 def parse_library_version(path: str) -> str | None:
-    """The version in the name of a user-space driver file: ``libnvidia-ml.so.550.163.01``."""
+    """The version in the name of a user-space driver file: ``libnvidia-ml.so.550.163.01``, ``libcuda.so.535.104.05``."""
     match = re.search(r"\.so\.(\d{2,4}\.\d+(?:\.\d+)?)$", path)
     return match[1] if match else None
 
@@ -97,13 +130,23 @@ def parse_cards(rows: Sequence[Mapping[str, Any]]) -> tuple[Gpu, ...]:
 
 def _card(row: Mapping[str, Any]) -> Gpu:
     processes = tuple(msgspec.convert(item, GpuProcess) for item in row.get("processes", ()))
-    known = {key: row[key] for key in ("uuid", "memory_total", "memory_free", "pci_bus", "pci_id", "mig") if key in row}
+    known = {key: row[key] for key in _CARD_FIELDS if key in row}
     return Gpu(
         index=int(row["index"]),
         name=str(row["name"]),
         capability=_capability(row.get("capability")),
         processes=processes,
+        mig_instances=tuple(msgspec.convert(item, MigInstance) for item in row.get("mig_instances", ())),
         **known,
+    )
+
+
+def parse_unopened(rows: Sequence[Mapping[str, Any]]) -> tuple[UnopenedCard, ...]:
+    """The cards without a name: NVML counts them and does not open them."""
+    return tuple(
+        UnopenedCard(index=int(row["index"]), code=row.get("code"), problem=row.get("problem"))
+        for row in rows
+        if not row.get("name")
     )
 
 
@@ -149,7 +192,14 @@ def probe(host: ProbeHost, *, timeout: float) -> NvidiaFacts:
     kernel = _kernel_module(host)
     smi = None if nvml.get("state") == "works" else _ask_smi(host, timeout)
     facts = _from_layers(answer, nvml, kernel, smi, host.glob("/dev/nvidia*"))
-    return _overridden(host, facts)
+    return _overridden(host, _on_jetson(host, facts))
+
+
+def _on_jetson(host: ProbeHost, facts: NvidiaFacts) -> NvidiaFacts:
+    """A Jetson before JetPack 6 has libcuda and nothing else of a driver: its driver comes with L4T and has no number."""
+    if facts.driver.source != "libcuda" or host.read_text(JETSON_RELEASE).outcome != "read":
+        return facts
+    return facts._replace(driver=absent(JETSON_RELEASE, "the driver of a Jetson is part of its L4T release"))
 
 
 def _kernel_module(host: ProbeHost) -> tuple[str, KernelModule] | None:
@@ -183,6 +233,8 @@ def _from_layers(
         smi=_said(smi),
         smi_exit=smi.returncode if smi else None,
         device_nodes=nodes,
+        unopened=parse_unopened(nvml.get("gpus") or []),
+        **_around(answer.facts or {}),
     )
     observed_layers = found(layers, "NVML, kernel files, nvidia-smi and /dev")
     if state == "works":
@@ -199,12 +251,31 @@ def _from_layers(
     return NvidiaFacts(driver, gpus, observed_layers)
 
 
+def _around(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the script saw around NVML: device files, the loader's libcuda, the driver's complaints."""
+    libcuda: Mapping[str, Any] = facts.get("libcuda") or {}
+    path = "" if libcuda.get("state", "absent") == "absent" and libcuda else libcuda.get("library")
+    return {
+        "files": tuple(msgspec.convert(row, DeviceFile) for row in facts.get("files") or ()),
+        "control_error": facts.get("control_error"),
+        "libcuda": path,
+        "libcuda_version": parse_library_version(path or ""),
+        "libcuda_cuda": _cuda(libcuda.get("cuda")),
+        "libcuda_bare": facts.get("libcuda_bare"),
+        "kernel_log": tuple(map(str, facts.get("kernel_log") or ())),
+    }
+
+
+def _cuda(number: int | None) -> CudaVersion | None:
+    return CudaVersion.from_number(number) if number else None
+
+
 def _from_nvml(
     nvml: Mapping[str, Any], kernel: tuple[str, KernelModule] | None
 ) -> tuple[Observed[Driver], Observed[tuple[Gpu, ...]]]:
     version = _version(nvml.get("driver"))
     flavour = kernel[1].flavour if kernel else None
-    cuda = CudaVersion.from_number(nvml["cuda"]) if nvml.get("cuda") else None
+    cuda = _cuda(nvml.get("cuda"))
     driver: Observed[Driver] = (
         found(Driver(version=version, cuda=cuda, module=flavour), "NVML")
         if version
@@ -212,8 +283,11 @@ def _from_nvml(
     )
     rows = nvml.get("gpus") or []
     cards = parse_cards(rows)
-    if len(cards) < len(rows):
-        return driver, unknown("NVML", f"{len(rows) - len(cards)} of {len(rows)} cards cannot be opened")
+    lost = [card for card in parse_unopened(rows) if card.code != NOT_PERMITTED]
+    if lost:
+        return driver, unknown("NVML", f"{len(lost)} of {len(rows)} cards cannot be opened")
+    if rows and not cards:
+        return driver, unknown("NVML", f"none of {len(rows)} cards may be used here")
     return driver, found(cards, "NVML") if cards else absent("NVML", "the driver works but sees no card")
 
 

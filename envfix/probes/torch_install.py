@@ -8,11 +8,10 @@ from typing import Any
 import msgspec
 
 from envfix.host.interface import ProbeHost
-from envfix.host.target import Answer, ask
+from envfix.host.target import COOKIE, Answer, read_answer
+from envfix.model.documents import without_secrets
 from envfix.model.facts import (
     Distribution,
-    Elsewhere,
-    Interpreter,
     Observed,
     TorchBuild,
     TorchImport,
@@ -22,7 +21,6 @@ from envfix.model.facts import (
     unknown,
 )
 from envfix.model.versions import ComputeCapability, CudaVersion
-from envfix.probes.interpreter import conda_roots, literal
 
 IMPORT_SCRIPT = "envfix_torch_import.py"
 
@@ -33,9 +31,9 @@ def distributions(answer: Answer, source: str) -> Observed[tuple[Distribution, .
         return unknown(source, answer.problem or "no answer")
     rows = answer.facts.get("distributions") or []
     keys = set(Distribution.__struct_fields__)
-    return found(
-        tuple(msgspec.convert({k: v for k, v in row.items() if k in keys}, Distribution) for row in rows), source
-    )
+    # An address of direct_url may hold a password.
+    known = (without_secrets({k: v for k, v in row.items() if k in keys}) for row in rows)
+    return found(tuple(msgspec.convert(row, Distribution) for row in known), source)
 
 
 def torch_build(answer: Answer, installed: Observed[tuple[Distribution, ...]]) -> Observed[TorchBuild]:
@@ -78,7 +76,7 @@ def vision_build(answer: Answer, installed: Observed[tuple[Distribution, ...]]) 
         VisionBuild(
             version=_metadata_version(installed, "torchvision") or values["__version__"],
             build=values["__version__"],
-            cuda=_cuda(values.get("cuda")),
+            cuda=_cuda(values.get("cuda")) or _label(values["__version__"]),
             torch_pin=_torch_pin(installed),
         ),
         source,
@@ -99,6 +97,12 @@ def _torch_pin(installed: Observed[tuple[Distribution, ...]]) -> str | None:
     return None
 
 
+def _label(build: str) -> CudaVersion | None:
+    """The CUDA of a local label: torchvision's version.py computes its own only when it is imported."""
+    match = re.search(r"\+(cu\d{2,3})\b", build)
+    return _cuda(match[1]) if match else None
+
+
 def _cuda(text: object) -> CudaVersion | None:
     try:
         return CudaVersion.parse(text) if isinstance(text, str) else None
@@ -115,28 +119,20 @@ def _capabilities(words: Any, prefix: str) -> tuple[ComputeCapability, ...] | No
 def torch_import(host: ProbeHost, python: str, *, timeout: float) -> Observed[TorchImport]:
     """One real ``import torch`` in the target; that it hangs, crashes or fails is the fact."""
     source = f"import torch in {python}"
-    answer = ask(host, python, IMPORT_SCRIPT, timeout=timeout)
+    result = host.run_script(python, IMPORT_SCRIPT, (COOKIE,), timeout=timeout)
+    answer = read_answer(result, timeout)
     if answer.facts is None:
         if answer.too_old:
             return unknown(source, answer.problem or "too old")
-        return found(TorchImport(ok=False, seconds=timeout, error=answer.problem), source)
+        said = last_words(result.stderr) if (result.returncode or 0) < 0 else None
+        error = f"{answer.problem}: {said}" if said else answer.problem
+        return found(TorchImport(ok=False, seconds=timeout, error=error), source)
     keys = set(TorchImport.__struct_fields__)
     return found(msgspec.convert({k: v for k, v in answer.facts.items() if k in keys}, TorchImport), source)
 
 
-def elsewhere(host: ProbeHost, interpreter: Interpreter) -> Observed[tuple[Elsewhere, ...]]:
-    """Other environments near by that do have torch, by their files."""
-    source = "environments near by: conda, pyenv, user site, and virtual environments in this folder"
-    home = host.system_facts().get("home", "~")
-    patterns = [f"{root}/envs/*" for root in conda_roots(host)] + conda_roots(host)
-    patterns += [f"{host.getenv('PYENV_ROOT') or home + '/.pyenv'}/versions/*", f"{home}/.local", "/usr/local"]
-    folder = literal(host.system_facts().get("working_folder", "."))
-    patterns += [f"{folder}/*", f"{folder}/.venv"]
-    hits = {}
-    for pattern in patterns:
-        for path in host.glob(f"{pattern}/lib/python3*/site-packages/torch/version.py"):
-            prefix = path.split("/lib/python3")[0]
-            if prefix != interpreter.prefix:
-                match = re.search(r"__version__[^=\n]*= *['\"]([^'\"]+)", host.read_text(path).text)
-                hits[prefix] = Elsewhere(prefix=prefix, torch=match[1] if match else "of unknown version")
-    return found(tuple(hits[prefix] for prefix in sorted(hits)), source) if hits else absent(source)
+def last_words(stderr: str) -> str | None:
+    """The telling lines of a program that a signal ended: ``OMP: Error #15: Initializing libiomp5.so, but found ...``."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"error|abort|terminate|illegal", line, re.IGNORECASE)]
+    return " ".join((telling or lines)[:2])[:500] or None

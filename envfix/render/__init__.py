@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from envfix.render.interface import Output
 
 
@@ -11,6 +13,39 @@ def open_output(*, as_json: bool, color: bool = True, quiet: bool = False, verbo
         from envfix.render.json_doc import JsonOutput
 
         return JsonOutput()
-    from envfix.render.console import ConsoleOutput
+    return cast("Output", _LaterConsole(color=color, quiet=quiet, verbose=verbose))
 
-    return ConsoleOutput(color=color, quiet=quiet, verbose=verbose)
+
+class _LaterReporter:
+    """Progress to an output that is made when there is some (implements ``Reporter``)."""
+
+    def __init__(self, output: _LaterConsole) -> None:
+        self._output = output
+
+    def stage(self, text: str) -> None:
+        """See ``Reporter.stage``."""
+        self._output.console.reporter.stage(text)
+
+    def progress(self, done: int, total: int | None) -> None:
+        """See ``Reporter.progress``."""
+        self._output.console.reporter.progress(done, total)
+
+
+class _LaterConsole:
+    """Text output that is made at its first use: rich takes 25 ms to import, which is time to ask questions in."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self._console: Any = None
+        self.reporter = _LaterReporter(self)
+
+    @property
+    def console(self) -> Any:
+        if self._console is None:
+            from envfix.render.console import ConsoleOutput
+
+            self._console = ConsoleOutput(**self._options)
+        return self._console
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.console, name)

@@ -132,6 +132,7 @@ def _interpreter(value: Interpreter) -> str:
         "conda": "conda environment",
         "base": "conda base",
         "system": "not in an environment",
+        "unknown": "environment not known",
     }
     return f"{value.version} at {value.executable} ({kind[value.kind]}; {value.asked})"
 

@@ -85,7 +85,7 @@ def _platform(machine: Machine, interpreter: Observed[Interpreter], said: str | 
         if said not in PLATFORMS:
             raise UsageError(f"--platform {said!r} is not known", hint=f"one of {', '.join(PLATFORMS)}")
         return said
-    if interpreter.value is not None:
+    if interpreter.value is not None and interpreter.value.platform_tag:
         return interpreter.value.platform_tag
     place = machine.platform.value
     if place is None:

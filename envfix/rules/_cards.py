@@ -7,12 +7,14 @@ from typing import Literal
 
 from envfix.model.facts import Display, Environment, Machine, TorchBuild
 from envfix.model.finding import Finding, Remedy, Severity
-from envfix.model.versions import CudaVersion
+from envfix.model.versions import CudaVersion, DriverVersion
 from envfix.rules._rule import Rule, cite
 from envfix.tables.architectures import SmList, runs_on
 from envfix.tables.loader import Tables
 
 System = Literal["linux", "windows"]
+# Where NVIDIA's packages cuda-compat put their libcuda.
+COMPAT_FOLDERS = ("/compat/", "/cuda-compat")
 
 
 def driver_system(machine: Machine) -> System:
@@ -24,6 +26,51 @@ def driver_system(machine: Machine) -> System:
 def nvidia_displays(machine: Machine) -> tuple[Display, ...]:
     """NVIDIA controllers on the PCI bus, driver or not."""
     return tuple(display for display in machine.displays.value or () if display.vendor_id == "10de")
+
+
+def is_compat(machine: Machine) -> bool:
+    """Whether the loader's libcuda is one of NVIDIA's compatibility packages.
+
+    In a container the toolkit puts the image's own among the driver's files: there a newer one than the driver is such.
+    """
+    layers, place = machine.driver_layers.value, machine.platform.value
+    if layers is None or not layers.libcuda:
+        return False
+    running = running_version(machine)
+    inside = place is not None and place.container is not None
+    newer = running and layers.libcuda_version and DriverVersion.parse(layers.libcuda_version) > running
+    return any(folder in layers.libcuda for folder in COMPAT_FOLDERS) or bool(inside and newer)
+
+
+def running_version(machine: Machine) -> DriverVersion | None:
+    """The version of the loaded kernel module, else what NVML says of the driver."""
+    layers, driver = machine.driver_layers.value, machine.driver.value
+    if layers is not None and layers.kernel is not None:
+        try:
+            return DriverVersion.parse(layers.kernel)
+        except ValueError:
+            return None
+    return driver.version if driver is not None else None
+
+
+def compat_supported(machine: Machine, tables: Tables) -> bool | None:
+    """Whether the cards work with compatibility libraries; None where a card's kind is not known."""
+    kinds = {tables.gpus.class_of(card.name) for card in machine.gpus.value or ()}
+    answers = {
+        None
+        if kind is None or kind == "workstation"  # some of these are supported: NVIDIA names no list
+        else tables.drivers.forward_compatibility(driver_system(machine), kind) is not None
+        for kind in kinds
+    }
+    return answers.pop() if len(answers) == 1 else None
+
+
+def uses_supported_compat(machine: Machine, tables: Tables, floor: DriverVersion) -> bool:
+    """Whether a compatibility library of at least this version stands in for the older driver, on cards that allow it."""
+    layers = machine.driver_layers.value
+    if layers is None or layers.libcuda_version is None or not is_compat(machine):
+        return False
+    return DriverVersion.parse(layers.libcuda_version) >= floor and compat_supported(machine, tables) is not False
 
 
 def unfit_cards(

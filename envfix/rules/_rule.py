@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from envfix.errors import TableError
-from envfix.model.facts import NOT_ASKED, Environment, Machine, Observed
+from envfix.model.facts import NOT_ASKED, NOT_TOLD, Environment, Machine, Observed
 from envfix.model.finding import Diagnosis, Evidence, Finding, Severity, Skipped, Verdict
 from envfix.tables.loader import Tables
 
@@ -110,7 +110,7 @@ def diagnose(verdicts: Sequence[Verdict], rules: Sequence[Rule] | None = None) -
     )
     worst = {finding.severity for finding in findings}
     # A rule that could not be judged leaves a doubt, and a doubt is never "healthy"; what the user chose not to ask is none.
-    doubt = any(not row.reason.endswith(NOT_ASKED) for row in skipped)
+    doubt = any(not row.reason.endswith((NOT_ASKED, NOT_TOLD)) for row in skipped)
     verdict: Literal["healthy", "degraded", "broken"] = "healthy"
     if Severity.ERROR in worst:
         verdict = "broken"

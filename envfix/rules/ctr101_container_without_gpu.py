@@ -54,9 +54,19 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
             cite("machine.platform", machine.platform, f"a {place.container} container"),
             Evidence(fact="machine.displays", value=f"the host shows {host}", source=source),
             cite("machine.driver_layers", machine.driver_layers, "no /dev/nvidia* and no driver library in here"),
+            *_hidden(machine),
         ),
         remedies=(Remedy(text=_WAYS.get(place.container, _DOCKER), safe=False),),
     )
+
+
+def _hidden(machine: Machine) -> Iterator[Evidence]:
+    """The variable by which a container says that it wants no card."""
+    asked = machine.variables.get("NVIDIA_VISIBLE_DEVICES")
+    if asked in ("void", "none"):
+        yield Evidence(
+            fact="machine.variables", value=f"NVIDIA_VISIBLE_DEVICES={asked}", source="the container's environment"
+        )
 
 
 RULE = Rule(

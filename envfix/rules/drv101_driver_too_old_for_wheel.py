@@ -22,18 +22,22 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.rules._cards import driver_system
+from envfix.rules._cards import driver_system, uses_supported_compat
+from envfix.rules._devices import cuda_works, torch_said, under_wsl
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
     driver, torch = machine.driver.value, environment.torch.value
-    if driver is None or torch is None or torch.cuda is None:
+    if driver is None or torch is None or torch.cuda is None or cuda_works(environment):
         return
     floor = tables.drivers.floor(torch.cuda, driver_system(machine))
-    if floor is None or driver.version >= floor.family:
+    if floor is None or driver.version >= floor.family or uses_supported_compat(machine, tables, floor.family):
         return
+    administrator = (
+        "Update the NVIDIA driver of Windows to" if under_wsl(machine) else "Ask the administrator for driver"
+    )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
@@ -41,6 +45,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         message=f"The driver {driver.version} is older than {floor.family}, the oldest that can run the CUDA {torch.cuda} inside"
         f" torch {torch.build}.",
         because=(
+            *((said,) if (said := torch_said(environment, "driver on your system is too old")) else ()),
             cite("machine.driver", machine.driver, driver.version),
             cite("environment.torch", environment.torch, f"{torch.build} (CUDA {torch.cuda})"),
             Evidence(
@@ -52,7 +57,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
                 text="Let envfix choose a torch that this driver can run, in an environment of its own.",
                 commands=(("envfix", "install", "--new-env", "yolo-env"),),
             ),
-            Remedy(text=f"Or ask the administrator for driver {floor.family} or newer.", safe=False),
+            Remedy(text=f"{administrator} {floor.family} or newer.", safe=False),
         ),
     )
 
@@ -64,4 +69,5 @@ RULE = Rule(
     needs=("machine.driver", "environment.torch"),
     check=check,
     rank=30,
+    explains=("cuda_does_not_start",),
 )

@@ -3,7 +3,8 @@
 What it checks
     After an update of the driver packages the old kernel module stays loaded until a reboot. NVML then answers
     "Driver/library version mismatch" (error 18), and nothing can use the GPU. Inside a container the same happens when
-    the image carries driver files of its own.
+    the image carries driver files of its own. torch then says "Error 803: system has unsupported display driver / cuda
+    driver combination".
 
 Why it matters
     The card and the packages are in order; no reinstallation of torch or CUDA can help.
@@ -20,43 +21,77 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envfix.model.facts import Environment, Machine
+from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.versions import DriverVersion
+from envfix.rules._cards import is_compat, running_version
+from envfix.rules._devices import container, cuda_works, torch_said, under_wsl
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 MISMATCH = "version mismatch"
 NVML_CODE = 18
 OWN_FILES = Remedy(
-    text="If the host itself is well (nvidia-smi works there): remove the NVIDIA driver packages from this container's image.",
+    text="If the host itself is well (nvidia-smi works there): remove NVIDIA driver packages from this container's image and start"
+    " it again, so that it gets the host's files.",
     safe=False,
 )
+REBOOT = Remedy(text="Reboot the machine (ask the administrator), then run `envfix diagnose` again.", safe=False)
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    del environment, tables
+    del tables
     layers = machine.driver_layers.value
-    if layers is None:
+    if layers is None or cuda_works(environment):
         return
-    said = f"{layers.nvml_problem or ''} {layers.smi or ''}"
-    differ = layers.kernel is not None and layers.library is not None and layers.kernel != layers.library
-    if layers.nvml_code != NVML_CODE and MISMATCH not in said and not (differ and layers.nvml == "error"):
+    said = torch_said(environment, "Error 803", "unsupported display driver / cuda driver combination")
+    if not (_nvml_says(layers) or _libcuda_differs(machine, layers) or (said and not is_compat(machine))):
         return
-    versions = f" (files {layers.library}, loaded module {layers.kernel})" if differ else ""
-    place = machine.platform.value
-    in_container = place is not None and place.container is not None
+    inside = container(machine) is not None
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"The driver was updated, but its old kernel module is still loaded{versions}: the GPU cannot be used until it is"
-        " reloaded.",
-        because=(cite("machine.driver_layers", machine.driver_layers, layers.smi or layers.nvml_problem),),
-        remedies=(
-            Remedy(text="Reboot the machine (ask the administrator), then run `envfix diagnose` again.", safe=False),
-            *((OWN_FILES,) if in_container else ()),
+        message=_message(layers, inside=inside),
+        because=(
+            *((said,) if said else ()),
+            cite(
+                "machine.driver_layers", machine.driver_layers, layers.smi or layers.nvml_problem or _versions(layers)
+            ),
         ),
+        remedies=(REBOOT, OWN_FILES) if inside else (REBOOT,),
     )
+
+
+def _nvml_says(layers: DriverLayers) -> bool:
+    said = f"{layers.nvml_problem or ''} {layers.smi or ''}"
+    differ = layers.kernel is not None and layers.library is not None and layers.kernel != layers.library
+    return layers.nvml_code == NVML_CODE or MISMATCH in said or (differ and layers.nvml == "error")
+
+
+def _libcuda_differs(machine: Machine, layers: DriverLayers) -> bool:
+    """Whether NVML fits the module and libcuda does not: two driver packages side by side, in a container or on a host."""
+    running = running_version(machine)
+    if layers.nvml != "works" or running is None or layers.libcuda_version is None or under_wsl(machine):
+        return False
+    return DriverVersion.parse(layers.libcuda_version) != running and not is_compat(machine)
+
+
+def _message(layers: DriverLayers, *, inside: bool) -> str:
+    versions = _versions(layers)
+    behind = f" ({versions})" if versions else ""
+    if inside:
+        return (
+            f"The driver files in this container do not fit the host's kernel module{behind}: the GPU cannot be used."
+        )
+    return f"The driver was updated, but its old kernel module is still loaded{behind}: the GPU is out of use until a reload."
+
+
+def _versions(layers: DriverLayers) -> str | None:
+    files = layers.library if layers.library != layers.kernel else layers.libcuda_version
+    if files is None or layers.kernel is None or files == layers.kernel:
+        return None
+    return f"files {files}, loaded module {layers.kernel}"
 
 
 RULE = Rule(
@@ -66,5 +101,5 @@ RULE = Rule(
     needs=("machine.driver_layers",),
     check=check,
     rank=10,
-    explains=("cuda_unknown_error_uvm",),
+    explains=("cuda_unknown_error_uvm", "cuda_does_not_start"),
 )

@@ -18,49 +18,141 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from envfix.model.facts import Environment, Machine
+from envfix.model.facts import Display, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.rules._cards import nvidia_displays
+from envfix.rules._devices import container
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 NVML_CODE = 9
 SMI_EXIT = 9
+NO_DRIVER = "There is an NVIDIA card, but no NVIDIA driver is running"
+NOTHING_ELSE = "Nothing that pip or conda can install helps before."
+REBUILD = (
+    "Ask the administrator to install or rebuild the NVIDIA driver for the running kernel (signed, where Secure Boot is on) and to"
+    " reboot."
+)
+NEW_KERNEL = (
+    "Ask the administrator to rebuild the driver for the running kernel (its headers, dkms), or to boot the older one."
+)
+SIGN = (
+    "Ask the administrator to sign the module and enrol its key (mokutil), or to switch Secure Boot off, and to reboot."
+)
+OPEN_MODULE = (
+    "Ask the administrator for the driver with the open kernel modules (its name ends in -open), and to reboot."
+)
+LOOK = "Ask the administrator what the driver says in the kernel log (lines with NVRM), and to turn the machine off and on again."
+# Other drivers that may hold the card: why, and what to ask for.
+HOLDERS = {
+    "nouveau": (
+        "the free driver nouveau holds the card",
+        "Ask the administrator to install the NVIDIA driver, which keeps nouveau from loading, and to reboot.",
+    ),
+    "vfio-pci": (
+        "the card is set aside for a virtual machine (vfio-pci)",
+        "Use the card in that virtual machine, or ask the administrator to give it back to the host.",
+    ),
+}
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    del environment, tables
+    del environment
     layers = machine.driver_layers.value
-    if layers is None or layers.nvml == "works" or layers.kernel is not None:
+    if layers is None:
+        return
+    if layers.nvml == "works":
+        yield from _cards_not_started(machine, tables)
         return
     cards = nvidia_displays(machine)
     refused = layers.nvml_code == NVML_CODE or layers.smi_exit == SMI_EXIT
-    place = machine.platform.value
-    if not refused and not (cards and machine.driver.is_absent and not (place and place.container)):
+    if layers.kernel is not None or not (refused or (cards and machine.driver.is_absent and not container(machine))):
         return
-    names = ", ".join(card.name or f"{card.vendor} [{card.vendor_id}:{card.device_id}]" for card in cards)
-    if names:
-        because = Evidence(fact="machine.displays", value=names, source=machine.displays.source)
-    else:
-        because = cite("machine.displays", machine.displays)
+    reason = _reason(machine)
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message="The NVIDIA driver is installed, but its kernel module is not loaded."
-        if refused
-        else "There is an NVIDIA card, but no NVIDIA driver is running.",
-        because=(cite("machine.driver_layers", machine.driver_layers, layers.smi or layers.nvml_problem), because),
-        remedies=(
-            Remedy(
-                text="Ask the administrator to install or rebuild the NVIDIA driver for the running kernel (signed, where"
-                " Secure Boot is on) and to reboot. Nothing that pip or conda can install helps before.",
-                safe=False,
-            ),
+        message=("The NVIDIA driver is installed, but its kernel module is not loaded" if refused else NO_DRIVER)
+        + (f": {reason.why}." if reason else "."),
+        because=(
+            cite("machine.driver_layers", machine.driver_layers, layers.smi or layers.nvml_problem),
+            cite("machine.displays", machine.displays, ", ".join(map(_named, cards)) or None),
+            *((reason.evidence,) if reason else ()),
         ),
+        remedies=(Remedy(text=f"{reason.advice if reason else REBUILD} {NOTHING_ELSE}", safe=False),),
     )
+
+
+class Reason(NamedTuple):
+    """Why no module is loaded, as far as it can be seen."""
+
+    why: str
+    advice: str
+    evidence: Evidence
+
+
+def _reason(machine: Machine) -> Reason | None:
+    """The first reason that facts show: another driver holds the card, no module for this kernel, Secure Boot."""
+    for card in nvidia_displays(machine):
+        if card.driver in HOLDERS:
+            why, advice = HOLDERS[card.driver]
+            return Reason(
+                why, advice, cite("machine.displays", machine.displays, f"{card.bus} is held by {card.driver}")
+            )
+    state = machine.device_state.value
+    if state is None:
+        return None
+    if state.other_kernels and not state.module_files:
+        kernel = machine.platform.value.kernel if machine.platform.value else None
+        why = f"there is none for the running kernel {kernel or ''}".rstrip()
+        value = f"modules for {', '.join(state.other_kernels)} only"
+        return Reason(why, NEW_KERNEL, cite("machine.device_state", machine.device_state, value))
+    if state.module_files and state.secure_boot:
+        value = f"{state.module_files[0]} is there, Secure Boot is on"
+        return Reason(
+            "Secure Boot probably refuses it", SIGN, cite("machine.device_state", machine.device_state, value)
+        )
+    return None
+
+
+def _cards_not_started(machine: Machine, tables: Tables) -> Iterator[Finding]:
+    """The module runs and holds a card that NVML does not list: it could not start it."""
+    cards = [card for card in nvidia_displays(machine) if card.driver == "nvidia"]
+    scheduler = machine.scheduler.value
+    if not machine.gpus.is_absent or not cards or container(machine) or (scheduler and scheduler.job):
+        return
+    driver = machine.driver.value
+    closed = driver is not None and driver.module == "proprietary"
+    for_open_only = closed and any(_needs_open_module(card, tables) for card in cards)
+    yield Finding(
+        code=RULE.code,
+        cause=RULE.cause,
+        severity=Severity.ERROR,
+        message="The loaded NVIDIA module is the proprietary one, but this card works only with the open one."
+        if for_open_only
+        else "The NVIDIA module is loaded, but it could not start the card.",
+        because=(
+            cite("machine.gpus", machine.gpus),
+            cite("machine.displays", machine.displays, ", ".join(map(_named, cards))),
+        ),
+        remedies=(Remedy(text=OPEN_MODULE if for_open_only else LOOK, safe=False),),
+    )
+
+
+def _needs_open_module(card: Display, tables: Tables) -> bool:
+    """By the product name in brackets: ``NVIDIA Corporation GB202 [GeForce RTX 5090]``."""
+    match = re.search(r"\[([^\]]+)\]", card.name or "")
+    names = match[1].split(" / ") if match else []
+    return any(tables.drivers.open_module_needed(cc) for name in names for cc in tables.gpus.capability_of(name))
+
+
+def _named(card: Display) -> str:
+    return card.name or f"{card.vendor} [{card.vendor_id}:{card.device_id}]"
 
 
 RULE = Rule(

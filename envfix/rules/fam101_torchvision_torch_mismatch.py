@@ -2,7 +2,8 @@
 
 What it checks
     Each torchvision release is compiled against one torch release, and for the same kind of build (CPU or one CUDA). The
-    versions, the pin in torchvision's metadata and the CUDA in both version files are compared.
+    versions, the pin in torchvision's metadata and the CUDA in both version files are compared, and what torchvision's library
+    needs and takes from torch.
 
 Why it matters
     Its operators do not load: "operator torchvision::nms does not exist". YOLO needs exactly that operator.
@@ -11,7 +12,7 @@ How to fix
     Reinstall the matching pair in one command from one index; torchvision alone is not enough.
 
 Sources
-    METADATA and version.py of both packages; the table of companions.
+    METADATA and version.py of both packages; the table of companions; the ELF header of torchvision's library.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from packaging.version import InvalidVersion, Version
 
 from envfix.model.facts import Environment, Machine, TorchBuild, VisionBuild
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.rules._family import compiled
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -31,7 +33,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     torch, vision = environment.torch.value, environment.torchvision.value
     if torch is None or vision is None:
         return
-    problem = _version_problem(torch, vision, tables) or _build_problem(torch, vision)
+    problem = _version_problem(torch, vision, tables) or _build_problem(torch, vision) or _file_problem(environment)
     if problem is None:
         return
     yield Finding(
@@ -73,6 +75,17 @@ def _build_problem(torch: TorchBuild, vision: VisionBuild) -> str | None:
         return f"it needs the CUDA {vision.cuda} libraries of a CUDA torch, and this torch has none"
     if torch.cuda is not None and vision.cuda is not None and torch.cuda.major != vision.cuda.major:
         return f"it was built with CUDA {vision.cuda}, torch with CUDA {torch.cuda}"
+    return None
+
+
+def _file_problem(environment: Environment) -> str | None:
+    """What torchvision's own library needs and this torch does not have."""
+    for file in compiled(environment, "torchvision"):
+        of_torch = [name for name in file.unresolved if name.startswith(("libtorch", "libc10"))]
+        if of_torch:
+            return f"its library needs {of_torch[0]}, which this torch does not have"
+        if file.missing_symbols:
+            return f"its library takes {file.missing_symbols[0]} from torch, which this torch does not have"
     return None
 
 

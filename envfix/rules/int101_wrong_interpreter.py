@@ -1,65 +1,327 @@
 """torch is installed, but in another Python than the one that is run.
 
 What it checks
-    The target has no torch, while an environment near by does: a conda environment that is not active, a virtual environment in
-    this folder, another pyenv version, the user's own packages.
+    The target has no torch, while an environment near by does: one that is active, a conda environment, a virtual
+    environment in this folder or above it, another pyenv version, the user's own packages, the operating system's
+    Python. Also: an environment is active (CONDA_PREFIX, VIRTUAL_ENV) or was asked for, but the Python that starts
+    is another one, for something else comes first on PATH or the environment's ``python`` is only a wrapper or a
+    link to another one; and: ``pip`` or ``yolo`` on PATH belong to another Python than ``python``.
 
 Why it matters
-    ``conda list`` or an editor shows torch, and the terminal says "No module named 'torch'". Reinstalling puts it into the wrong
-    place once more.
+    ``conda list`` or an editor shows torch, and the terminal says "No module named 'torch'": each looks at another
+    place. Reinstalling puts torch into the wrong place once more; copying site-packages or extending PYTHONPATH
+    mixes two Pythons.
 
 How to fix
-    Run the interpreter that has it (``python -m pip`` and ``python -m ultralytics`` with the same path), or activate that
-    environment first.
+    Activate the environment that has it, or run its own Python and its own ``yolo`` by their paths. Install with
+    ``python -m pip``, which is always the pip of that very Python.
 
 Sources
-    Files of the environments near by; the target's own ``sys.prefix``.
+    Files of the environments near by and conda's records in them; the target's own ``sys.prefix``; what ``python``,
+    ``pip`` and ``yolo`` on PATH really are, by their first lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envfix.model.facts import Environment, Machine
+from envfix.model.facts import ActiveEnvironment, Command, Elsewhere, Environment, Interpreter, Machine, Startup
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._environments import (
+    IN_NEW_ENVIRONMENT,
+    about_commands,
+    activation,
+    command,
+    has,
+    has_own,
+    is_foreign,
+    is_of_shell,
+    startup_of,
+    variable,
+)
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
+TRY = "import torch; print(torch.__version__)"
+
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    del machine, tables
-    interpreter, others = environment.interpreter.value, environment.elsewhere.value
-    if interpreter is None or not environment.torch.is_absent or not others:
+    del tables
+    interpreter = environment.interpreter.value
+    if interpreter is None:
         return
-    first = others[0]
-    yield Finding(
+    startup = startup_of(environment)
+    meant = _meant(interpreter, startup)
+    others = environment.elsewhere.value or ()
+    if environment.torch.is_absent and others:
+        first = next((other for other in others if meant and other.prefix == meant.prefix), others[0])
+        yield _torch_is_elsewhere(machine, environment, interpreter, meant, first)
+    elif meant is not None:
+        yield _environment_is_passed_by(machine, environment, interpreter, meant)
+    elif is_of_shell(interpreter):
+        yield from _commands_of_another(machine, environment, interpreter)
+
+
+def _meant(interpreter: Interpreter, startup: Startup) -> ActiveEnvironment | None:
+    """The environment that the user has activated or named, where it is not what runs."""
+    if startup.bypassed is not None:
+        return startup.bypassed
+    if not is_of_shell(interpreter) or any(one.is_target for one in startup.active):
+        return None
+    return next(iter(startup.active), None)
+
+
+# --- torch is elsewhere ---
+
+
+def _torch_is_elsewhere(
+    machine: Machine,
+    environment: Environment,
+    interpreter: Interpreter,
+    meant: ActiveEnvironment | None,
+    first: Elsewhere,
+) -> Finding:
+    startup = startup_of(environment)
+    return Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"torch {first.torch} is installed in {first.prefix}, but the Python here is {interpreter.executable},"
-        " which has none.",
+        message=_where_torch_is(interpreter, startup, meant, first),
         because=(
-            cite("environment.interpreter", environment.interpreter, interpreter.executable),
-            cite("environment.torch", environment.torch, "there is no folder named torch"),
-            *(
-                Evidence(
-                    fact="environment.elsewhere",
-                    value=f"{other.prefix}: torch {other.torch}",
-                    source=environment.elsewhere.source,
-                )
-                for other in others[:5]
-            ),
+            *_about_record(first.prefix, first.record),
+            *_about_target(environment, interpreter, meant),
+            cite("environment.torch", environment.torch, _no_torch(interpreter)),
+            *_about_later(machine, first.prefix),
+            *about_commands(machine, startup, ("pip", "yolo")),
+            *_about_places(environment, first),
+        ),
+        remedies=_to_elsewhere(interpreter, startup, meant, first),
+    )
+
+
+def _about_places(environment: Environment, first: Elsewhere) -> Iterator[Evidence]:
+    """The place that is meant, unless conda's record has told it, and two others: more are not read on one screen."""
+    others = [other for other in environment.elsewhere.value or () if other is not first]
+    for other in [*([first] if first.record is None else []), *others[:2]]:
+        value = f"{other.prefix}: torch {other.torch}"
+        yield Evidence(fact="environment.elsewhere", value=value, source=environment.elsewhere.source)
+
+
+def _no_torch(interpreter: Interpreter) -> str:
+    where = f" in {interpreter.site_packages[0]}" if interpreter.site_packages else ""
+    return f"there is no folder named torch{where}"
+
+
+def _where_torch_is(
+    interpreter: Interpreter, startup: Startup, meant: ActiveEnvironment | None, first: Elsewhere
+) -> str:
+    here = interpreter.executable
+    if meant is not None and first.prefix == meant.prefix:
+        if meant is startup.bypassed:
+            return (
+                f"torch {first.torch} is installed in {meant.prefix}, but {interpreter.started} starts another Python"
+                f" ({here}), which has none."
+            )
+        return f"The environment {meant.prefix} is active and has torch {first.torch}, but `python` is {here}, which has none."
+    if first.kind == "user":
+        return (
+            f"torch {first.torch} is among the user's own packages for Python {first.python_version}, but the Python here is"
+            f" {interpreter.version} at {here}, which does not see it."
+        )
+    if interpreter.kind == "base":
+        return (
+            f"torch {first.torch} is installed in {first.prefix}, but the Python here is conda's base, which has none."
+        )
+    return f"torch {first.torch} is installed in {first.prefix}, but the Python here is {here}, which has none."
+
+
+def _about_record(prefix: str, record: str | None) -> tuple[Evidence, ...]:
+    if record is None:
+        return ()
+    source = f"{prefix}/conda-meta"
+    return (
+        Evidence(fact="environment.elsewhere", value=f"`conda list` of that environment shows {record}", source=source),
+    )
+
+
+def _about_target(
+    environment: Environment, interpreter: Interpreter, meant: ActiveEnvironment | None
+) -> Iterator[Evidence]:
+    startup = startup_of(environment)
+    if meant is not None and meant is not startup.bypassed:
+        yield variable(meant.variable, meant.prefix)
+    for name, meaning in startup.aliases.items():
+        if name in ("python", "python3"):
+            yield Evidence(fact="environment.startup", value=f"alias {name}={meaning}", source="the shell's files")
+    home = startup.variables.get("PYTHONHOME")
+    if home:
+        yield variable("PYTHONHOME", home)
+    said = f"{interpreter.executable} runs, whose packages are in {interpreter.prefix}"
+    yield cite("environment.interpreter", environment.interpreter, said)
+
+
+def _about_later(machine: Machine, prefix: str) -> tuple[Evidence, ...]:
+    python = command(machine, "python")
+    hidden = [path for path in (python.later if python else ()) if path.startswith(prefix + "/")]
+    return tuple(
+        Evidence(fact="machine.commands", value=f"{path} comes only later on PATH", source=machine.commands.source)
+        for path in hidden[:1]
+    )
+
+
+def _to_elsewhere(
+    interpreter: Interpreter, startup: Startup, meant: ActiveEnvironment | None, first: Elsewhere
+) -> tuple[Remedy, ...]:
+    if meant is not None and meant is startup.bypassed and meant.prefix == first.prefix:
+        return _unwrapped(meant, interpreter.started or f"{meant.prefix}/bin/python")
+    ways = _ways(startup, first.prefix, first.python, conda=first.conda, activate=first.activate)
+    # What lies in another Python by chance is seldom what is meant: then a stack of one's own is the other way.
+    return ways if ways and first.kind not in ("pyenv", "user", "system") else (*ways, IN_NEW_ENVIRONMENT)
+
+
+def _ways(
+    startup: Startup, prefix: str, python: str | None, *, conda: bool, activate: str | None
+) -> tuple[Remedy, ...]:
+    """How to come to an environment: by activating it, by its path."""
+    remedies = []
+    lines = activation(startup, prefix, conda=conda, activate=activate) if python else ()
+    if lines:
+        remedies.append(
+            Remedy(text="Activate that environment; `python`, `pip` and `yolo` are its own then.", commands=lines)
+        )
+    if python:
+        commands = ((python, "-c", TRY), ("envfix", "diagnose", "--python", python))
+        text = "Or run its own Python by its path" if lines else "Run the Python that has it, by its path"
+        remedies.append(Remedy(text=f"{text}; nothing has to be installed.", commands=commands))
+    return tuple(remedies)
+
+
+def _unwrapped(meant: ActiveEnvironment, name: str) -> tuple[Remedy, ...]:
+    """How an environment gets its own Python back, whose name another one has taken."""
+    if meant.python is not None:
+        commands = (("mv", name, f"{name}.wrapper"), ("ln", "-s", meant.python, name))
+        return (
+            Remedy(text="Give the name `python` back to the environment's own Python.", commands=commands),
+            Remedy(text="Or run it by its own path.", commands=(("envfix", "diagnose", "--python", meant.python),)),
+        )
+    if meant.conda:
+        argv = ("conda", "install", "--prefix", meant.prefix, "--force-reinstall", "python")
+        text = "The environment has no Python of its own (any more): let conda put it back."
+        return (Remedy(text=text, commands=(argv,), safe=False),)
+    return (IN_NEW_ENVIRONMENT,)
+
+
+# --- an environment is passed by ---
+
+
+def _environment_is_passed_by(
+    machine: Machine, environment: Environment, interpreter: Interpreter, meant: ActiveEnvironment
+) -> Finding:
+    startup = startup_of(environment)
+    return Finding(
+        code=RULE.code,
+        cause=RULE.cause,
+        severity=_severity(environment, meant),
+        message=_why_passed_by(interpreter, startup, meant),
+        because=(
+            *_about_record(meant.prefix, meant.conda_record),
+            *_about_target(environment, interpreter, meant),
+            *about_commands(machine, startup, ("pip", "yolo")),
+            *_about_later(machine, meant.prefix),
+        ),
+        remedies=_back_to(interpreter, startup, meant),
+    )
+
+
+def _severity(environment: Environment, meant: ActiveEnvironment) -> Severity:
+    """Without torch it is the reason; with torch a trap, unless nobody can mean that environment."""
+    if environment.torch.is_absent:
+        return Severity.ERROR
+    is_base = meant.prefix in startup_of(environment).conda_roots
+    return Severity.INFO if is_base or not meant.exists else Severity.WARNING
+
+
+def _why_passed_by(interpreter: Interpreter, startup: Startup, meant: ActiveEnvironment) -> str:
+    here = interpreter.executable
+    if meant is startup.bypassed:
+        return f"The Python {interpreter.started} is not that of its environment {meant.prefix}: it starts {here}."
+    if not meant.exists:
+        return f"{meant.variable} names {meant.prefix}, which does not exist any more; `python` is {here}."
+    if meant.python is None:
+        return f"The environment {meant.prefix} is active but has no Python of its own; `python` is {here}."
+    return f"The environment {meant.prefix} is active, but `python` is {here}: what is installed there is not what runs here."
+
+
+def _back_to(interpreter: Interpreter, startup: Startup, meant: ActiveEnvironment) -> tuple[Remedy, ...]:
+    if meant is startup.bypassed:
+        return _unwrapped(meant, interpreter.started or f"{meant.prefix}/bin/python")
+    if meant.exists and meant.python is None and meant.conda:
+        argv = ("conda", "install", "--prefix", meant.prefix, "python")
+        return (Remedy(text="Give the environment a Python of its own.", commands=(argv,), safe=False),)
+    ways = _ways(startup, meant.prefix, meant.python, conda=meant.conda, activate=meant.activate)
+    forget = Remedy(text="Forget that environment in this shell.", commands=(("unset", meant.variable),))
+    return ways or (forget,)
+
+
+# --- pip or yolo of another Python ---
+
+
+def _commands_of_another(machine: Machine, environment: Environment, interpreter: Interpreter) -> Iterator[Finding]:
+    startup = startup_of(environment)
+    foreign = [
+        one
+        for one in (command(machine, "pip", "pip3"), command(machine, "yolo"))
+        if one is not None and is_foreign(one, startup)
+    ]
+    if not foreign:
+        return
+    # A Python without pip or ultralytics has no command of that name: then another one is only good to know.
+    own = {"pip": "pip", "pip3": "pip", "yolo": "ultralytics"}
+    hidden = [one for one in foreign if has_own(environment, own[one.name])]
+    named = " and ".join(f"`{one.name}` ({one.path})" for one in foreign)
+    yield Finding(
+        code=RULE.code,
+        cause=RULE.cause,
+        severity=Severity.WARNING if hidden else Severity.INFO,
+        message=f"The command{'s' if len(foreign) > 1 else ''} {named} {'belong' if len(foreign) > 1 else 'belongs'} to another"
+        f" Python than `python`"
+        f" ({interpreter.executable}).",
+        because=(
+            cite("environment.interpreter", environment.interpreter, f"`python` runs in {interpreter.prefix}"),
+            *about_commands(machine, startup, ("pip", "pip3", "yolo")),
         ),
         remedies=(
-            Remedy(
-                text="Run the Python that has it, or look at that environment first.",
-                commands=(
-                    ("envfix", "diagnose", "--python", first.prefix),
-                    (f"{first.prefix}/bin/python", "-c", "import torch"),
-                ),
-            ),
+            *_target_first(startup, interpreter, hidden),
+            *(_own(environment, interpreter, one) for one in foreign),
         ),
     )
+
+
+def _target_first(startup: Startup, interpreter: Interpreter, hidden: list[Command]) -> Iterator[Remedy]:
+    """Activating puts the target's own commands before the others, where it has them."""
+    script = f"{interpreter.prefix}/bin/activate" if interpreter.kind == "venv" else None
+    conda = interpreter.kind in ("conda", "base")
+    lines = activation(startup, interpreter.prefix, conda=conda, activate=script) if hidden else ()
+    if lines:
+        yield Remedy(text="Activate this Python's environment: its own commands come first then.", commands=lines)
+
+
+def _own(environment: Environment, interpreter: Interpreter, foreign: Command) -> Remedy:
+    if foreign.name == "yolo":
+        own = next((one for one in startup_of(environment).own_commands if one.name == "yolo"), None)
+        if own is not None:
+            return Remedy(text="Call this Python's own `yolo` by its path.", commands=((own.path, "checks"),))
+        if has(environment, "ultralytics"):
+            code = "from ultralytics.cfg import entrypoint; entrypoint('checks')"
+            call = (interpreter.executable, "-c", code)
+            return Remedy(text="Call this Python's own ultralytics through it.", commands=(call,))
+        argv: tuple[str, ...] = (foreign.interpreter or foreign.path, "-c", TRY)
+        return Remedy(text="This Python has no ultralytics; `yolo` runs with the torch of its own.", commands=(argv,))
+    if has_own(environment, "pip"):
+        argv = (interpreter.executable, "-m", "pip", "--version")
+        return Remedy(text="Install with this Python's own pip: `python -m pip install ...`.", commands=(argv,))
+    argv = (interpreter.executable, "-m", "ensurepip")
+    return Remedy(text="This Python has no pip: give it one, or install with `uv pip`.", commands=(argv,), safe=False)
 
 
 RULE = Rule(
@@ -69,5 +331,5 @@ RULE = Rule(
     needs=("environment.interpreter", "environment.torch"),
     check=check,
     rank=20,
-    explains=("torch_not_installed",),
+    explains=("torch_not_installed", "cli_not_on_path"),
 )

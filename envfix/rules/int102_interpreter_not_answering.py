@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envfix.model.facts import Environment, Machine
+from envfix.model.facts import NOT_ASKED, NOT_TOLD, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
@@ -28,7 +28,7 @@ from envfix.tables.loader import Tables
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
     del machine, tables
     interpreter = environment.interpreter
-    if interpreter.value is not None:
+    if interpreter.value is not None or (interpreter.problem or "").endswith((NOT_ASKED, NOT_TOLD)):
         return
     if interpreter.is_absent:
         message = f"There is no Python to look at: {interpreter.problem or 'nothing found'} ({interpreter.source})."

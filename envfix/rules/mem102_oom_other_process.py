@@ -22,11 +22,11 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Gpu, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._devices import GIB, container, use_card
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
 FULL = 0.1
-GIB = 1024**3
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
@@ -35,31 +35,42 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     full = [card for card in cards if _free_share(card) < FULL]
     if not full:
         return
-    idle = max((card for card in cards if card not in full), key=lambda card: card.memory_free or 0, default=None)
     names = ", ".join(
         f"GPU {card.index} ({(card.memory_free or 0) / GIB:.1f} of {(card.memory_total or 0) / GIB:.1f} GiB free)"
         for card in full
     )
-    remedy = (
-        Remedy(
-            text=f"Use GPU {idle.index}, of which {(idle.memory_free or 0) / GIB:.1f} GiB are free.",
-            commands=(("export", "CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={idle.uuid or idle.index}"),),
-        )
-        if idle
-        else Remedy(text="No card is free: wait, or ask the owners of the processes.")
-    )
+    own = all(process.own for card in full for process in card.processes) and any(card.processes for card in full)
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING,
-        message=f"Other processes hold nearly all memory of {names}: whatever starts there runs out of memory.",
+        message=f"{'Your own' if own else 'Other'} processes hold nearly all memory of {names}: whatever starts there runs out of"
+        " memory.",
         because=tuple(_holders(full, machine)),
-        remedies=(remedy,),
+        remedies=tuple(_remedies(full, cards, machine)),
     )
 
 
+def _remedies(full: list[Gpu], cards: tuple[Gpu, ...], machine: Machine) -> Iterator[Remedy]:
+    idle = max((card for card in cards if card not in full), key=lambda card: card.memory_free or 0, default=None)
+    if idle:
+        yield use_card(idle, f"Use GPU {idle.index}, of which {(idle.memory_free or 0) / GIB:.1f} GiB are free.")
+    mine = [process for card in full for process in card.processes if process.own]
+    for process in mine:
+        text = f"Process {process.pid} ({process.command or 'name unknown'}) is your own: if you no longer need it, end it."
+        yield Remedy(text=text, commands=(("kill", str(process.pid)),), safe=False)
+    if not any(card.processes for card in full) and container(machine) is None:
+        files = tuple(f"/dev/nvidia{card.index}" for card in full)
+        yield Remedy(
+            text="See who has the card's file open (leftovers of an earlier run?).", commands=(("fuser", "-v", *files),)
+        )
+    if not idle and not mine:
+        yield Remedy(text="No card is free: wait, or ask the owners of the processes.")
+
+
 def _free_share(card: Gpu) -> float:
-    if card.memory_free is None or not card.memory_total:
+    # Of a card in MIG mode only its instances have memory that a process can get.
+    if card.memory_free is None or not card.memory_total or card.mig:
         return 1.0
     return card.memory_free / card.memory_total
 
@@ -67,13 +78,16 @@ def _free_share(card: Gpu) -> float:
 def _holders(full: list[Gpu], machine: Machine) -> Iterator[Evidence]:
     for card in full:
         for process in card.processes or ():
-            owner = f" of {process.user}" if process.user else ""
+            owner = f" of {process.user}{' (you)' if process.own else ''}" if process.user else ""
             since = f" since {process.since}" if process.since else ""
             memory = f"{process.memory / GIB:.1f} GiB" if process.memory is not None else "an unknown amount"
             value = f"GPU {card.index}: process {process.pid}{owner} ({process.command or 'name unknown'}) holds {memory}{since}"
             yield Evidence(fact="machine.gpus", value=value, source=machine.gpus.source)
         if not card.processes:
-            value = f"GPU {card.index}: {(card.memory_free or 0) / GIB:.1f} GiB free, holders not told by the driver"
+            where = " (in a container only the host can tell: nvidia-smi there)" if container(machine) else ""
+            value = (
+                f"GPU {card.index}: {(card.memory_free or 0) / GIB:.1f} GiB free, holders not told by the driver{where}"
+            )
             yield Evidence(fact="machine.gpus", value=value, source=machine.gpus.source)
 
 

@@ -4,11 +4,17 @@ Run in a process of its own by envfix's own interpreter, because these libraries
 """
 
 import ctypes
+import glob
 import json
+import os
+import re
+import stat
 import sys
+import time
 from datetime import datetime, timezone
 
 LIBRARY_NAMES = ("libnvidia-ml.so.1", "/usr/lib/wsl/lib/libnvidia-ml.so.1")
+CUDA_NAMES = ("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1")
 
 
 def library_file(word):
@@ -78,9 +84,10 @@ def text(value):
 
 
 def card(n, index):
-    handle = ask(n.nvmlDeviceGetHandleByIndex, index)
-    if handle is None:
-        return {"index": index, "name": "", "problem": "the driver gives no handle for this card"}
+    try:
+        handle = n.nvmlDeviceGetHandleByIndex(index)
+    except n.NVMLError as error:
+        return {"index": index, "name": "", "code": getattr(error, "value", None), "problem": str(error)}
     facts = {"index": index, "name": text(ask(n.nvmlDeviceGetName, handle)) or "", "uuid": text(ask(n.nvmlDeviceGetUUID, handle))}
     capability = ask(n.nvmlDeviceGetCudaComputeCapability, handle)
     if capability:
@@ -95,8 +102,80 @@ def card(n, index):
     mig = ask(n.nvmlDeviceGetMigMode, handle)
     if mig:
         facts["mig"] = bool(mig[0])
+        facts["mig_instances"] = mig_instances(n, handle) if mig[0] else []
+    facts.update(state(n, handle))
     facts["processes"] = [process(n, pid, memory) for pid, memory in holders(n, handle)]
     return facts
+
+
+def mig_instances(n, handle):
+    """The slices of a card; positions may be empty."""
+    instances = []
+    for position in range(ask(n.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
+        part = ask(n.nvmlDeviceGetMigDeviceHandleByIndex, handle, position)
+        uuid = text(ask(n.nvmlDeviceGetUUID, part)) if part is not None else None
+        if uuid:
+            memory = ask(n.nvmlDeviceGetMemoryInfo, part)
+            instances.append({"uuid": uuid, "name": text(ask(n.nvmlDeviceGetName, part)), "memory_total": int(memory.total) if memory else None})
+    return instances
+
+
+COMPUTE_MODES = ("default", "exclusive-thread", "prohibited", "exclusive-process")
+VIRTUALIZATION = ("none", "passthrough", "vgpu", "host-vgpu", "host-vsga")
+FABRIC = ("not-supported", "not-started", "in-progress", "completed")
+
+
+def word(words, number):
+    """The word for one of NVML's numbers; None for a number of a later age."""
+    return words[number] if number is not None and 0 <= number < len(words) else None
+
+
+def state(n, handle):
+    """What keeps a program off a card that is there: modes, faults of its memory, a licence, the fabric."""
+    ecc = ask(n.nvmlDeviceGetEccMode, handle)
+    virtualization = word(VIRTUALIZATION, ask(n.nvmlDeviceGetVirtualizationMode, handle))
+    facts = {
+        "compute_mode": word(COMPUTE_MODES, ask(n.nvmlDeviceGetComputeMode, handle)),
+        "persistence": yes(ask(n.nvmlDeviceGetPersistenceMode, handle)),
+        "display_active": yes(ask(n.nvmlDeviceGetDisplayActive, handle)),
+        "ecc": yes(ecc[0]) if ecc else None,
+        "repair": repair(n, handle),
+        "virtualization": virtualization,
+        "licensed": licensed(n, handle) if virtualization == "vgpu" else None,
+        "fabric": fabric(n, handle),
+    }
+    if facts["ecc"]:
+        facts["ecc_errors"] = ask(n.nvmlDeviceGetTotalEccErrors, handle, n.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, n.NVML_VOLATILE_ECC)
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def yes(number):
+    return None if number is None else bool(number)
+
+
+def repair(n, handle):
+    """Damaged memory that waits for a reset, or that can no longer be replaced."""
+    rows = ask(n.nvmlDeviceGetRemappedRows, handle)  # since Ampere: corrected, uncorrected, pending, failed
+    if rows is not None:
+        return "failed" if rows[3] else "pending" if rows[2] else None
+    return "pending" if ask(n.nvmlDeviceGetRetiredPagesPendingStatus, handle) else None
+
+
+def licensed(n, handle):
+    """Whether a virtual card has its licence; None where the driver does not say."""
+    answer = ask(n.nvmlDeviceGetGridLicensableFeatures_v4, handle)
+    if answer is None or not answer.isGridLicenseSupported:
+        return None
+    return any(answer.gridLicensableFeatures[i].featureState for i in range(min(answer.licensableFeaturesCount, 3)))
+
+
+def fabric(n, handle):
+    if not hasattr(n, "c_nvmlGpuFabricInfo_t"):
+        return None
+    info = n.c_nvmlGpuFabricInfo_t()
+    if ask(n.nvmlDeviceGetGpuFabricInfo, handle, ctypes.byref(info)) is None:
+        return None
+    return word(FABRIC, info.state)
 
 
 class FirstLayout(ctypes.Structure):
@@ -129,16 +208,41 @@ def holders(n, handle):
     return []
 
 
+# The inode of the first process number space since Linux 3.8: what every process outside a container has.
+FIRST_PID_SPACE = "pid:[4026531836]"
+
+
+def is_that_process(pid):
+    """Whether the process of this number here is the one that the driver means.
+
+    In a container the driver may tell the host's numbers, which here belong to others or to nobody: then only a process
+    that has the driver's library in its memory is believed to be meant.
+    """
+    try:
+        if os.readlink("/proc/self/ns/pid") == FIRST_PID_SPACE:
+            return True
+    except (OSError, AttributeError):
+        return True
+    try:
+        with open("/proc/%d/maps" % pid) as stream:
+            return any("libcuda" in line or "/dev/nvidia" in line for line in stream)
+    except OSError:
+        return False
+
+
 def process(n, pid, memory):
     facts = {"pid": pid}
     if memory is not None:
         facts["memory"] = memory
+    if not is_that_process(pid):
+        return facts
     command = text(ask(n.nvmlSystemGetProcessName, pid))
     try:
         import psutil
 
         owner = psutil.Process(pid)
         facts["user"] = owner.username()
+        facts["own"] = owner.uids().real == os.getuid()
         facts["since"] = datetime.fromtimestamp(owner.create_time(), timezone.utc).isoformat(timespec="seconds")
         command = " ".join(owner.cmdline())[:300] or command
     except Exception:  # noqa: BLE001 - another user's or another container's process: what NVML says is all there is
@@ -148,17 +252,20 @@ def process(n, pid, memory):
     return facts
 
 
-def driver_library():
-    """The same, thinner, from libcuda: for machines where NVML is missing or refuses."""
-    library, problem = load_first(("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1"))
+def driver_library(initialise):
+    """Which libcuda the loader takes and the CUDA it serves; when NVML does not work also the cards it sees, and why not."""
+    library, problem = load_first(CUDA_NAMES)
     if library is None:
         return {"state": "absent" if missing(problem) else "error", "text": problem}
-    code = library.cuInit(0)
     number = ctypes.c_int()
-    facts = {"state": "works" if code == 0 else "error", "code": code, "library": library_file("libcuda.so")}
+    facts = {"state": "works", "library": library_file("libcuda.so")}
     if library.cuDriverGetVersion(ctypes.byref(number)) == 0:
         facts["cuda"] = number.value
+    if not initialise:
+        return facts
+    facts["code"] = code = library.cuInit(0)
     if code != 0:
+        facts["state"] = "error"
         return facts
     library.cuDeviceGetCount(ctypes.byref(number))
     facts["gpus"] = [driver_card(library, index) for index in range(number.value)]
@@ -179,14 +286,129 @@ def driver_card(library, index):
     return facts
 
 
-def main():
-    facts = {"nvml": nvml()}
-    if facts["nvml"]["state"] != "works":
+def device_files(pattern="/dev/nvidia*"):
+    """Who may use the driver's device files."""
+    if sys.platform == "win32":
+        return []
+    mine, rows = set(os.getgroups()) | {os.getegid()}, []
+    for path in sorted(glob.glob(pattern)):
         try:
-            facts["libcuda"] = driver_library()
-        except AttributeError as error:
-            facts["libcuda"] = {"state": "error", "text": str(error)}
+            status = os.stat(path)
+        except OSError:
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            continue
+        rows.append(
+            {
+                "path": path,
+                "mode": stat.filemode(status.st_mode),
+                "owner": account(status.st_uid),
+                "group": group_name(status.st_gid),
+                "usable": os.access(path, os.R_OK | os.W_OK),
+                "in_group": status.st_gid in mine,
+                "listed": listed_in(status.st_gid),
+            }
+        )
+    return rows
+
+
+def account(number):
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def group_name(number):
+    import grp
+
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def listed_in(number):
+    """Whether this user's account is entered in the group, be it for the next login only."""
+    import grp
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name in grp.getgrgid(number).gr_mem
+    except KeyError:
+        return False
+
+
+def control_error(path="/dev/nvidiactl"):
+    """The error number of opening the control device, None when it opens: 1 a control group forbids it, 2 not there, 13 its mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR))
+    except OSError as error:
+        return error.errno
+    return None
+
+
+TELLING = re.compile(r"NVRM: .*(?:Xid|fallen off the bus|GPU is lost|RmInitAdapter failed|API mismatch|probe routine was not called|GSP)")
+LONGEST_LOOK = 0.2
+
+
+def kernel_log(path="/dev/kmsg", kept=12):
+    """What the driver complained about in the kernel's log since the start, the last of it; empty where it may not be read."""
+    try:
+        stream = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (OSError, AttributeError):
+        return []
+    said, until = {}, time.time() + LONGEST_LOOK
+    try:
+        while time.time() < until:
+            try:
+                record = os.read(stream, 8192)
+            except BrokenPipeError:
+                continue  # the oldest records were overwritten meanwhile
+            if not record:
+                break
+            line = record.decode("utf-8", "replace").partition(";")[2].partition("\n")[0]
+            if TELLING.search(line):
+                said.pop(line[:300], None)
+                said[line[:300]] = True
+    except OSError:
+        pass  # no more records
+    finally:
+        os.close(stream)
+    return list(said)[-kept:]
+
+
+def loads(name):
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
+def main():
+    facts = {"nvml": nvml(), "files": device_files()}
+    works = facts["nvml"]["state"] == "works"
+    if not works and facts["files"]:
+        facts["control_error"] = control_error()
+    if facts["nvml"]["state"] != "absent" or os.path.isdir("/proc/driver/nvidia"):
+        facts["kernel_log"] = kernel_log()
+    # Said once before: the next library may crash or hang, and what is known by now must not be lost with it.
+    answer({**facts, "libcuda": {"state": "error", "text": "loading libcuda ended the process that asked"}})
+    try:
+        facts["libcuda"] = driver_library(initialise=not works)
+    except AttributeError as error:
+        facts["libcuda"] = {"state": "error", "text": str(error), "library": library_file("libcuda.so")}
+    if os.path.isdir("/usr/lib/wsl/lib"):
+        facts["libcuda_bare"] = loads("libcuda.so")
+    answer(facts)
+
+
+def answer(facts):
     sys.stdout.write(sys.argv[1] + json.dumps(facts) + sys.argv[1] + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

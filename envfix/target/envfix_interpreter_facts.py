@@ -16,12 +16,35 @@ import struct
 import sysconfig
 
 FAMILY = re.compile(
-    r"^(torch|torchvision|torchaudio|triton|pytorch[-_.]triton|numpy|ultralytics|opencv[-_.].*|nvidia[-_.].*|pip|setuptools)$",
+    r"^(torch|torchvision|torchaudio|torchtext|triton|pytorch[-_.]triton|numpy|ultralytics|opencv[-_.].*|nvidia[-_.].*|pip|setuptools"
+    r"|xformers|flash[-_.]attn|mmcv([-_.](full|lite))?|torch[-_.](scatter|sparse|cluster|spline[-_.]conv)|pyg[-_.]lib|detectron2"
+    r"|pytorch3d|natten|bitsandbytes|onnxruntime([-_.]gpu)?)$",
     re.IGNORECASE,
 )
+CODE = re.compile(r"\.(py|pyd|dll|dylib|so(\.[0-9.]+)?)$")
+LIBRARY = re.compile(r"\.(pyd|dll|dylib|so(\.[0-9.]+)?)$")
+ON_TORCH = re.compile(r"^Requires-Dist: *((?:torch|torchvision|torchaudio)\b(?![-_.]).*?)\s*$", re.MULTILINE)
+CONDA_FAMILY = re.compile(
+    r"^(pytorch(-cuda|-mutex|-cpu|-gpu)?|libtorch|torchvision|torchaudio|cudatoolkit|cpuonly|cudnn|mkl|intel-openmp|llvm-openmp"
+    r"|_openmp_mutex|numpy|libstdcxx-ng|libstdcxx)$"
+)
+CONDA_RECORD = re.compile(r"^(?P<name>.+)-(?P<version>[^-]+)-(?P<build>[^-]+)\.json$")
 METADATA_FOLDER = re.compile(r"^(?P<name>[A-Za-z0-9._]+?)-(?P<version>[0-9][^-]*)(-py[0-9.]+)?\.(dist-info|egg-info)$")
 SM_LIST = re.compile(br"((?:sm|compute)_\d+[a-z]?(?: (?:sm|compute)_\d+[a-z]?)*)\x00")
 PTX_BEFORE = re.compile(br"(?:compute_\d+[a-z]? )+$")
+# What is looked for along the whole path: another copy of these decides what a program really gets.
+COPIED = ("torch", "torchvision", "numpy", "ultralytics")
+COMPILED_CORE = {"torch": ("_C",), "numpy": ("core/_multiarray_umath", "_core/_multiarray_umath")}
+# Modules of Python itself that torch imports and whose names people give to their own files.
+STANDARD = ("calendar", "code", "collections", "copy", "dataclasses", "datetime", "email", "enum", "http", "inspect", "json",
+            "logging", "math", "multiprocessing", "numbers", "operator", "pickle", "platform", "queue", "random", "secrets",
+            "select", "selectors", "signal", "socket", "string", "struct", "subprocess", "tempfile", "threading", "token",
+            "tokenize", "traceback", "types", "typing", "warnings")
+SHELL_FILES = (".bashrc", ".bash_aliases", ".bash_profile", ".profile", ".zshrc", ".config/fish/config.fish")
+ALIAS = re.compile(r"^[ \t]*alias[ \t]+(python3?|pip3?|conda|mamba|yolo)[= \t]+(.+?)[ \t]*$", re.MULTILINE)
+LAUNCHER = re.compile(br"#!\"?([^\r\n\"]+?python[^\r\n\"]*?)\"?[ \t]*\r?\n(?=PK)")
+# Libraries of Microsoft's C++ runtime that torch's own need.
+RUNTIME = ("vcruntime140.dll", "vcruntime140_1.dll", "msvcp140.dll")
 
 
 # Where modules are looked for; the folder of this script comes first, unless PYTHONSAFEPATH keeps it out.
@@ -56,11 +79,17 @@ def interpreter():
         "purelib_writable": os.access(paths.get("purelib", ""), os.W_OK),
         "user_site": user_site,
         "user_site_enabled": bool(site.ENABLE_USER_SITE),
-        "externally_managed": os.path.exists(os.path.join(stdlib, "EXTERNALLY-MANAGED")),
+        "externally_managed": os.path.exists(os.path.join(stdlib, "EXTERNALLY-MANAGED")) and not in_venv(),
         "path": SEARCH_PATH,
+        "scripts": paths.get("scripts"),
         "ssl_problem": ssl_problem(),
         "headers": any(os.path.isfile(os.path.join(paths.get(key, ""), "Python.h")) for key in ("include", "platinclude")),
     }
+
+
+def in_venv():
+    """pip refuses to touch a marked Python, but not the virtual environments made from it."""
+    return sys.prefix != getattr(sys, "base_prefix", sys.prefix)
 
 
 def ssl_problem():
@@ -84,40 +113,110 @@ def distributions(folders):
             match = METADATA_FOLDER.match(name)
             if match:
                 row = {"name": match.group("name"), "version": match.group("version"), "location": folder}
-                if FAMILY.match(row["name"]):
-                    row.update(family_details(folder, os.path.join(folder, name)))
+                metadata = os.path.join(folder, name)
+                row.update(family_details(folder, metadata) if FAMILY.match(row["name"]) else what_it_asks_of_torch(metadata))
                 seen.append(row)
             elif name.startswith("~"):
                 seen.append({"name": name, "version": "0", "location": folder, "leftover": True})
     return seen
 
 
+def head_of(metadata, limit=4000000):
+    """The head of a METADATA or PKG-INFO; an egg-info may be that very file."""
+    text = read(os.path.join(metadata, "METADATA"), limit) or read(os.path.join(metadata, "PKG-INFO"), limit) or read(metadata, limit) or ""
+    return text.split("\n\n", 1)[0]
+
+
+def what_it_asks_of_torch(metadata):
+    requires = ON_TORCH.findall(head_of(metadata, 100000))
+    return {"requires": requires, "metadata": os.path.basename(metadata), "modified": modified(metadata)} if requires else {}
+
+
+def modified(path):
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return None
+
+
 def family_details(folder, metadata):
-    details = {}
+    details = {"metadata": os.path.basename(metadata), "modified": modified(metadata)}
     for key, name in (("installer", "INSTALLER"), ("direct_url", "direct_url.json")):
         text = read(os.path.join(metadata, name))
         if text is not None:
             details[key] = text.strip()[:2000]
-    text = read(os.path.join(metadata, "METADATA")) or read(os.path.join(metadata, "PKG-INFO")) or ""
-    head = text.split("\n\n", 1)[0]
+    head = head_of(metadata)
     details["requires"] = re.findall(r"^Requires-Dist: *(.+?)\s*$", head, re.MULTILINE)
     version = re.search(r"^Version: *(\S+)", head, re.MULTILINE)
     if version:
         details["version"] = version.group(1)
+    details["tags"] = re.findall(r"^Tag: *(\S+)", read(os.path.join(metadata, "WHEEL"), 20000) or "", re.MULTILINE)[:20]
+    if os.path.basename(metadata).lower().startswith(("torchaudio-", "torchtext-")):
+        values = constants(os.path.join(folder, os.path.basename(metadata).split("-")[0].lower(), "version.py")) or {}
+        details["build"] = values.get("__version__")
     record = read(os.path.join(metadata, "RECORD"))
     if record is not None:
-        files = [line.rsplit(",", 2)[0].strip('"') for line in record.splitlines() if line.count(",") >= 2]
-        # Bytecode is written and removed at will; everything else that RECORD names must be there.
-        files = [entry for entry in files if not entry.endswith(".pyc")]
-        details["listed_files"] = len(files)
-        details["missing_files"] = sum(1 for entry in files if not os.path.lexists(os.path.join(folder, entry)))
+        entries = [line.rsplit(",", 2)[0].strip('"') for line in record.splitlines() if line.count(",") >= 2]
+        details.update(compared(folder, entries))
     return details
 
 
-def read(path):
+def compared(folder, entries):
+    """Files that an installer listed against those that are there, a listing a folder: many times faster than asking each."""
+    # Bytecode is written and removed at will; everything else must be there.
+    entries = [entry for entry in entries if not entry.endswith(".pyc")]
+    listings, missing = {}, []
+    for entry in entries:
+        place, _, name = entry.rpartition("/")
+        if place not in listings:
+            try:
+                listings[place] = set(os.listdir(os.path.join(folder, place)))
+            except OSError:
+                listings[place] = set()
+        if name not in listings[place]:
+            missing.append(entry)
+    code = [entry for entry in missing if CODE.search(entry)]
+    code.sort(key=lambda entry: (not LIBRARY.search(entry), entry.count("/"), entry))
+    return {
+        "listed_files": len(entries),
+        "missing_files": len(missing),
+        "missing_code": len(code),
+        "missing_examples": (code or sorted(missing))[:5],
+    }
+
+
+def conda_records():
+    """What conda believes to be installed of the torch family, in this prefix and in the active one; None without conda."""
+    rows, seen = [], False
+    for prefix in dict.fromkeys([sys.prefix, os.environ.get("CONDA_PREFIX") or sys.prefix]):  # noqa: TID251 - no Host in the target
+        try:
+            names = sorted(os.listdir(os.path.join(prefix, "conda-meta")))
+        except OSError:
+            continue
+        seen = True
+        for name in names:
+            match = CONDA_RECORD.match(name)
+            if match and CONDA_FAMILY.match(match.group("name")):
+                rows.append(conda_record(prefix, name, match.groupdict()))
+    return rows if seen else None
+
+
+def conda_record(prefix, name, row):
+    row["prefix"] = prefix
+    text = read(os.path.join(prefix, "conda-meta", name), 40000000)
+    try:
+        said = json.loads(text or "")
+        row["channel"] = str(said.get("channel") or "") or None
+        row.update(compared(prefix, [str(entry) for entry in said.get("files") or ()]))
+    except (ValueError, AttributeError, TypeError):
+        pass  # half-written: its name says what it is
+    return row
+
+
+def read(path, limit=4000000):
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read(4000000)
+            return stream.read(limit)
     except OSError:
         return None
 
@@ -148,7 +247,21 @@ def package_folder(name, folders):
     """Where a package would be imported from: Python prefers any with __init__.py to a bare folder, which may be a leftover."""
     places = [os.path.join(folder, name) for folder in folders if os.path.isdir(os.path.join(folder, name))]
     whole = [place for place in places if os.path.isfile(os.path.join(place, "__init__.py"))]
-    return (whole + places + [None])[0]
+    return (whole + places + [editable_folder(name)])[0]
+
+
+def editable_folder(name):
+    """A package installed from its sources is found by a hook that its installer put into Python."""
+    if not any("editable" in getattr(finder, "__module__", "") for finder in sys.meta_path):
+        return None
+    try:
+        from importlib.util import find_spec
+
+        spec = find_spec(name)
+        places = list(spec.submodule_search_locations or ()) if spec else []
+    except Exception:  # noqa: BLE001 - a hook of somebody else may raise anything
+        return None
+    return ([place for place in places if os.path.isfile(os.path.join(place, "__init__.py"))] + [None])[0]
 
 
 def torch_build(folders):
@@ -200,21 +313,172 @@ def vision_build(folders):
     return {"location": place, "version_file": constants(os.path.join(place, "version.py"))}
 
 
+def copies(folders, installed, user_site):
+    """Every copy of torch and what it needs, in the order in which Python looks."""
+    found, seen = [], set()
+    for folder in folders:
+        real = os.path.realpath(folder)
+        if real in seen:
+            continue
+        seen.add(real)
+        for name in COPIED:
+            row = copy_in(folder, name)
+            if row is not None:
+                row["user_site"] = user_site is not None and real == os.path.realpath(user_site)
+                versions = [one["version"] for one in installed if one["location"] == folder and one["name"].lower() == name]
+                row["version"] = row["version"] or (versions + [None])[0]
+                found.append(row)
+    return found
+
+
+def copy_in(folder, name):
+    place = os.path.join(folder, name)
+    if os.path.isfile(os.path.join(place, "__init__.py")):
+        version = (constants(os.path.join(place, "version.py")) or {}).get("__version__") if name.startswith("torch") else None
+        return {"name": name, "location": place, "kind": "package", "version": version, "built_for": built_for(place, name)}
+    if os.path.isfile(place + ".py"):
+        return {"name": name, "location": place + ".py", "kind": "module", "version": None}
+    if os.path.isdir(place):
+        return {"name": name, "location": place, "kind": "folder", "version": None}
+    return None
+
+
+def built_for(place, name):
+    """What the compiled core was built for, by its file's ending: _C.cpython-311-x86_64-linux-gnu.so; "" where it names nothing."""
+    endings = set()
+    for core in COMPILED_CORE.get(name, ()):
+        folder, begin = os.path.split(os.path.join(place, core))
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for entry in names:
+            if entry.startswith(begin + ".") and entry.endswith((".so", ".pyd")):
+                endings.add(entry[len(begin) + 1 :].rpartition(".")[0])
+    return sorted(endings)
+
+
+def path_files(folders):
+    """The .pth files that add folders to the path, or run code at each start."""
+    found = []
+    for folder in folders:
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith(".pth"):
+                lines = (read(os.path.join(folder, name)) or "").splitlines()[:200]
+                adds = [os.path.join(folder, line.strip()) for line in lines if line.strip() and not line.startswith(("#", "import"))]
+                adds = [entry for entry in adds if os.path.isdir(entry)]
+                runs = any(line.startswith(("import ", "import\t")) for line in lines)
+                if adds or runs:
+                    found.append({"path": os.path.join(folder, name), "adds": adds, "runs_code": runs})
+    return found
+
+
+def aliases():
+    """The lines of the user's shell files that give such a command another meaning; nothing else of these files is told."""
+    found = {}
+    for name in SHELL_FILES:
+        path = os.path.join(os.path.expanduser("~"), name)
+        for command, meaning in ALIAS.findall(read(path) or "" if os.path.isfile(path) else ""):
+            found[command] = "%s (%s)" % (meaning.strip("'\"")[:300], path)
+    return found
+
+
+def script_folders():
+    """Where pip puts commands for this Python; the user's own folder where that counts."""
+    folders = [sysconfig.get_path("scripts")]
+    if site.ENABLE_USER_SITE:
+        try:
+            folders.append(sysconfig.get_path("scripts", os.name + "_user"))
+        except KeyError:
+            pass
+    return [folder for folder in folders if folder]
+
+
+def launchers(folders):
+    """Windows: the Python that each .exe beside this one starts, which is written behind the program."""
+    found = {}
+    for folder in folders:
+        for name in ("pip", "yolo", "torchrun"):
+            path = os.path.join(folder, name + ".exe")
+            try:
+                with open(path, "rb") as stream:
+                    match = LAUNCHER.search(stream.read(400000))
+            except OSError:
+                continue
+            if match:
+                found[path] = match.group(1).decode("utf-8", "replace")
+    return found
+
+
+def windows():
+    """What only Windows has: whether long paths are allowed (None: not told), and runtime libraries that are nowhere."""
+    facts = {}
+    if os.name != "nt":
+        return facts
+    try:
+        import winreg
+
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            facts["long_paths"] = bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+    except Exception:  # noqa: BLE001 - not every Windows has the value
+        pass
+    system = os.path.join(os.path.expandvars("%SystemRoot%"), "System32")
+    places = [system, sys.prefix, getattr(sys, "base_prefix", sys.prefix), os.path.join(sys.prefix, "Library", "bin")]
+    facts["missing_dlls"] = [name for name in RUNTIME if not any(os.path.isfile(os.path.join(place, name)) for place in places)]
+    return facts
+
+
+def startup(folders, said, installed):
+    """What decides, before a program starts, which interpreter runs and where modules are looked for."""
+    sites = said["site_packages"] + ([said["user_site"]] if said["user_site"] and said["user_site_enabled"] else [])
+    customised = [getattr(sys.modules.get(name), "__file__", None) for name in ("sitecustomize", "usercustomize")]
+    scripts = script_folders()
+    return {
+        "copies": copies(folders, installed, said["user_site"]),
+        "path_files": path_files(sites),
+        "customised_by": [path for path in customised if path],
+        "aliases": aliases(),
+        "script_folders": scripts,
+        "launchers": launchers(scripts) if os.name == "nt" else {},
+        "windows": windows(),
+    }
+
+
 def shadows():
-    """Files in the working folder that would hide torch from a script started there."""
-    return sorted(
-        name for name in ("torch.py", "torchvision.py", "numpy.py", "ultralytics.py") if os.path.isfile(name)
-    ) + sorted(name + os.sep for name in ("torch", "torchvision", "ultralytics") if os.path.isfile(os.path.join(name, "__init__.py")))
+    """Files in the working folder that would hide torch, or a module that torch needs, from a script started there."""
+    try:
+        here = os.path.realpath(os.getcwd())
+    except OSError:  # it was deleted while the user stood in it
+        return []
+    if getattr(sys.flags, "safe_path", False) or here in [os.path.realpath(entry) for entry in SEARCH_PATH]:
+        return []  # kept out, or nothing but what is found anyway: an installation from sources, site-packages themselves
+    files = [name + ".py" for name in COPIED]
+    if not os.path.isfile("__init__.py"):  # within a package no program is started
+        files += [name + ".py" for name in STANDARD]
+    found = [name for name in files if os.path.isfile(name)]
+    for name in COPIED:
+        place = editable_folder(name)
+        if os.path.isfile(os.path.join(name, "__init__.py")) and not (place and os.path.realpath(place) == os.path.join(here, name)):
+            found.append(name + os.sep)
+    return sorted(found)
 
 
 def main():
     folders = [entry for entry in SEARCH_PATH if os.path.isdir(entry)]
+    said = interpreter()
+    installed = distributions(folders)
     facts = {
-        "interpreter": interpreter(),
-        "distributions": distributions(folders),
+        "interpreter": said,
+        "distributions": installed,
+        "startup": startup(folders, said, installed),
         "torch": torch_build(folders),
         "torchvision": vision_build(folders),
         "shadows": shadows(),
+        "conda_records": conda_records(),
     }
     sys.stdout.write(sys.argv[1] + json.dumps(facts) + sys.argv[1] + "\n")
 

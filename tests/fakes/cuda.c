@@ -13,6 +13,16 @@ int cuDriverGetVersion(int *number) {
     *number = cuda_number;
     return 0;
 }
+int cuGetErrorName(int code, const char **name) {
+    (void)code;
+    *name = "CUDA_ERROR";
+    return 0;
+}
+int cuGetErrorString(int code, const char **text) {
+    (void)code;
+    *text = "an error";
+    return 0;
+}
 int cuDeviceGetCount(int *count) {
     *count = card_count;
     return 0;

@@ -2,7 +2,9 @@
  *
  *   FAKE_DRIVER   455.23.05
  *   FAKE_CUDA     11010, the number cuDriverGetVersion answers
- *   FAKE_CARDS    one line a card:    name|8.6|total MiB|used MiB|2204 (PCI device, hexadecimal)
+ *   FAKE_CARDS    one line a card:    name|8.6|total MiB|used MiB|2204 (PCI device, hexadecimal)|states
+ *                 states are NVML's own numbers, "mode=3;ecc=1;errors=2": error (of opening the card), mode, persist, display, ecc,
+ *                 errors, pending, failed (rows), virt, licensed, fabric, mig (instances; 0: switched on, none made)
  *   FAKE_HOLDERS  one line a process: card|pid|MiB|name as the driver knows it
  *   FAKE_NVML     empty, or how nvmlInit ends: crash, hang, or the number of an NVML error (9, 18, 999)
  *   FAKE_SMI      empty, or how nvidia-smi behaves: crash, hang, garbage, flood, silent, lies
@@ -24,6 +26,7 @@ struct card {
     int major, minor;
     unsigned long long total, used;
     unsigned device;
+    char states[128];
 };
 struct holder {
     int card;
@@ -62,9 +65,18 @@ static void take_card(char *line) {
     card->total = strtoull(next_part(&line), NULL, 10) * MIB;
     card->used = strtoull(next_part(&line), NULL, 10) * MIB;
     card->device = (unsigned)strtoul(next_part(&line), NULL, 16);
+    snprintf(card->states, sizeof card->states, ";%s", next_part(&line));
     snprintf(card->uuid, sizeof card->uuid, "GPU-5eed%04x-0000-4bad-9caf-0123456789ab", card_count);
     snprintf(card->bus, sizeof card->bus, "00000000:%02X:00.0", card_count + 1);
     card_count++;
+}
+
+/* The number of a state, or -1 where the card is not said to have it. */
+static int state_of(const struct card *card, const char *name) {
+    char wanted[32];
+    snprintf(wanted, sizeof wanted, ";%s=", name);
+    const char *at = strstr(card->states, wanted);
+    return at ? atoi(at + strlen(wanted)) : -1;
 }
 
 static void take_holder(char *line) {

@@ -17,13 +17,17 @@ FOREIGN_PID = 4_194_999
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Card:
-    """One pretended card; memory in MiB, ``device`` is its PCI device number in hexadecimal."""
+    """One pretended card; memory in MiB, ``device`` is its PCI device number in hexadecimal.
+
+    ``states`` are NVML's own numbers for what the card is in (see description.h): ``mode=3;ecc=1``.
+    """
 
     name: str
     capability: str
     memory: int
     used: int = 0
     device: str = "2204"
+    states: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -180,7 +184,8 @@ class FakeDrivers:
             "FAKE_DRIVER": machine.driver or "",
             "FAKE_CUDA": str(machine.cuda),
             "FAKE_CARDS": "\n".join(
-                f"{card.name}|{card.capability}|{card.memory}|{card.used}|{card.device}" for card in machine.cards
+                f"{card.name}|{card.capability}|{card.memory}|{card.used}|{card.device}|{card.states}"
+                for card in machine.cards
             ),
             "FAKE_HOLDERS": "\n".join(f"{one.card}|{one.pid}|{one.memory}|{one.name}" for one in machine.holders),
             "FAKE_NVML": machine.nvml,

@@ -104,7 +104,10 @@ def machine(version: str | None = "455.23.05", cards: Iterable[Gpu] | None = Non
         "driver": found(Driver(version=DriverVersion.parse(version)), "NVML") if version else absent("NVML"),
         "gpus": found((card(),) if cards is None else tuple(cards), "NVML") if version else absent("NVML"),
         "driver_layers": found(
-            DriverLayers(nvml="works" if version else "absent", device_nodes=("/dev/nvidia0",) if version else ()),
+            DriverLayers(
+                nvml="works" if version else "absent",
+                device_nodes=("/dev/nvidia0", "/dev/nvidia-uvm") if version else (),
+            ),
             "NVML",
         ),
         "displays": found((RTX_3090,), "lspci") if version else absent("lspci"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envfix.model.facts import Elsewhere, absent, found, unknown
+from envfix.model.facts import NOT_TOLD, Elsewhere, absent, found, unknown
 from tests.made_up import (
     BROKEN,
     FULL,
@@ -180,6 +180,11 @@ HAND_MADE: HandMade = {
             torchvision=unknown("-", "no answer"),
         ),
         ("INT102",),
+    ),
+    "nothing: a report that does not say which Python": (
+        machine(),
+        environment(interpreter=unknown("report", NOT_TOLD), torch=unknown("-", "-"), torchvision=unknown("-", "-")),
+        (),
     ),
     "interpreter of another age": (
         machine(),

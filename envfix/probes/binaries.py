@@ -1,0 +1,48 @@
+"""What the compiled files of torch, and of what is built upon it, need and offer: read from their ELF headers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from envfix.host.interface import ProbeHost
+from envfix.host.target import ask
+from envfix.model.documents import from_builtins
+from envfix.model.facts import Binaries, Binary, Observed, found, unknown
+from envfix.model.versions import ComputeCapability
+
+SCRIPT = "envfix_native_facts.py"
+SOURCE = "ELF headers of the target's libraries"
+
+
+def parse(facts: dict[str, Any]) -> Binaries:
+    """The script's answer as a record; raises ValueError or TypeError (msgspec's included) on a damaged one."""
+    known = {key: facts[key] for key in Binaries.__struct_fields__ if key in facts}
+    known["files"] = [_binary(row) for row in facts.get("files") or ()]
+    return from_builtins(known, Binaries)
+
+
+def _binary(row: dict[str, Any]) -> dict[str, Any]:
+    known = {key: row[key] for key in Binary.__struct_fields__ if key in row}
+    words = row.get("architectures")
+    if words is not None:
+        known["sm"], known["ptx"] = _capabilities(words, "sm_"), _capabilities(words, "compute_")
+    return known
+
+
+def _capabilities(words: list[str], kind: str) -> list[str]:
+    # A number of two or three digits; anything else is no architecture.
+    return [str(ComputeCapability.parse(word)) for word in words if re.fullmatch(kind + r"\d{2,3}", word)]
+
+
+def probe(host: ProbeHost, python: str | None, *, timeout: float) -> Observed[Binaries]:
+    """What the target's libraries need; unknown where the target cannot be asked."""
+    if python is None:
+        return unknown(SOURCE, "no such interpreter")
+    answer = ask(host, python, SCRIPT, timeout=timeout)
+    if answer.facts is None:
+        return unknown(SOURCE, answer.problem or "no answer")
+    try:
+        return found(parse(answer.facts), SOURCE)
+    except (ValueError, TypeError, AttributeError) as error:
+        return unknown(SOURCE, f"the answer is damaged ({type(error).__name__}: {error})")

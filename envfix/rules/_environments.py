@@ -1,0 +1,98 @@
+"""What several rules ask of an environment: how it is activated in this shell, and how it is called."""
+
+from __future__ import annotations
+
+import os.path
+
+from envfix.model.facts import Command, Environment, Interpreter, Machine, Startup
+from envfix.model.finding import Evidence, Remedy
+
+Commands = tuple[tuple[str, ...], ...]
+IN_NEW_ENVIRONMENT = Remedy(
+    text="Let envfix choose and install a stack that runs here, in an environment of its own.",
+    commands=(("envfix", "install", "--new-env", "yolo-env"),),
+)
+_FROM_SHELL = ("python on PATH", "python3 on PATH")
+
+
+def startup_of(environment: Environment) -> Startup:
+    """What decides which Python runs; an empty record where it is not known, so that nothing follows from it."""
+    return environment.startup.value or Startup()
+
+
+def is_of_shell(interpreter: Interpreter) -> bool:
+    """Whether the target is what ``python`` means in the user's shell, and was not named by the user."""
+    return interpreter.asked in _FROM_SHELL
+
+
+def command(machine: Machine, *names: str) -> Command | None:
+    """The first of these commands that is on PATH."""
+    known = {one.name: one for one in machine.commands.value or ()}
+    return next((known[name] for name in names if name in known), None)
+
+
+def has(environment: Environment, name: str) -> bool:
+    """Whether a distribution of this name is installed."""
+    return any(item.name.lower() == name for item in environment.distributions.value or ())
+
+
+def has_own(environment: Environment, name: str) -> bool:
+    """The same in the target's own site-packages: one that shines through from another Python brings no command here."""
+    interpreter = environment.interpreter.value
+    own = interpreter.site_packages if interpreter is not None else ()
+    return any(item.name.lower() == name and item.location in own for item in environment.distributions.value or ())
+
+
+def conda_name(prefix: str) -> str:
+    """What ``conda activate`` takes: the name of an environment among others, else its folder."""
+    return os.path.basename(prefix) if os.path.basename(os.path.dirname(prefix)) == "envs" else prefix
+
+
+def activation(startup: Startup, prefix: str, *, conda: bool, activate: str | None) -> Commands:
+    """The commands that activate an environment in the user's shell; nothing where none is known to work."""
+    if activate is not None:
+        return (_activate(activate, startup.shell),)
+    if not conda:
+        return ()
+    lines: list[tuple[str, ...]] = []
+    if "CONDA_SHLVL" not in startup.variables:
+        if not startup.conda_roots:
+            return ()
+        lines.append((_source(startup.shell), f"{startup.conda_roots[0]}/etc/profile.d/conda.sh"))
+    elif startup.variables.get("CONDA_PREFIX") == prefix:
+        lines.append(("conda", "deactivate"))
+    return (*lines, ("conda", "activate", conda_name(prefix)))
+
+
+def _source(shell: str | None) -> str:
+    return "." if shell in ("sh", "dash", "ash") else "source"
+
+
+def _activate(script: str, shell: str | None) -> tuple[str, ...]:
+    if script.endswith(".bat"):
+        return (script,)
+    ending = {"fish": ".fish", "csh": ".csh", "tcsh": ".csh"}.get(shell or "", "")
+    return (_source(shell), script + ending)
+
+
+def variable(name: str, value: str) -> Evidence:
+    """A variable of the user's shell as evidence."""
+    return Evidence(fact="environment.startup", value=f"{name}={value}", source="environment variable")
+
+
+def about_commands(machine: Machine, startup: Startup, names: tuple[str, ...]) -> tuple[Evidence, ...]:
+    """Which of these commands belong to another Python than the target."""
+    return tuple(
+        Evidence(
+            fact="machine.commands",
+            value=f"`{one.name}` is {one.path} and belongs to {one.prefix}",
+            source=machine.commands.source,
+        )
+        for one in machine.commands.value or ()
+        if one.name in names and is_foreign(one, startup)
+    )
+
+
+def is_foreign(one: Command, startup: Startup) -> bool:
+    """Whether a command that works is known to belong to another Python than the target."""
+    return one.problem is None and one.prefix is not None and startup.home is not None and one.prefix != startup.home

@@ -1,0 +1,201 @@
+"""What several rules ask of installed packages, of the one import of torch, and of the commands that mend them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from packaging.markers import UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from envfix.model.facts import Binary, CondaRecord, Distribution, Environment, Interpreter, Machine
+from envfix.model.finding import Evidence, Remedy
+from envfix.rules._cards import nvidia_displays
+from envfix.rules._rule import cite
+
+NEW_ENVIRONMENT = Remedy(
+    text="Let envfix choose a stack that fits together, in an environment of its own.",
+    commands=(("envfix", "install", "--new-env", "yolo-env"),),
+)
+# Families of CUDA libraries, by the beginning of their file names.
+CUDA_LIBRARY = re.compile(
+    r"lib(cudart|cublas|cublasLt|cudnn\w*|cufft|cufftw|cupti|curand|cusolver\w*|cusparse\w*|nccl|nvJitLink|nvrtc|nvToolsExt)\b"
+)
+# Packages of compiled code that fits one torch only; their own rules judge them.
+EXTENSIONS = frozenset(
+    (
+        "xformers",
+        "flash-attn",
+        "mmcv",
+        "mmcv-full",
+        "torch-scatter",
+        "torch-sparse",
+        "torch-cluster",
+        "torch-spline-conv",
+        "pyg-lib",
+        "detectron2",
+        "pytorch3d",
+        "natten",
+        "torchtext",
+    )
+)
+
+
+def key_of(name: str) -> str:
+    """The one way to write a package's name: ``nvidia_cudnn_cu12`` is ``nvidia-cudnn-cu12``."""
+    return str(canonicalize_name(name))
+
+
+def version(text: str | None) -> Version | None:
+    """A version, or None for what is none."""
+    try:
+        return Version(text) if text else None
+    except InvalidVersion:
+        return None
+
+
+def installed(environment: Environment) -> dict[str, Distribution]:
+    """Packages by name as an import finds them: of several the first on the path; leftovers of removals are none."""
+    seen: dict[str, Distribution] = {}
+    for item in environment.distributions.value or ():
+        if not item.name.startswith("~"):
+            seen.setdefault(key_of(item.name), item)
+    return seen
+
+
+def evidence(*items: Distribution) -> tuple[Evidence, ...]:
+    """Each package with its version and where its metadata lies."""
+    return tuple(
+        Evidence(
+            fact="environment.distributions",
+            value=f"{item.name} {item.version}",
+            source=f"{item.location}/{item.metadata}" if item.metadata else item.location,
+        )
+        for item in items
+    )
+
+
+def import_failure(environment: Environment) -> str | None:
+    """What ``import torch`` said when it failed; None when it worked or was not tried."""
+    said = environment.torch_import.value
+    return None if said is None or said.ok else said.error or "no reason was given"
+
+
+def import_works(environment: Environment) -> bool:
+    """Whether torch was imported and it worked: what files made likely did not come true."""
+    said = environment.torch_import.value
+    return said is not None and said.ok
+
+
+def import_evidence(environment: Environment) -> tuple[Evidence, ...]:
+    """What the import said, where it failed."""
+    text = import_failure(environment)
+    return (cite("environment.torch_import", environment.torch_import, shortened(text)),) if text else ()
+
+
+def shortened(text: str, most: int = 300) -> str:
+    """One line of at most ``most`` letters; the end is kept, for it names the file and the symbol."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most // 2 - 2]} ... {line[-(most // 2 - 3) :]}"
+
+
+def has_nvidia_card(machine: Machine) -> bool:
+    """Whether there is an NVIDIA card, with a driver or without."""
+    return bool(machine.gpus.value or nvidia_displays(machine))
+
+
+class Asked(NamedTuple):
+    """A requirement that an installed package states and that holds here; ``extra`` names the extra it belongs to."""
+
+    by: Distribution
+    requirement: Requirement
+    extra: str | None
+
+
+def requirements(environment: Environment, items: Iterator[Distribution] | None = None) -> Iterator[Asked]:
+    """What installed packages ask for on this platform and Python; lines that nobody can read are passed over."""
+    interpreter = environment.interpreter.value
+    markers = _markers(interpreter) if interpreter else {}
+    for item in items or iter(installed(environment).values()):
+        for line in item.requires:
+            try:
+                requirement = Requirement(re.sub(r"^([\w.-]+) \((.*?)\)", r"\1 \2", line))
+            except InvalidRequirement:
+                continue
+            extra = re.search(r"extra == ['\"]([\w.-]+)['\"]", line)
+            if _holds(requirement, {**markers, "extra": extra[1] if extra else ""}):
+                yield Asked(item, requirement, extra[1] if extra else None)
+
+
+def _holds(requirement: Requirement, markers: dict[str, str]) -> bool:
+    try:
+        return requirement.marker is None or requirement.marker.evaluate(markers)
+    except UndefinedEnvironmentName:
+        return False
+
+
+def _markers(interpreter: Interpreter) -> dict[str, str]:
+    """The target's own values, so that a snapshot is judged alike on any machine."""
+    number = re.match(r"\d+(\.\d+)*", interpreter.version)
+    whole = number[0] if number else "3.8"
+    system, _, machine = interpreter.platform_tag.partition("_")
+    linux, windows = system == "linux", system == "win"
+    return {
+        "python_version": ".".join(whole.split(".")[:2]),
+        "python_full_version": whole,
+        "implementation_name": interpreter.implementation,
+        "platform_python_implementation": {"cpython": "CPython", "pypy": "PyPy"}.get(interpreter.implementation, ""),
+        "sys_platform": "linux" if linux else "win32" if windows else "darwin",
+        "platform_system": "Linux" if linux else "Windows" if windows else "Darwin",
+        "os_name": "nt" if windows else "posix",
+        "platform_machine": {"amd64": "AMD64"}.get(machine, machine),
+    }
+
+
+def compiled(environment: Environment, package: str) -> tuple[Binary, ...]:
+    """The compiled files of a package whose headers were read."""
+    value = environment.binaries.value
+    return tuple(file for file in value.files if file.package == package) if value else ()
+
+
+def records(environment: Environment) -> dict[str, CondaRecord]:
+    """What conda believes to be installed in the target's own prefix."""
+    interpreter = environment.interpreter.value
+    prefix = interpreter.prefix if interpreter else None
+    return {row.name: row for row in environment.conda_records.value or () if row.prefix in (None, prefix)}
+
+
+def pip(environment: Environment, *arguments: str) -> tuple[tuple[str, ...], ...]:
+    """The command that changes packages of the target in place; none where the target must not be changed."""
+    interpreter = environment.interpreter.value
+    if interpreter is None or interpreter.writable is False:
+        return ()
+    # The mark lies in the standard library, which a virtual environment shares; pip heeds it outside of one only.
+    if interpreter.externally_managed and interpreter.kind != "venv":
+        return ()
+    python = interpreter.executable
+    if interpreter.kind == "venv" and "pip" not in installed(environment):
+        # Made by uv: there is no pip in it.
+        kept = tuple(word for word in arguments if word != "-y")
+        return (("uv", "pip", kept[0], "--python", python, *kept[1:]),)
+    return ((python, "-m", "pip", *arguments),)
+
+
+def in_place(environment: Environment, text: str, *arguments: str) -> Remedy:
+    """A remedy by pip in the target itself, or the sentence alone where that Python belongs to the system."""
+    commands = pip(environment, *arguments)
+    if commands:
+        return Remedy(text=text, commands=commands)
+    return Remedy(text=f"{text} This Python is not yours to change: do it in an environment of your own.")
+
+
+def conda(machine: Machine, environment: Environment, *arguments: str) -> tuple[tuple[str, ...], ...]:
+    """The conda command for the target's prefix."""
+    interpreter, install = environment.interpreter.value, machine.conda.value
+    if interpreter is None:
+        return ()
+    name = (install.program if install else None) or "conda"
+    return ((name.rpartition("/")[2], arguments[0], "-p", interpreter.prefix, *arguments[1:]),)

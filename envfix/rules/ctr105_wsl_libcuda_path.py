@@ -1,0 +1,105 @@
+"""Under WSL the loader does not find the libcuda of Windows' driver.
+
+What it checks
+    Windows puts its driver's libcuda into ``/usr/lib/wsl/lib``. It is hidden when a Linux driver was installed over it (the
+    loader takes a libcuda from elsewhere), or when the name ``libcuda.so`` without a number leads nowhere, by which cuDNN 8 (torch
+    before 2.4) loads it.
+
+Why it matters
+    torch finds no card, or stops at the first convolution: "libcuda.so: cannot open shared object file", although
+    ``is_available()`` says True.
+
+How to fix
+    Put ``/usr/lib/wsl/lib`` first on LD_LIBRARY_PATH. Remove a Linux driver that was installed inside WSL: the driver is Windows'.
+
+Sources
+    NVIDIA: CUDA on WSL user guide; public reports on cuDNN 8 under WSL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from packaging.version import InvalidVersion, Version
+
+from envfix.model.facts import DriverLayers, Environment, Machine
+from envfix.model.finding import Finding, Remedy, Severity
+from envfix.rules._devices import torch_said, under_wsl
+from envfix.rules._rule import Rule, cite
+from envfix.tables.loader import Tables
+
+FOLDER = "/usr/lib/wsl"
+PATH = "LD_LIBRARY_PATH"
+# The first torch whose cuDNN no longer asks for the bare name.
+FIRST_WITH_CUDNN_9 = Version("2.4")
+
+
+def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
+    del tables
+    layers = machine.driver_layers.value
+    if layers is None or not under_wsl(machine):
+        return
+    covered = bool(layers.libcuda) and not (layers.libcuda or "").startswith(FOLDER)
+    not_found = torch_said(environment, "Found no NVIDIA driver")
+    if covered:
+        message = f"A Linux driver lies over the one of Windows: the loader takes {layers.libcuda}."
+        severity = Severity.ERROR
+    elif not_found and _is_there(machine):
+        message = f"torch does not find the driver of Windows, whose libcuda lies in {FOLDER}/lib."
+        severity = Severity.ERROR
+    elif _breaks_convolutions(layers, environment):
+        message = "Computing will stop in cuDNN, which does not find the driver of Windows: the name libcuda.so leads nowhere."
+        severity = Severity.WARNING
+    else:
+        return
+    yield Finding(
+        code=RULE.code,
+        cause=RULE.cause,
+        severity=severity,
+        message=message,
+        because=(
+            *((not_found,) if not_found else ()),
+            cite("machine.driver_layers", machine.driver_layers, f"libcuda.so.1 is {layers.libcuda or 'not found'}"),
+        ),
+        remedies=tuple(_remedies(machine, covered=covered)),
+    )
+
+
+def _is_there(machine: Machine) -> bool:
+    state = machine.device_state.value
+    return state is not None and bool(state.wsl_libraries)
+
+
+def _breaks_convolutions(layers: DriverLayers, environment: Environment) -> bool:
+    torch = environment.torch.value
+    if layers.libcuda_bare is not False or torch is None or torch.cuda is None:
+        return False
+    try:
+        return Version(torch.version) < FIRST_WITH_CUDNN_9
+    except InvalidVersion:
+        return False
+
+
+def _remedies(machine: Machine, *, covered: bool) -> Iterator[Remedy]:
+    before = machine.variables.get(PATH)
+    value = f"{FOLDER}/lib:{before}" if before else f"{FOLDER}/lib"
+    yield Remedy(
+        text="Put the folder of Windows' driver first on the loader's path (and into ~/.bashrc).",
+        commands=(("export", f"{PATH}={value}"),),
+    )
+    if covered:
+        yield Remedy(
+            text="Remove the NVIDIA driver packages that were installed inside WSL; keep the driver of Windows.",
+            safe=False,
+        )
+
+
+RULE = Rule(
+    code="CTR105",
+    cause="wsl_libcuda_path",
+    title="WSL: the loader does not find Windows' libcuda",
+    needs=("machine.platform", "machine.driver_layers"),
+    check=check,
+    rank=17,
+    explains=("cuda_does_not_start",),
+)

@@ -1,0 +1,86 @@
+"""This user may not open the driver's device files.
+
+What it checks
+    The files ``/dev/nvidiactl``, ``/dev/nvidia0`` ... and ``/dev/nvidia-uvm`` have an owner, a group and a mode. CUDA opens
+    them for reading and writing. Where the mode does not let this user do so, no program of theirs reaches the card.
+    A card that a batch system keeps from a job is no fault as long as another one may be used.
+
+Why it matters
+    nvidia-smi says "Insufficient Permissions" or "Failed to initialize NVML", torch finds no card; for root all is well.
+
+How to fix
+    The administrator adds the account to the files' group, or lets everybody use them (driver option NVreg_DeviceFileMode=0666).
+    A new membership counts from the next login on.
+
+Sources
+    NVIDIA driver README (device file owner, group and mode).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envfix.model.facts import DeviceFile, DriverLayers, Environment, Machine
+from envfix.model.finding import Finding, Remedy, Severity
+from envfix.rules._devices import cuda_works
+from envfix.rules._rule import Rule, cite
+from envfix.tables.loader import Tables
+
+CONTROL, UVM = "/dev/nvidiactl", "/dev/nvidia-uvm"
+
+
+def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
+    del tables
+    layers = machine.driver_layers.value
+    if layers is None or cuda_works(environment):
+        return
+    closed = _closed(layers)
+    if not closed:
+        return
+    shown = ", ".join(f"{file.path} ({file.mode} {file.owner}:{file.group})" for file in closed)
+    yield Finding(
+        code=RULE.code,
+        cause=RULE.cause,
+        severity=Severity.ERROR,
+        message=f"This user may not open {closed[0].path}: the driver is in order, but not for this account.",
+        because=(cite("machine.driver_layers", machine.driver_layers, shown),),
+        remedies=(_remedy(closed[0]),),
+    )
+
+
+def _closed(layers: DriverLayers) -> tuple[DeviceFile, ...]:
+    """The files whose mode shuts this user out of every card; none where a card is left."""
+    shut = tuple(file for file in layers.files if not file.usable)
+    needed = tuple(file for file in shut if file.path in (CONTROL, UVM))
+    cards = tuple(file for file in layers.files if file.path.removeprefix("/dev/nvidia").isdecimal())
+    if needed:
+        return needed
+    return cards if cards and all(file in shut for file in cards) else ()
+
+
+def _remedy(file: DeviceFile) -> Remedy:
+    by_group = file.mode[4:6] == "rw" and file.group != "root"
+    if by_group and file.listed and not file.in_group:
+        return Remedy(
+            text=f"The account is in the group {file.group} since its last login: log in again, or start a new shell with it.",
+            commands=(("newgrp", file.group),),
+        )
+    if by_group:
+        return Remedy(
+            text=f"Ask the administrator to add this account to the group {file.group}; then log in again.", safe=False
+        )
+    return Remedy(
+        text="Ask the administrator to open the driver's device files to users (driver option NVreg_DeviceFileMode=0666).",
+        safe=False,
+    )
+
+
+RULE = Rule(
+    code="DRV105",
+    cause="device_files_no_permission",
+    title="This user may not open the driver's device files",
+    needs=("machine.driver_layers",),
+    check=check,
+    rank=13,
+    explains=("cuda_unknown_error_uvm", "cuda_does_not_start"),
+)

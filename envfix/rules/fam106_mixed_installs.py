@@ -1,0 +1,258 @@
+"""Two installations of torch overlap in one place, or one is only half there.
+
+What it checks
+    The files that pip (``RECORD``) and conda (``conda-meta``) list against those that are there; two sets of
+    metadata for one package in one folder; a conda record of another version than what pip put over it; NVIDIA
+    packages for two CUDA families that share file names; folders such as ``~orch`` that a broken removal left.
+
+Why it matters
+    ``conda list`` and ``pip list`` show a torch that cannot be imported, or libraries of one installation run with
+    code of the other: "undefined symbol", "No module named 'torch._C'", a version that differs from tool to tool.
+
+How to fix
+    A new environment filled by one installer. Or remove torch with pip and with conda until neither shows it,
+    delete what is left (``torch``, ``~orch``), and install once. Installing over it again, or deleting single
+    libraries, keeps the mix.
+
+Sources
+    Metadata folders and their RECORD, conda-meta, the folders themselves.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from packaging.version import Version
+
+from envfix.model.facts import Distribution, Environment, Machine
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._family import (
+    CUDA_LIBRARY,
+    NEW_ENVIRONMENT,
+    conda,
+    evidence,
+    import_evidence,
+    import_failure,
+    import_works,
+    installed,
+    key_of,
+    pip,
+    records,
+    version,
+)
+from envfix.rules._rule import Rule, cite
+from envfix.tables.loader import Tables
+
+WATCHED = ("torch", "torchvision", "torchaudio", "numpy")
+# Torch's name in conda.
+IN_CONDA = {"pytorch": "torch", "libtorch": "torch", "torchvision": "torchvision", "torchaudio": "torchaudio"}
+# Packages of two CUDA families that carry files of the same name in the same folder.
+SHARING = re.compile(r"(?P<stem>nvidia-(?:cudnn|nccl))-cu(?P<major>\d+)$")
+LEFTOVER = re.compile(r"~(orch|orchvision|orchaudio|umpy|riton|vidia)", re.IGNORECASE)
+
+
+class Trouble(NamedTuple):
+    """One thing that is wrong: how bad, in words, by which facts."""
+
+    severity: Severity
+    text: str
+    because: tuple[Evidence, ...]
+
+
+def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
+    del tables
+    troubles = [
+        *_half_installed(environment),
+        *_without_files(environment),
+        *_without_version(environment),
+        *_conda_without_files(environment),
+        *_twice(environment),
+        *_two_installers(environment),
+        *_two_families(environment),
+        *_leftovers(environment),
+    ]
+    if not troubles:
+        return
+    order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+    troubles.sort(key=lambda trouble: order[trouble.severity])
+    yield Finding(
+        code=RULE.code,
+        cause=RULE.cause,
+        severity=troubles[0].severity,
+        message=troubles[0].text,
+        because=(
+            *dict.fromkeys(piece for trouble in troubles for piece in trouble.because),
+            *import_evidence(environment),
+        ),
+        remedies=_remedies(machine, environment),
+    )
+
+
+def _worst(environment: Environment, *, else_: Severity = Severity.ERROR) -> Severity:
+    """An import that works shows that it is not as bad as the files look."""
+    return Severity.WARNING if import_works(environment) else else_
+
+
+def _half_installed(environment: Environment) -> Iterator[Trouble]:
+    """Packages whose modules or libraries are gone; CUDA libraries alone are another cause."""
+    for name in WATCHED:
+        item = installed(environment).get(name)
+        if item is None or not item.missing_code or item.installer == "conda":
+            continue
+        if item.missing_code <= len(item.missing_examples) and all(map(_is_cuda, item.missing_examples)):
+            continue
+        vital = any(re.search(r"/lib/|^\w+/(\w+/)?__init__\.py$|\.so$", path) for path in item.missing_examples)
+        grave = (
+            vital
+            or (name == "torch" and import_failure(environment) is not None)
+            or item.missing_code > item.listed_files // 20
+        )
+        severity = _worst(environment) if grave and name != "torchaudio" else Severity.WARNING
+        yield Trouble(
+            severity,
+            f"{item.name} {item.version} is only half there: {item.missing_files} of its {item.listed_files} files are gone.",
+            _of_files(item),
+        )
+
+
+def _is_cuda(path: str) -> bool:
+    return CUDA_LIBRARY.match(path.rpartition("/")[2]) is not None
+
+
+def _of_files(item: Distribution) -> tuple[Evidence, ...]:
+    gone = ", ".join(item.missing_examples[:3]) or "all of them"
+    value = f"{item.name} {item.version}: {item.missing_files} of {item.listed_files} files are gone ({gone})"
+    return (Evidence(fact="environment.distributions", value=value, source=_source(item)),)
+
+
+def _source(item: Distribution) -> str:
+    return f"{item.location}/{item.metadata}" if item.metadata else item.location
+
+
+def _without_files(environment: Environment) -> Iterator[Trouble]:
+    """Metadata that lists no files (egg-info), and no folder torch."""
+    item = installed(environment).get("torch")
+    if item is not None and environment.torch.is_absent and not item.listed_files and not _elsewhere_by_path_file(item):
+        text = f"The metadata of torch {item.version} is there, but its files are gone: there is no folder torch."
+        yield Trouble(Severity.ERROR, text, evidence(item))
+
+
+def _elsewhere_by_path_file(item: Distribution) -> bool:
+    """Installed for development: its files lie in a checkout."""
+    return item.direct_url is not None and "editable" in item.direct_url
+
+
+def _without_version(environment: Environment) -> Iterator[Trouble]:
+    """A folder torch in site-packages that holds no torch."""
+    interpreter = environment.interpreter.value
+    place = os.path.dirname(os.path.dirname(environment.torch.source))
+    if environment.torch.is_unknown and interpreter and place in interpreter.site_packages:
+        text = f"The folder {place}/torch is what a broken removal or installation left: its version.py is missing or unreadable."
+        yield Trouble(Severity.ERROR, text, (cite("environment.torch", environment.torch),))
+
+
+def _conda_without_files(environment: Environment) -> Iterator[Trouble]:
+    for name, row in records(environment).items():
+        if name not in IN_CONDA or row.missing_files * 20 <= row.listed_files:
+            continue
+        gone = environment.torch.is_absent or environment.torch.is_unknown or row.missing_files == row.listed_files
+        severity = _worst(environment) if gone and IN_CONDA[name] == "torch" else Severity.WARNING
+        counted = f"{row.missing_files} of the {row.listed_files} files it lists are gone"
+        shown = ", ".join(row.missing_examples[:2])
+        value = f"{name} {row.version} {row.build}: {counted}" + (f" ({shown})" if shown else "")
+        yield Trouble(
+            severity,
+            f"conda believes that {name} {row.version} is installed here, but {counted}.".replace("conda", "Conda", 1),
+            (Evidence(fact="environment.conda_records", value=value, source=environment.conda_records.source),),
+        )
+
+
+def _twice(environment: Environment) -> Iterator[Trouble]:
+    """Two sets of metadata for one package in one folder: files of both lie over each other."""
+    seen: dict[tuple[str, str], list[Distribution]] = {}
+    for item in environment.distributions.value or ():
+        if key_of(item.name) in WATCHED:
+            seen.setdefault((key_of(item.name), item.location), []).append(item)
+    for (name, place), items in seen.items():
+        if len(items) > 1:
+            both = " and ".join(dict.fromkeys(item.version for item in items))
+            severity = _worst(environment, else_=Severity.ERROR if name == "torch" else Severity.WARNING)
+            text = f"{name} is installed twice in {place} ({both}): files of one lie over files of the other."
+            yield Trouble(severity, text.replace("numpy", "NumPy", 1), evidence(*items))
+
+
+def _two_installers(environment: Environment) -> Iterator[Trouble]:
+    """Conda's record names another version than what pip put there."""
+    for name, row in records(environment).items():
+        item = installed(environment).get(IN_CONDA.get(name, ""))
+        if name == "libtorch" or item is None or item.installer not in ("pip", "uv"):
+            continue
+        here, there = version(item.version), version(row.version)
+        if here is None or there is None or Version(here.public) == Version(there.public):
+            continue
+        text = f"Two installers own {item.name} here: conda believes in {row.version}, {item.installer} put {item.version} over it."
+        value = f"{name} {row.version} {row.build}"
+        record = Evidence(fact="environment.conda_records", value=value, source=environment.conda_records.source)
+        yield Trouble(Severity.WARNING, text, (record, *evidence(item)))
+
+
+def _two_families(environment: Environment) -> Iterator[Trouble]:
+    families: dict[str, list[Distribution]] = {}
+    for name, item in installed(environment).items():
+        match = SHARING.match(name)
+        if match:
+            families.setdefault(match["stem"] + item.location, []).append(item)
+    failure = import_failure(environment) or ""
+    for items in families.values():
+        if len(items) > 1:
+            names = " and ".join(item.name for item in items)
+            severity = Severity.ERROR if re.search(r"nccl|cudnn", failure, re.IGNORECASE) else Severity.WARNING
+            text = f"The packages {names} put libraries of the same name into the same folder: one has overwritten the other's."
+            yield Trouble(severity, text, evidence(*items))
+
+
+def _leftovers(environment: Environment) -> Iterator[Trouble]:
+    for item in environment.distributions.value or ():
+        if LEFTOVER.match(item.name):
+            place = f"{item.location}/{item.name}"
+            found = Evidence(fact="environment.distributions", value=item.name, source=item.location)
+            yield Trouble(
+                Severity.INFO, f"A removal that was interrupted left {place}: pip warns about it each time.", (found,)
+            )
+
+
+def _remedies(machine: Machine, environment: Environment) -> tuple[Remedy, ...]:
+    present = [name for name in ("torch", "torchvision", "torchaudio") if name in installed(environment)]
+    commands = pip(environment, "uninstall", "-y", *present) if present else ()
+    known = [name for name in ("pytorch", "torchvision", "torchaudio") if name in records(environment)]
+    commands += conda(machine, environment, "remove", *known) if known else ()
+    for item in environment.distributions.value or ():
+        if LEFTOVER.match(item.name):
+            commands += (("rm", "-r", f"{item.location}/{item.name}"),)
+    if not commands:
+        return (NEW_ENVIRONMENT,)
+    text = "Or clean this one: repeat this until nothing of torch is found, then install once, with one installer."
+    return (NEW_ENVIRONMENT, Remedy(text=text, commands=commands, safe=False))
+
+
+RULE = Rule(
+    code="FAM106",
+    cause="mixed_installs",
+    title="Installations of torch overlap or are half there",
+    needs=("environment.distributions",),
+    check=check,
+    rank=26,
+    explains=(
+        "torch_import_fails",
+        "torch_not_installed",
+        "torchvision_torch_mismatch",
+        "torchaudio_torch_mismatch",
+        "requirements_replaced_torch",
+        "missing_cuda_runtime_lib",
+        "cudnn_version_conflict",
+        "cuda_lib_path_pollution",
+    ),
+)

@@ -1,0 +1,187 @@
+"""A file or folder of one's own hides torch, or a module that torch needs.
+
+What it checks
+    The working folder holds ``torch.py``, a package ``torch/`` or the like, or a file named as a module of Python
+    itself that torch imports (``random.py``); or a folder of PYTHONPATH holds another copy of torch or numpy than
+    the environment.
+
+Why it matters
+    Python looks into the folder of the program (and, with ``python -c`` and ``python -m``, into the working folder)
+    first, then into those of PYTHONPATH, and only then into the environment. ``import torch`` gets the wrong file:
+    "No module named 'torch._C'", "partially initialized module 'torch'", "module 'torch' has no attribute ...".
+
+How to fix
+    Rename the file, leave the folder, or take the folder out of PYTHONPATH. torch itself is in order: do not
+    reinstall it.
+
+Sources
+    The working folder; PYTHONPATH and the target's own path, in the order in which Python looks.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Iterator
+
+from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy, Startup
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._environments import startup_of, variable
+from envfix.rules._rule import Rule, cite
+from envfix.tables.loader import Tables
+
+FAMILY = ("torch", "torchvision", "numpy", "ultralytics")
+
+
+def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
+    del machine, tables
+    interpreter = environment.interpreter.value
+    if interpreter is None:
+        return
+    shadows = [name for name in interpreter.shadows if _hides_something(name, environment)]
+    hidden = list(_hidden_by_pythonpath(startup_of(environment)))
+    if shadows:
+        yield _in_folder(environment, interpreter, shadows)
+    elif hidden:
+        yield _on_pythonpath(environment, hidden)
+
+
+def _module(shadow: str) -> str:
+    return shadow.removesuffix(".py").rstrip("/\\")
+
+
+def _hides_something(shadow: str, environment: Environment) -> bool:
+    """A clone of ultralytics in which one works hides nothing unless another is installed; torch must be there to be hidden."""
+    name = _module(shadow)
+    if name == "ultralytics":
+        return any(item.name.lower() == name for item in environment.distributions.value or ())
+    return name != "torch" or not environment.torch.is_absent or shadow.endswith(".py")
+
+
+# --- the working folder ---
+
+
+def _in_folder(environment: Environment, interpreter: Interpreter, shadows: list[str]) -> Finding:
+    folder = startup_of(environment).working_folder or "."
+    worst = min(shadows, key=_order)
+    what = "module of that name" if _module(worst) in FAMILY else "module of Python itself that torch imports"
+    return Finding(
+        code=RULE.code,
+        cause=RULE.cause,
+        severity=_severity(worst),
+        message=f"The {'file' if worst.endswith('.py') else 'folder'} {worst} in {folder} hides the {what}:"
+        " programs started in this folder import it instead.",
+        because=tuple(
+            cite("environment.interpreter", environment.interpreter, f"{folder}/{shadow}") for shadow in shadows[:5]
+        ),
+        remedies=tuple(_away(folder, shadow) for shadow in sorted(shadows, key=_order)[:3])
+        or (Remedy(text=f"Use {interpreter.executable} from another folder."),),
+    )
+
+
+def _order(shadow: str) -> tuple[int, str]:
+    name = _module(shadow)
+    return (FAMILY.index(name) if name in FAMILY else 2, shadow)
+
+
+def _severity(shadow: str) -> Severity:
+    """A file breaks the import for certain; a folder is often a clone in which somebody works on purpose."""
+    name = _module(shadow)
+    if shadow.endswith(".py"):
+        return Severity.ERROR if name in FAMILY else Severity.WARNING
+    return {"torch": Severity.ERROR, "ultralytics": Severity.INFO}.get(name, Severity.WARNING)
+
+
+def _away(folder: str, shadow: str) -> Remedy:
+    if shadow.endswith(".py"):
+        name = shadow.removesuffix(".py")
+        return Remedy(
+            text=f"Give {shadow} another name.", commands=(("mv", f"{folder}/{shadow}", f"{folder}/my_{name}.py"),)
+        )
+    return Remedy(
+        text=f"Start programs from another folder than the one that holds {shadow}.",
+        commands=(("cd", os.path.dirname(folder) or folder),),
+    )
+
+
+# --- PYTHONPATH ---
+
+
+def _separator(text: str) -> str:
+    """What stands between folders: a semicolon on Windows, where a colon follows the drive."""
+    return ";" if re.match(r"[A-Za-z]:\\|.*;", text) else ":"
+
+
+def _entries(startup: Startup) -> list[str]:
+    text = startup.variables.get("PYTHONPATH", "")
+    return [entry for entry in text.split(_separator(text)) if entry]
+
+
+def _whole(startup: Startup, entry: str) -> str:
+    return os.path.normpath(os.path.join(startup.working_folder or "", entry))
+
+
+def _hidden_by_pythonpath(startup: Startup) -> Iterator[tuple[ModuleCopy, ModuleCopy]]:
+    """Pairs of a copy in a folder of PYTHONPATH and the installed one behind it."""
+    entries = [_whole(startup, entry) for entry in _entries(startup)]
+    copies = [one for one in startup.copies if one.kind != "folder"]
+    for name in dict.fromkeys(one.name for one in copies):
+        same = [one for one in copies if one.name == name]
+        behind = [one for one in same[1:] if os.path.dirname(one.location) not in entries]
+        if os.path.dirname(same[0].location) in entries and behind:
+            yield same[0], behind[0]
+
+
+def _on_pythonpath(environment: Environment, hidden: list[tuple[ModuleCopy, ModuleCopy]]) -> Finding:
+    startup = startup_of(environment)
+    first, second = hidden[0]
+    folder = os.path.dirname(first.location)
+    between = _separator(startup.variables["PYTHONPATH"])
+    left = [entry for entry in _entries(startup) if _whole(startup, entry) != folder]
+    broken = first.name == "torch" and (first.kind == "module" or first.version != second.version)
+    return Finding(
+        code=RULE.code,
+        cause=RULE.cause,
+        severity=Severity.ERROR if broken else Severity.WARNING,
+        message=f"PYTHONPATH brings {first.name} {first.version or '(version unknown)'} of {folder}, which is used instead of"
+        f" the environment's own ({second.version or second.location}).",
+        because=(
+            variable("PYTHONPATH", startup.variables["PYTHONPATH"]),
+            *(
+                Evidence(
+                    fact="environment.startup",
+                    value=f"{copy.location} ({copy.version or 'version unknown'}) {said}",
+                    source=environment.interpreter.source,
+                )
+                for copy, said in ((first, "comes first"), (second, "is hidden by it"))
+            ),
+        ),
+        remedies=(
+            Remedy(
+                text="Take that folder out of PYTHONPATH (also where a start file of the shell or a module sets it).",
+                commands=(("export", f"PYTHONPATH={between.join(left)}") if left else ("unset", "PYTHONPATH"),),
+            ),
+        ),
+    )
+
+
+RULE = Rule(
+    code="INT105",
+    cause="local_name_shadowing",
+    title="a file of one's own hides torch",
+    needs=("environment.interpreter",),
+    check=check,
+    rank=22,
+    explains=(
+        "cpu_only_build_installed",
+        "driver_too_old_for_wheel",
+        "numpy2_abi",
+        "sm_too_new_for_wheel",
+        "sm_too_old_for_wheel",
+        "torch_import_fails",
+        "torchaudio_torch_mismatch",
+        "torchvision_cpu_with_cuda_torch",
+        "torchvision_torch_mismatch",
+        "wheel_python_mismatch",
+    ),
+)

@@ -1,0 +1,107 @@
+"""conda's torch is older than a change in MKL that took a symbol away.
+
+What it checks
+    The build of the pytorch channel against the mkl beside it, by the table of known traps; or an import that
+    misses ``iJIT_...``.
+
+Why it matters
+    "libtorch_cpu.so: undefined symbol: iJIT_NotifyEvent": torch cannot be imported, right after an installation
+    that went well.
+
+How to fix
+    Hold mkl below 2024.1 in that environment, or take a newer torch. Reinstalling torch brings the same mkl back.
+
+Sources
+    conda-meta of the target's prefix; the message of the import; the table of conda's traps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from packaging.version import Version
+
+from envfix.model.facts import CondaRecord, Environment, Machine
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._family import (
+    NEW_ENVIRONMENT,
+    conda,
+    import_evidence,
+    import_failure,
+    import_works,
+    in_place,
+    records,
+    version,
+)
+from envfix.rules._rule import Rule
+from envfix.tables.loader import Tables
+
+SAYS = re.compile(r"undefined symbol: iJIT_\w+")
+
+
+def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
+    said = bool(SAYS.search(import_failure(environment) or ""))
+    pair = None if import_works(environment) else _trapped(environment, tables)
+    if not said and pair is None:
+        return
+    what = (
+        f"torch {pair[0].version} of conda needs an mkl older than {pair[1].version}"
+        if pair
+        else "torch needs an older mkl"
+    )
+    commands = conda(machine, environment, "install", "mkl<2024.1") if pair or records(environment) else ()
+    text = "Hold mkl below 2024.1 in this environment."
+    yield Finding(
+        code=RULE.code,
+        cause=RULE.cause,
+        severity=Severity.ERROR,
+        message=f"{what}: newer ones lack a symbol that it imports.",
+        because=(
+            *(
+                Evidence(
+                    fact="environment.conda_records",
+                    value=f"{row.name} {row.version} {row.build}",
+                    source=environment.conda_records.source,
+                )
+                for row in pair or ()
+            ),
+            *import_evidence(environment),
+        ),
+        remedies=(
+            Remedy(text=text, commands=commands) if commands else in_place(environment, text, "install", "mkl<2024.1"),
+            NEW_ENVIRONMENT,
+        ),
+    )
+
+
+def _trapped(environment: Environment, tables: Tables) -> tuple[CondaRecord, CondaRecord] | None:
+    known = records(environment)
+    torch, mkl = known.get("pytorch"), known.get("mkl")
+    release, own = version(torch.version) if torch else None, version(mkl.version) if mkl else None
+    if torch is None or mkl is None or release is None or own is None:
+        return None
+    channel = _channel(torch)
+    traps = tables.conda.traps(channel, release) if channel else ()
+    return (torch, mkl) if any(trap.package == "mkl" and own >= Version(trap.below) for trap in traps) else None
+
+
+def _channel(row: CondaRecord) -> str | None:
+    """``pytorch`` of ``https://conda.anaconda.org/pytorch/linux-64``, of a mirror's ``.../cloud/pytorch/linux-64`` or alone."""
+    parts = [
+        part
+        for part in (row.channel or "").rstrip("/").split("/")
+        if not re.fullmatch(r"noarch|(linux|osx|win)-\w+", part)
+    ]
+    return parts[-1] if parts else None
+
+
+RULE = Rule(
+    code="LIB104",
+    cause="mkl_ijit_symbol",
+    title="conda's torch needs an older MKL",
+    needs=("environment.torch",),
+    check=check,
+    rank=40,
+    explains=("torch_import_fails",),
+)
