@@ -143,6 +143,9 @@ _NOBODY = frozenset(
         ultralytics unknown unreadable user user_site user_site_enabled users usr uv vagrant value var venv version
         version_file versions virtualenv which win win32 work worker working working_folder works workspace workstation
         writable wsl xdg yolo yolov8
+        abi activate active adds alias aliases bat built built_for cfg copies customised customised_by exe launchers
+        long_paths missing_dlls path_files program proxy pth pyvenv runs runs_code script_folders scripts shim soabi
+        startup torchrun txt windows wrapper
         """,
     )
 )
