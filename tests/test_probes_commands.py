@@ -359,6 +359,21 @@ def test_windows_launcher_names_the_python_behind_the_program(tmp_path: Path) ->
 # --- places near by ---
 
 
+def test_above_ones_own_home_nothing_is_looked_for(
+    shell: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_torch(make_venv(tmp_path / "venv"), "1.0", None)
+    write_torch(make_venv(tmp_path / "home" / ".venv"), "2.0", None)
+    (tmp_path / "home" / "yolo").mkdir()
+    make_venv(tmp_path / "env")
+    python = tmp_path / "env" / "bin" / "python"
+    interpreter = parse(facts(python), Target(str(python), "a test"), {"system": "linux"})
+    monkeypatch.chdir(tmp_path / "home" / "yolo")
+    found = elsewhere.probe(RealHost(), interpreter).value or ()
+    assert shell.exists()
+    assert [one.prefix for one in found if one.kind == "folder"] == [f"{tmp_path}/home/.venv"]
+
+
 def test_places_near_by_come_in_the_order_in_which_they_are_meant(
     shell: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
