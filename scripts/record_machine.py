@@ -200,6 +200,7 @@ def record_pretended(slug: str, wanted: Pretended, drivers: FakeDrivers) -> None
         moved = {
             str(root / "machine" / "bin"): "/usr/bin",
             str(root / "machine" / "lib"): "/usr/lib/x86_64-linux-gnu",
+            str(root / "machine"): "/usr",
             str(home): "~",
             real: "/usr",
             sys.prefix: "/opt/envfix",

@@ -382,7 +382,7 @@ def test_places_near_by_come_in_the_order_in_which_they_are_meant(
     places = {
         "active": tmp_path / "active",
         "command": tmp_path / "of yolo",
-        "folder": tmp_path / "venv",
+        "folder": tmp_path / "work" / "venv",
         "conda": tmp_path / "data" / "envs" / "yolo",
         "pyenv": tmp_path / "home" / ".pyenv" / "versions" / "3.8.18",
         "user": tmp_path / "home" / ".local",
@@ -390,6 +390,8 @@ def test_places_near_by_come_in_the_order_in_which_they_are_meant(
     for number, place in enumerate(places.values()):
         write_torch(make_venv(place), f"1.{number}.0", None)
     monkeypatch.setenv("CONDA_PREFIX", str(places["active"]))
+    (tmp_path / "work" / "deeper").mkdir()
+    monkeypatch.chdir(tmp_path / "work" / "deeper")
     entry_point(shell / "yolo", f"#!/bin/sh\n'''exec' \"{places['command']}/bin/python\" \"$0\" \"$@\"\n' '''")
     (tmp_path / "home" / ".conda").mkdir()
     (tmp_path / "home" / ".conda" / "environments.txt").write_text(f"\0\n/gone\n{places['conda']}\n")
