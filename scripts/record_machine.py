@@ -200,6 +200,7 @@ def record_pretended(slug: str, wanted: Pretended, drivers: FakeDrivers) -> None
         moved = {
             str(root / "machine" / "bin"): "/usr/bin",
             str(root / "machine" / "lib"): "/usr/lib/x86_64-linux-gnu",
+            str(root / "machine"): "/usr",
             str(home): "~",
             real: "/usr",
             sys.prefix: "/opt/envfix",
@@ -234,6 +235,11 @@ def _edited(transcript: list[dict[str, Any]], wanted: Pretended) -> list[dict[st
         "/dev/nvidia*": wanted.devices,
         "/sys/bus/pci/devices/*/class": (),
         "/usr/local/cuda*/bin/nvcc": (),
+        **{
+            f"{root}/lib/python3*/{kind}-packages/torch/version.py": ()
+            for root in ("/usr", "/usr/local")
+            for kind in ("site", "dist")
+        },
     }
     edits = [
         (["read_text", path], {**absent, "outcome": "read", "text": text} if text else absent)
@@ -244,13 +250,31 @@ def _edited(transcript: list[dict[str, Any]], wanted: Pretended) -> list[dict[st
     for call in edited:
         if call["ask"] == ["system_facts"]:
             call["answer"] |= SYSTEM
-        elif wanted.conda and call["ask"][0] == "run_script" and call["ask"][2] == "envfix_interpreter_facts.py":
+        elif _is_answer_of_target(call):
             cookie, facts, end = _cut(call["answer"]["stdout"])
-            said = facts["interpreter"]
-            facts["interpreter"] = {**said, "base_prefix": said["prefix"], "conda_meta": True}
+            facts["startup"]["path_files"] = []  # those of the interpreter that pretends
+            if wanted.conda:
+                said = facts["interpreter"]
+                facts["interpreter"] = {**said, "base_prefix": said["prefix"], "conda_meta": True}
             call["answer"]["stdout"] = cookie + json.dumps(facts) + cookie + end
     edited += [{"ask": question, "answer": answer} for question, answer in edits]
     return sorted(edited, key=lambda call: repr(call["ask"]))
+
+
+def _is_answer_of_target(call: dict[str, Any]) -> bool:
+    """Whether a Python new enough described itself."""
+    return call["ask"][0] == "run_script" and '"startup"' in call["answer"]["stdout"]
+
+
+def _without_path_files(text: str) -> str:
+    """A snapshot without the .pth files of its recorder, which mean nothing to a replay."""
+    content = json.loads(text)
+    for call in filter(_is_answer_of_target, content["transcript"]):
+        cookie, facts, end = _cut(call["answer"]["stdout"])
+        facts["startup"]["path_files"] = []
+        call["answer"]["stdout"] = cookie + json.dumps(facts) + cookie + end
+    content["facts"]["environment"]["startup"]["value"].pop("path_files", None)
+    return to_json(content)
 
 
 def _cut(stdout: str) -> tuple[str, dict[str, Any], str]:
@@ -268,7 +292,7 @@ def record_this_machine(slug: str) -> None:
         subprocess.run(argv, env=kept, cwd=home, check=True)
         text = output.read_text(encoding="utf-8")
     # Where the recorder's own envfix lies is nobody's business and means nothing to a replay.
-    _write(slug, text.replace(sys.prefix, "/opt/envfix").rstrip("\n"))
+    _write(slug, _without_path_files(text.replace(sys.prefix, "/opt/envfix")))
 
 
 def _write(slug: str, text: str) -> None:

@@ -359,6 +359,21 @@ def test_windows_launcher_names_the_python_behind_the_program(tmp_path: Path) ->
 # --- places near by ---
 
 
+def test_above_ones_own_home_nothing_is_looked_for(
+    shell: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_torch(make_venv(tmp_path / "venv"), "1.0", None)
+    write_torch(make_venv(tmp_path / "home" / ".venv"), "2.0", None)
+    (tmp_path / "home" / "yolo").mkdir()
+    make_venv(tmp_path / "env")
+    python = tmp_path / "env" / "bin" / "python"
+    interpreter = parse(facts(python), Target(str(python), "a test"), {"system": "linux"})
+    monkeypatch.chdir(tmp_path / "home" / "yolo")
+    found = elsewhere.probe(RealHost(), interpreter).value or ()
+    assert shell.exists()
+    assert [one.prefix for one in found if one.kind == "folder"] == [f"{tmp_path}/home/.venv"]
+
+
 def test_places_near_by_come_in_the_order_in_which_they_are_meant(
     shell: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -367,7 +382,7 @@ def test_places_near_by_come_in_the_order_in_which_they_are_meant(
     places = {
         "active": tmp_path / "active",
         "command": tmp_path / "of yolo",
-        "folder": tmp_path / "venv",
+        "folder": tmp_path / "work" / "venv",
         "conda": tmp_path / "data" / "envs" / "yolo",
         "pyenv": tmp_path / "home" / ".pyenv" / "versions" / "3.8.18",
         "user": tmp_path / "home" / ".local",
@@ -375,6 +390,8 @@ def test_places_near_by_come_in_the_order_in_which_they_are_meant(
     for number, place in enumerate(places.values()):
         write_torch(make_venv(place), f"1.{number}.0", None)
     monkeypatch.setenv("CONDA_PREFIX", str(places["active"]))
+    (tmp_path / "work" / "deeper").mkdir()
+    monkeypatch.chdir(tmp_path / "work" / "deeper")
     entry_point(shell / "yolo", f"#!/bin/sh\n'''exec' \"{places['command']}/bin/python\" \"$0\" \"$@\"\n' '''")
     (tmp_path / "home" / ".conda").mkdir()
     (tmp_path / "home" / ".conda" / "environments.txt").write_text(f"\0\n/gone\n{places['conda']}\n")

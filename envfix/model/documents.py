@@ -153,6 +153,9 @@ _NOBODY = frozenset(
         proxies proxy purpose reachable regular remote resources retries say secs self servers set settings shm
         single solver ssl started states strategy such suggested systems targets temporary than that the there
         timeout toolkits txt unsupported url values variable variables verify with word yaml yes yml
+        abi activate active adds alias aliases bat built built_for cfg copies customised customised_by exe launchers
+        long_paths missing_dlls path_files program proxy pth pyvenv runs runs_code script_folders scripts shim soabi
+        startup torchrun txt windows wrapper
         """,
     )
 )

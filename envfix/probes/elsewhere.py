@@ -119,7 +119,10 @@ def _around(host: ProbeHost) -> Iterator[_Place]:
         return
     yield _Place("folder", f"{literal(folder)}/.venv")
     yield _Place("folder", f"{literal(folder)}/*")
+    home = facts.get("home", "~")
     for above in list(upwards(folder))[1 : ABOVE + 1]:
+        if home.startswith(f"{above}/"):
+            return  # above one's home lies nothing of one's own
         for name in ENVIRONMENT_NAMES:
             yield _Place("folder", f"{literal(above)}/{name}")
 

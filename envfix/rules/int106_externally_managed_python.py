@@ -54,5 +54,5 @@ RULE = Rule(
     title="pip may not install into this Python",
     needs=("environment.interpreter", "environment.torch"),
     check=check,
-    rank=72,
+    rank=92,  # only good to know where torch is there; without it a warning comes before what is only information
 )
