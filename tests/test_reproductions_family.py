@@ -38,11 +38,13 @@ class Reproduction:
         self.variables: dict[str, str] = {}
 
     def environment(self, *, online: bool = False) -> dict[str, str]:
+        """The user's shell; ``online``: with the machine's own package registry instead of the folder of wheels."""
         source = {} if online else {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels)}
         quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore", "PYTHONNOUSERSITE": "1"}
         return cleaned_environment(**source, **quiet, **self.variables)
 
     def pip(self, *arguments: str) -> None:
+        """Run the environment's pip on the folder of wheels."""
         self.run((str(self.python), "-m", "pip", *arguments))
 
     def run(self, argv: Sequence[str], *, online: bool = False) -> None:
@@ -53,6 +55,7 @@ class Reproduction:
         assert result.returncode == 0, (argv, result.stdout.decode(), result.stderr.decode())
 
     def diagnose(self, *options: str) -> dict[str, Any]:
+        """What envfix says of it."""
         result = envfix(
             "diagnose",
             "--json",
@@ -94,16 +97,15 @@ class Reproduction:
                 archive.writestr(path, data)
             archive.writestr(f"{folder}/RECORD", "\n".join([*rows, f"{folder}/RECORD,,"]) + "\n")
 
-    def torch_wheel(self, version: str, cuda: str | None, requires: Sequence[str] = (), **more: bytes) -> None:
+    def torch_wheel(self, version: str, cuda: str | None, requires: Sequence[str] = ()) -> None:
+        """A torch that imports a part of its own."""
         lines = f"__version__ = {version!r}\ncuda = {cuda!r}\nhip = None\n".encode()
         files = {
             "torch/__init__.py": b"from .version import __version__\nfrom . import nn\n",
             "torch/version.py": lines,
         }
         files |= {f"torch/nn/{name}.py": b"" for name in ("__init__", "functional", "modules", "init", "parameter")}
-        self.wheel(
-            "torch", version, {**files, **{path.replace("__", "/"): data for path, data in more.items()}}, requires
-        )
+        self.wheel("torch", version, files, requires)
 
 
 @pytest.fixture
@@ -197,13 +199,13 @@ def test_conda_record_without_files(made: Reproduction) -> None:
 
 
 def test_two_torches_in_one_prefix(made: Reproduction) -> None:
-    """conda's torch, and pip's over it: --ignore-installed leaves both metadata folders."""
-    write_torch(made.site, "2.0.1", "11.7", record=False)
-    (made.site / "torch-2.0.1.dist-info").rename(made.site / "torch-2.0.1-py3.11.egg-info")
+    """Torch of conda, and pip's over it: --ignore-installed leaves both metadata folders."""
+    write_torch(made.site, "2.3.1", "12.1", record=False)
+    (made.site / "torch-2.3.1.dist-info").rename(made.site / "torch-2.3.1-py3.11.egg-info")
     os.replace(
-        made.site / "torch-2.0.1-py3.11.egg-info" / "METADATA", made.site / "torch-2.0.1-py3.11.egg-info" / "PKG-INFO"
+        made.site / "torch-2.3.1-py3.11.egg-info" / "METADATA", made.site / "torch-2.3.1-py3.11.egg-info" / "PKG-INFO"
     )
-    record = conda_record(made, "2.0.1", [f"{made.site.relative_to(made.prefix)}/torch/version.py"])
+    record = conda_record(made, "2.3.1", [f"{made.site.relative_to(made.prefix)}/torch/version.py"])
     assert made.codes() == [], "conda's torch alone is whole"
     made.torch_wheel("2.4.1", "12.1")
     made.pip("install", "--ignore-installed", "torch")
@@ -211,12 +213,12 @@ def test_two_torches_in_one_prefix(made: Reproduction) -> None:
     assert first(broken) == "mixed_installs"
     assert broken["verdict"] == "broken"
     said = "\n".join(piece["value"] for piece in broken["findings"][0]["because"])
-    assert "torch 2.0.1" in said
+    assert "torch 2.3.1" in said
     assert "torch 2.4.1" in said
-    assert "pytorch 2.0.1 py3.11_cuda11.7" in said
+    assert "pytorch 2.3.1 py3.11_cuda11.7" in said
     argv = [str(made.python), "-m", "pip", "uninstall", "-y", "torch"]
     assert argv in commands(broken, "FAM106")
-    shutil.rmtree(made.site / "torch-2.0.1-py3.11.egg-info")  # what conda remove does
+    shutil.rmtree(made.site / "torch-2.3.1-py3.11.egg-info")  # what conda remove does
     record.unlink()
     made.run(argv)
     made.pip("install", "torch")
@@ -239,7 +241,8 @@ def test_cpu_torch_with_the_torchvision_of_the_registry(made: Reproduction) -> N
     write_torch(made.site, "2.13.0+cpu", None)
     write_torchvision(made.site, "0.28.0+cu130", None, torch_pin="2.13.0")
     assert first(made.diagnose()) == "torchvision_torch_mismatch"
-    made.pip("uninstall", "-y", "torchvision")
+    shutil.rmtree(made.site / "torchvision")
+    shutil.rmtree(made.site / "torchvision-0.28.0+cu130.dist-info")
     write_torchvision(made.site, "0.28.0+cpu", None, torch_pin="2.13.0")
     assert made.codes("--no-import") in ([], ["TOR101"]), "on a machine with a card a CPU build is another fault"
 
