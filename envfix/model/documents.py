@@ -143,8 +143,10 @@ _NOBODY = frozenset(
         ultralytics unknown unreadable user user_site user_site_enabled users usr uv vagrant value var venv version
         version_file versions virtualenv which win win32 work worker working working_folder works workspace workstation
         writable wsl xdg yolo yolov8
-        binaries bundled built_for code conda_records cpp_libraries cpu_flags envfix_native_facts glibcxx installer needs openmp tags
-        unresolved
+        avx binaries built_for bundled cns code conda_records configuration cpp_libraries cpu_flags
+        envfix_native_facts glibcxx installer ld libc10 libcublas libcublaslt libcudart libcudnn libcufft
+        libcupti libcurand libcusolver libcusparse libnccl libnvjitlink libnvrtc libstdc libtorch needs openmp
+        proxy tags uctv unresolved
         """,
     )
 )
