@@ -156,6 +156,10 @@ _NOBODY = frozenset(
         abi activate active adds alias aliases bat built built_for cfg copies customised customised_by exe launchers
         long_paths missing_dlls path_files program proxy pth pyvenv runs runs_code script_folders scripts shim soabi
         startup torchrun txt windows wrapper
+        avx binaries built_for bundled cns code conda_records configuration cpp_libraries cpu_flags
+        envfix_native_facts glibcxx installer ld libc10 libcublas libcublaslt libcudart libcudnn libcufft
+        libcupti libcurand libcusolver libcusparse libnccl libnvjitlink libnvrtc libstdc libtorch needs openmp
+        proxy tags uctv unresolved
         """,
     )
 )

@@ -25,8 +25,6 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from packaging.version import Version
-
 from envfix.model.facts import Distribution, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.rules._family import (
@@ -186,13 +184,19 @@ def _twice(environment: Environment) -> Iterator[Trouble]:
 
 def _two_installers(environment: Environment) -> Iterator[Trouble]:
     """Conda's record names another version than what pip put there."""
+    here = installed(environment)
     for name, row in records(environment).items():
-        item = installed(environment).get(IN_CONDA.get(name, ""))
-        if name == "libtorch" or item is None or item.installer not in ("pip", "uv"):
+        place = here[IN_CONDA[name]].location if IN_CONDA.get(name) in here else None
+        there = version(row.version)
+        of_pip = [
+            item
+            for item in environment.distributions.value or ()
+            if key_of(item.name) == IN_CONDA.get(name) and item.location == place and item.installer in ("pip", "uv")
+        ]
+        others = [item for item in of_pip if there and (own := version(item.version)) and own.release != there.release]
+        if name == "libtorch" or not others:
             continue
-        here, there = version(item.version), version(row.version)
-        if here is None or there is None or Version(here.public) == Version(there.public):
-            continue
+        item = others[0]
         text = f"Two installers own {item.name} here: conda believes in {row.version}, {item.installer} put {item.version} over it."
         value = f"{name} {row.version} {row.build}"
         record = Evidence(fact="environment.conda_records", value=value, source=environment.conda_records.source)

@@ -66,6 +66,8 @@ class Elf:
                 self.loads.append((address, offset, length))
             elif kind == 2:
                 entries = list(struct.iter_unpack("<qQ", self.data[offset : offset + length // 16 * 16]))
+        if not entries:
+            raise ValueError("nothing is told about linking")
         self.tags = dict(entries)
         self.strings = self.offset(self.tags[5]) if 5 in self.tags else 0
         self.needs = [self.text(value) for tag, value in entries if tag == 1]
@@ -224,7 +226,8 @@ class Loader:
         for folder in folders:
             self.beforehand += sorted(glob.glob(os.path.join(glob.escape(folder), "*.libs")))
         # A wheel renames what it brings (libcudart-80664282.so.10.2); once loaded, it answers to its own name.
-        self.renamed = {re.sub(r"[-.][0-9a-f]{8}(?=\.so)", "", name) for folder in self.beforehand for name in listed(folder)}
+        names = [(re.sub(r"[-.][0-9a-f]{8}(?=\.so)", "", name), name) for folder in self.beforehand for name in listed(folder)]
+        self.renamed = {plain for plain, name in names if plain != name}
 
     def holds(self, folder, name):
         if folder not in self.names:
@@ -240,7 +243,7 @@ class Loader:
         return None
 
     def finds(self, name, elf):
-        if name in self.renamed or self.near(name, elf) or any(self.holds(folder, name) for folder in self.first + self.prefix + self.system):
+        if name in self.renamed or (name.startswith("/") and os.path.exists(name)) or self.near(name, elf) or any(self.holds(folder, name) for folder in self.first + self.prefix + self.system):
             return True
         word = name.encode() + b"\0"
         return b"\0" + word in self.cache or b"/" + word in self.cache

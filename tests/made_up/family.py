@@ -762,7 +762,7 @@ HAND_MADE: HandMade = {
         SERVER,
         modern(
             torch_import=imported(
-                cuda_problem="cuDNN version incompatibility: PyTorch was compiled against (9, 1, 0) but found runtime version (8, 9, 7)"
+                cuda_problem="cuDNN version incompatibility: PyTorch was compiled against (9, 1, 0) but found (8, 9, 7)"
             )
         ),
         ("LIB102",),
