@@ -143,6 +143,15 @@ _NOBODY = frozenset(
         ultralytics unknown unreadable user user_site user_site_enabled users usr uv vagrant value var venv version
         version_file versions virtualenv which win win32 work worker working working_folder works workspace workstation
         writable wsl xdg yolo yolov8
+
+        active bsub caps cdi cgroup code comm completed compute_mode containers control_error crw daemon
+        display_active dkms drivers ecc ecc_errors efi efivars engines exclusive-process exclusive-thread fabric
+        fabric_manager failed firmware granted hook host-vgpu host-vsga in-progress in_group instances
+        invocation job kernel_log ko kubernetes licensed lsf mig mig_instances mod modeset modprobe module_files
+        modules not-started not-supported nouveau nvidia-ctk nvidia_drm nvidia_modeset nvidia_uvm nvswitches
+        other_kernels own passthrough pbs pbsnodes pending persistence podman power process prohibited qsub
+        repair runtime sbatch scheduler secure_boot stats success suspend_stats suspended systemd units unopened
+        updates usable uuid uvm vfio-pci vgpu video virtualization weak-updates wsl_libraries
         """,
     )
 )
