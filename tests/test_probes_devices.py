@@ -252,7 +252,7 @@ def a100(states: str) -> Card:
 
 
 def one_a100(fake_machine: MakeMachine, states: str) -> dict[str, str]:
-    return one_a100(fake_machine, states)
+    return fake_machine("lab-470-rtx3090", driver="535.183.01", cuda=12020, cards=(a100(states),))
 
 
 def test_states_of_a_card_are_read(fake_machine: MakeMachine, target: str) -> None:

@@ -160,6 +160,14 @@ _NOBODY = frozenset(
         envfix_native_facts glibcxx installer ld libc10 libcublas libcublaslt libcudart libcudnn libcufft
         libcupti libcurand libcusolver libcusparse libnccl libnvjitlink libnvrtc libstdc libtorch needs openmp
         proxy tags uctv unresolved
+        active bsub caps cdi cgroup code comm completed compute_mode containers control_error crw daemon
+        display_active dkms drivers ecc ecc_errors efi efivars engines exclusive-process exclusive-thread fabric
+        fabric_manager failed firmware granted hook host-vgpu host-vsga in-progress in_group instances
+        invocation job kernel_log ko kubernetes licensed lsf mig mig_instances mod modeset modprobe module_files
+        modules not-started not-supported nouveau nvidia-ctk nvidia_drm nvidia_modeset nvidia_uvm nvswitches
+        other_kernels own passthrough pbs pbsnodes pending persistence podman power process prohibited qsub
+        repair runtime sbatch scheduler secure_boot stats success suspend_stats suspended systemd units unopened
+        updates usable uuid uvm vfio-pci vgpu video virtualization weak-updates wsl_libraries
         """,
     )
 )

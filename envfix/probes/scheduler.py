@@ -18,8 +18,6 @@ SLURM_CARDS = (
     "SLURM_GPUS_PER_NODE",
     "SLURM_GPUS_PER_TASK",
 )
-# What Slurm of old writes into CUDA_VISIBLE_DEVICES of a job without cards.
-NO_CARDS = "NoDevFiles"
 
 
 def parse_variables(variables: Mapping[str, str]) -> Scheduler | None:

@@ -36,7 +36,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if floor is None or driver.version >= floor.family or uses_supported_compat(machine, tables, floor.family):
         return
     administrator = (
-        "Update the NVIDIA driver of Windows to" if under_wsl(machine) else "Ask the administrator for driver"
+        "Or update the NVIDIA driver of Windows to" if under_wsl(machine) else "Or ask the administrator for driver"
     )
     yield Finding(
         code=RULE.code,

@@ -84,7 +84,10 @@ def _message(layers: DriverLayers, *, inside: bool) -> str:
         return (
             f"The driver files in this container do not fit the host's kernel module{behind}: the GPU cannot be used."
         )
-    return f"The driver was updated, but its old kernel module is still loaded{behind}: the GPU is out of use until a reload."
+    return (
+        f"The driver was updated, but its old kernel module is still loaded{behind}: the GPU cannot be used until it is"
+        " reloaded."
+    )
 
 
 def _versions(layers: DriverLayers) -> str | None:

@@ -396,7 +396,7 @@ def main():
     if facts["nvml"]["state"] != "absent" or os.path.isdir("/proc/driver/nvidia"):
         facts["kernel_log"] = kernel_log()
     # Said once before: the next library may crash or hang, and what is known by now must not be lost with it.
-    answer({**facts, "libcuda": {"state": "error", "text": "loading libcuda ended the process that asked"}})
+    answer({**facts, "libcuda": {"state": "error", "text": "libcuda-ended-its-process"}})
     try:
         facts["libcuda"] = driver_library(initialise=not works)
     except AttributeError as error:
