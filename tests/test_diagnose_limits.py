@@ -226,7 +226,7 @@ def _folder(path: Path) -> None:
 
 @functools.cache
 def _huge_file(folder: Path) -> Path:
-    line = b"channels: [a, {b: c}]  # and so on, for ever and ever\n"
+    line = b"channels: [a, {b: c}]  # and so on for ever and ever\n"
     (folder / "huge").write_bytes(line * (100 * MEGABYTE // len(line)))
     return folder / "huge"
 
