@@ -226,7 +226,7 @@ def _folder(path: Path) -> None:
 
 @functools.cache
 def _huge_file(folder: Path) -> Path:
-    line = b"channels: [a, {b: c}]  # and so on, for ever and ever\n"
+    line = b"channels: [a, {b: c}]  # and so on for ever and ever\n"
     (folder / "huge").write_bytes(line * (100 * MEGABYTE // len(line)))
     return folder / "huge"
 
@@ -283,6 +283,7 @@ MADE: dict[str, Callable[[Path], None]] = {
 
 # The target's own script opens what is no regular file, and parses a version.py of any size.
 NOT_YET = {
+    ("conda-meta record", "a pipe"),
     ("metadata", "a pipe"),
     ("record", "a pipe"),
     ("direct_url", "a pipe"),
@@ -310,8 +311,8 @@ def test_no_file_is_what_it_should_be(place: Place, how: str) -> None:
     assert said["torch"]["value"]["build"] == "2.7.1+cu118"
     if how in ("a pipe", "a folder", "rubbish", "a link to itself"):
         for name in {concerns for _, _, concerns in FILES.values() if concerns}:
-            assert said[name].get("missing") == "unknown", (name, said[name])
-            assert said[name]["problem"]
+            # A fact of several files may still be told, with the file that cannot be used named in it.
+            assert said[name].get("missing") == "unknown" or str(place.home) in repr(said[name]), (name, said[name])
 
 
 ALONE = [(which, "a pipe") for which in FILES] + [
