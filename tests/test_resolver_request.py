@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from envfix.errors import UsageError
@@ -106,12 +108,33 @@ def test_unknown_card_may_be_given_with_its_capability(tables: Tables) -> None:
     ("text", "hint"),
     [
         pytest.param("RTX 3091", "GeForce RTX 3090", id="nearest-names"),
-        pytest.param("Banana", "Banana:8.6", id="nothing-near"),
-        pytest.param("GT 640", "GT 640:", id="several-chips-under-one-name"),
-        pytest.param("RTX 3090:nine", "RTX 3090:8.6", id="not-a-capability"),
+        pytest.param("Banana", '"Banana:CAPABILITY"', id="nothing-near"),
+        pytest.param("GT 640", '"GT 640:CAPABILITY"', id="several-chips-under-one-name"),
+        pytest.param("RTX 3090:nine", '"RTX 3090:CAPABILITY"', id="not-a-capability"),
+        pytest.param("RTX 3090:", '"RTX 3090:CAPABILITY"', id="no-capability"),
+        pytest.param(":8.6", '"NAME:CAPABILITY"', id="no-name"),
+        pytest.param("", '"NAME:CAPABILITY"', id="nothing"),
+        pytest.param("AMD Radeon RX 7900 XTX", "--gpu none", id="amd"),
+        pytest.param("Radeon RX 6800", "--gpu none", id="radeon"),
+        pytest.param("Intel Arc A770:8.6", "--gpu none", id="intel"),
     ],
 )
 def test_unknown_card_is_refused_with_a_way_out(text: str, hint: str, tables: Tables) -> None:
     with pytest.raises(UsageError, match="--gpu") as caught:
         parse_gpu(text, tables)
     assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("text", ["RTX 3091", "Banana", "GT 640", "RTX 12345", "Voodoo 2"])
+def test_hint_for_an_unknown_card_suggests_no_capability(text: str, tables: Tables) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_gpu(text, tables)
+    assert not re.search(r":\d", str(caught.value.hint))
+    assert "CUDA GPUs" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("text", ["Banana", "RTX 12345", "Quadro FX 4800", "Voodoo 2"])
+def test_only_near_names_are_offered(text: str, tables: Tables) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_gpu(text, tables)
+    assert "did you mean" not in str(caught.value.hint)

@@ -20,6 +20,9 @@ from envfix.tables.loader import Tables
 _CUDA_EXAMPLES = "write it as 11.8 or cu118, or use cpu or auto"
 _NEWEST_MINOR = 9
 _BRAND = re.compile(r"^(?:NVIDIA )?(?:GeForce |Tesla |Quadro )?", re.IGNORECASE)
+_OTHER_MAKERS = re.compile(r"(?:AMD|ATI|Radeon|Instinct|FirePro|Intel|Arc|Apple)\b", re.IGNORECASE)
+# Names are suggested only from here on: one or two wrong letters in a name of ten.
+_NEAR = 0.85
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,27 +173,38 @@ def _package(text: str) -> Requirement:
 
 def parse_gpu(text: str, tables: Tables) -> TargetGpu:
     """Read ``--gpu``: a name such as ``RTX 3090``, or ``name:8.6`` for a card that the tables do not know."""
-    name, _, rest = text.strip().partition(":")
-    name = name.strip()
-    if rest:
+    name, colon, rest = (part.strip() for part in text.strip().partition(":"))
+    if not name:
+        raise UsageError(f"--gpu {text[:60]!r}: the name of the card is missing", hint=_with_capability("NAME"))
+    if _OTHER_MAKERS.match(name):
+        raise UsageError(
+            f"--gpu {name[:60]}: envfix plans for NVIDIA cards only", hint="for the CPU: --gpu none, or --cuda cpu"
+        )
+    if colon:
         try:
             return TargetGpu(name=name, capability=ComputeCapability.parse(rest.split(":")[0]))
         except ValueError:
-            raise UsageError(
-                f"--gpu {text[:60]}: not a compute capability", hint='write it as "RTX 3090:8.6"'
-            ) from None
+            raise UsageError(f"--gpu {text[:60]}: not a compute capability", hint=_with_capability(name)) from None
     capabilities = tables.gpus.capability_of(name)
     if not capabilities:
         raise UsageError(f"--gpu {name[:60]}: this card is not in the tables", hint=_nearest_cards(name, tables))
     if len(capabilities) > 1:
-        several = " or ".join(map(str, capabilities))
-        hint = f'add the one of your card: --gpu "{name[:40]}:{capabilities[0]}"'
-        raise UsageError(f"--gpu {name[:60]}: cards of this name have compute capability {several}", hint=hint)
+        several = " or ".join(map(str, sorted(capabilities)))
+        raise UsageError(
+            f"--gpu {name[:60]}: cards of this name have compute capability {several}", hint=_with_capability(name)
+        )
     return TargetGpu(name=name, capability=capabilities[0])
+
+
+def _with_capability(name: str) -> str:
+    return (
+        f'name the compute capability of your card: --gpu "{name[:40]}:CAPABILITY"; NVIDIA\'s list "CUDA GPUs" has it, and'
+        " on the machine itself `nvidia-smi --query-gpu=compute_cap --format=csv` prints it"
+    )
 
 
 def _nearest_cards(name: str, tables: Tables) -> str:
     known = {_BRAND.sub("", model.name).lower(): model.name for model in tables.gpus.all()}
-    nearest = [known[match] for match in get_close_matches(_BRAND.sub("", name).lower(), known, cutoff=0.6)]
+    nearest = [known[match] for match in get_close_matches(_BRAND.sub("", name).lower(), known, cutoff=_NEAR)]
     meant = f"did you mean {' or '.join(nearest)}? Otherwise " if nearest else ""
-    return f'{meant}add its compute capability: --gpu "{name[:40]}:8.6"'
+    return meant + _with_capability(name)
