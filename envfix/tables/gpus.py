@@ -10,9 +10,21 @@ import msgspec
 from packaging.version import Version
 
 from envfix.model.versions import ComputeCapability, CudaVersion
-from envfix.tables.rows import CapabilityText, Confidence, CudaText, PythonTag, Row, TableFile
+from envfix.tables.indexes import Indexes
+from envfix.tables.rows import (
+    CapabilityText,
+    Confidence,
+    CudaText,
+    PythonTag,
+    Row,
+    TableFile,
+    VersionText,
+    least,
+    version_of,
+)
 
 GpuClass = Literal["geforce", "laptop", "workstation", "datacenter", "jetson"]
+JetsonWheelsOf = Literal["own", "server"]
 
 
 class GpuRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,11 +47,20 @@ class JetsonRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     torch: tuple[str, ...]
 
 
+class JetPackRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The JetPack behind an L4T release, from that one on, and whose torch wheels it runs."""
+
+    l4t: VersionText
+    jetpack: VersionText
+    wheels: JetsonWheelsOf
+
+
 class GpusFile(TableFile, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of ``gpus.yaml``."""
 
     gpus: tuple[GpuRow, ...]
     jetson_wheels: tuple[JetsonRow, ...]
+    jetpacks: tuple[JetPackRow, ...]
 
 
 class GpuModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +85,21 @@ class JetsonWheels(msgspec.Struct, frozen=True, kw_only=True):
     confidence: Confidence
 
 
+class JetPack(msgspec.Struct, frozen=True, kw_only=True):
+    """A JetPack release and the torch wheels that its boards run.
+
+    ``runs_server_wheels``: from JetPack 7 on the ordinary wheels of linux_aarch64 run where they have code for the board.
+    Before, ``wheels`` is the folder of NVIDIA's own ones and ``address`` where it lies; both None where none is known.
+    """
+
+    jetpack: Version
+    runs_server_wheels: bool
+    wheels: JetsonWheels | None
+    address: str | None
+    confidence: Confidence
+    note: str | None
+
+
 # Words in front of a name that people leave out. "RTX 3090" and "V100" still name one product; what is shorter may be the
 # beginning of others too: "RTX 6000" is said for Quadro RTX 6000 and for RTX 6000 Ada Generation.
 _MAKERS = frozenset(("nvidia", "geforce", "tesla", "jetson"))
@@ -75,6 +111,9 @@ _SUFFIX = re.compile(
 )
 # No product has a longer name; what is behind that is not looked at.
 _LONGEST = 120
+_L4T = re.compile(r"\s*R?(?P<release>\d+(?:\.\d+){1,3})", re.IGNORECASE)
+# What the index of NVIDIA's wheels for Jetson boards is called in indexes.yaml.
+_JETSON_INDEX = "jetson"
 _MEMORY = re.compile(r" \d+gb$")
 _TESLA_K_MARK = re.compile(r"\b(k\d0x?)[mcst]$")
 
@@ -149,6 +188,39 @@ class Gpus:
             )
             for row in self._file.jetson_wheels
         )
+
+
+    def jetpack_of(self, l4t: str, indexes: Indexes) -> JetPack | None:
+        """The JetPack of a board by its L4T release (``R36.3``, ``R36.4.3`` or ``36.3.0``), and its torch wheels.
+
+        ``indexes`` knows where the folder of the wheels lies. None for text that is no release, and for releases older
+        than the table. A release newer than the table is taken for the newest JetPack of the table.
+        """
+        match = _L4T.match(l4t)
+        release = Version(match["release"]) if match else None
+        begun = [row for row in self._file.jetpacks if release is not None and version_of(row.l4t) <= release]
+        if not begun:
+            return None
+        row = max(begun, key=lambda row: version_of(row.l4t))
+        wheels = self._jetson_wheels_for(version_of(row.jetpack)) if row.wheels == "own" else None
+        index = indexes.by_name(_JETSON_INDEX)
+        return JetPack(
+            jetpack=version_of(row.jetpack),
+            runs_server_wheels=row.wheels == "server",
+            wheels=wheels,
+            address=index.url(wheels.folder) if index and wheels else None,
+            confidence=least(row.confidence, wheels.confidence) if wheels else row.confidence,
+            note=row.note,
+        )
+
+    def _jetson_wheels_for(self, jetpack: Version) -> JetsonWheels | None:
+        """The folder of this JetPack, else the nearest older one of the same major number."""
+        older = [
+            wheels
+            for wheels in self.jetson_wheels()
+            if Version(wheels.jetpack).major == jetpack.major and Version(wheels.jetpack) <= jetpack
+        ]
+        return max(older, key=lambda wheels: Version(wheels.jetpack), default=None)
 
 
 def _model(row: GpuRow) -> GpuModel:
