@@ -122,7 +122,7 @@ class Gpus:
     """Questions about GPU names; answers come from ``gpus.yaml``."""
 
     def __init__(self, file: GpusFile) -> None:
-        self._file = file
+        self.file = file
         self._own: dict[str, dict[str, GpuRow]] = {}
         self._short: dict[str, dict[str, GpuRow]] = {}
         for row in file.gpus:
@@ -133,7 +133,7 @@ class Gpus:
 
     def all(self) -> tuple[GpuModel, ...]:
         """Every known product."""
-        return tuple(map(_model, self._file.gpus))
+        return tuple(map(_model, self.file.gpus))
 
     def find(self, name: str) -> tuple[GpuModel, ...]:
         """The products that a name may mean, empty when it is unknown.
@@ -186,9 +186,8 @@ class Gpus:
                 torch=tuple(map(Version, row.torch)),
                 confidence=row.confidence,
             )
-            for row in self._file.jetson_wheels
+            for row in self.file.jetson_wheels
         )
-
 
     def jetpack_of(self, l4t: str, indexes: Indexes) -> JetPack | None:
         """The JetPack of a board by its L4T release (``R36.3``, ``R36.4.3`` or ``36.3.0``), and its torch wheels.
@@ -198,7 +197,7 @@ class Gpus:
         """
         match = _L4T.match(l4t)
         release = Version(match["release"]) if match else None
-        begun = [row for row in self._file.jetpacks if release is not None and version_of(row.l4t) <= release]
+        begun = [row for row in self.file.jetpacks if release is not None and version_of(row.l4t) <= release]
         if not begun:
             return None
         row = max(begun, key=lambda row: version_of(row.l4t))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from envfix.errors import TableError
-from envfix.tables.rows import Row, TableFile, VersionText
+from envfix.tables.rows import ReleaseText, Row, TableFile, UrlText
 
 IndexKind = Literal["official", "registry", "mirror", "special", "none"]
 Layout = Literal["pep503", "flat", "html", "direct"]
@@ -21,15 +21,15 @@ class Index(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: str
     kind: IndexKind
     region: str | None = None
-    base: str | None
-    aliases: tuple[str, ...] = ()
+    base: UrlText | None
+    aliases: tuple[UrlText, ...] = ()
     layouts: tuple[Layout, ...]
     variant_url: str | None = None
     index_url: bool
-    html_newest: VersionText | None = None
+    html_newest: ReleaseText | None = None
     missing: int | None = None
     variants: tuple[str, ...] = ()
-    newest_torch: VersionText | None = None
+    newest_torch: ReleaseText | None = None
 
     def url(self, variant: str) -> str | None:
         """The address for one variant; None where an index has none."""

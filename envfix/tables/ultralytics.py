@@ -7,13 +7,13 @@ from typing import Literal
 import msgspec
 from packaging.version import Version
 
-from envfix.tables.rows import Confidence, Row, SpecifierText, System, TableFile, VersionText, least, version_of
+from envfix.tables.rows import Confidence, ReleaseText, Row, SpecifierText, System, TableFile, least, version_of
 
 
 class BoundRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A bound that holds from one release on, on all systems or some."""
 
-    since: VersionText
+    since: ReleaseText
     systems: tuple[System, ...] = ()
     specifier: SpecifierText
     exact: bool = True
@@ -23,7 +23,7 @@ class MilestoneRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something that ultralytics can do from one release on, and the torch it matters for."""
 
     name: Literal["weights_only"]
-    since: VersionText
+    since: ReleaseText
     torch: SpecifierText
 
 
@@ -39,7 +39,7 @@ class Extra(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class UltralyticsFile(TableFile, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of ``ultralytics.yaml``."""
 
-    newest: VersionText
+    newest: ReleaseText
     python: tuple[BoundRow, ...]
     torch: tuple[BoundRow, ...]
     torchvision: tuple[BoundRow, ...]
