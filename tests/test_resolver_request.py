@@ -10,7 +10,7 @@ from envfix.errors import UsageError
 from envfix.model.plan import Goal
 from envfix.model.versions import ComputeCapability, CudaVersion
 from envfix.resolver.choose import choose
-from envfix.resolver.request import parse_cuda, parse_gpu, parse_packages, parse_torch
+from envfix.resolver.request import check_index, parse_cuda, parse_gpu, parse_packages, parse_torch
 from envfix.tables.loader import Tables
 from tests.resolver_fixtures import BOTH, RTX_4090, target
 
@@ -43,6 +43,8 @@ def test_cuda_is_read(text: str, expected: tuple[str, str | None], tables: Table
         pytest.param("rocm6.4", "NVIDIA cards and for the CPU only", id="rocm"),
         pytest.param("eleven", "not a CUDA version", id="words"),
         pytest.param("cu", "not a CUDA version", id="cut-short"),
+        pytest.param("cu11", "--cuda cu11: .*the minor number may be missing", id="no-minor-in-a-variant"),
+        pytest.param("", "--cuda is empty", id="empty"),
     ],
 )
 def test_nonsense_cuda_is_refused(text: str, message: str, tables: Tables) -> None:
@@ -87,6 +89,59 @@ def test_packages_are_read() -> None:
 def test_nonsense_packages_are_refused(texts: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match="--with"):
         parse_packages(texts)
+
+
+def test_all_that_is_said_of_one_package_counts() -> None:
+    texts = ("ultralytics>=8.2", "Ultralytics[export]>=8.3", "pandas", "ultralytics<9")
+    assert [str(item) for item in parse_packages(texts)] == ["ultralytics[export]<9,>=8.3", "pandas"]
+
+
+@pytest.mark.parametrize("texts", [("ultralytics>=8.3", "ultralytics<8.3"), ("numpy==1.26", "numpy==2.0"), ("a>2,<1",)])
+def test_contradicting_requirements_are_refused(texts: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=r"no version of .* meets that") as caught:
+        parse_packages(texts)
+    assert all(text in caught.value.message for text in texts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("auto", "official", "pypi", "nju", "find-links", "extra-index"),
+        *(
+            "https://download.pytorch.org/whl",
+            "http://localhost:8080/simple/",
+            "https://user:secret@host.example/simple",
+        ),
+        *("file:///opt/wheels", "/opt/wheels", "./wheels", "../wheels", "~/wheels", "C:\\wheels"),
+    ],
+)
+def test_indexes_that_may_be_named(text: str, tables: Tables) -> None:
+    check_index(text, tables.indexes)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("banana", "official, pypi, aliyun"),
+        ("AUTO", "written small"),
+        ("official,pypi", "once for each"),
+        ("http://", "an address"),
+        ("https:///simple", "an address"),
+        ("ftp://host.example/whl", "an address"),
+        ("", "auto"),
+        (" ", "auto"),
+        ("jetson", "official"),
+    ],
+)
+def test_nonsense_indexes_are_refused_offline_too(text: str, hint: str, tables: Tables) -> None:
+    with pytest.raises(UsageError, match="--index") as caught:
+        choose(target(), Goal(indexes=(text,), offline=True), (), tables)
+    assert hint in str(caught.value.hint)
+
+
+def test_a_mirror_of_the_registry_alone_is_refused(tables: Tables) -> None:
+    with pytest.raises(UsageError, match="Tsinghua TUNA holds no torch variants"):
+        check_index("tuna", tables.indexes)
 
 
 def test_contradicting_options_are_refused(tables: Tables) -> None:

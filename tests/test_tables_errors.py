@@ -196,13 +196,6 @@ def _replace(file: Path, old: str, new: str) -> None:
             id="variant-without-wheels",
         ),
         pytest.param(
-            "companions",
-            "triton: '==3.3.1'",
-            "triton: '==3.13.1'",
-            ["of torch (2.7.1)", "'triton'", "==3.13.1"],
-            id="triton-without-files",
-        ),
-        pytest.param(
             "architectures",
             "{torch: [2.15.0], variants: [cu130], platforms: [linux_x86_64]",
             "{torch: [2.15.9], variants: [cu130], platforms: [linux_x86_64]",

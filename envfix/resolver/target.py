@@ -14,7 +14,15 @@ from envfix.model.versions import ComputeCapability, DriverVersion
 from envfix.resolver.request import parse_gpu
 from envfix.tables.loader import Tables
 
-PLATFORMS = ("linux_x86_64", "linux_aarch64", "win_amd64", "macosx_arm64", "macosx_x86_64")
+PLATFORMS = (
+    "linux_x86_64",
+    "linux_aarch64",
+    "linux_s390x",
+    "win_amd64",
+    "win_arm64",
+    "macosx_arm64",
+    "macosx_x86_64",
+)
 PYTHON = re.compile(r"(?P<major>\d)\.(?P<minor>\d{1,2})(?:\.\d+)?(?P<free>t?)")
 DriverState = Literal["works", "absent", "broken", "unknown"]
 

@@ -99,7 +99,6 @@ def _companions(tables: Tables) -> Iterator[Problem]:
             yield from _variants(row, release, where)
         for package, known in packages.items():
             yield from _listed(package, getattr(row, package), row.version, known, where)
-        yield from _triton(tables, row, where)
     known_torch = {row.version for row in file.torch}
     for package, known in packages.items():
         for number, companion in enumerate(known.values(), start=1):
@@ -110,7 +109,7 @@ def _companions(tables: Tables) -> Iterator[Problem]:
 
 def _variants(row: TorchRow, release: ReleaseRow, where: tuple[str, ...]) -> Iterator[Problem]:
     """CuDNN and CUDA releases belong to variants that have wheels."""
-    variants = {line.variant for line in (*release.official, *release.registry)}
+    variants = {line.variant for line in release.official} | {line.variant for line in release.registry}
     for key in ("cudnn", "cuda"):
         for variant in getattr(row, key):
             if variant not in variants:
@@ -127,14 +126,6 @@ def _listed(
             yield Problem(where, package, f"there is no row of {package} for {version}")
         elif not SpecifierSet(release.torch).contains(torch, prereleases=True):
             yield Problem(where, package, f"{package} {version} asks for torch{release.torch}, not {torch}")
-
-
-def _triton(tables: Tables, row: TorchRow, where: tuple[str, ...]) -> Iterator[Problem]:
-    wanted = SpecifierSet(row.triton or "")
-    for platform in row.triton_on:
-        rows = [one for one in tables.companions.file.triton if one.platform == platform]
-        if not any(wanted.contains(one.version) for one in rows):
-            yield Problem(where, "triton", f"there is no row of triton for {row.triton} on {platform}")
 
 
 def _gpus(tables: Tables) -> Iterator[Problem]:

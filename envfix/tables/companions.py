@@ -230,6 +230,12 @@ class CompanionTable:
             if minor >= int(row.python.removeprefix("3."))
         }
 
+    def numpy_python(self, numpy: Version) -> tuple[int, int]:
+        """The oldest Python of a NumPy release, as far as the table knows; ``(3, 0)`` for NumPy 1."""
+        floors = [row for row in self.file.numpy_pythons if version_of(row.numpy) <= numpy]
+        newest = max(floors, key=lambda row: version_of(row.numpy), default=None)
+        return (3, int(newest.python.removeprefix("3."))) if newest else (3, 0)
+
     def triton_pythons(self, triton: Version, platform: str) -> tuple[str, ...]:
         """Interpreters for which a triton release has files; empty when it is not in the table."""
         for row in self.file.triton:

@@ -73,6 +73,10 @@ class Indexes:
         """The mirrors of the official index, of one region if given."""
         return tuple(index for index in self._indexes if index.kind == "mirror" and region in (None, index.region))
 
+    def names(self) -> tuple[str, ...]:
+        """Every index that torch can be planned from: the official one, the default registry and the mirrors."""
+        return tuple(index.name for index in self._indexes if index.kind in ("official", "registry", "mirror"))
+
     def by_name(self, name: str) -> Index | None:
         """The index of this name (``official``, ``pypi``, ``nju``), or None."""
         return next((index for index in self._indexes if index.name == name), None)

@@ -7,7 +7,18 @@ from typing import Literal
 import msgspec
 from packaging.version import Version
 
-from envfix.tables.rows import Confidence, ReleaseText, Row, SpecifierText, System, TableFile, least, version_of
+from envfix.tables.rows import (
+    Confidence,
+    PlatformText,
+    PythonTag,
+    ReleaseText,
+    Row,
+    SpecifierText,
+    System,
+    TableFile,
+    least,
+    version_of,
+)
 
 
 class BoundRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,11 +39,13 @@ class MilestoneRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Extra(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An optional part whose requirements may replace torch."""
+    """An optional part whose requirements may replace torch: ``specifier`` holds on some platforms and interpreters only."""
 
     name: str
     replaces_torch: bool
     specifier: SpecifierText = ""
+    platforms: tuple[PlatformText, ...] = ()
+    pythons: tuple[PythonTag, ...] = ()
     only: str | None = None
 
 
@@ -82,6 +95,14 @@ class Ultralytics:
     def newest(self) -> Version:
         """The newest release that the table was checked against."""
         return version_of(self._file.newest)
+
+    def oldest(self) -> Version:
+        """The first release there was."""
+        return self._edges[0]
+
+    def reviewed(self) -> str:
+        """The day until which the table knows every release."""
+        return self._file.reviewed
 
     def requirements(self, version: Version, system: System = "linux") -> Requirements | None:
         """What a release asks for; None for releases older than the table. Newer ones are taken to ask the same."""

@@ -97,12 +97,12 @@ class WheelsFile(TableFile, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def _contradictions(
     row: OfficialRow | RegistryRow, where: tuple[str, ...], told: set[str], seen: set[tuple[object, ...]]
 ) -> Iterator[Problem]:
-    official = isinstance(row, OfficialRow)
-    both = sorted(set(row.pythons) & set(row.inferred)) if official else ()
+    inferred, place = (row.inferred, (row.directory, row.label)) if isinstance(row, OfficialRow) else ((), ())
+    both = sorted(set(row.pythons) & set(inferred))
     for python in both:
         yield Problem(where, "inferred", f"{python} is among the pythons already")
-    for python in (*row.pythons, *(row.inferred if official else ())):
-        key = (row.variant, row.tag, row.build, python, *((row.directory, row.label) if official else ()))
+    for python in (*row.pythons, *inferred):
+        key = (row.variant, row.tag, row.build, python, *place)
         if key in seen and python not in both:
             yield Problem(where, "tag", f"{row.variant} for {row.tag} and {python} has a row already")
         seen.add(key)
