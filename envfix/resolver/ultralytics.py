@@ -51,7 +51,7 @@ def _running_on(tag: str, spans: Iterable[Requirements], target: PlanTarget) -> 
     number = wording.python_of(tag)
     if number is not None:
         short = f"{number[0]}.{number[1]}"
-        python = target.python if target.python.startswith(f"{short}.") else short
+        python = target.python.rstrip("t+") if target.python.startswith(f"{short}.") else short
         yield from (span for span in spans if _allows(span.python, python))
 
 
