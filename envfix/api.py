@@ -212,18 +212,19 @@ def _texts(name: str, values: object) -> tuple[str, ...]:
 
 # The options of the command line and what they are called here.
 _ARGUMENTS = {
-    "cuda-exact": "cuda_exact=True",
-    "index": "indexes=",
-    "with": "packages=",
-    "gpu": "gpus=",
-    "cuda": "cuda=",
-    "torch": "torch=",
-    "driver": "driver=",
-    "glibc": "glibc=",
-    "platform": "platform=",
-    "python": "python=",
+    "cuda-exact": "cuda_exact",
+    "index": "indexes",
+    "with": "packages",
+    "gpu": "gpus",
+    "cuda": "cuda",
+    "torch": "torch",
+    "driver": "driver",
+    "glibc": "glibc",
+    "platform": "platform",
+    "python": "python",
 }
-_OPTION = re.compile(rf"--({'|'.join(_ARGUMENTS)})(?![\w-]) ?")
+# An option with its value behind it, or named in a sentence.
+_OPTION = re.compile(rf"--({'|'.join(_ARGUMENTS)})(?![\w-])( (?!(?:needs|too|is|once)\b))?")
 
 
 @contextmanager
@@ -237,4 +238,4 @@ def _in_words_of_the_api() -> Iterator[None]:
 
 
 def _without_options(text: str) -> str:
-    return _OPTION.sub(lambda match: _ARGUMENTS[match[1]], text)
+    return _OPTION.sub(lambda match: _ARGUMENTS[match[1]] + ("=" if match[2] else ""), text)

@@ -92,6 +92,7 @@ def test_indexes_by_name_or_by_what_they_answered(
         ({"python": 3.11}, "python=3.11 is not text", 'python="3.11"'),
         ({"driver": 550}, "driver=550 is not text", 'driver="550"'),
         ({"driver": ""}, "driver: not a driver version", "550.54.14"),
+        ({"cuda": ""}, "cuda is empty", "11.8"),
         ({"cuda": 11.8}, "cuda=11.8 is not text", 'cuda="11.8"'),
         ({"torch": 2}, "torch=2 is not text", 'torch="2"'),
         ({"packages": [1]}, "packages=1 is not text", 'packages="1"'),
@@ -149,6 +150,11 @@ def test_a_recorded_machine_may_be_changed(tables: Tables) -> None:
 def test_a_broken_recorded_machine_is_a_conflict(tables: Tables) -> None:
     plan = envfix.plan_for(MACHINES / "driver-mismatch-needs-reboot" / "snapshot.json", tables=tables)
     assert (plan.status, plan.blocked_by) == ("conflict", "driver")
+
+
+def test_cards_on_a_recorded_machine_without_a_driver_need_one(tables: Tables) -> None:
+    with pytest.raises(UsageError, match="gpus needs driver too"):
+        envfix.plan_for(MACHINES / "debian12-container-cpu" / "snapshot.json", gpus=["RTX 3090"], tables=tables)
 
 
 def test_what_is_no_snapshot_is_refused(tables: Tables, tmp_path: Path) -> None:
