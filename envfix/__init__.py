@@ -1,7 +1,12 @@
 """envfix finds, explains and mends broken torch + CUDA environments, and proves the result with a YOLOv8 prediction.
 
-For other programs: ``envfix.plan(python="3.11", driver="470.57.02", gpus=["RTX 3090"])`` decides which torch stack runs
-there, without touching any machine (see ``envfix.api.plan``).
+For other programs, without touching any machine:
+
+- ``envfix.plan(python="3.11", driver="470.57.02", gpus=["RTX 3090"])`` decides which torch stack runs there;
+- ``envfix.plan_for("machine.json")`` decides it for a machine that ``envfix snapshot -o machine.json`` recorded;
+- ``envfix.IndexState`` tells either which index answers, and what it lists.
+
+``envfix.api`` documents all of it.
 """
 
 from __future__ import annotations
@@ -11,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 from envfix._version import __version__
 
 if TYPE_CHECKING:
-    from envfix.api import plan
+    from envfix.api import plan, plan_for
+    from envfix.model.facts import IndexState
 
-__all__ = ["__version__", "plan"]
+__all__ = ["IndexState", "__version__", "plan", "plan_for"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the API when it is first used: the command line must not wait for it."""
-    if name == "plan":
-        from envfix.api import plan
+    if name in __all__:
+        from envfix import api
 
-        return plan
+        return getattr(api, name)
     raise AttributeError(f"module 'envfix' has no attribute {name!r}")

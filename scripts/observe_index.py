@@ -369,7 +369,9 @@ def triton_findings(tables: Tables, files: Sequence[Seen]) -> Iterator[Finding]:
     for (platform, version), group in sorted(found.items(), key=lambda item: (Version(item[0][1]), item[0][0])):
         pythons = sorted({_triton_python(file) for file in group}, key=_interpreter_order)
         if (platform, version) not in known:
-            text = row(platform=platform, version=version, pythons=pythons)
+            text = row(
+                platform=platform, version=version, pythons=pythons, confidence="verified", source="registry-list"
+            )
             yield Addition(table="companions", place=("triton",), lines=text)
         elif set(known[platform, version]) != set(pythons):
             yield _wrong(f"triton {version} for {platform}", "pythons", known[platform, version], pythons)

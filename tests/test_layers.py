@@ -14,7 +14,7 @@ ALLOWED = {
     "_version": set(),
     "model": {"errors"},
     "host": {"errors", "model"},
-    "tables": {"errors", "model"},
+    "tables": {"errors", "model", "_version"},
     "probes": {"errors", "model", "host"},
     "rules": {"errors", "model", "tables"},
     "resolver": {"errors", "model", "tables", "rules"},
@@ -30,8 +30,8 @@ ALLOWED["app"] = set(ALLOWED) - {"render", "target"}
 ALLOWED["commands"] = {"app", "render", "errors", "model"}
 ALLOWED["cli"] = {"commands", "errors", "model", "_version", "host"}
 ALLOWED["__main__"] = {"cli"}
-ALLOWED["api"] = {"errors", "model", "tables", "resolver"}
-ALLOWED["__init__"] = {"_version", "api"}
+ALLOWED["api"] = {"errors", "model", "tables", "resolver", "snapshots"}
+ALLOWED["__init__"] = {"_version", "api", "model"}
 
 
 def imported_parts(path: Path) -> set[str]:

@@ -415,7 +415,7 @@ def test_triton_rows(tables: Tables, folder: Path) -> None:
     files = tuple(filter(None, map(seen_file, [*names, *new, *more])))
     registry = Asked(name="pypi", address="", files={"triton": files})
     findings = compare(tables, [registry], opener(), today=TODAY)
-    row = "- {platform: linux_x86_64, version: 3.10.0, pythons: [cp311, cp312-abi3]}"
+    row = "- {platform: linux_x86_64, version: 3.10.0, pythons: [cp311, cp312-abi3], confidence: verified, source: registry-list}"
     assert lines(findings, "companions", "triton") == [row]
     assert len(drift(findings)) == 2
     assert texts(findings, "wrong")[0].startswith("triton 3.8.0 for linux_x86_64, column pythons: cp310,")

@@ -47,6 +47,11 @@ def test_the_build_that_is_planned_says_so(tables: Tables) -> None:
     assert any("it is what is planned" in one.verdict for one in answers)
 
 
+def test_a_release_in_two_numbers_is_its_first(tables: Tables) -> None:
+    assert why_not("2.13", target(), Goal(), (), tables) == why_not("2.13.0", target(), Goal(), (), tables)
+    assert why_not("2.13+cu130", target(), Goal(), (), tables) == why_not("2.13.0+cu130", target(), Goal(), (), tables)
+
+
 def test_a_build_that_fits_names_the_better_one(tables: Tables) -> None:
     older = next(one for one in why_not("2.6.0+cu124", target(), Goal(), (), tables) if one.index == "official")
     assert refusals(older) == set()

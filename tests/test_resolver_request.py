@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from envfix.errors import UsageError
 from envfix.model.plan import Goal
 from envfix.model.versions import ComputeCapability, CudaVersion
 from envfix.resolver.choose import choose
-from envfix.resolver.request import parse_cuda, parse_gpu, parse_packages, parse_torch
+from envfix.resolver.request import check_index, parse_cuda, parse_gpu, parse_packages, parse_torch
 from envfix.tables.loader import Tables
 from tests.resolver_fixtures import BOTH, RTX_4090, target
 
@@ -41,6 +43,8 @@ def test_cuda_is_read(text: str, expected: tuple[str, str | None], tables: Table
         pytest.param("rocm6.4", "NVIDIA cards and for the CPU only", id="rocm"),
         pytest.param("eleven", "not a CUDA version", id="words"),
         pytest.param("cu", "not a CUDA version", id="cut-short"),
+        pytest.param("cu11", "--cuda cu11: .*the minor number may be missing", id="no-minor-in-a-variant"),
+        pytest.param("", "--cuda is empty", id="empty"),
     ],
 )
 def test_nonsense_cuda_is_refused(text: str, message: str, tables: Tables) -> None:
@@ -87,6 +91,59 @@ def test_nonsense_packages_are_refused(texts: tuple[str, ...]) -> None:
         parse_packages(texts)
 
 
+def test_all_that_is_said_of_one_package_counts() -> None:
+    texts = ("ultralytics>=8.2", "Ultralytics[export]>=8.3", "pandas", "ultralytics<9")
+    assert [str(item) for item in parse_packages(texts)] == ["ultralytics[export]<9,>=8.3", "pandas"]
+
+
+@pytest.mark.parametrize("texts", [("ultralytics>=8.3", "ultralytics<8.3"), ("numpy==1.26", "numpy==2.0"), ("a>2,<1",)])
+def test_contradicting_requirements_are_refused(texts: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=r"no version of .* meets that") as caught:
+        parse_packages(texts)
+    assert all(text in caught.value.message for text in texts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("auto", "official", "pypi", "nju", "find-links", "extra-index"),
+        *(
+            "https://download.pytorch.org/whl",
+            "http://localhost:8080/simple/",
+            "https://user:secret@host.example/simple",
+        ),
+        *("file:///opt/wheels", "/opt/wheels", "./wheels", "../wheels", "~/wheels", "C:\\wheels"),
+    ],
+)
+def test_indexes_that_may_be_named(text: str, tables: Tables) -> None:
+    check_index(text, tables.indexes)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("banana", "official, pypi, aliyun"),
+        ("AUTO", "written small"),
+        ("official,pypi", "once for each"),
+        ("http://", "an address"),
+        ("https:///simple", "an address"),
+        ("ftp://host.example/whl", "an address"),
+        ("", "auto"),
+        (" ", "auto"),
+        ("jetson", "official"),
+    ],
+)
+def test_nonsense_indexes_are_refused_offline_too(text: str, hint: str, tables: Tables) -> None:
+    with pytest.raises(UsageError, match="--index") as caught:
+        choose(target(), Goal(indexes=(text,), offline=True), (), tables)
+    assert hint in str(caught.value.hint)
+
+
+def test_a_mirror_of_the_registry_alone_is_refused(tables: Tables) -> None:
+    with pytest.raises(UsageError, match="Tsinghua TUNA holds no torch variants"):
+        check_index("tuna", tables.indexes)
+
+
 def test_contradicting_options_are_refused(tables: Tables) -> None:
     goal = Goal(cuda="11.8", torch="==2.4.1+cu121")
     with pytest.raises(UsageError, match="contradict"):
@@ -106,12 +163,33 @@ def test_unknown_card_may_be_given_with_its_capability(tables: Tables) -> None:
     ("text", "hint"),
     [
         pytest.param("RTX 3091", "GeForce RTX 3090", id="nearest-names"),
-        pytest.param("Banana", "Banana:8.6", id="nothing-near"),
-        pytest.param("GT 640", "GT 640:", id="several-chips-under-one-name"),
-        pytest.param("RTX 3090:nine", "RTX 3090:8.6", id="not-a-capability"),
+        pytest.param("Banana", '"Banana:CAPABILITY"', id="nothing-near"),
+        pytest.param("GT 640", '"GT 640:CAPABILITY"', id="several-chips-under-one-name"),
+        pytest.param("RTX 3090:nine", '"RTX 3090:CAPABILITY"', id="not-a-capability"),
+        pytest.param("RTX 3090:", '"RTX 3090:CAPABILITY"', id="no-capability"),
+        pytest.param(":8.6", '"NAME:CAPABILITY"', id="no-name"),
+        pytest.param("", '"NAME:CAPABILITY"', id="nothing"),
+        pytest.param("AMD Radeon RX 7900 XTX", "--gpu none", id="amd"),
+        pytest.param("Radeon RX 6800", "--gpu none", id="radeon"),
+        pytest.param("Intel Arc A770:8.6", "--gpu none", id="intel"),
     ],
 )
 def test_unknown_card_is_refused_with_a_way_out(text: str, hint: str, tables: Tables) -> None:
     with pytest.raises(UsageError, match="--gpu") as caught:
         parse_gpu(text, tables)
     assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("text", ["RTX 3091", "Banana", "GT 640", "RTX 12345", "Voodoo 2"])
+def test_hint_for_an_unknown_card_suggests_no_capability(text: str, tables: Tables) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_gpu(text, tables)
+    assert not re.search(r":\d", str(caught.value.hint))
+    assert "CUDA GPUs" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("text", ["Banana", "RTX 12345", "Quadro FX 4800", "Voodoo 2"])
+def test_only_near_names_are_offered(text: str, tables: Tables) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_gpu(text, tables)
+    assert "did you mean" not in str(caught.value.hint)

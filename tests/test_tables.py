@@ -85,7 +85,8 @@ def test_an_edited_table_leaves_one_compiled_file(folder: Path, tmp_path: Path) 
     assert load(folder, cache=cache).indexes.official()
     _edit(folder / "indexes.yaml", "name: nju", "name: new")
     assert load(folder, cache=cache).indexes.official()
-    assert len(list((cache / "tables").iterdir())) == 1
+    assert len(list((cache / "tables").glob("indexes-*"))) == 1
+    assert len(list((cache / "tables").glob("checked-*"))) == 1
 
 
 def test_a_cached_table_is_read_instead_of_its_yaml(
@@ -104,7 +105,7 @@ def _fail(_source: bytes) -> bytes:
 def test_a_damaged_cache_is_replaced(folder: Path, tmp_path: Path, damage: bytes) -> None:
     cache = tmp_path / "cache"
     assert load(folder, cache=cache).indexes.official()
-    (cached,) = (cache / "tables").iterdir()
+    (cached,) = (cache / "tables").glob("indexes-*")
     whole = cached.read_bytes()
     cached.write_bytes(damage)
     assert load(folder, cache=cache).indexes.official()
@@ -181,16 +182,31 @@ def test_no_version_in_a_table_became_a_number(name: str) -> None:
     walk(parse_table((TABLES / f"{name}.yaml").read_bytes()))
 
 
-def test_only_the_tables_that_are_asked_are_read(folder: Path, tmp_path: Path) -> None:
+def test_only_the_tables_that_are_asked_are_read(tmp_path: Path) -> None:
+    package = _packaged(tmp_path)
     for name in NAMES:
         if name != "drivers":
-            (folder / f"{name}.yaml").unlink()
-    assert load(folder, cache=tmp_path / "cache").drivers.branches()
+            (package / "_compat_tables" / f"{name}.json").unlink()
+    assert Tables(PackagedStore(package)).drivers.branches()
 
 
-def test_wheels_of_torch_do_not_read_the_companions(folder: Path, tmp_path: Path) -> None:
-    (folder / "companions.yaml").unlink()
-    tables = load(folder, cache=tmp_path / "cache")
+def test_tables_of_a_folder_are_compared_once_after_each_change(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks: list[str] = []
+    monkeypatch.setattr(Tables, "check", lambda tables: checks.append(tables.origin))
+    for _ in range(2):
+        load(folder, cache=tmp_path / "cache")
+    assert checks == [str(folder)]
+    _edit(folder / "indexes.yaml", "name: nju", "name: new")
+    load(folder, cache=tmp_path / "cache")
+    assert checks == [str(folder)] * 2
+
+
+def test_wheels_of_torch_do_not_read_the_companions(tmp_path: Path) -> None:
+    package = _packaged(tmp_path)
+    (package / "_compat_tables" / "companions.json").unlink()
+    tables = Tables(PackagedStore(package))
     assert tables.wheels.find("torch", version="2.7.1")
     with pytest.raises(TableError, match=r"companions\.yaml"):
         tables.wheels.find("torchvision")

@@ -353,7 +353,28 @@ def test_triton_files(tables: Tables) -> None:
         ("NVIDIA GeForce RTX 2080 with Max-Q Design", ["7.5"]),
         ("NVIDIA TITAN X (Pascal)", ["6.1"]),
         ("GeForce GTX TITAN X", ["5.2"]),
-        ("RTX 6000", ["7.5"]),
+        ("NVIDIA TITAN X", ["6.1"]),
+        ("GTX TITAN X", ["5.2"]),
+        ("TITAN X", ["5.2", "6.1"]),
+        ("Quadro RTX 6000", ["7.5"]),
+        ("RTX 6000", ["7.5", "8.9"]),
+        ("RTX 6000 Ada", ["8.9"]),
+        ("RTX PRO 6000", ["12.0"]),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", ["12.0"]),
+        ("RTX 2050", ["8.6"]),
+        ("NVIDIA GeForce RTX 2050", ["8.6"]),
+        ("GeForce RTX 2050 (laptop)", ["8.6"]),
+        ("GeForce GTX 1080 (laptop)", ["6.1"]),
+        ("RTX 4090 Laptop", ["8.9"]),
+        ("RTX3090", ["8.6"]),
+        ("1080Ti", ["6.1"]),
+        ("RTX 4090D", ["8.9"]),
+        ("Jetson Orin", ["8.7"]),
+        ("Jetson AGX Thor (T5000)", ["11.0"]),
+        ("NVIDIA GB10 (DGX Spark)", ["12.1"]),
+        ("DGX Spark", ["12.1"]),
+        ("GeForce RTX", []),
+        ("GRID", []),
         ("RTX 6000 Ada Generation", ["8.9"]),
         ("RTX A6000", ["8.6"]),
         ("NVIDIA GB10", ["12.1"]),
@@ -393,6 +414,45 @@ def test_jetson_wheels(tables: Tables) -> None:
     assert jetson is not None
     assert set(folders) <= set(jetson.variants)
     assert str(jetson.url("v61")).endswith("/jp/v61/pytorch/")
+
+
+@pytest.mark.parametrize(
+    ("l4t", "jetpack", "folder"),
+    [
+        ("R32.7.1", "4.6.1", "v461"),
+        ("R32.7.6", "4.6.1", "v461"),
+        ("R32.6.1", "4.6", None),
+        ("R35.3.1", "5.1.1", "v51"),
+        ("R35.4.1", "5.1.2", "v512"),
+        ("R35.6.1", "5.1.3", "v512"),
+        ("R36.3", "6.0", "v60"),
+        ("36.3.0", "6.0", "v60"),
+        ("R36.4.0", "6.1", "v61"),
+        ("R36.4.4", "6.2", "v61"),
+    ],
+)
+def test_jetpack_of_a_board_and_the_folder_of_its_wheels(
+    tables: Tables, l4t: str, jetpack: str, folder: str | None
+) -> None:
+    found = tables.gpus.jetpack_of(l4t, tables.indexes)
+    assert found is not None
+    assert not found.runs_server_wheels
+    assert str(found.jetpack) == jetpack
+    assert (found.wheels.folder if found.wheels else None) == folder
+    assert (found.address or "").endswith(f"/jp/{folder}/pytorch/") == (folder is not None)
+
+
+@pytest.mark.parametrize("l4t", ["R38.2.0", "R39.1"])
+def test_jetpack_7_runs_the_wheels_of_servers(tables: Tables, l4t: str) -> None:
+    found = tables.gpus.jetpack_of(l4t, tables.indexes)
+    assert found is not None
+    assert (found.runs_server_wheels, found.wheels, found.address) == (True, None, None)
+    assert "+cu132" in str(found.note)
+
+
+@pytest.mark.parametrize("l4t", ["", "R28.2", "JetPack", "R36"])
+def test_no_jetpack_for_what_the_table_does_not_know(tables: Tables, l4t: str) -> None:
+    assert tables.gpus.jetpack_of(l4t, tables.indexes) is None
 
 
 # Compilers

@@ -121,7 +121,7 @@ def test_an_odd_abi_tag_of_the_registry_is_kept(tables: Tables) -> None:
 
 
 def test_counts_of_wheels(tables: Tables) -> None:
-    """The copy of the index of July 2025 and the registry's list were counted by hand."""
+    """The copy of the index of July 2025 and the registry's list were counted by hand; 24 files are of 1.8.2 LTS."""
     everything = tables.wheels.all("torch")
     until_copy = [wheel for wheel in everything if wheel.version <= Version("2.7.1")]
     kinds = Counter(
@@ -129,11 +129,21 @@ def test_counts_of_wheels(tables: Tables) -> None:
         for wheel in until_copy
     )
     assert kinds["ordinary"] == 1321
-    assert kinds["special"] == 152
+    assert kinds["special"] == 152 + 24
     assert kinds["rocm"] == 284
     assert kinds["xpu"] == 34
     assert sum(wheel.index == "pypi" for wheel in everything) == 900
-    assert len(everything) == 3757
+    assert len(everything) == 3757 + 24
+
+
+def test_the_lts_release_is_listed_at_its_own_addresses_and_never_planned(tables: Tables) -> None:
+    found = tables.wheels.find("torch", version="1.8.2", python="cp38", platform="linux_x86_64", everything=True)
+    assert [wheel.url for wheel in found] == [
+        f"https://download.pytorch.org/whl/lts/1.8/{variant}/torch-1.8.2%2B{variant}-cp38-cp38-linux_x86_64.whl"
+        for variant in ("cu111", "cu102", "cpu")
+    ]
+    assert {wheel.confidence for wheel in found} == {"inferred"}
+    assert tables.wheels.find("torch", version="1.8.2") == ()
 
 
 def _accelerator(wheel: Wheel) -> str:

@@ -30,8 +30,9 @@ class CausePage(msgspec.Struct, frozen=True, kw_only=True):
 class WheelRow(msgspec.Struct, frozen=True, kw_only=True):
     """One wheel that exists.
 
-    ``variant`` is what runs inside, also where the file name hides it; ``url`` is None where the index gives every file an
-    address of its own; ``confidence`` says how sure it is that the file exists.
+    ``variant`` is what runs inside, also where the file name hides it. ``url`` is None for files of the default registry: it
+    keeps them under addresses made from their content, which only its own page of the package tells. ``confidence`` says
+    how sure it is that the file exists.
     """
 
     package: str

@@ -255,9 +255,10 @@ class ConsoleOutput:
         self._say(f"saved: {path}")
 
     def wheels(self, rows: Sequence[WheelRow]) -> None:
-        """One line a file: plain columns, because the list is long and people grep in it."""
+        """One line a file: plain columns, because the list is long and people grep in it; ``-v`` adds where it lies."""
         for row in rows:
             sure = "" if row.confidence == "verified" else f"  ({row.confidence})"
+            sure += f"  {row.url or '-'}" if self._verbose else ""
             build = f"{row.package:<11} {row.version:<8} {row.variant:<9} {row.python:<6} {row.platform:<14}"
             line = f"{build} {row.index:<8} {row.filename}{sure}"
             self.console.file.write(line + "\n")

@@ -20,6 +20,9 @@ _ASKED = re.compile(
     r"(?:torch)?\s*(?:==)?\s*(?P<version>\d+(?:\.\d+)+)?\s*\+?(?P<variant>cpu|cu\d{2,3})?", re.IGNORECASE
 )
 
+# How many numbers a torch release has.
+_NUMBERS = 3
+
 
 def examine(
     asked: str, candidates: Sequence[Candidate], situations: Sequence[Situation], tables: Tables, stop: str | None
@@ -31,7 +34,8 @@ def examine(
     match = _ASKED.fullmatch(asked.strip())
     if match is None or not (match["version"] or match["variant"]):
         raise UsageError(f"--why-not {asked[:60]!r} names no build", hint="write 2.13.0, cu130 or 2.13.0+cu130")
-    version, variant = match["version"], match["variant"].lower() if match["variant"] else None
+    version = _release(match["version"]) if match["version"] else None
+    variant = match["variant"].lower() if match["variant"] else None
     meant = [
         candidate
         for candidate in candidates
@@ -45,6 +49,12 @@ def examine(
     chosen = result.candidate if isinstance(result, Found) else None
     meant.sort(key=lambda candidate: candidate.version, reverse=True)
     return tuple(_examination(candidate, situation, chosen, stop) for candidate in meant)
+
+
+def _release(text: str) -> str:
+    """A torch release as the tables spell it: 2.13 is 2.13.0."""
+    numbers = version_of(text).release
+    return ".".join(map(str, (*numbers, 0, 0)[: max(_NUMBERS, len(numbers))]))
 
 
 def _examination(candidate: Candidate, situation: Situation, chosen: Candidate | None, stop: str | None) -> Examination:

@@ -20,6 +20,8 @@ def requested(candidate: Candidate, situation: Situation) -> Rejection | None:
     request = situation.request
     if not request.accepts(candidate.version):
         return _no(candidate, "request", f"you asked for torch {request.torch_text}")
+    if situation.unheard_of is not None:
+        return _no(candidate, "request", situation.unheard_of)
     if situation.wanted.admits(candidate.cuda):
         return None
     if candidate.cuda is None:
@@ -37,8 +39,9 @@ def interpreter(candidate: Candidate, situation: Situation) -> Rejection | None:
     if tag not in candidate.build.files:
         text = f"no file for {wording.python_name(tag)}: there are files for {candidate.build.pythons}"
         return _no(candidate, "interpreter", text)
-    if not situation.packages_run_on(tag):
-        return _no(candidate, "interpreter", f"ultralytics does not run on {wording.python_name(tag)}")
+    package = situation.package_left_out(tag)
+    if package is not None:
+        return _no(candidate, "interpreter", f"{package} does not run on {wording.python_name(tag)}")
     return None
 
 

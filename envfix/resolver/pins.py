@@ -11,6 +11,7 @@ from envfix.model.plan import REGISTRY, PackagePin
 from envfix.resolver import ultralytics, wording
 from envfix.resolver.candidates import Candidate
 from envfix.resolver.situation import Situation
+from envfix.resolver.specifiers import joined
 from envfix.resolver.stack import Stack, numpy_1_bounds, place
 from envfix.tables.wheels import Wheel
 
@@ -74,11 +75,8 @@ def _with_extras(name: str, asked: Requirement | None) -> str:
 
 
 def _joined(asked: Requirement | None, bound: str) -> str:
-    """The user's own specifier and ours in one; an exact pin of the user's needs no bound beside it."""
-    own = str(asked.specifier) if asked is not None else ""
-    if own.startswith("=="):
-        return own
-    return ",".join(part for part in (own, bound) if part)
+    """The user's own specifier and ours in one, without what the other says already."""
+    return joined(str(asked.specifier) if asked is not None else "", bound)
 
 
 def _others(packages: Iterable[Requirement], named: set[str]) -> Iterator[PackagePin]:

@@ -10,7 +10,7 @@ from envfix.model.words import time_span
 from envfix.resolver import wording
 from envfix.resolver.candidates import Candidate, missing
 from envfix.resolver.filters import CHEAP, compatibility
-from envfix.resolver.ranking import rank, sureness
+from envfix.resolver.ranking import doubtful, rank, sureness
 from envfix.resolver.search import Found
 from envfix.resolver.situation import Situation
 from envfix.resolver.sources import Source, title
@@ -29,6 +29,7 @@ def reasons(found: Found, sources: Sequence[Source]) -> Iterator[str]:
     yield from _about_sureness(found)
     yield from _about_newer_releases(found, sources)
     yield from _about_glibc(found)
+    yield from _about_extras(found)
 
 
 def _decided(found: Found) -> str:
@@ -117,6 +118,9 @@ def _about_sureness(found: Found) -> Iterator[str]:
             f"{top.name} would fit as well, but that its file exists is not confirmed;"
             " it is taken when an index is seen to list it"
         )
+    if doubtful(candidate, situation) and candidate.build.code is not None:
+        note = f": {candidate.build.code.note}" if candidate.build.code.note else ""
+        yield f"that this build has code for the {wording.cards(situation.cards)} is not verified{note}"
     if mine == 0:
         yield "that this very file exists follows from other files of its release; it was not seen by name"
 
@@ -149,6 +153,14 @@ def _about_glibc(found: Found) -> Iterator[str]:
     elif any(row.because == "glibc" for row in found.rejected):
         newest = max(Version(row.torch) for row in found.rejected if row.because == "glibc")
         yield f"newer builds (up to torch {newest}) need a newer glibc than the {target.glibc} of this system"
+
+
+def _about_extras(found: Found) -> Iterator[str]:
+    """Parts of ultralytics that bring a torch of their own, of which the tables do not know which."""
+    asked = found.situation.request.asked("ultralytics")
+    for extra in found.situation.tables.ultralytics.extras():
+        if asked is not None and extra.name in asked.extras and extra.replaces_torch and not extra.specifier:
+            yield f"ultralytics[{extra.name}] may ask for another torch ({extra.only}): the installer refuses it then"
 
 
 def why_not_meant(candidates: Sequence[Candidate], meant: Situation) -> str:

@@ -7,11 +7,13 @@ from functools import lru_cache
 from typing import Literal
 
 import msgspec
+from packaging.specifiers import Specifier
 
 from envfix.model.plan import PlanTarget, TargetGpu
 from envfix.model.versions import CudaVersion, DriverVersion
 from envfix.resolver import wording
 from envfix.resolver.request import Request
+from envfix.resolver.specifiers import range_of
 from envfix.tables.drivers import DriverFloor
 from envfix.tables.loader import Tables
 from envfix.tables.ultralytics import Requirements
@@ -44,7 +46,9 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     ``releases`` holds the ultralytics releases that run on each interpreter (None: not asked for);
     ``last_branch`` is the newest driver branch that serves all cards (None: all do),
-    ``unknown_card`` says why the driver cannot work with one of the cards at all (None: it can).
+    ``unknown_card`` says why the driver cannot work with one of the cards at all (None: it can), ``unheard_of`` why there
+    is no release of a package as it was asked for (None: there is), ``numpy_python`` is the oldest Python of the NumPy that
+    was asked for (None: any).
     """
 
     target: PlanTarget
@@ -57,10 +61,21 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     glibc: tuple[int, ...] | None
     last_branch: int | None
     unknown_card: str | None
+    unheard_of: str | None = None
+    numpy_python: tuple[int, int] | None = None
 
     def packages_run_on(self, tag: str) -> bool:
         """Whether the packages asked for beside torch run on an interpreter."""
-        return self.releases is None or bool(self.releases.get(tag))
+        return self.package_left_out(tag) is None
+
+    def package_left_out(self, tag: str) -> str | None:
+        """The first of the packages asked for that does not run on an interpreter; None when all do."""
+        if self.releases is not None and not self.releases.get(tag):
+            return str(self.request.asked("ultralytics"))
+        python = wording.python_of(tag)
+        if self.numpy_python is not None and python is not None and python < self.numpy_python:
+            return str(self.request.asked("numpy"))
+        return None
 
     def floor(self, cuda: CudaVersion) -> DriverFloor | None:
         """The oldest drivers for a CUDA; None when the tables do not say."""
@@ -90,9 +105,36 @@ def situations(
             glibc=_glibc(target),
             last_branch=_last_branch(cards, tables),
             unknown_card=unknown,
+            unheard_of=unheard_of(request, tables),
+            numpy_python=_numpy_python(request, tables),
         )
         for wanted in rounds(request, has_cards=bool(cards))
     )
+
+
+def unheard_of(request: Request, tables: Tables) -> str | None:
+    """Why no release of ultralytics that the user would take is known; None when one is, or none is asked for.
+
+    Releases newer than the table may exist: only offline, where nobody can be asked, they count as not known.
+    """
+    asked = request.asked("ultralytics")
+    if asked is None:
+        return None
+    oldest, newest = tables.ultralytics.oldest(), tables.ultralytics.newest()
+    if range_of([*asked.specifier, Specifier(f">={oldest}")]).is_empty:
+        return f"there is no release {asked}: the first was {oldest}"
+    if request.offline and range_of([*asked.specifier, Specifier(f"<={newest}")]).is_empty:
+        return (
+            f"the tables know no release {asked}: the newest they know is {newest}, reviewed on"
+            f" {tables.ultralytics.reviewed()}; without --offline the index is asked"
+        )
+    return None
+
+
+def _numpy_python(request: Request, tables: Tables) -> tuple[int, int] | None:
+    asked = request.asked("numpy")
+    oldest = range_of(asked.specifier).lower if asked is not None else None
+    return tables.companions.numpy_python(oldest) if oldest is not None else None
 
 
 def _last_branch(cards: Iterable[TargetGpu], tables: Tables) -> int | None:

@@ -49,7 +49,11 @@ def stack_of(candidate: Candidate, situation: Situation) -> Stack | StackProblem
     torchaudio = _companion("torchaudio", row, candidate, situation, tag)
     if torchaudio is None and request.asked("torchaudio") is not None:
         return StackProblem(text=f"there is no torchaudio for {candidate.name} and {wording.python_name(tag)}")
-    problem = ultralytics.problem(candidate, situation, tag) or _numpy_problem(candidate, situation, tag)
+    problem = (
+        ultralytics.problem(candidate, situation, tag)
+        or ultralytics.replaced_by_extras(candidate, situation, tag)
+        or _numpy_problem(candidate, situation, tag)
+    )
     if problem is not None:
         return StackProblem(text=problem)
     source = candidate.source.name if torchaudio is None or torchaudio.index != "pypi" else REGISTRY

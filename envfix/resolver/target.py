@@ -14,8 +14,16 @@ from envfix.model.versions import ComputeCapability, DriverVersion
 from envfix.resolver.request import parse_gpu
 from envfix.tables.loader import Tables
 
-PLATFORMS = ("linux_x86_64", "linux_aarch64", "win_amd64", "macosx_arm64", "macosx_x86_64")
-PYTHON = re.compile(r"(?P<major>\d)\.(?P<minor>\d{1,2})(?:\.\d+)?(?P<free>t?)")
+PLATFORMS = (
+    "linux_x86_64",
+    "linux_aarch64",
+    "linux_s390x",
+    "win_amd64",
+    "win_arm64",
+    "macosx_arm64",
+    "macosx_x86_64",
+)
+PYTHON = re.compile(r"(?P<major>\d)\.(?P<minor>\d{1,2})(?:\.\d+(?:(?:a|b|rc)\d+)?\+?)?(?P<free>t?)", re.ASCII)
 DriverState = Literal["works", "absent", "broken", "unknown"]
 
 
@@ -71,19 +79,37 @@ def _python(interpreter: Observed[Interpreter], said: str | None) -> tuple[str, 
     value = interpreter.value
     if value is not None:
         return value.version, value.tag
-    match = PYTHON.fullmatch(said or "")
-    if match is None:
+    if said is None or not PYTHON.fullmatch(said):
         raise UsageError(
             f"the Python at {interpreter.source} cannot be used: {interpreter.problem}",
             hint="name another one, such as --python 3.11 or the path of an environment",
         )
-    return said or "", f"cp{match['major']}{match['minor']}{match['free']}"
+    return said, read_python(said)
+
+
+def read_python(text: str) -> str:
+    """The interpreter tag of a CPython version: ``3.13t`` is cp313t; raises ``UsageError``."""
+    match = PYTHON.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--python {text[:40]!r} is not a CPython version", hint="for example 3.11, 3.15.0b2 or 3.13t")
+    return f"cp{match['major']}{match['minor']}{match['free']}"
+
+
+def check_platform(text: str) -> None:
+    """Refuse what is no platform of wheels; raises ``UsageError``."""
+    if text not in PLATFORMS:
+        raise UsageError(f"--platform {text[:40]!r} is not known", hint=f"one of {', '.join(PLATFORMS)}")
+
+
+def check_glibc(text: str) -> None:
+    """Refuse what is no release of glibc; raises ``UsageError``."""
+    if not re.fullmatch(r"2\.\d{1,2}", text, re.ASCII):
+        raise UsageError(f"--glibc {text[:40]!r} is not a glibc version", hint="for example 2.31")
 
 
 def _platform(machine: Machine, interpreter: Observed[Interpreter], said: str | None) -> str:
     if said is not None:
-        if said not in PLATFORMS:
-            raise UsageError(f"--platform {said!r} is not known", hint=f"one of {', '.join(PLATFORMS)}")
+        check_platform(said)
         return said
     if interpreter.value is not None and interpreter.value.platform_tag:
         return interpreter.value.platform_tag
@@ -100,8 +126,7 @@ def _libc(machine: Machine, platform: str, said: Elsewhere) -> tuple[str | None,
     if not platform.startswith("linux"):
         return None, None
     if said.glibc is not None:
-        if not re.fullmatch(r"2\.\d{1,2}", said.glibc):
-            raise UsageError(f"--glibc {said.glibc!r} is not a glibc version", hint="for example --glibc 2.31")
+        check_glibc(said.glibc)
         return "glibc", said.glibc
     place = machine.platform.value
     here = place is not None and place.libc is not None and said.platform in (None, place.tag)

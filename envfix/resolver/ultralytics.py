@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import Specifier, SpecifierSet
 from packaging.version import Version
 
 from envfix.model.plan import PlanTarget
@@ -14,11 +14,12 @@ from envfix.resolver import wording
 from envfix.resolver.candidates import Candidate
 from envfix.resolver.request import Request
 from envfix.resolver.situation import Situation
+from envfix.resolver.specifiers import joined, range_of
 from envfix.tables.loader import Tables
 from envfix.tables.rows import System, system_of
-from envfix.tables.ultralytics import Requirements
+from envfix.tables.ultralytics import Extra, Requirements
 
-_FIRST_YOLOV8 = "8.0"
+_FIRST_YOLOV8 = Version("8.0.0")
 # From here on torch.load refuses pickled models by default.
 _WEIGHTS_ONLY = Version("2.6")
 
@@ -40,7 +41,9 @@ def releases(
     asked = request.asked("ultralytics")
     if asked is None:
         return None
-    spans = [span for span in _spans(tables, system_of(target.platform)) if _touches(span, asked)]
+    known = _spans(tables, system_of(target.platform))
+    # Where no release meets the request at all, that is what stands in the way, not the interpreter.
+    spans = [span for span in known if _touches(span, asked)] or known
     return {tag: tuple(_running_on(tag, spans, target)) for tag in tags}
 
 
@@ -48,7 +51,7 @@ def _running_on(tag: str, spans: Iterable[Requirements], target: PlanTarget) -> 
     number = wording.python_of(tag)
     if number is not None:
         short = f"{number[0]}.{number[1]}"
-        python = target.python if target.python.startswith(f"{short}.") else short
+        python = target.python.rstrip("t+") if target.python.startswith(f"{short}.") else short
         yield from (span for span in spans if _allows(span.python, python))
 
 
@@ -87,16 +90,34 @@ def problem(candidate: Candidate, situation: Situation, tag: str) -> str | None:
     return f"no release of {asked} accepts torch {candidate.version} on {wording.python_name(tag)}"
 
 
+def replaced_by_extras(candidate: Candidate, situation: Situation, tag: str) -> str | None:
+    """Why a torch cannot stay beside the extras of ultralytics that the user asked for; None when it can."""
+    asked = situation.request.asked("ultralytics")
+    for extra in situation.tables.ultralytics.extras():
+        counts = asked is not None and extra.name in asked.extras and _speaks_for(extra, situation.target.platform, tag)
+        if counts and not _allows(extra.specifier, candidate.build.torch):
+            return f"ultralytics[{extra.name}] asks for torch{extra.specifier} here, not {candidate.version}"
+    return None
+
+
+def _speaks_for(extra: Extra, platform: str, tag: str) -> bool:
+    here = not extra.platforms or platform in extra.platforms
+    return bool(extra.specifier) and here and (not extra.pythons or tag in extra.pythons)
+
+
 def bound(candidate: Candidate, situation: Situation, tag: str) -> tuple[str, str]:
     """The specifier that leaves only releases that go with a torch, and why; the newest of them is meant."""
     fitting = accepting(candidate, situation, tag)
     because = f"the newest that accepts torch {candidate.version} and {wording.python_name(tag)}"
-    specifier = f">={_FIRST_YOLOV8}"
+    asked = situation.request.asked("ultralytics")
+    # Whoever asks for a release before YOLOv8 gets one.
+    older = asked is not None and range_of([*asked.specifier, Specifier(f">={_FIRST_YOLOV8}")]).is_empty
+    specifier = "" if older else ">=8.0"
     if candidate.version >= _WEIGHTS_ONLY:
         specifier = f">={next(span.first for span in fitting if span.loads_weights_with_torch_2_6)}"
         because += "; older releases cannot load their weights with torch 2.6 and newer"
     if _more_were_left(fitting[-1], situation):
-        specifier += f",<{fitting[-1].until}"
+        specifier = joined(specifier, f"<{fitting[-1].until}")
     return specifier, because
 
 

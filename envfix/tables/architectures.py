@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import Literal
 
 import msgspec
@@ -13,12 +14,14 @@ from envfix.model.versions import ComputeCapability, CudaVersion
 from envfix.tables.rows import (
     Confidence,
     PlatformText,
+    Problem,
     PtxText,
+    ReleaseText,
     Row,
     SmText,
     TableFile,
     VariantText,
-    VersionText,
+    row_name,
     version_of,
 )
 
@@ -35,7 +38,7 @@ _ENTRY = re.compile(r"(?P<kind>sm|compute)_(?P<number>\d{2,3})(?P<suffix>[af]?)"
 class BuildRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Architectures of the wheels of some releases, variants and platforms."""
 
-    torch: tuple[VersionText, ...]
+    torch: tuple[ReleaseText, ...]
     variants: tuple[VariantText, ...]
     platforms: tuple[PlatformText, ...]
     sm: tuple[SmText, ...]
@@ -46,6 +49,16 @@ class ArchitecturesFile(TableFile, frozen=True, kw_only=True, forbid_unknown_fie
     """The content of ``architectures.yaml``."""
 
     builds: tuple[BuildRow, ...]
+
+    def contradictions(self) -> Iterator[Problem]:
+        """A build that two rows speak for."""
+        seen: set[tuple[str, str, str]] = set()
+        for number, row in enumerate(self.builds, start=1):
+            for build in product(row.torch, row.variants, row.platforms):
+                if build in seen:
+                    where = (row_name("builds", number, row),)
+                    yield Problem(where, "torch", f"torch {build[0]}+{build[1]} for {build[2]} has a row already")
+                seen.add(build)
 
 
 class SmList(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,11 +14,13 @@ from envfix.tables.rows import (
     PythonTag,
     PythonText,
     Record,
+    ReleaseText,
     Row,
     SpecifierText,
     System,
     TableFile,
     TagText,
+    TritonTag,
     VariantText,
     VersionText,
     system_of,
@@ -39,11 +41,11 @@ class RegistryRow(Record, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class TorchRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What belongs to one torch release."""
 
-    version: VersionText
+    version: ReleaseText
     released: Day
     requires_python: SpecifierText
-    torchvision: tuple[VersionText, ...]
-    torchaudio: tuple[VersionText, ...]
+    torchvision: tuple[ReleaseText, ...]
+    torchaudio: tuple[ReleaseText, ...]
     triton: SpecifierText | None = None
     triton_on: tuple[PlatformText, ...] = ()
     cudnn: dict[VariantText, str]
@@ -53,27 +55,27 @@ class TorchRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class PackageRelease(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A release of torchvision or torchaudio and its files on the default registry."""
 
-    version: VersionText
+    version: ReleaseText
     torch: SpecifierText
-    built_with: VersionText
+    built_with: ReleaseText
     avoid: str | None = None
     registry: tuple[RegistryRow, ...]
 
 
-class TritonRow(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TritonRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Interpreters for which a triton release has files on one platform."""
 
     platform: PlatformText
-    version: VersionText
-    pythons: tuple[str, ...]
+    version: ReleaseText
+    pythons: tuple[TritonTag, ...]
 
 
 class OfficialRule(Row, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"since": "from"}):
     """How a companion's file names on the official index follow from those of torch."""
 
     package: Literal["torchvision", "torchaudio"]
-    since: VersionText | None = None
-    to: VersionText | None = None
+    since: ReleaseText | None = None
+    to: ReleaseText | None = None
     platforms: tuple[PlatformText, ...] = ()
     variants: tuple[VariantText, ...] = ()
     label: Literal["variant", "none"]
@@ -95,7 +97,7 @@ class NumpySince(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """First torch whose files were built against NumPy 2, on one system."""
 
     system: System
-    torch: VersionText
+    torch: ReleaseText
 
 
 class NumpyBound(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -227,6 +229,12 @@ class CompanionTable:
             for row in self.file.numpy_1_bounds
             if minor >= int(row.python.removeprefix("3."))
         }
+
+    def numpy_python(self, numpy: Version) -> tuple[int, int]:
+        """The oldest Python of a NumPy release, as far as the table knows; ``(3, 0)`` for NumPy 1."""
+        floors = [row for row in self.file.numpy_pythons if version_of(row.numpy) <= numpy]
+        newest = max(floors, key=lambda row: version_of(row.numpy), default=None)
+        return (3, int(newest.python.removeprefix("3."))) if newest else (3, 0)
 
     def triton_pythons(self, triton: Version, platform: str) -> tuple[str, ...]:
         """Interpreters for which a triton release has files; empty when it is not in the table."""

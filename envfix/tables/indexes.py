@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from envfix.errors import TableError
-from envfix.tables.rows import Row, TableFile, VersionText
+from envfix.tables.rows import ReleaseText, Row, TableFile, UrlText
 
 IndexKind = Literal["official", "registry", "mirror", "special", "none"]
 Layout = Literal["pep503", "flat", "html", "direct"]
@@ -21,15 +21,15 @@ class Index(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: str
     kind: IndexKind
     region: str | None = None
-    base: str | None
-    aliases: tuple[str, ...] = ()
+    base: UrlText | None
+    aliases: tuple[UrlText, ...] = ()
     layouts: tuple[Layout, ...]
     variant_url: str | None = None
     index_url: bool
-    html_newest: VersionText | None = None
+    html_newest: ReleaseText | None = None
     missing: int | None = None
     variants: tuple[str, ...] = ()
-    newest_torch: VersionText | None = None
+    newest_torch: ReleaseText | None = None
 
     def url(self, variant: str) -> str | None:
         """The address for one variant; None where an index has none."""
@@ -72,6 +72,10 @@ class Indexes:
     def mirrors(self, region: str | None = None) -> tuple[Index, ...]:
         """The mirrors of the official index, of one region if given."""
         return tuple(index for index in self._indexes if index.kind == "mirror" and region in (None, index.region))
+
+    def names(self) -> tuple[str, ...]:
+        """Every index that torch can be planned from: the official one, the default registry and the mirrors."""
+        return tuple(index.name for index in self._indexes if index.kind in ("official", "registry", "mirror"))
 
     def by_name(self, name: str) -> Index | None:
         """The index of this name (``official``, ``pypi``, ``nju``), or None."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import msgspec
 from packaging.version import Version
 
+from envfix._version import __version__
 from envfix.errors import TableError
 from envfix.tables.rows import TableFile, check_rows, decode
 from envfix.tables.sources import NAMES, SourceError, compile_table
@@ -149,9 +150,12 @@ class Tables:
         )
 
     def check(self) -> None:
-        """Read every table, so that a wrong one is reported now; raises ``TableError``."""
+        """Read every table and compare them, so that a wrong one is reported now; raises ``TableError``."""
+        from envfix.tables.agreement import check_agreement
+
         for name in NAMES:
             getattr(self, name)
+        check_agreement(self)
 
 
 class _Companions:
@@ -169,14 +173,21 @@ def load(folder: Path | None = None, *, cache: Path | None = None) -> Tables:
     """The compatibility tables: of ``folder`` if given, of the checkout envfix runs from, or those inside the package.
 
     ``cache`` is where compiled tables of a folder or checkout are kept; left out, the user's cache folder. Raises
-    ``TableError`` when ``folder`` does not exist, and later, at the first use of a table that is missing or wrong.
+    ``TableError`` when ``folder`` does not exist, and when a table of a folder or checkout is missing, is wrong or
+    contradicts another one; that is looked at once after each change.
     """
-    if folder is not None:
-        if not folder.is_dir():
-            raise TableError(f"{folder}: there is no such folder of tables", hint=_HINT)
-        return Tables(FolderStore(folder, cache))
-    checkout = _checkout()
-    return Tables(FolderStore(checkout, cache) if checkout else PackagedStore())
+    if folder is not None and not folder.is_dir():
+        raise TableError(f"{folder}: there is no such folder of tables", hint=_HINT)
+    chosen = folder or _checkout()
+    return _checked(FolderStore(chosen, cache)) if chosen else Tables(PackagedStore())
+
+
+def _checked(store: FolderStore) -> Tables:
+    tables = Tables(store)
+    if not store.was_checked():
+        tables.check()
+        store.remember_check()
+    return tables
 
 
 def _checkout(package: Path = _PACKAGE) -> Path | None:
@@ -233,13 +244,20 @@ class FolderStore:
         _keep(cached, compiled)
         return file
 
+    def was_checked(self) -> bool:
+        """Whether this envfix has compared the tables as they are now; raises ``TableError`` where one is missing."""
+        return self._check_mark().is_file()
+
+    def remember_check(self) -> None:
+        """Note that the tables as they are now agree with each other."""
+        _keep(self._check_mark(), b"{}")
+
+    def _check_mark(self) -> Path:
+        states = " ".join((__version__, *(_state(self._folder / f"{name}.yaml") for name in NAMES)))
+        return self._cache / "tables" / f"checked-{_crc(str(self._folder.resolve()))}-{_crc(states)}.json"
+
     def _cache_file(self, source: Path) -> Path:
-        try:
-            state = source.stat()
-        except OSError as error:
-            raise TableError(f"{source.name} is missing from {source.parent}", hint=_HINT) from error
-        place = f"{zlib.crc32(str(source.resolve()).encode()):08x}"
-        return self._cache / "tables" / f"{source.stem}-{place}-{state.st_size}-{state.st_mtime_ns}.json"
+        return self._cache / "tables" / f"{source.stem}-{_crc(str(source.resolve()))}-{_state(source)}.json"
 
     @cached_property
     def _cache(self) -> Path:
@@ -248,6 +266,19 @@ class FolderStore:
         import platformdirs
 
         return Path(platformdirs.user_cache_dir("envfix", appauthor=False))
+
+
+def _state(source: Path) -> str:
+    """What changes when a table is edited: its size and when it was written."""
+    try:
+        state = source.stat()
+    except OSError as error:
+        raise TableError(f"{source.name} is missing from {source.parent}", hint=_HINT) from error
+    return f"{state.st_size}-{state.st_mtime_ns}"
+
+
+def _crc(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _compile(source: Path) -> bytes:

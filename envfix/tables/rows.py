@@ -33,9 +33,13 @@ class Form:
         return re.fullmatch(self.pattern, text, re.ASCII) is not None
 
 
+_ARCH = r"(x86_64|aarch64|s390x)"
+_MANYLINUX = rf"manylinux(1|2010|2014|_\d+_\d+)_{_ARCH}"
 _BOUND = r"(==|!=|<=|>=|<|>|~=)\d+[0-9a-z.]*(\.\*)?"
 Day = Annotated[str, Form(r"20\d\d-[01]\d-[0-3]\d", "a day such as 2026-11-23")]
 VersionText = Annotated[str, Form(r"\d+(\.\d+)+((a|b|rc)\d+)?", "a version such as 2.7.1")]
+ReleaseText = Annotated[str, Form(r"\d+\.\d+\.\d+", "a release in three numbers such as 2.13.0")]
+UrlText = Annotated[str, Form(r"https?://[^\s/]+(/\S*)?[^\s/]", "an address such as https://download.pytorch.org/whl")]
 CudaText = Annotated[str, Form(r"\d{1,2}\.\d{1,2}(\.\d+)?", "a CUDA version such as 11.8")]
 DriverText = Annotated[str, Form(r"\d{3}(\.\d{1,3}){0,2}", "a driver version such as 550.54.14")]
 CapabilityText = Annotated[str, Form(r"\d{1,2}\.\d", "a compute capability such as 8.6")]
@@ -43,6 +47,7 @@ SmText = Annotated[str, Form(r"sm_\d{2,3}", "a binary target such as sm_86")]
 PtxText = Annotated[str, Form(r"compute_\d{2,3}", "a portable target such as compute_86")]
 PythonText = Annotated[str, Form(r"3\.\d{1,2}", "a Python version such as 3.11")]
 PythonTag = Annotated[str, Form(r"cp3\d{1,2}t?|py3", "an interpreter tag such as cp311 or cp313t")]
+TritonTag = Annotated[str, Form(r"cp3\d{1,2}t?|cp3\d{1,2}-abi3", "an interpreter tag such as cp311 or cp312-abi3")]
 GlibcText = Annotated[str, Form(r"2\.\d{1,2}", "a glibc version such as 2.28")]
 VariantText = Annotated[str, Form(r"cpu|cu\d{2,3}|rocm\d+(\.\d+)+|xpu", "a variant such as cpu or cu118")]
 PlatformText = Annotated[
@@ -55,7 +60,7 @@ PlatformText = Annotated[
 TagText = Annotated[
     str,
     Form(
-        r"(many)?linux\w*(\.manylinux\w+)*|win_(amd64|arm64)|macosx_\d+_\d+_(arm64|x86_64)",
+        rf"linux_{_ARCH}|{_MANYLINUX}(\.{_MANYLINUX})*|win_(amd64|arm64)|macosx_\d+_\d+_(arm64|x86_64)",
         "a platform tag such as manylinux_2_28_x86_64",
     ),
 ]
@@ -74,6 +79,14 @@ class Row(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     note: str | None = None
 
 
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong with a table: the rows it happens in, from outside to inside, the key, and the fault in words."""
+
+    rows: tuple[str, ...]
+    key: str
+    fault: str
+
+
 class Source(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where facts were read, and when that was last looked at."""
 
@@ -87,6 +100,10 @@ class TableFile(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     reviewed: Day
     sources: tuple[Source, ...]
+
+    def contradictions(self) -> Iterator[Problem]:
+        """What its rows say against each other, where a table has rules of its own."""
+        yield from ()
 
 
 FileT = TypeVar("FileT", bound=TableFile)
@@ -123,7 +140,7 @@ _HINT = "correct the table, or leave ENVFIX_TABLES unset to use the tables that 
 
 
 def check_rows(name: str, file: TableFile) -> None:
-    """Refuse what types cannot: a text of a wrong form, a source that is not in the list, a repeated row.
+    """Refuse what types cannot: a text of a wrong form, an unlisted source, a repeated row or word, rows that contradict.
 
     Raises ``TableError`` that names file, row and key.
     """
@@ -133,8 +150,15 @@ def check_rows(name: str, file: TableFile) -> None:
             raise _wrong(name, where, key, f"{value!r} is not {form.words}")
         if key == "source" and not known.issuperset(value.split(" + ")):
             raise _wrong(name, where, key, f"no source has the id {min(set(value.split(' + ')) - known)!r}")
-    for where, key, value in _repeated(file):
+    for where, key, value in (*_repeated(file), *_repeated_words(file, ())):
         raise _wrong(name, where, key, f"{value} is given twice")
+    for problem in file.contradictions():
+        raise wrong(name, problem)
+
+
+def wrong(name: str, problem: Problem) -> TableError:
+    """The error that says what is wrong with a table, by its file, row and key."""
+    return _wrong(name, problem.rows, problem.key, problem.fault)
 
 
 def _wrong(name: str, where: tuple[str, ...], key: str, problem: str) -> TableError:
@@ -162,7 +186,7 @@ def _texts(value: Any, hint: Any, where: tuple[str, ...], key: str = "") -> Iter
             yield from _texts(inner, get_args(hint)[1], where, name)
     elif isinstance(value, tuple):
         for number, inner in enumerate(value, start=1):
-            row = (*where, _row_name(key, number, inner)) if isinstance(inner, msgspec.Struct) else where
+            row = (*where, row_name(key, number, inner)) if isinstance(inner, msgspec.Struct) else where
             yield from _texts(inner, get_args(hint)[0], row, key)
 
 
@@ -182,7 +206,7 @@ def _repeated(table: msgspec.Struct, where: tuple[str, ...] = ()) -> Iterator[tu
         seen: set[str] = set()
         for number, row in enumerate(rows if isinstance(rows, tuple) else (), start=1):
             if isinstance(row, msgspec.Struct):
-                place = (*where, _row_name(field.encode_name, number, row))
+                place = (*where, row_name(field.encode_name, number, row))
                 key, value = next(iter(_pairs(row)))
                 if key in _IDENTITIES and value in seen:
                     yield place, key, value
@@ -201,11 +225,51 @@ def _pairs(row: Any) -> Iterator[tuple[str, str]]:
 
 
 _ABOUT = ("confidence", "source", "note")
+_MOST_WORDS = 3
 
 
-def _row_name(key: str, number: int, row: Any) -> str:
-    label = next((value for _, value in _pairs(row) if value), None)
+def row_name(key: str, number: int, row: Any) -> str:
+    """A row for people: its place in its list, and what it is about: ``row 2 of builds (1.7.0 cu101 linux_x86_64)``."""
+    label = _label(row)
     return f"row {number} of {key}" + (f" ({label})" if label else "")
+
+
+def _label(row: Any) -> str:
+    """The facts that tell a row from its neighbours: its name, its first text, or the first entries of its lists."""
+    facts = _facts(row)
+    name = next((facts[key] for key in _IDENTITIES if isinstance(facts.get(key), str | int)), None)
+    if name is not None:
+        return str(name)
+    words: list[str] = []
+    for value in facts.values():
+        if isinstance(value, str | int):
+            return " ".join((*words, str(value)))
+        if isinstance(value, list | tuple) and value and isinstance(value[0], str):
+            words.append(value[0])
+    return " ".join(words[:_MOST_WORDS])
+
+
+def _facts(row: Any) -> dict[str, Any]:
+    """The columns of a row that hold something, without what is said about it."""
+    if isinstance(row, msgspec.Struct):
+        row = {field.encode_name: getattr(row, field.name) for field in _fields(type(row))}
+    return {key: value for key, value in row.items() if key not in _ABOUT and value not in (None, "", (), [])}
+
+
+def _repeated_words(value: Any, where: tuple[str, ...], key: str = "") -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Words that one list of a row names twice."""
+    if isinstance(value, msgspec.Struct):
+        for field in _fields(type(value)):
+            yield from _repeated_words(getattr(value, field.name), where, field.encode_name)
+    elif isinstance(value, tuple):
+        seen: set[str] = set()
+        for number, inner in enumerate(value, start=1):
+            if isinstance(inner, msgspec.Struct):
+                yield from _repeated_words(inner, (*where, row_name(key, number, inner)), key)
+            elif isinstance(inner, str) and inner in seen:
+                yield where, key, inner
+            elif isinstance(inner, str):
+                seen.add(inner)
 
 
 _AT = re.compile(r" - at `(?:key in )?(?P<path>\$[^`]*)`$")
@@ -239,7 +303,7 @@ def _follow(path: str, data: Any) -> tuple[list[str], str, Any]:
         elif step["number"] and isinstance(value, list):
             value = value[int(step["number"])]
             if isinstance(value, dict):
-                names.append(_row_name(key, int(step["number"]) + 1, value))
+                names.append(row_name(key, int(step["number"]) + 1, value))
                 key = ""
     return names, key, value
 

@@ -7,13 +7,24 @@ from typing import Literal
 import msgspec
 from packaging.version import Version
 
-from envfix.tables.rows import Confidence, Row, SpecifierText, System, TableFile, VersionText, least, version_of
+from envfix.tables.rows import (
+    Confidence,
+    PlatformText,
+    PythonTag,
+    ReleaseText,
+    Row,
+    SpecifierText,
+    System,
+    TableFile,
+    least,
+    version_of,
+)
 
 
 class BoundRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A bound that holds from one release on, on all systems or some."""
 
-    since: VersionText
+    since: ReleaseText
     systems: tuple[System, ...] = ()
     specifier: SpecifierText
     exact: bool = True
@@ -23,23 +34,25 @@ class MilestoneRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something that ultralytics can do from one release on, and the torch it matters for."""
 
     name: Literal["weights_only"]
-    since: VersionText
+    since: ReleaseText
     torch: SpecifierText
 
 
 class Extra(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An optional part whose requirements may replace torch."""
+    """An optional part whose requirements may replace torch: ``specifier`` holds on some platforms and interpreters only."""
 
     name: str
     replaces_torch: bool
     specifier: SpecifierText = ""
+    platforms: tuple[PlatformText, ...] = ()
+    pythons: tuple[PythonTag, ...] = ()
     only: str | None = None
 
 
 class UltralyticsFile(TableFile, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of ``ultralytics.yaml``."""
 
-    newest: VersionText
+    newest: ReleaseText
     python: tuple[BoundRow, ...]
     torch: tuple[BoundRow, ...]
     torchvision: tuple[BoundRow, ...]
@@ -82,6 +95,14 @@ class Ultralytics:
     def newest(self) -> Version:
         """The newest release that the table was checked against."""
         return version_of(self._file.newest)
+
+    def oldest(self) -> Version:
+        """The first release there was."""
+        return self._edges[0]
+
+    def reviewed(self) -> str:
+        """The day until which the table knows every release."""
+        return self._file.reviewed
 
     def requirements(self, version: Version, system: System = "linux") -> Requirements | None:
         """What a release asks for; None for releases older than the table. Newer ones are taken to ask the same."""

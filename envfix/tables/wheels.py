@@ -17,15 +17,17 @@ from envfix.tables.rows import (
     Confidence,
     GlibcText,
     PlatformText,
+    Problem,
     PythonTag,
     Record,
+    ReleaseText,
     Row,
     SpecifierText,
     TableFile,
     TagText,
     VariantText,
-    VersionText,
     least,
+    row_name,
     version_of,
 )
 
@@ -51,12 +53,12 @@ class OfficialRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ReleaseRow(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All files of one torch release."""
 
-    version: VersionText
+    version: ReleaseText
     official: tuple[OfficialRow, ...]
     registry: tuple[RegistryRow, ...]
 
 
-class GlibcRow(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GlibcRow(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Oldest glibc behind a platform tag that does not name it."""
 
     tag: TagText
@@ -78,6 +80,35 @@ class WheelsFile(TableFile, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     glibc: tuple[GlibcRow, ...]
     releases: tuple[ReleaseRow, ...]
     absent: tuple[AbsentRow, ...]
+
+    def contradictions(self) -> Iterator[Problem]:
+        """An interpreter seen and inferred at once, a group of files given twice, a tag whose glibc nobody tells."""
+        told = {row.tag for row in self.glibc}
+        for number, release in enumerate(self.releases, start=1):
+            place = row_name("releases", number, release)
+            seen: set[tuple[object, ...]] = set()
+            for at, row in enumerate(release.official, start=1):
+                yield from _contradictions(row, (place, row_name("official", at, row)), told, seen)
+            seen.clear()
+            for at, registered in enumerate(release.registry, start=1):
+                yield from _contradictions(registered, (place, row_name("registry", at, registered)), told, seen)
+
+
+def _contradictions(
+    row: OfficialRow | RegistryRow, where: tuple[str, ...], told: set[str], seen: set[tuple[object, ...]]
+) -> Iterator[Problem]:
+    inferred, place = (row.inferred, (row.directory, row.label)) if isinstance(row, OfficialRow) else ((), ())
+    both = sorted(set(row.pythons) & set(inferred))
+    for python in both:
+        yield Problem(where, "inferred", f"{python} is among the pythons already")
+    for python in (*row.pythons, *inferred):
+        key = (row.variant, row.tag, row.build, python, *place)
+        if key in seen and python not in both:
+            yield Problem(where, "tag", f"{row.variant} for {row.tag} and {python} has a row already")
+        seen.add(key)
+    for tag in row.tag.split("."):
+        if "linux" in tag and not tag.startswith("manylinux_") and tag not in told:
+            yield Problem(where, "tag", f"no row of glibc tells the oldest glibc of {tag}")
 
 
 class Wheel(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,8 +203,9 @@ class Wheels:
         self._found: dict[tuple[object, ...], tuple[Wheel, ...]] = {}
 
     def versions(self) -> tuple[Version, ...]:
-        """Every known torch release, the newest first."""
-        return tuple(sorted((version_of(row.version) for row in self.file.releases), reverse=True))
+        """Every torch release with files that a plan may choose, the newest first: 1.8.2 (LTS) has none."""
+        ordinary = (row for row in self.file.releases if row.registry or any(map(_is_ordinary, row.official)))
+        return tuple(sorted((version_of(row.version) for row in ordinary), reverse=True))
 
     def variants(self) -> tuple[str, ...]:
         """Every CPU and CUDA variant of torch, the newest CUDA first, ``cpu`` last."""
