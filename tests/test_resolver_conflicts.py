@@ -103,7 +103,7 @@ def test_driver_that_shows_no_card_is_a_conflict(tables: Tables) -> None:
 def test_unknown_capability_is_asked_for_never_guessed(tables: Tables) -> None:
     plan = choose(target("550.54.14", ("Mystery 1", None)), Goal(), BOTH, tables)
     assert (plan.blocked_by, plan.nearest) == ("sm", None)
-    assert '--gpu "Mystery 1:8.6"' in plan.ways_out[0]
+    assert '--gpu "Mystery 1:CAPABILITY"' in plan.ways_out[0]
 
 
 @pytest.mark.parametrize(
@@ -312,3 +312,18 @@ def test_the_cpu_is_offered_only_where_it_has_an_answer(tables: Tables) -> None:
     old = choose(target("470.57.02", RTX_3090, python="3.5"), Goal(), BOTH, tables)
     assert old.status == "conflict"
     assert not any("--cuda cpu" in way for way in old.ways_out)
+
+
+def test_another_build_of_the_torch_asked_for_is_nearer_than_another_torch(tables: Tables) -> None:
+    plan = choose(target("550.54.14", RTX_4090), Goal(torch="==2.4.1+cu130"), BOTH, tables)
+    assert plan.nearest is not None
+    assert plan.nearest.torch == "2.4.1"
+    assert any(way.startswith("without the label +cu130: torch 2.4.1") for way in plan.ways_out)
+
+
+def test_jetson_board_is_not_told_to_update_its_driver(tables: Tables) -> None:
+    facts = target("540.3.0", ("Orin (nvgpu)", "8.7"), platform="linux_aarch64", jetson="R36.3")
+    plan = choose(facts, Goal(), BOTH, tables)
+    assert plan.status == "conflict"
+    assert not any("ask the administrator" in way for way in plan.ways_out)
+    assert any("developer.download.nvidia.com" in way and "JetPack 6" in way for way in plan.ways_out)

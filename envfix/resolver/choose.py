@@ -190,6 +190,8 @@ def _changed(question: _Question, change: Change) -> _Question:
         target = msgspec.structs.replace(target, driver=change.driver)
     if change.newer_system:
         target = msgspec.structs.replace(target, libc="glibc", glibc=None)
+    if change.any_cuda:
+        request = msgspec.structs.replace(request, wants="auto", cuda=None, exact=False, variant=None)
     if change.any_build:
         request = msgspec.structs.replace(
             request, wants="auto", cuda=None, exact=False, torch=SpecifierSet(), torch_text=None, variant=None

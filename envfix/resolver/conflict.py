@@ -23,6 +23,7 @@ from envfix.resolver.search import Found
 from envfix.resolver.situation import Situation, first_branch, system_of_driver
 from envfix.resolver.stack import Stack, stack_of
 from envfix.tables.architectures import INTEGRATED, Support
+from envfix.tables.gpus import JetPack
 from envfix.tables.loader import Tables
 
 _EASIEST_FIRST: tuple[Constraint, ...] = (
@@ -51,6 +52,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     driver: DriverVersion | None = None
     newer_system: bool = False
     every_index: bool = False
+    any_cuda: bool = False
     any_build: bool = False
     torch_alone: bool = False
     among: tuple[Candidate, ...] | None = None
@@ -84,6 +86,11 @@ def blocked(candidates: Sequence[Candidate], situation: Situation, attempt: Atte
     if not candidates:
         text = f"there are no torch wheels for {situation.target.platform}"
         return Blocked(by="platform", text=text, nearest=None, ways_out=())
+    if situation.unheard_of is not None:
+        found = attempt(Change(torch_alone=True))
+        way = "ask for a release that exists (--with), or leave that package out"
+        nearest = _choice(found) if found else None
+        return Blocked(by="request", text=situation.unheard_of, nearest=nearest, ways_out=(way,))
     judged = [(candidate, _rejections(candidate, situation)) for candidate in candidates]
     ways = list(_single_ways(judged, situation, attempt))
     if not ways:
@@ -138,6 +145,8 @@ def _changes(
     elif by == "index":
         yield msgspec.structs.replace(base, every_index=True)
     elif by == "request":
+        # Another build of the very torch that was asked for is nearer than another torch.
+        yield msgspec.structs.replace(base, any_cuda=True)
         yield msgspec.structs.replace(base, any_build=True)
     elif by in ("glibc", "platform"):
         yield msgspec.structs.replace(base, newer_system=True)
@@ -318,12 +327,26 @@ def _no_code(situation: Situation) -> Iterator[str]:
 
 
 def is_jetson(situation: Situation) -> bool:
-    """Whether the cards are part of a Jetson board, whose driver comes with JetPack."""
+    """Whether the cards are part of a Jetson board whose driver comes with JetPack and which needs wheels of its own."""
+    pack = _jetpack(situation)
+    if pack is not None:
+        return not pack.runs_server_wheels
     return situation.target.jetson is not None or any(card.capability in INTEGRATED for card in situation.cards)
 
 
+def _jetpack(situation: Situation) -> JetPack | None:
+    release, tables = situation.target.jetson, situation.tables
+    return tables.gpus.jetpack_of(release, tables.indexes) if release is not None else None
+
+
 def _jetson(situation: Situation) -> Iterator[str]:
-    if is_jetson(situation):
+    if not is_jetson(situation):
+        return
+    pack = _jetpack(situation)
+    yield "the driver of a Jetson board comes with JetPack: it is updated by a newer JetPack, not by itself"
+    if pack is not None and pack.address is not None:
+        yield f"for JetPack {pack.jetpack} NVIDIA publishes torch wheels of its own, which envfix does not plan: {pack.address}"
+    else:
         yield "for Jetson boards NVIDIA publishes torch wheels of its own by JetPack release; envfix does not plan them"
 
 
@@ -339,7 +362,7 @@ def _lines(way: WayOut, situation: Situation, attempt: Attempt) -> Iterator[str]
     elif way.by == "index":
         yield f"{_index_wish(way.found, situation)}: {name}"
     elif way.by == "request":
-        yield f"without {asked_for(situation)}: {name}"
+        yield f"without {_wish_dropped(way.change, situation)}: {name}"
     elif way.by == "glibc":
         release = ".".join(map(str, way.found.candidate.file_for(way.found.stack.tag).glibc or ()))
         yield f"on a system with glibc {release} or newer, for example in a container: {name}"
@@ -375,6 +398,13 @@ def _more_by_driver(way: WayOut, situation: Situation, attempt: Attempt) -> Iter
         found = attempt(_with(way.change, driver))
         assert found is not None  # noqa: S101 - it was just found
         yield worth_more(found.candidate, driver)
+
+
+def _wish_dropped(change: Change, situation: Situation) -> str:
+    request = situation.request
+    if not change.any_cuda:
+        return asked_for(situation)
+    return f"the label +{request.variant}" if request.variant is not None else f"--cuda {request.cuda_text}"
 
 
 def asked_for(situation: Situation) -> str:

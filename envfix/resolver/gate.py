@@ -76,11 +76,11 @@ def _repairs(target: PlanTarget) -> tuple[str, ...]:
 
 
 def _unknown_cards(names: list[str]) -> Closed:
-    options = " ".join(f'--gpu "{name}:8.6"' for name in names)
+    options = " ".join(f'--gpu "{name}:CAPABILITY"' for name in names)
     return Closed(
         by="sm",
         text=f"what the {wording.listed(names)} can execute (its compute capability) could not be told",
-        ways_out=(f"name it, with the right number for your card: {options}",),
+        ways_out=(f'name it ({options}); NVIDIA\'s list "CUDA GPUs" has it for every card',),
         afterwards=None,
     )
 
