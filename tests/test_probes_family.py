@@ -17,20 +17,20 @@ from envfix.host.interface import CommandResult
 from envfix.host.real import RealHost
 from envfix.host.replay import ReplayHost
 from envfix.host.target import COOKIE, Answer, read_answer
-from envfix.model.facts import Binaries, CondaRecord, NativeLibrary
+from envfix.model.facts import NOT_ASKED, Binaries, CondaRecord, NativeLibrary
 from envfix.probes import binaries, conda_records, native_libraries, torch_install
 from tests.conftest import interpreter
 from tests.fakes.running import cleaned_environment
-from tests.fakes.targets import make_venv, write_distribution, write_script, write_torch
+from tests.fakes.targets import make_venv, write_distribution, write_torch
 
 GCC = shutil.which("gcc")
 FACTS = "envfix_interpreter_facts.py"
 
 
-def asked(site: Path, script: str, **variables: str) -> dict[str, Any]:
+def asked(site: Path, script: str, *arguments: str, **variables: str) -> dict[str, Any]:
     """What a script says when the interpreter of this environment runs it."""
     result = subprocess.run(
-        [str(site.parent.parent.parent / "bin" / "python"), RealHost().script_path(script), COOKIE],
+        [str(site.parent.parent.parent / "bin" / "python"), RealHost().script_path(script), COOKIE, *arguments],
         capture_output=True,
         env=cleaned_environment(PYTHONDONTWRITEBYTECODE="1", **variables),
         timeout=60,
@@ -44,7 +44,7 @@ def asked(site: Path, script: str, **variables: str) -> dict[str, Any]:
 
 
 def native(site: Path, **variables: str) -> Binaries:
-    return binaries.parse(asked(site, binaries.SCRIPT, **variables))
+    return binaries.parse(asked(site, FACTS, "binaries", **variables)["binaries"])
 
 
 @pytest.fixture
@@ -277,13 +277,12 @@ def test_small_facts_beside_them(site: Path) -> None:
     assert native(site).pkg_resources_wanted_by == ()
 
 
-def test_script_takes_milliseconds_and_old_python_is_told(tmp_path: Path) -> None:
-    old = binaries.probe(RealHost(), interpreter("2.7"), timeout=20)
-    assert old.is_unknown
-    assert "too old" in (old.problem or "")
-    assert binaries.probe(RealHost(), None, timeout=1).is_unknown
-    damaged = write_script(tmp_path / "python", f"echo '{COOKIE}{{\"files\": [1]}}{COOKIE}'")
-    assert "damaged" in (binaries.probe(RealHost(), str(damaged), timeout=20).problem or "")
+def test_answers_without_binaries_say_why() -> None:
+    too_old = Answer(None, "Python 2.7.18 is too old", too_old="2.7.18")
+    assert "too old" in (binaries.read(too_old).problem or "")
+    assert binaries.read(Answer({})).problem == NOT_ASKED
+    assert "damaged" in (binaries.read(Answer({"binaries": {"files": [1]}})).problem or "")
+    assert "please report it" in (binaries.read(Answer({"binaries": {"problem": "OSError: x"}})).problem or "")
 
 
 # --- conda's records ---

@@ -13,7 +13,6 @@ from envfix.host.target import Answer
 from envfix.model.documents import without_secrets
 from envfix.model.facts import (
     NOT_ASKED,
-    Binaries,
     Environment,
     Interpreter,
     Machine,
@@ -115,14 +114,13 @@ def detect(
     pool = Beside(PROGRAMS_A_PROBE * timeout)
     try:
         chosen = interpreter.resolve(host, target)
-        asked = pool.submit(interpreter.probe, host, chosen, timeout=timeout)
-        compiled = None if brief else pool.submit(binaries.probe, host, chosen.path, timeout=timeout)
+        asked = pool.submit(interpreter.probe, host, chosen, timeout=timeout, with_binaries=not brief)
         nvidia = pool.submit(nvidia_driver.probe, host, timeout=timeout)
         probes = {name: probe for name, probe in PROBES.items() if not brief or name in BRIEF}
         answers = {name: pool.submit(probe, host, timeout) for name, probe in probes.items()}
         meanwhile()
         identity, answer = _identity(asked, chosen.how)
-        environment = _environment(host, chosen.path, identity, answer, pool, compiled, with_import=with_import)
+        environment = _environment(host, chosen.path, identity, answer, pool, with_import=with_import)
         driver, gpus, layers = _nvidia(nvidia)
         facts: dict[str, Any] = {name: unknown(name.replace("_", " "), NOT_ASKED) for name in PROBES}
         facts |= {name: _fact(future, name.replace("_", " ")) for name, future in answers.items()}
@@ -187,7 +185,6 @@ def _environment(
     identity: Observed[Interpreter],
     answer: Answer,
     pool: Beside,
-    compiled: Question[Observed[Binaries]] | None,
     *,
     with_import: bool,
 ) -> Environment:
@@ -211,7 +208,7 @@ def _environment(
         torch=torch,
         torchvision=torch_install.vision_build(answer, installed),
         package_sources=_fact(sources, package_sources.SOURCE),
-        binaries=_fact(compiled, binaries.SOURCE) if compiled else unknown(binaries.SOURCE, NOT_ASKED),
+        binaries=binaries.read(answer),
         torch_import=_fact(imported, "import torch") if imported else _no_import(torch.is_absent, asked=with_import),
         **facts,
     )

@@ -21,9 +21,9 @@ class Answer:
         self.too_old = too_old
 
 
-def ask(host: ProbeHost, python: str | None, script: str, *, timeout: float) -> Answer:
+def ask(host: ProbeHost, python: str | None, script: str, *arguments: str, timeout: float) -> Answer:
     """Run ``script`` with ``python`` (None: envfix's own) and read its answer; never raises for a bad target."""
-    return read_answer(host.run_script(python, script, (COOKIE,), timeout=timeout), timeout)
+    return read_answer(host.run_script(python, script, (COOKIE, *arguments), timeout=timeout), timeout)
 
 
 def read_answer(result: CommandResult, timeout: float) -> Answer:

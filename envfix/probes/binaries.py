@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from envfix.host.interface import ProbeHost
-from envfix.host.target import ask
+from envfix.host.target import Answer
 from envfix.model.documents import from_builtins
-from envfix.model.facts import Binaries, Binary, Observed, found, unknown
+from envfix.model.facts import NOT_ASKED, Binaries, Binary, Observed, found, unknown
 from envfix.model.versions import ComputeCapability
 
-SCRIPT = "envfix_native_facts.py"
 SOURCE = "ELF headers of the target's libraries"
 
 
@@ -35,14 +33,16 @@ def _capabilities(words: list[str], kind: str) -> list[str]:
     return [str(ComputeCapability.parse(word)) for word in words if re.fullmatch(kind + r"\d{2,3}", word)]
 
 
-def probe(host: ProbeHost, python: str | None, *, timeout: float) -> Observed[Binaries]:
-    """What the target's libraries need; unknown where the target cannot be asked."""
-    if python is None:
-        return unknown(SOURCE, "no such interpreter")
-    answer = ask(host, python, SCRIPT, timeout=timeout)
+def read(answer: Answer) -> Observed[Binaries]:
+    """What the target's libraries need, from its whole answer; unknown where the target could not tell."""
     if answer.facts is None:
         return unknown(SOURCE, answer.problem or "no answer")
+    said = answer.facts.get("binaries")
+    if said is None:
+        return unknown(SOURCE, NOT_ASKED)
     try:
-        return found(parse(answer.facts), SOURCE)
+        if "problem" in said:
+            return unknown(SOURCE, f"reading them failed ({said['problem']}); please report it")
+        return found(parse(said), SOURCE)
     except (ValueError, TypeError, AttributeError) as error:
         return unknown(SOURCE, f"the answer is damaged ({type(error).__name__}: {error})")

@@ -112,11 +112,13 @@ def literal(path: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", path)
 
 
-def probe(host: ProbeHost, target: Target, *, timeout: float) -> tuple[Observed[Interpreter], Answer]:
-    """What the interpreter is; the whole answer too, from which other probes read installed packages."""
+def probe(
+    host: ProbeHost, target: Target, *, timeout: float, with_binaries: bool = False
+) -> tuple[Observed[Interpreter], Answer]:
+    """What the interpreter is; the whole answer too, from which other probes read installed packages and compiled files."""
     if target.path is None:
         return absent(target.how, "no such interpreter"), Answer(None, "no such interpreter")
-    answer = ask(host, target.path, SCRIPT, timeout=timeout)
+    answer = ask(host, target.path, SCRIPT, *(["binaries"] if with_binaries else []), timeout=timeout)
     if answer.too_old is not None:
         value = too_old(target.path, target, answer.too_old, host.system_facts())
         return found(value, f"{target.path} asked about itself"), answer

@@ -19,7 +19,7 @@ from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import Choice, Examination, Plan
 from envfix.model.report import CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
-from envfix.render import facts_table
+from envfix.render import facts_table, plan_table
 from envfix.render.facts_table import FAMILY
 from envfix.render.progress import ConsoleReporter
 from envfix.render.words import command_line, duration
@@ -92,8 +92,6 @@ class ConsoleOutput:
         self._say("")
         self._facts(facts_table.rows(report, verbose=self._verbose))
         self._say("")
-        if not report.diagnosis.findings:
-            self._say(Text("No findings.", style="green"))
         for finding in report.diagnosis.findings:
             self._finding(finding)
         for skipped in report.diagnosis.skipped if self._verbose else ():
@@ -120,7 +118,8 @@ class ConsoleOutput:
         if finding.follows_from:
             head.append(f"  follows from {finding.follows_from}", style="dim")
         self._say(head)
-        if not finding.follows_from or self._verbose:
+        # What follows from another finding, or is only good to know, takes one line.
+        if self._verbose or (not finding.follows_from and finding.severity != Severity.INFO):
             for evidence in finding.because:
                 self._indented(Text(f"because {evidence.value}  [{evidence.source}]", style="dim"))
             for remedy in finding.remedies:
@@ -136,7 +135,7 @@ class ConsoleOutput:
             self._say(Text(f"Plan: {_stack(plan.choice)}", style="bold green"))
         else:
             self._say(Text(f"No stack fits: blocked by {plan.blocked_by}.", style="bold red"))
-        self._facts(facts_table.plan_rows(plan))
+        self._facts(plan_table.plan_rows(plan))
         for reason in plan.reasons:
             self._indented(Text(f"{'•' if self._unicode else '-'} {reason}"))
         for way in plan.ways_out:
@@ -181,7 +180,7 @@ class ConsoleOutput:
             for row in plan.rejected:
                 self._indented(Text(f"torch {row.torch} ({row.variant}): {row.text}", style="dim"), by=4)
             return
-        groups = list(facts_table.rejections(plan))
+        groups = list(plan_table.rejections(plan))
         for builds, text in groups[:REASONS_SHOWN]:
             self._indented(Text(f"{builds}: {text}", style="dim"), by=4)
         if len(groups) > REASONS_SHOWN:

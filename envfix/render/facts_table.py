@@ -1,12 +1,29 @@
-"""The facts of a diagnosis and of a plan as rows of name, value and source: the same for every text format."""
+"""The facts of a diagnosis as rows of name, value and source: the same for every text format.
+
+The short form is what decides; with ``verbose`` every fact is there, and every source.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from envfix.model.facts import Driver, Environment, Gpu, Interpreter, Machine, Observed, Platform, TorchImport
-from envfix.model.plan import Plan, PlanTarget
+from envfix.model.facts import (
+    NOT_ASKED,
+    Command,
+    Driver,
+    Environment,
+    Gpu,
+    IndexState,
+    Interpreter,
+    Machine,
+    NetworkSettings,
+    Observed,
+    Platform,
+    Resources,
+    Scheduler,
+    TorchImport,
+)
 from envfix.model.report import Report
 from envfix.model.words import time_span
 from envfix.render.words import size
@@ -18,63 +35,53 @@ FAMILY = ("torch", "torchvision", "torchaudio", "ultralytics", "numpy")
 
 
 def rows(report: Report, *, verbose: bool) -> Iterator[Row]:
-    """One row a fact; unknown ones say why, absent ones where was looked."""
+    """One row a fact; unknown ones say why, absent ones where was looked (the source is empty in the short form)."""
+    found = _all(report) if verbose else _decisive(report)
+    for name, value, source in found:
+        unknown = value.startswith("unknown")
+        yield name, value, source if verbose or unknown else ""
+
+
+def _decisive(report: Report) -> Iterator[Row]:
     machine, environment = report.machine, report.environment
     yield _row("machine", machine.platform, _platform)
     yield from _nvidia(machine)
-    yield _row(
-        "toolkits", machine.toolkits, lambda all_: ", ".join(f"CUDA {kit.release} ({kit.nvcc})" for kit in all_), "none"
-    )
-    yield _row(
-        "compilers", machine.host_compilers, lambda all_: ", ".join(f"{one.name} {one.version}" for one in all_), "none"
-    )
+    if machine.scheduler.value is not None:
+        yield _row("batch system", machine.scheduler, _scheduler)
+    yield from _toolchain(machine)
     yield _row("python", environment.interpreter, _interpreter)
     yield from _packages(environment)
-    yield _row(
-        "conda",
-        machine.conda,
-        lambda one: (
-            (one.program or "no program on PATH")
-            + (f" {one.version}" if one.version else "")
-            + (f", active: {one.active_name or one.active_prefix}" if one.active_prefix else "")
-            + (f", channels: {', '.join(one.channels)}" if one.channels else "")
-        ),
-        "not found",
-    )
-    for channel in machine.conda.value.states if machine.conda.value else ():
-        if channel.suggested and not channel.reachable and not verbose:
-            continue
-        answer = "answers" if channel.reachable else "does not answer"
-        problem = f": {channel.problem}" if channel.problem else ""
-        yield (
-            "could be had" if channel.suggested else "channel",
-            f"{channel.name}: {answer}{problem}",
-            channel.location,
-        )
-    for source in environment.package_sources.value or ():
-        yield ("pip takes", f"{source.kind} {source.location}", source.configured_in)
-    if environment.package_sources.is_unknown:
-        yield ("pip takes", f"unknown: {environment.package_sources.problem}", environment.package_sources.source)
-    for index in report.indexes:
-        state = f"answers in {index.seconds:.1f} s" if index.seconds else "answers"
-        if index.age is not None:
-            state = f"answered {time_span(index.age)} ago"
-        if index.reachable and index.problem:
-            state += f"; {index.problem.removeprefix('answers, but ')}"
-        yield (
-            "index",
-            f"{index.name}: {state if index.reachable else f'does not answer: {index.problem}'}",
-            index.location,
-        )
-    if verbose:
-        for display in machine.displays.value or ():
-            yield (
-                "on the bus",
-                f"{display.vendor} {display.name or display.device_id} at {display.bus}",
-                machine.displays.source,
-            )
-        for name, value in sorted(machine.variables.items()):
-            yield ("variable", f"{name}={value}", "")
+    yield from _conda(machine, verbose=False)
+    yield from _sources(environment)
+    yield from map(_index, report.indexes)
+
+
+def _all(report: Report) -> Iterator[Row]:
+    machine, environment = report.machine, report.environment
+    yield _row("machine", machine.platform, _platform)
+    yield from _nvidia(machine)
+    for display in machine.displays.value or ():
+        held = f", held by {display.driver}" if display.driver else ""
+        text = f"{display.vendor} {display.name or display.device_id} at {display.bus}{held}"
+        yield ("on the bus", text, machine.displays.source)
+    yield _row("batch system", machine.scheduler, _scheduler)
+    yield from _toolchain(machine)
+    for library in machine.libraries.value or ():
+        yield ("library", f"{library.path}{f' {library.version}' if library.version else ''}", library.found_by)
+    yield _row("memory, disks", machine.resources, _resources)
+    yield _row("python", environment.interpreter, _interpreter)
+    for command in machine.commands.value or ():
+        yield ("command", _command(command), machine.commands.source)
+    yield from _startup(environment)
+    yield from _packages(environment)
+    for place in environment.elsewhere.value or ():
+        yield ("also near by", f"torch {place.torch} in {place.prefix}", environment.elsewhere.source)
+    yield from _conda(machine, verbose=True)
+    yield from _sources(environment)
+    yield _row("network", machine.network, _network)
+    yield from map(_index, report.indexes)
+    for name, value in sorted(machine.variables.items()):
+        yield ("variable", f"{name}={value}", "")
 
 
 def _row(name: str, fact: Observed[T], show: Callable[[T], str], when_absent: str = "none") -> Row:
@@ -82,6 +89,8 @@ def _row(name: str, fact: Observed[T], show: Callable[[T], str], when_absent: st
         return (name, show(fact.value), fact.source)
     if fact.is_absent:
         return (name, when_absent, f"looked at: {fact.source}")
+    if fact.problem == NOT_ASKED:
+        return (name, NOT_ASKED, fact.source)
     return (name, f"unknown: {fact.problem}", fact.source)
 
 
@@ -114,16 +123,59 @@ def _driver(value: Driver) -> str:
 
 
 def _gpu(gpu: Gpu) -> str:
-    parts = [gpu.name]
+    return ", ".join((gpu.name, *_memory(gpu), *_state(gpu)))
+
+
+def _memory(gpu: Gpu) -> Iterator[str]:
     if gpu.capability:
-        parts.append(f"compute capability {gpu.capability}")
+        yield f"compute capability {gpu.capability}"
     if gpu.memory_total is not None and gpu.memory_free is not None:
-        parts.append(f"{gpu.memory_free / GIB:.1f} of {gpu.memory_total / GIB:.1f} GiB free")
+        yield f"{gpu.memory_free / GIB:.1f} of {gpu.memory_total / GIB:.1f} GiB free"
     elif gpu.memory_total is not None:
-        parts.append(f"{gpu.memory_total / GIB:.1f} GiB")
+        yield f"{gpu.memory_total / GIB:.1f} GiB"
     if gpu.processes:
-        parts.append(f"{len(gpu.processes)} process{'es' if len(gpu.processes) > 1 else ''}")
-    return ", ".join(parts)
+        yield f"{len(gpu.processes)} process{'es' if len(gpu.processes) > 1 else ''}"
+
+
+def _state(gpu: Gpu) -> Iterator[str]:
+    """What is out of the ordinary."""
+    if gpu.mig:
+        yield f"MIG with {len(gpu.mig_instances)} instance{'' if len(gpu.mig_instances) == 1 else 's'}"
+    if gpu.compute_mode not in (None, "default"):
+        yield f"compute mode {gpu.compute_mode}"
+    if gpu.ecc_errors:
+        yield f"{gpu.ecc_errors} uncorrectable memory errors"
+    if gpu.repair is not None:
+        yield f"memory repair {gpu.repair}"
+    if gpu.virtualization not in (None, "none"):
+        yield f"virtual ({gpu.virtualization})"
+
+
+def _scheduler(value: Scheduler) -> str:
+    job = f"job {value.job}" if value.job else "no job: a login node"
+    granted = {None: "", "": ", no card granted"}.get(value.granted, f", cards {value.granted}")
+    return f"{value.kind}, {job}{granted}"
+
+
+def _toolchain(machine: Machine) -> Iterator[Row]:
+    yield _row(
+        "toolkits", machine.toolkits, lambda kits: ", ".join(f"CUDA {kit.release} ({kit.nvcc})" for kit in kits), "none"
+    )
+    yield _row(
+        "compilers", machine.host_compilers, lambda all_: ", ".join(f"{one.name} {one.version}" for one in all_), "none"
+    )
+
+
+def _resources(value: Resources) -> str:
+    parts = []
+    if value.memory_total is not None:
+        parts.append(f"{size(value.memory_total)} of memory")
+    if value.memory_limit is not None:
+        parts.append(f"limited to {size(value.memory_limit)}")
+    parts += [
+        f"{size(disk.free)} free for {disk.purpose} ({disk.path})" for disk in value.disks if disk.free is not None
+    ]
+    return ", ".join(parts) or "not told"
 
 
 def _interpreter(value: Interpreter) -> str:
@@ -135,6 +187,27 @@ def _interpreter(value: Interpreter) -> str:
         "unknown": "environment not known",
     }
     return f"{value.version} at {value.executable} ({kind[value.kind]}; {value.asked})"
+
+
+def _command(value: Command) -> str:
+    starts = f" starts {value.interpreter}" if value.interpreter else ""
+    problem = f": {value.problem}" if value.problem else ""
+    return f"{value.name} is {value.path} ({value.kind}){starts}{problem}"
+
+
+def _startup(environment: Environment) -> Iterator[Row]:
+    value, source = environment.startup.value, environment.startup.source
+    if value is None:
+        return
+    for copy in value.copies:
+        yield ("copy on path", f"{copy.name} {copy.version or ''} {copy.location}".replace("  ", " "), source)
+    for path_file in value.path_files:
+        adds = f" adds {', '.join(path_file.adds)}" if path_file.adds else " runs code at every start"
+        yield ("path file", f"{path_file.path}{adds}", source)
+    for path in value.customised_by:
+        yield ("at the start", f"{path} runs at every start", source)
+    for name, meaning in sorted(value.aliases.items()):
+        yield ("alias", f"{name} = {meaning}", source)
 
 
 def _packages(environment: Environment) -> Iterator[Row]:
@@ -149,11 +222,7 @@ def _packages(environment: Environment) -> Iterator[Row]:
         yield _row("torch", torch, str, "not installed")
     imported = environment.torch_import
     if imported.value is not None:
-        yield (
-            "import torch",
-            _import(imported.value),
-            imported.source,
-        )
+        yield ("import torch", _import(imported.value), imported.source)
     installed = {item.name.lower().replace("_", "-"): item for item in environment.distributions.value or ()}
     for name in FAMILY[1:]:
         if name in installed:
@@ -166,47 +235,42 @@ def _import(value: TorchImport) -> str:
     return "works" + {True: ", CUDA available", False: ", CUDA not available", None: ""}[value.cuda_available]
 
 
-def plan_rows(plan: Plan) -> Iterator[Row]:
-    """For which machine the plan is, and what it costs."""
-    yield ("for", _target(plan.target), "")
-    if plan.download_bytes is not None:
-        yield ("price", _price(plan, plan.download_bytes), "")
-    elif plan.choice is not None:
-        yield ("price", "not known: no dry resolution was made", "")
-    if plan.gpu is not None:
-        yield ("use", f"export {plan.gpu.export}", "")
+def _conda(machine: Machine, *, verbose: bool) -> Iterator[Row]:
+    value, source = machine.conda.value, machine.conda.source
+    if value is None:
+        yield _row("conda", machine.conda, str, "not found")
+        return
+    parts = [(value.program or "no program on PATH") + (f" {value.version}" if value.version else "")]
+    if value.active_prefix:
+        parts.append(f"active: {value.active_name or value.active_prefix}")
+    if value.channels:
+        parts.append(f"channels: {', '.join(value.channels)}")
+    yield ("conda", ", ".join(parts), source)
+    for channel in value.states:
+        if channel.suggested and not channel.reachable and not verbose:
+            continue
+        answer = "answers" if channel.reachable else "does not answer"
+        problem = f": {channel.problem}" if channel.problem else ""
+        name = "could be had" if channel.suggested else "channel"
+        yield (name, f"{channel.name} ({channel.location}): {answer}{problem}", source)
 
 
-def _price(plan: Plan, everything: int) -> str:
-    cached = plan.cached_bytes or 0
-    files = f"{len(plan.downloads)} files, {size(everything)}"
-    download = f"{files} to download" if not cached else f"{files}, of which {size(cached)} are in the cache already"
-    return download + (f"; about {size(plan.disk_bytes)} on disk" if plan.disk_bytes else "")
+def _sources(environment: Environment) -> Iterator[Row]:
+    if environment.package_sources.is_unknown and environment.package_sources.problem != NOT_ASKED:
+        yield ("pip takes", f"unknown: {environment.package_sources.problem}", environment.package_sources.source)
+    for source in environment.package_sources.value or ():
+        yield ("pip takes", f"{source.kind} {source.location}", source.configured_in)
 
 
-def _target(target: PlanTarget) -> str:
-    cards = (
-        ", ".join(f"{gpu.name}{f' ({gpu.capability})' if gpu.capability else ''}" for gpu in target.gpus)
-        or "no NVIDIA GPU"
-    )
-    driver = (
-        f"driver {target.driver}"
-        if target.driver
-        else "no driver"
-        if target.driver_state == "absent"
-        else f"driver {target.driver_state}"
-    )
-    libc = f", {target.libc or 'glibc'} {target.glibc}" if target.glibc else ""
-    nothing = not target.gpus and target.driver_state in ("absent", "works") and target.driver is None
-    return f"Python {target.python}, {target.platform}{libc}, {cards if nothing else f'{driver}, {cards}'}"
+def _network(value: NetworkSettings) -> str:
+    return ", ".join(f"{one.name}={one.value}" for one in value.settings) or "nothing set"
 
 
-def rejections(plan: Plan) -> Iterator[tuple[str, str]]:
-    """What was not chosen, folded by reason: the newest builds that it ruled out and how many more, then the reason."""
-    by_reason: dict[str, dict[str, list[str]]] = {}
-    for row in plan.rejected:
-        by_reason.setdefault(row.text, {}).setdefault(row.torch, []).append(row.variant)
-    for text, builds in by_reason.items():
-        newest = [f"{torch} ({', '.join(variants)})" for torch, variants in builds.items()]
-        more = f" and {len(newest) - 2} more releases" if len(newest) > 2 else ""
-        yield f"torch {', '.join(newest[:2])}{more}", text
+def _index(index: IndexState) -> Row:
+    state = f"answers in {index.seconds:.1f} s" if index.seconds else "answers"
+    if index.age is not None:
+        state = f"answered {time_span(index.age)} ago"
+    if index.reachable and index.problem:
+        state += f"; {index.problem.removeprefix('answers, but ')}"
+    text = state if index.reachable else f"does not answer: {index.problem}"
+    return ("index", f"{index.name}: {text}", index.location)

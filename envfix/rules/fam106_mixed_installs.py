@@ -66,6 +66,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         *_half_installed(environment),
         *_without_files(environment),
         *_without_version(environment),
+        *_other_version(environment),
         *_conda_without_files(environment),
         *_twice(environment),
         *_two_installers(environment),
@@ -150,6 +151,18 @@ def _without_version(environment: Environment) -> Iterator[Trouble]:
     if environment.torch.is_unknown and interpreter and place in interpreter.site_packages:
         text = f"The folder {place}/torch is what a broken removal or installation left: its version.py is missing or unreadable."
         yield Trouble(Severity.ERROR, text, (cite("environment.torch", environment.torch),))
+
+
+def _other_version(environment: Environment) -> Iterator[Trouble]:
+    """Metadata of one release beside the files of another."""
+    torch = environment.torch.value
+    told, real = (version(torch.version), version(torch.build)) if torch is not None else (None, None)
+    if torch is None or told is None or real is None or told.release == real.release:
+        return
+    text = f"Two torch installations lie over each other: the metadata says {torch.version}, the files are of {torch.build}."
+    yield Trouble(
+        Severity.ERROR, text, (cite("environment.torch", environment.torch, f"{torch.version} and {torch.build}"),)
+    )
 
 
 def _conda_without_files(environment: Environment) -> Iterator[Trouble]:

@@ -1,4 +1,7 @@
-"""Prints what this interpreter is and which distributions lie on its path, as JSON between two cookies (argument 1)."""
+"""Prints what this interpreter is and which distributions lie on its path, as JSON between two cookies (argument 1).
+
+With a second argument also what their compiled files need (envfix_native_facts.py).
+"""
 
 import sys
 
@@ -171,7 +174,7 @@ def compared(folder, entries):
         if place not in listings:
             try:
                 listings[place] = set(os.listdir(os.path.join(folder, place)))
-            except OSError:
+            except (OSError, ValueError):  # also a zero byte in the name
                 listings[place] = set()
         if name not in listings[place]:
             missing.append(entry)
@@ -208,12 +211,14 @@ def conda_record(prefix, name, row):
         said = json.loads(text or "")
         row["channel"] = str(said.get("channel") or "") or None
         row.update(compared(prefix, [str(entry) for entry in said.get("files") or ()]))
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         pass  # half-written: its name says what it is
     return row
 
 
 def read(path, limit=4000000):
+    if not os.path.isfile(path):  # a pipe in its place would be waited for
+        return None
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             return stream.read(limit)
@@ -223,12 +228,12 @@ def read(path, limit=4000000):
 
 def constants(path):
     """The plain values assigned at the top of a version.py, annotated or not."""
-    text = read(path)
+    text = read(path, 100000)
     if text is None:
         return None
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     values = {}
     for node in tree.body:
@@ -467,6 +472,18 @@ def shadows():
     return sorted(found)
 
 
+def native(folders):
+    """What the compiled files need, or why that cannot be told: it must not take the rest along."""
+    path = os.path.join(HERE, "envfix_native_facts.py")
+    namespace = {"__name__": "envfix_native_facts", "__file__": path}
+    try:
+        with open(path, encoding="utf-8") as stream:
+            exec(compile(stream.read(), path, "exec"), namespace)
+        return namespace["native"](folders)
+    except Exception as error:  # noqa: BLE001
+        return {"problem": "%s: %s" % (type(error).__name__, error)}
+
+
 def main():
     folders = [entry for entry in SEARCH_PATH if os.path.isdir(entry)]
     said = interpreter()
@@ -480,6 +497,8 @@ def main():
         "shadows": shadows(),
         "conda_records": conda_records(),
     }
+    if len(sys.argv) > 2:
+        facts["binaries"] = native(folders)
     sys.stdout.write(sys.argv[1] + json.dumps(facts) + sys.argv[1] + "\n")
 
 

@@ -1,10 +1,6 @@
-"""Prints what the compiled files of torch, and of what is built on it, need and offer, as JSON between two cookies (argument 1)."""
+"""What the compiled files of torch, and of what is built on it, need and offer; run by envfix_interpreter_facts.py."""
 
 import sys
-
-if sys.version_info < (3, 6):  # noqa: UP036 - the target may be any Python
-    sys.stdout.write('%s{"too_old": "%d.%d.%d"}%s\n' % ((sys.argv[1],) + tuple(sys.version_info[:3]) + (sys.argv[1],)))
-    sys.exit(88)
 
 import glob
 import json
@@ -13,8 +9,6 @@ import os
 import re
 import struct
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-SEARCH_PATH = [entry for entry in sys.path if entry and entry != HERE]
 DAMAGED = (OSError, ValueError, IndexError, OverflowError, struct.error)
 # In the order in which most names are found.
 TORCH_LIBRARIES = (
@@ -408,12 +402,12 @@ def wants_pkg_resources(folders):
     return sorted(set(found))
 
 
-def main():
-    folders = [entry for entry in SEARCH_PATH if os.path.isdir(entry)]
+def native(folders):
+    """All of it, for the folders on the path."""
     torch = package_folder("torch", folders)
     loader = Loader(folders, torch)
     has_pkg_resources = package_folder("pkg_resources", folders) is not None
-    facts = {
+    return {
         "files": files(loader, torch, folders),
         "cpp_libraries": cpp_libraries(loader),
         "openmp": openmp(folders),
@@ -423,8 +417,3 @@ def main():
         "pkg_resources_wanted_by": [] if has_pkg_resources else wants_pkg_resources(folders),
         "cpu_flags": cpu_flags(),
     }
-    sys.stdout.write(sys.argv[1] + json.dumps(facts) + sys.argv[1] + "\n")
-
-
-if __name__ == "__main__":
-    main()

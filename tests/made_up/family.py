@@ -14,6 +14,7 @@ from envfix.model.facts import (
     CppLibrary,
     Distribution,
     Environment,
+    HostCompiler,
     Libc,
     Machine,
     NativeLibrary,
@@ -638,7 +639,9 @@ HAND_MADE: HandMade = {
         ("FAM112",),
     ),
     "nothing: triton is there": (
-        SERVER,
+        msgspec.structs.replace(
+            SERVER, host_compilers=found((HostCompiler(name="gcc", path="/usr/bin/gcc", version="11"),), "PATH")
+        ),
         modern(
             distributions=packages(
                 dist("torch", "2.4.1", 'triton==3.0.0; platform_system == "Linux"'), dist("triton", "3.0.0")

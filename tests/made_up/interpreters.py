@@ -384,7 +384,7 @@ HAND_MADE: HandMade = {
     "glibc torch on Alpine that cannot be imported": (
         machine(platform=placed(libc=Libc(family="musl"))),
         of(OF_SHELL, torch_import=found(TorchImport(ok=False, seconds=1, error="symbol not found"), "import torch")),
-        ("INT110",),
+        ("INT110", "TOR103"),
     ),
     "POWER has no wheels": (
         machine(platform=placed(machine="ppc64le", tag="linux_ppc64le")),

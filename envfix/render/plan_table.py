@@ -1,0 +1,55 @@
+"""A plan as rows of name and value: the same for every text format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envfix.model.plan import Plan, PlanTarget
+from envfix.render.facts_table import Row
+from envfix.render.words import size
+
+
+def plan_rows(plan: Plan) -> Iterator[Row]:
+    """For which machine the plan is, and what it costs."""
+    yield ("for", _target(plan.target), "")
+    if plan.download_bytes is not None:
+        yield ("price", _price(plan, plan.download_bytes), "")
+    elif plan.choice is not None:
+        yield ("price", "not known: no dry resolution was made", "")
+    if plan.gpu is not None:
+        yield ("use", f"export {plan.gpu.export}", "")
+
+
+def _price(plan: Plan, everything: int) -> str:
+    cached = plan.cached_bytes or 0
+    files = f"{len(plan.downloads)} files, {size(everything)}"
+    download = f"{files} to download" if not cached else f"{files}, of which {size(cached)} are in the cache already"
+    return download + (f"; about {size(plan.disk_bytes)} on disk" if plan.disk_bytes else "")
+
+
+def _target(target: PlanTarget) -> str:
+    cards = (
+        ", ".join(f"{gpu.name}{f' ({gpu.capability})' if gpu.capability else ''}" for gpu in target.gpus)
+        or "no NVIDIA GPU"
+    )
+    driver = (
+        f"driver {target.driver}"
+        if target.driver
+        else "no driver"
+        if target.driver_state == "absent"
+        else f"driver {target.driver_state}"
+    )
+    libc = f", {target.libc or 'glibc'} {target.glibc}" if target.glibc else ""
+    nothing = not target.gpus and target.driver_state in ("absent", "works") and target.driver is None
+    return f"Python {target.python}, {target.platform}{libc}, {cards if nothing else f'{driver}, {cards}'}"
+
+
+def rejections(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What was not chosen, folded by reason: the newest builds that it ruled out and how many more, then the reason."""
+    by_reason: dict[str, dict[str, list[str]]] = {}
+    for row in plan.rejected:
+        by_reason.setdefault(row.text, {}).setdefault(row.torch, []).append(row.variant)
+    for text, builds in by_reason.items():
+        newest = [f"{torch} ({', '.join(variants)})" for torch, variants in builds.items()]
+        more = f" and {len(newest) - 2} more releases" if len(newest) > 2 else ""
+        yield f"torch {', '.join(newest[:2])}{more}", text
