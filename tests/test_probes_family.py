@@ -459,7 +459,11 @@ def test_path_comes_before_what_the_loader_is_configured_with() -> None:
         listing("/usr/local/cuda-11.8/lib64", "libcublas.so.11", "libcublas.so.11.11.3.6"),
         listing("/usr/local/cuda-12.1/lib64", "libcublas.so.12"),
         listing("/lib64"),
-        listing("/usr/lib64"),
+        {"ask": ["real_path", "/usr/lib"], "answer": "/usr/lib"},
+        {"ask": ["real_path", "/usr/lib64"], "answer": "/usr/lib64"},
+        {"ask": ["real_path", "/lib64"], "answer": "/usr/lib64"},
+        {"ask": ["real_path", "/usr/local/cuda-12.1/lib64/"], "answer": "/usr/local/cuda-12.1/lib64"},
+        {"ask": ["real_path", "/usr/local/cuda-11.8/lib64"], "answer": "/usr/local/cuda-11.8/lib64"},
         listing("/usr/lib", "libcurl.so.4"),
     ]
     fact = native_libraries.probe(ReplayHost(calls))

@@ -56,7 +56,9 @@ def probe(host: ProbeHost) -> Observed[tuple[NativeLibrary, ...]]:
     if host.system_facts().get("system") == "linux":
         places += [(folder, "ldconfig") for folder in _configured(host)]
     seen: dict[str, NativeLibrary] = {}
-    for folder, found_by in places:
+    # /lib is a link to /usr/lib on most systems: each folder once, under its first name.
+    once = {host.real_path(folder): (folder, found_by) for folder, found_by in reversed(places)}
+    for folder, found_by in reversed(once.values()):
         folder = os.path.normpath(folder)  # noqa: PLW2901 - the same folder, written once
         names = (path.rpartition("/")[2] for path in host.glob(f"{literal(folder)}/{PATTERN}"))
         for library in libraries_in(folder, names, found_by):

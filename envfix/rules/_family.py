@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from packaging.markers import UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from envfix.model.facts import Binary, CondaRecord, Distribution, Environment, Interpreter, Machine
 from envfix.model.finding import Evidence, Remedy
 from envfix.rules._cards import nvidia_displays
 from envfix.rules._rule import cite
+
+if TYPE_CHECKING:
+    # Takes longer to load than all rules to judge; most environments have no line to read.
+    from packaging.requirements import Requirement
 
 NEW_ENVIRONMENT = Remedy(
     text="Let envfix choose a stack that fits together, in an environment of its own.",
@@ -46,7 +47,7 @@ EXTENSIONS = frozenset(
 
 def key_of(name: str) -> str:
     """The one way to write a package's name: ``nvidia_cudnn_cu12`` is ``nvidia-cudnn-cu12``."""
-    return str(canonicalize_name(name))
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def version(text: str | None) -> Version | None:
@@ -121,16 +122,25 @@ def requirements(environment: Environment, items: Iterator[Distribution] | None 
     markers = _markers(interpreter) if interpreter else {}
     for item in items or iter(installed(environment).values()):
         for line in item.requires:
-            try:
-                requirement = Requirement(re.sub(r"^([\w.-]+) \((.*?)\)", r"\1 \2", line))
-            except InvalidRequirement:
-                continue
             extra = re.search(r"extra == ['\"]([\w.-]+)['\"]", line)
-            if _holds(requirement, {**markers, "extra": extra[1] if extra else ""}):
+            requirement = _read(line)
+            if requirement is not None and _holds(requirement, {**markers, "extra": extra[1] if extra else ""}):
                 yield Asked(item, requirement, extra[1] if extra else None)
 
 
+def _read(line: str) -> Requirement | None:
+    """A line of Requires-Dist, the old form ``torch (>=1.7)`` included; None for what nobody can read."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        return Requirement(re.sub(r"^([\w.-]+) \((.*?)\)", r"\1 \2", line))
+    except InvalidRequirement:
+        return None
+
+
 def _holds(requirement: Requirement, markers: dict[str, str]) -> bool:
+    from packaging.markers import UndefinedEnvironmentName
+
     try:
         return requirement.marker is None or requirement.marker.evaluate(markers)
     except UndefinedEnvironmentName:

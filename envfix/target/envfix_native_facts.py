@@ -215,10 +215,11 @@ class Loader:
             self.cache = None
         self.with_torch = [os.path.join(torch, "lib")] if torch else []
         for folder in folders:
-            self.with_torch += sorted(glob.glob(os.path.join(glob.escape(folder), "nvidia", "*", "lib")))
+            vendor = os.path.join(folder, "nvidia")
+            self.with_torch += [os.path.join(vendor, name, "lib") for name in sorted(listed(vendor))]
         self.beforehand = list(self.with_torch)
         for folder in folders:
-            self.beforehand += sorted(glob.glob(os.path.join(glob.escape(folder), "*.libs")))
+            self.beforehand += [os.path.join(folder, name) for name in sorted(listed(folder)) if name.endswith(".libs")]
         # A wheel renames what it brings (libcudart-80664282.so.10.2); once loaded, it answers to its own name.
         names = [(re.sub(r"[-.][0-9a-f]{8}(?=\.so)", "", name), name) for folder in self.beforehand for name in listed(folder)]
         self.renamed = {plain for plain, name in names if plain != name}
@@ -333,8 +334,9 @@ def files(loader, torch, folders):
                 rows.append(describe(path, package, loader, opened, deep=package == "cv2"))
     for folder in folders:
         # Extensions without a package of their own, such as flash_attn_2_cuda.cpython-311-x86_64-linux-gnu.so.
-        for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*cuda*.so")))[:12]:
-            row = describe(path, os.path.basename(path).split(".")[0], loader, opened)
+        names = sorted(name for name in listed(folder) if "cuda" in name and name.endswith(".so"))
+        for name in names[:12]:
+            row = describe(os.path.join(folder, name), name.split(".")[0], loader, opened)
             if row and any(name.startswith(("libc10", "libtorch")) for name in row["needs"]):
                 rows.append(row)
     return [row for row in rows if row]
@@ -357,13 +359,15 @@ def cpp_libraries(loader):
 
 def openmp(folders):
     """Different copies of the Intel or LLVM OpenMP library, of which a process bears only one."""
-    patterns = [os.path.join(glob.escape(sys.prefix), place) for place in ("lib/libiomp5.*", "lib/libomp.*", "Library/bin/libiomp5md.dll")]
-    for folder in [glob.escape(folder) for folder in folders]:
-        patterns += [os.path.join(folder, place) for place in ("torch/lib/libiomp5*", "torch/lib/libomp*", "*.libs/libiomp5*", "torch/.dylibs/libomp*")]
+    places = [os.path.join(sys.prefix, "lib"), os.path.join(sys.prefix, "Library", "bin")]
+    for folder in folders:
+        places += [os.path.join(folder, "torch", "lib"), os.path.join(folder, "torch", ".dylibs")]
+        places += [os.path.join(folder, name) for name in listed(folder) if name.endswith(".libs")]
     found = {}
-    for pattern in patterns:
-        for path in glob.glob(pattern):
-            if path.endswith((".so", ".dylib", ".dll")):
+    for place in places:
+        for name in listed(place):
+            if name.startswith(("libiomp5", "libomp.")) and name.endswith((".so", ".dylib", ".dll")):
+                path = os.path.join(place, name)
                 found.setdefault(os.path.realpath(path), path)
     return sorted(found.values())
 
