@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess  # noqa: TID251 - a script, not the program
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from envfix.host.real import RealHost  # noqa: E402
 from envfix.host.recording import RecordingHost  # noqa: E402
 from envfix.host.replay import ReplayHost  # noqa: E402
 from envfix.model.documents import Redactor, to_json  # noqa: E402
+from envfix.probes import native_libraries  # noqa: E402
 from tests.fakes.machines import MACHINES, FakeDrivers  # noqa: E402
 from tests.fakes.running import ENVFIX  # noqa: E402
 from tests.fakes.targets import (  # noqa: E402
@@ -40,6 +42,9 @@ from tests.fakes.targets import (  # noqa: E402
     write_torchvision,
 )
 
+GB = 10**9
+# The lines of a CUDA header that say which release it is and which compilers it takes.
+_TELLING = re.compile(r"^#(?:if|elif|error|define CUDA_VERSION)\b.*(?:\\\\\n.*)*\n", re.MULTILINE)
 MACHINES_FOLDER = CHECKOUT / "tests" / "machines"
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"  # noqa: TID251
 UBUNTU = 'PRETTY_NAME="Ubuntu 20.04.6 LTS"\nNAME="Ubuntu"\nVERSION_ID="20.04"\n'
@@ -221,35 +226,18 @@ def _moved(transcript: list[dict[str, Any]], places: Mapping[str, str]) -> list[
 
 
 def _edited(transcript: list[dict[str, Any]], wanted: Pretended) -> list[dict[str, Any]]:
-    """What the recording machine cannot pretend: its kernel, its devices, its own toolkits, its container."""
-    absent = {"outcome": "absent", "text": "", "problem": None}
-    files = {
-        "/etc/os-release": UBUNTU,
-        "/proc/1/cgroup": "0::/init.scope\n",
-        "/proc/driver/nvidia/version": wanted.kernel,
-        "/sys/module/nvidia/version": None,
-    }
-    folders = {
-        "/.dockerenv": ("/.dockerenv",) if wanted.docker else (),
-        "/run/.containerenv": (),
-        "/dev/nvidia*": wanted.devices,
-        "/sys/bus/pci/devices/*/class": (),
-        "/usr/local/cuda*/bin/nvcc": (),
-        **{
-            f"{root}/lib/python3*/{kind}-packages/torch/version.py": ()
-            for root in ("/usr", "/usr/local")
-            for kind in ("site", "dist")
-        },
-    }
-    edits = [
-        (["read_text", path], {**absent, "outcome": "read", "text": text} if text else absent)
-        for path, text in files.items()
-    ]
-    edits += [(["glob", pattern], list(paths)) for pattern, paths in folders.items()]
-    edited = [call for call in transcript if call["ask"] not in [question for question, _ in edits]]
+    """What the recording machine cannot pretend: its kernel, its devices, its own toolkits, its container, its size."""
+    edits = [*_files(wanted), *_folders(wanted)]
+    libraries: list[Any] = ["glob", f"/usr/lib/x86_64-linux-gnu/{native_libraries.PATTERN}"]
+    if libraries not in [call["ask"] for call in transcript]:
+        edits.append((libraries, []))
+    asked = [question for question, _ in edits]
+    edited = [call for call in transcript if call["ask"] not in asked and "/usr/local/cuda" not in repr(call["ask"])]
     for call in edited:
         if call["ask"] == ["system_facts"]:
             call["answer"] |= SYSTEM
+        elif call["ask"][0] == "disk_space":
+            call["answer"] |= {"free": 32 * GB if call["ask"][1] == "/dev/shm" else 180 * GB, "total": 500 * GB}
         elif _is_answer_of_target(call):
             cookie, facts, end = _cut(call["answer"]["stdout"])
             facts["startup"]["path_files"] = []  # those of the interpreter that pretends
@@ -261,14 +249,59 @@ def _edited(transcript: list[dict[str, Any]], wanted: Pretended) -> list[dict[st
     return sorted(edited, key=lambda call: repr(call["ask"]))
 
 
+def _files(wanted: Pretended) -> list[tuple[list[Any], Any]]:
+    loaded = "nvidia_uvm 1 0 - Live 0x0\nnvidia 2 1 nvidia_uvm, Live 0x0\n" if wanted.devices else "ext4 1 1 - Live 0x0\n"
+    absent = {"outcome": "absent", "text": "", "problem": None}
+    files = {
+        "/etc/os-release": UBUNTU,
+        "/etc/ld.so.conf": "include /etc/ld.so.conf.d/*.conf\n",
+        "/etc/ld.so.conf.d/x86_64-linux-gnu.conf": "/usr/lib/x86_64-linux-gnu\n",
+        "/proc/1/cgroup": "0::/init.scope\n",
+        "/proc/driver/nvidia/version": wanted.kernel,
+        "/proc/meminfo": "MemTotal:       65536000 kB\nMemAvailable:   52428800 kB\n",
+        "/proc/modules": loaded,
+        "/proc/self/cgroup": "0::/user.slice\n",
+        "/proc/self/mounts": "/dev/sda1 / ext4 rw,relatime 0 0\n",
+        "/sys/fs/cgroup/memory.max": None,
+        "/sys/fs/cgroup/user.slice/memory.max": None,
+        "/sys/module/nvidia/version": None,
+    }
+    return [
+        (["read_text", path], {**absent, "outcome": "read", "text": text} if text else absent)
+        for path, text in files.items()
+    ]
+
+
+def _folders(wanted: Pretended) -> list[tuple[list[Any], Any]]:
+    folders = {
+        "/.dockerenv": ("/.dockerenv",) if wanted.docker else (),
+        "/run/.containerenv": (),
+        "/dev/nvidia*": wanted.devices,
+        "/etc/ld.so.conf.d/*.conf": ("/etc/ld.so.conf.d/x86_64-linux-gnu.conf",),
+        "/sys/bus/pci/devices/*/class": (),
+        "/usr/local/cuda*/bin/nvcc": (),
+        "/usr/bin/g[c+][c+]-[0-9]*": (),
+        "/usr/bin/clang*-[0-9]*": (),
+        **{
+            f"{root}/lib/python3*/{kind}-packages/torch/version.py": ()
+            for root in ("/usr", "/usr/local")
+            for kind in ("site", "dist")
+        },
+    }
+    return [(["glob", pattern], list(paths)) for pattern, paths in folders.items()]
+
+
 def _is_answer_of_target(call: dict[str, Any]) -> bool:
     """Whether a Python new enough described itself."""
     return call["ask"][0] == "run_script" and '"startup"' in call["answer"]["stdout"]
 
 
 def _without_path_files(text: str) -> str:
-    """A snapshot without the .pth files of its recorder, which mean nothing to a replay."""
+    """A snapshot without the .pth files of its recorder, which mean nothing to a replay, and without NVIDIA's headers."""
     content = json.loads(text)
+    for call in content["transcript"]:
+        if call["ask"][0] == "read_text" and call["ask"][1].endswith(".h"):
+            call["answer"]["text"] = "".join(_TELLING.findall(call["answer"]["text"]))
     for call in filter(_is_answer_of_target, content["transcript"]):
         cookie, facts, end = _cut(call["answer"]["stdout"])
         facts["startup"]["path_files"] = []

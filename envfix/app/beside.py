@@ -40,6 +40,11 @@ class Question(Generic[R]):
             raise self._error
         return self._answer[0]
 
+    @property
+    def ended(self) -> bool:
+        """Whether there is an answer, or a reason why there is none."""
+        return self._ended.is_set()
+
     def wait(self, until: float) -> bool:
         """Whether it has ended, which is waited for until that moment."""
         while not self._ended.is_set():
@@ -71,6 +76,11 @@ class Beside:
         self._asked.append(question)
         threading.Thread(target=question.ask, daemon=True).start()
         return question
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that were asked have ended."""
+        return all(question.ended for question in self._asked)
 
     def settle(self, seconds: float) -> None:
         """Give all that were asked so long to end: after an interrupt, each must still see its program ended."""

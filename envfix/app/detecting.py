@@ -132,11 +132,11 @@ def detect(
             variables=without_secrets(host.environ(VARIABLES)),
             **facts,
         )
-    except BaseException:
-        # Ctrl-C must not wait for a program that hangs.
-        host.interrupt()
-        pool.settle(SETTLING)
-        raise
+    finally:
+        # After Ctrl-C, or where nobody waits any longer: a program that hangs must not outlive envfix.
+        if not pool.settled:
+            host.interrupt()
+            pool.settle(SETTLING)
     return machine, environment
 
 
