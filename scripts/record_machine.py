@@ -237,7 +237,8 @@ def _edited(transcript: list[dict[str, Any]], wanted: Pretended) -> list[dict[st
         if call["ask"] == ["system_facts"]:
             call["answer"] |= SYSTEM
         elif call["ask"][0] == "disk_space":
-            call["answer"] |= {"free": 32 * GB if call["ask"][1] == "/dev/shm" else 180 * GB, "total": 500 * GB}
+            in_memory = call["ask"][1].startswith("/dev")
+            call["answer"] |= {"free": (32 if in_memory else 180) * GB, "total": 500 * GB}
         elif _is_answer_of_target(call):
             cookie, facts, end = _cut(call["answer"]["stdout"])
             facts["startup"]["path_files"] = []  # those of the interpreter that pretends
@@ -250,7 +251,9 @@ def _edited(transcript: list[dict[str, Any]], wanted: Pretended) -> list[dict[st
 
 
 def _files(wanted: Pretended) -> list[tuple[list[Any], Any]]:
-    loaded = "nvidia_uvm 1 0 - Live 0x0\nnvidia 2 1 nvidia_uvm, Live 0x0\n" if wanted.devices else "ext4 1 1 - Live 0x0\n"
+    loaded = (
+        "nvidia_uvm 1 0 - Live 0x0\nnvidia 2 1 nvidia_uvm, Live 0x0\n" if wanted.devices else "ext4 1 1 - Live 0x0\n"
+    )
     absent = {"outcome": "absent", "text": "", "problem": None}
     files = {
         "/etc/os-release": UBUNTU,

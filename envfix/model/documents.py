@@ -124,50 +124,49 @@ _NOBODY = frozenset(
     re.findall(
         r"\S+",
         """
-        absent admin administrator all amd answer architectures ask asked auto base base_prefix bin bits boot bus
-        capability channel channels clang class command conda conda-meta condabin condarc conf config container cp cpu
-        cpython cu cuda cudnn cupti data default defaults desktop dev device devices dist distributions docker dockerenv
-        driver dumpfullversion dumpversion ec2-user enabled env envfix envfix_gpu_facts envfix_interpreter_facts environ
-        environment environments envs error etc executable exited externally externally_managed extra facts false file
-        files final find-links folder found free free_threaded gb gcc getenv git glibc glob global gpu gpus group guest
-        home host id image implementation include index install installed intel interpreter io iso json kernel kernels
-        kind lab laptop lib lib64 libc_version libcuda library link links linux listed local localhost location login
-        loopback lspci machine main mamba mambaforge managed master media memory memory_free memory_total meta metadata
-        micromamba miniconda miniforge missing ml mnt model module musl name nano network no no-answer node none not-
-        found not-permitted notebook null numpy nv_tegra_release nvcc nvidia nvidia-smi nvml of official ollama on open
-        opencv opt os os-release outcome owner package packages path pci permitted pid pip platform pool prefix private
-        problem proc processes product proprietary pt public purelib purelib_writable py pyenv pypi pypy python python2
-        python3 pytorch read read_text real real_path record release releaselevel requires root run run_script sbin
-        script server service shared shims since site site-packages site_packages slurm sm smi snap so source src srv
-        state stderr stdlib stdout student sudo support sys system system_facts target tegra temp test text threaded
-        timed timed-out tmp toml tool toolkit tools torch torchaudio torchvision total train triton true type ubuntu
-        ultralytics unknown unreadable user user_site user_site_enabled users usr uv vagrant value var venv version
-        version_file versions virtualenv which win win32 work worker working working_folder works workspace workstation
-        writable wsl xdg yolo yolov8
-
-        active alias any available backend be brackets by bytes cache can cannot ccache cert certificate
-        certificates cgroup chosen cl compilers configuration configured control crt custom darwin define disk
-        disks does empty everything exe experimental explicit flag from fs groups has headers host_config http
-        https if in ini is it libmamba limit limit_in_bytes limits list lists longer major map max meminfo
-        mirrored more mounts msc needs nobody noexec not offline option or priority problems program programs
-        proxies proxy purpose reachable regular remote resources retries say secs self servers set settings shm
-        single solver ssl started states strategy such suggested systems targets temporary than that the there
-        timeout toolkits txt unsupported url values variable variables verify with word yaml yes yml
-        abi activate active adds alias aliases bat built built_for cfg copies customised customised_by exe launchers
-        long_paths missing_dlls path_files program proxy pth pyvenv runs runs_code script_folders scripts shim soabi
-        startup torchrun txt windows wrapper
-        avx binaries built_for bundled cns code conda_records configuration cpp_libraries cpu_flags
-        envfix_native_facts glibcxx installer ld libc10 libcublas libcublaslt libcudart libcudnn libcufft
-        libcupti libcurand libcusolver libcusparse libnccl libnvjitlink libnvrtc libstdc libtorch needs openmp
-        proxy tags uctv unresolved
-        active bsub caps cdi cgroup code comm completed compute_mode containers control_error crw daemon
-        display_active dkms drivers ecc ecc_errors efi efivars engines exclusive-process exclusive-thread fabric
-        fabric_manager failed firmware granted hook host-vgpu host-vsga in-progress in_group instances
-        invocation job kernel_log ko kubernetes licensed lsf mig mig_instances mod modeset modprobe module_files
-        modules not-started not-supported nouveau nvidia-ctk nvidia_drm nvidia_modeset nvidia_uvm nvswitches
-        other_kernels own passthrough pbs pbsnodes pending persistence podman power process prohibited qsub
-        repair runtime sbatch scheduler secure_boot stats success suspend_stats suspended systemd units unopened
-        updates usable uuid uvm vfio-pci vgpu video virtualization weak-updates wsl_libraries
+        abi about absent activate active adds admin administrator alias aliases all all_proxy amd and answer any
+        architectures ask asked auto available avx backend base base_prefix bat be bin binaries bits boot brackets
+        bsub built built_for bundled bus by bytes cache can cannot capability caps ccache cdi cert certificate
+        certificates cfg cgroup channel channels chosen cl clang clang_major__ class cns code comm command compilers
+        completed compute_mode conda conda- conda-libmamba-solver- conda-meta conda_records condabin condarc conf
+        config configuration configured container containers control control_error copies cp cpp_libraries cpu
+        cpu_flags cpython crt crw cu cuda cuda-nvcc cudnn cupti custom customised customised_by daemon darwin data
+        default defaults define desktop dev device devices disk disk_space disks display_active dist dist-packages
+        distributions dkms docker dockerenv does driver drivers dumpfullversion dumpversion ec2-user ecc ecc_errors
+        efi efivars empty enabled engines env envfix envfix-5d1f0c7ab2e94d36 envfix_gpu_facts envfix_interpreter_facts
+        envfix_native_facts environ environment environments envs error etc everything exclusive-process
+        exclusive-thread exe executable exited experimental explicit externally externally_managed extra fabric
+        fabric_manager facts failed false family file files final find-links firmware flag folder found free
+        free_threaded from fs gb gcc getenv git glibc glibcxx glob global gpu gpus granted group groups guest has
+        headers home hook host host-vgpu host-vsga host_config http http_proxy https https_proxy id if image
+        implementation in in-progress in_group include index ini install installed installer instances intel
+        interpreter invocation io is iso it job json kernel kernel_log kernels kind ko kubernetes lab laptop launchers
+        layers ld lib lib64 libc10 libc_version libcublas libcublaslt libcuda libcudart libcudnn libcufft libcupti
+        libcurand libcusolver libcusparse libmamba libnccl libnvjitlink libnvrtc library libstdc libtorch licensed
+        limit limit_in_bytes limits link links linux list listed lists local localhost location login long_paths
+        longer loopback lsf lspci machine main major mamba mambaforge managed map master max media meminfo memory
+        memory_free memory_total meta metadata micromamba mig mig_instances miniconda miniforge mirrored missing
+        missing_dlls ml mnt mod model modeset modprobe module module_files modules more mounts msc musl name nano
+        needs network no no-answer no_proxy nobody node noexec none not not- not-permitted not-started not-supported
+        notebook nouveau null numpy nv_tegra_release nvcc nvidia nvidia- nvidia-ctk nvidia-modprobe nvidia-nvswitch
+        nvidia-smi nvidia_drm nvidia_modeset nvidia_uvm nvml nvswitches of official offline ollama on open opencv
+        openmp opt option or os os-release other_kernels outcome own owner package packages passthrough path
+        path_files pbs pbsnodes pci pending permitted persistence pid pip pip3 platform podman pool power prefix
+        priority private problem problems proc process processes product program programs prohibited proprietary
+        proxies proxy pt pth public purelib purelib_writable purpose py pyenv pypi pypy python python2 python3 pytorch
+        pytorch- pyvenv qsub reachable read read_text real real_path record regular release releaselevel remote repair
+        requires resources retries root run run_script runs runs_code runtime say sbatch sbin scheduler script
+        script_folders scripts secs secure_boot self server servers service set settings shared shim shims shm since
+        single site site-packages site_packages slurm sm sm_86 smi snap so soabi solver source space src srv ssl
+        started startup state states stats stderr stdlib stdout strategy student success such sudo suggested support
+        suspend_stats suspended sys system system_facts systemd systems tags target targets tegra temp temporary test
+        text than that the there this threaded timed timed-out timeout tmp toml tool toolkit toolkits tools torch
+        torchaudio torchrun torchvision total train triton true txt type ubuntu uctv ultralytics units unknown
+        unopened unreadable unresolved unsupported updates url usable user user_site user_site_enabled users usr uuid
+        uv uvm vagrant value values var variable variables vendor venv verify version version__ version_file versions
+        vfio-pci vgpu video virtualenv virtualization weak-updates which win win32 windows with word work worker
+        working working_folder works workspace workstation wrapper writable wsl wsl_libraries xdg yaml yes yml yolo
+        yolov8
         """,
     )
 )

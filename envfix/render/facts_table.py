@@ -112,6 +112,12 @@ def _nvidia(machine: Machine) -> Iterator[Row]:
     if machine.gpus.value:
         for gpu in machine.gpus.value:
             yield (f"GPU {gpu.index}", _gpu(gpu), machine.gpus.source)
+        return
+    seen = [
+        display.name or display.device_id for display in machine.displays.value or () if display.vendor_id == "10de"
+    ]
+    if seen and machine.gpus.is_absent:
+        yield ("GPU", f"{', '.join(seen)} on the PCI bus, opened by no driver", machine.displays.source)
     else:
         yield _row("GPU", machine.gpus, str, "no NVIDIA GPU")
 
