@@ -22,6 +22,7 @@ from envfix.errors import EnvfixError
 from envfix.host.real import RealHost
 from envfix.host.recording import RecordingHost
 from envfix.host.replay import ReplayHost
+from envfix.host.target import COOKIE
 from envfix.model.documents import Redactor, to_builtins, to_json, without_secrets
 from envfix.model.facts import Environment, Machine
 from envfix.tables.loader import Tables
@@ -290,13 +291,13 @@ def words_of_envfix() -> set[str]:
     """Words that envfix itself writes into facts and questions: an account of that name must not change what is read."""
     folders = ("probes", "target", "host", "model")
     texts = [path.read_text() for folder in folders for path in (CHECKOUT / "envfix" / folder).glob("*.py")]
-    return set(re.findall(r"[a-z][a-z0-9_-]+", "\n".join(texts)))
+    return set(re.findall(r"(?<![\w-])[a-z][a-z0-9_-]*[a-z0-9](?![\w-])", "\n".join(texts)))
 
 
 def test_account_that_is_named_like_a_word_of_the_field_spoils_nothing(recorded: Recorded, tables: Tables) -> None:
     """Accounts are called `nvidia`, `linux`, `ubuntu`, `conda`, `student` or `max` on real machines: each word is tried."""
     spoiled = []
-    for name in sorted(words_of_envfix().intersection(recorded.words)):
+    for name in sorted(words_of_envfix().intersection(recorded.words) - {COOKIE}):
         machine, environment, content = snapshot_of(recorded, name, "bob", "gpuhost")
         saved = snapshots.read(to_json(content), "a snapshot")
         try:

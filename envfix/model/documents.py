@@ -133,7 +133,7 @@ _NOBODY = frozenset(
         cpu_flags cpython crt crw cu cuda cuda-nvcc cudnn cupti custom customised customised_by daemon darwin data
         default defaults define desktop dev device devices disk disk_space disks display_active dist dist-packages
         distributions dkms docker dockerenv does driver drivers dumpfullversion dumpversion ec2-user ecc ecc_errors
-        efi efivars empty enabled engines env envfix envfix-5d1f0c7ab2e94d36 envfix_gpu_facts envfix_interpreter_facts
+        efi efivars empty enabled engines env envfix envfix_gpu_facts envfix_interpreter_facts
         envfix_native_facts environ environment environments envs error etc everything exclusive-process
         exclusive-thread exe executable exited experimental explicit externally externally_managed extra fabric
         fabric_manager facts failed false family file files final find-links firmware flag folder found free
