@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from envfix.errors import UsageError
-from envfix.model.facts import Display, Gpu, Interpreter, Machine, Observed
+from envfix.model.facts import Display, DriverLayers, Gpu, Interpreter, Machine, Observed
 from envfix.model.plan import PlanTarget, TargetGpu
 from envfix.model.versions import ComputeCapability, DriverVersion
 from envfix.resolver.request import parse_gpu
@@ -42,7 +42,7 @@ def describe(machine: Machine, interpreter: Observed[Interpreter], said: Elsewhe
     python, tag = _python(interpreter, said.python)
     platform = _platform(machine, interpreter, said.platform)
     libc, glibc = _libc(machine, platform, said)
-    driver, state, problem, cause = _driver(machine, said)
+    driver, state, problem, cause = _driver(machine, said, tables)
     gpus, problem = _gpus(machine, said, tables, problem)
     if said.gpus and gpus and said.driver is None and state != "works":
         raise UsageError(
@@ -133,7 +133,9 @@ def _libc(machine: Machine, platform: str, said: Elsewhere) -> tuple[str | None,
     return (place.libc.family, place.libc.version) if here and place and place.libc else ("glibc", None)
 
 
-def _driver(machine: Machine, said: Elsewhere) -> tuple[DriverVersion | None, DriverState, str | None, str | None]:
+def _driver(
+    machine: Machine, said: Elsewhere, tables: Tables
+) -> tuple[DriverVersion | None, DriverState, str | None, str | None]:
     if said.driver is not None:
         try:
             return DriverVersion.parse(said.driver), "works", None, None
@@ -147,13 +149,22 @@ def _driver(machine: Machine, said: Elsewhere) -> tuple[DriverVersion | None, Dr
         return fact.value.version, "unknown" if unseen else "works", machine.gpus.problem if unseen else None, None
     if fact.is_absent:
         return None, "absent", None, None
-    installed = layers and (layers.library or layers.kernel)
+    installed = _installed_driver(layers, tables) if layers else None
     broken = layers is not None and (layers.nvml == "error" or bool(layers.smi))
     cause = None
     if layers is not None and broken:
         mismatch = "mismatch" in f"{layers.nvml_problem} {layers.smi}"
         cause = "driver_library_version_mismatch" if mismatch else "nvidia_kernel_module_not_loaded"
-    return DriverVersion.parse(installed) if installed else None, "broken" if broken else "unknown", fact.problem, cause
+    return installed, "broken" if broken else "unknown", fact.problem, cause
+
+
+def _installed_driver(layers: DriverLayers, tables: Tables) -> DriverVersion | None:
+    """The driver that will run once it works: by its files, else the oldest of the branch that serves what libcuda says."""
+    told = layers.library or layers.libcuda_version or layers.kernel
+    if told:
+        return DriverVersion.parse(told)
+    branch = tables.drivers.first_branch_serving(layers.libcuda_cuda) if layers.libcuda_cuda else None
+    return DriverVersion.parse(str(branch)) if branch is not None else None
 
 
 def _gpus(

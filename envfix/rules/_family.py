@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import InvalidVersion, Version
@@ -108,6 +108,9 @@ def has_nvidia_card(machine: Machine) -> bool:
     return bool(machine.gpus.value or nvidia_displays(machine))
 
 
+_NAME = re.compile(r"[\w.-]+")
+
+
 class Asked(NamedTuple):
     """A requirement that an installed package states and that holds here; ``extra`` names the extra it belongs to."""
 
@@ -116,12 +119,20 @@ class Asked(NamedTuple):
     extra: str | None
 
 
-def requirements(environment: Environment, items: Iterator[Distribution] | None = None) -> Iterator[Asked]:
-    """What installed packages ask for on this platform and Python; lines that nobody can read are passed over."""
+def requirements(
+    environment: Environment, items: Iterator[Distribution] | None = None, *, of: Container[str] | None = None
+) -> Iterator[Asked]:
+    """What installed packages ask for on this platform and Python; lines that nobody can read are passed over.
+
+    ``of`` are the names that matter (None: all): what is not read costs nothing.
+    """
     interpreter = environment.interpreter.value
     markers = _markers(interpreter) if interpreter else {}
     for item in items or iter(installed(environment).values()):
         for line in item.requires:
+            named = _NAME.match(line)
+            if of is not None and (named is None or key_of(named[0]) not in of):
+                continue
             extra = re.search(r"extra == ['\"]([\w.-]+)['\"]", line)
             requirement = _read(line)
             if requirement is not None and _holds(requirement, {**markers, "extra": extra[1] if extra else ""}):

@@ -67,7 +67,7 @@ def _left_behind(environment: Environment, torch: TorchBuild, item: Distribution
     """Packages for another torch that were there before this one came."""
     pins = {
         asked.by.name: version(_exact(str(asked.requirement.specifier)))
-        for asked in requirements(environment)
+        for asked in requirements(environment, of=("torch",))
         if asked.requirement.name == "torch" and asked.extra is None
     }
     now = version(torch.build)
@@ -99,7 +99,7 @@ def _who_asked(environment: Environment, torch: Distribution) -> Distribution | 
     """The package that came last together with torch and asks for it."""
     asking = [
         asked.by
-        for asked in requirements(environment)
+        for asked in requirements(environment, of=("torch",))
         if asked.requirement.name == "torch"
         and asked.by.name.lower() not in ("torchvision", "torchaudio")
         and asked.by.modified is not None

@@ -60,7 +60,7 @@ def unsatisfied(environment: Environment) -> Iterator[tuple[Asked, str]]:
     here = {name: item.version for name, item in installed(environment).items() if name in JUDGED}
     if environment.torch.value:
         here["torch"] = environment.torch.value.build
-    for asked in requirements(environment):
+    for asked in requirements(environment, of=here):
         name = key_of(asked.requirement.name)
         has = version(here.get(name))
         if has is None or asked.requirement.url or key_of(asked.by.name) in ELSEWHERE or asked.extra is not None:

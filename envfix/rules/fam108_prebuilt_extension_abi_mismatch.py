@@ -147,7 +147,7 @@ def built_for(text: str) -> tuple[tuple[int, int] | None, int | None]:
 
 def _by_pin(environment: Environment, torch: TorchBuild) -> Iterator[Misfit]:
     here = version(torch.build)
-    for asked in requirements(environment):
+    for asked in requirements(environment, of=("torch",)):
         exact = re.fullmatch(r"==([^,*]+)", str(asked.requirement.specifier))
         pin = version(exact[1]) if exact else None
         if (

@@ -75,7 +75,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
 def _optional(environment: Environment) -> Iterator[Asked]:
     torch = environment.torch.value
     here = version(torch.build) if torch else None
-    for asked in requirements(environment):
+    for asked in requirements(environment, of=("torch",)):
         wanted = asked.requirement
         optional = asked.by.name.lower() in OPTIONAL and wanted.name == "torch" and asked.extra == "torch"
         if optional and here is not None and not wanted.specifier.contains(here.public, prereleases=True):

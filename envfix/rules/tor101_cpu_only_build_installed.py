@@ -33,7 +33,9 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         return
     if not machine.gpus.value and not nvidia_displays(machine):
         return
-    cards = ", ".join(gpu.name for gpu in machine.gpus.value or ()) or "an NVIDIA card on the PCI bus"
+    names = [gpu.name for gpu in machine.gpus.value or ()]
+    counted = (f"{names.count(name)} x {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names))
+    cards = ", ".join(counted) or "an NVIDIA card on the PCI bus"
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
