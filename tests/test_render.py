@@ -8,13 +8,15 @@ import re
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from envfix.model.finding import Diagnosis, Evidence, Finding, Remedy, Severity, Skipped
 from envfix.model.outcome import Rung, Verification
-from envfix.model.report import CausePage, Report
+from envfix.model.plan import Choice, Plan, PlanTarget
+from envfix.model.report import Afterwards, CausePage, Report
 from envfix.render import open_output
 from envfix.render.console import ConsoleOutput
 from envfix.render.interface import Output
@@ -126,7 +128,9 @@ def test_facts_that_are_absent_or_unknown_say_so() -> None:
     text = re.sub(r"\s+", " ", shown(Report(machine=facts[0], environment=facts[1], diagnosis=report().diagnosis)))
     assert "driver unknown: broken [NVML]" in text
     facts = HAND_MADE["no card, and that is no fault"]
-    text = re.sub(r"\s+", " ", shown(Report(machine=facts[0], environment=facts[1], diagnosis=report().diagnosis)))
+    absent_here = Report(machine=facts[0], environment=facts[1], diagnosis=report().diagnosis)
+    assert "driver no NVIDIA driver GPU" in re.sub(r"\s+", " ", shown(absent_here))
+    text = re.sub(r"\s+", " ", shown(absent_here, verbose=True))
     assert "driver no NVIDIA driver [looked at: NVML]" in text
 
 
@@ -232,3 +236,21 @@ def test_command_line_is_read_back_by_a_shell(words: list[str]) -> None:
     import shlex
 
     assert shlex.split(command_line(words)) == words
+
+
+def test_what_comes_after_the_first_cause_is_told() -> None:
+    choice = Choice(
+        torch="2.7.1", variant="cu118", local_label="+cu118", torchvision="0.22.1", torchaudio=None, index="official",
+        index_url=None, compatibility="minor",
+    )  # fmt: skip
+    target = PlanTarget(python="3.11", tag="cp311", platform="linux_x86_64")
+    then = Afterwards(plan=Plan(status="ok", target=target, choice=choice), findings=(FINDING,))
+    text = re.sub(r"\s+", " ", shown(msgspec.structs.replace(report(FINDING), afterwards=then)))
+    assert (
+        "By the tables `envfix install` would bring torch 2.7.1+cu118 (CUDA inside: cu118), torchvision 0.22.1;" in text
+    )
+    assert "Then there would still be to mend:" in text
+    blocked = Plan(status="conflict", target=target, reasons=("the driver is too old",), ways_out=("a newer driver",))
+    text = shown(msgspec.structs.replace(report(FINDING), afterwards=Afterwards(plan=blocked)))
+    assert "No stack runs here as things are:" in text
+    assert "→ a newer driver" in text

@@ -62,7 +62,19 @@ def report(
         from envfix.app.indexing import ask_indexes
 
         indexes = ask_indexes(host, environment, reporter)
-    return Report(machine=machine, environment=environment, diagnosis=diagnosis, indexes=indexes, origin=snapshot)
+    afterwards = None
+    if with_import or snapshot is not None:  # without: only what files say, at once
+        from envfix.app.foreseeing import foresee
+
+        afterwards = foresee(machine, environment, diagnosis, tables_for(host))
+    return Report(
+        machine=machine,
+        environment=environment,
+        diagnosis=diagnosis,
+        indexes=indexes,
+        afterwards=afterwards,
+        origin=snapshot,
+    )
 
 
 def _get_ready(reporter: Reporter) -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from envfix.model.facts import Environment, IndexState, Machine
-from envfix.model.finding import Diagnosis
+from envfix.model.finding import Diagnosis, Finding
+from envfix.model.plan import Plan
+
+
+class Afterwards(msgspec.Struct, frozen=True, kw_only=True):
+    """The stack that would mend a broken environment (or the conflict that keeps it away), and what would still be wrong."""
+
+    plan: Plan
+    findings: tuple[Finding, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +23,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     diagnosis: Diagnosis
     indexes: tuple[IndexState, ...] = ()
+    afterwards: Afterwards | None = None
     origin: str | None = None
 
 

@@ -17,7 +17,7 @@ from envfix._version import __version__
 from envfix.model.finding import Finding, Severity
 from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import Choice, Examination, Plan
-from envfix.model.report import CausePage, Report, WheelRow
+from envfix.model.report import Afterwards, CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
 from envfix.render import facts_table, plan_table
 from envfix.render.facts_table import FAMILY
@@ -96,8 +96,28 @@ class ConsoleOutput:
             self._finding(finding)
         for skipped in report.diagnosis.skipped if self._verbose else ():
             self._say(Text(f"not judged: {skipped.code}: {skipped.reason}", style="dim"))
+        if report.afterwards is not None:
+            self._afterwards(report.afterwards)
         text, style = VERDICTS[report.diagnosis.verdict]
         self._say(Text(f"Verdict: {report.diagnosis.verdict}. {text}", style=style))
+
+    def _afterwards(self, afterwards: Afterwards) -> None:
+        """What installing would bring, or what keeps it away; then what would still be wrong."""
+        plan = afterwards.plan
+        if plan.choice is not None:
+            stack = _stack(plan.choice, with_index=False)
+            self._say(Text(f"By the tables `envfix install` would bring {stack}; `envfix plan` asks the indexes."))
+        else:
+            self._say(Text("No stack runs here as things are:", style="bold"))
+            for line in (*plan.reasons[:1], *plan.ways_out):
+                self._indented(Text(f"{'→' if self._unicode else '>'} {line}"))
+        if afterwards.findings:
+            self._say(Text("Then there would still be to mend:", style="bold"))
+        for finding in afterwards.findings:
+            self._indented(Text(f"{finding.message}  ({finding.code} {finding.cause})"))
+            for argv in finding.remedies[0].commands if finding.remedies else ():
+                self._command(command_line(argv), by=6)
+        self._say("")
 
     def _facts(self, rows: Iterator[tuple[str, str, str]]) -> None:
         table = Table.grid(padding=(0, 2))
@@ -290,10 +310,12 @@ class ConsoleOutput:
         self._say(Padding(text, (0, 0, 0, by), expand=False))
 
 
-def _stack(choice: Choice) -> str:
+def _stack(choice: Choice, *, with_index: bool = True) -> str:
     parts = [f"torch {choice.torch}{choice.local_label} ({_inside(choice)})"]
     if choice.torchvision:
         parts.append(f"torchvision {choice.torchvision}")
+    if not with_index:
+        return ", ".join(parts)
     return ", ".join(parts) + f", from {'the default registry' if choice.index == 'pypi' else choice.index}"
 
 

@@ -37,6 +37,7 @@ class JsonOutput:
                 "facts": facts,
                 "findings": rows,
                 "skipped": report.diagnosis.skipped,
+                "afterwards": _afterwards(report),
             },
         )
 
@@ -85,6 +86,15 @@ def plan_fields(plan: Plan) -> dict[str, Any]:
         if fields[name] is not None:
             fields[name] = {"torchvision": None, "torchaudio": None, "index_url": None, **fields[name]}
     return fields
+
+
+def _afterwards(report: Report) -> dict[str, Any] | None:
+    if report.afterwards is None:
+        return None
+    plan = plan_fields(report.afterwards.plan)
+    kept = ("status", "choice", "reasons", "blocked_by", "nearest", "ways_out")
+    rows = [_finding(row) for row in to_builtins(report.afterwards.findings)]
+    return {**{name: plan[name] for name in kept}, "findings": rows}
 
 
 def _finding(row: dict[str, Any]) -> dict[str, Any]:
