@@ -53,13 +53,22 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     startup = startup_of(environment)
     meant = _meant(interpreter, startup)
     others = environment.elsewhere.value or ()
-    if environment.torch.is_absent and others:
+    if environment.torch.is_absent and others and not _belongs_here(environment, interpreter):
         first = next((other for other in others if meant and other.prefix == meant.prefix), others[0])
         yield _torch_is_elsewhere(machine, environment, interpreter, meant, first)
     elif meant is not None:
         yield _environment_is_passed_by(machine, environment, interpreter, meant)
     elif is_of_shell(interpreter):
         yield from _commands_of_another(machine, environment, interpreter)
+
+
+def _belongs_here(environment: Environment, interpreter: Interpreter) -> bool:
+    """Whether metadata or conda's record of this very environment names a torch: then it is its files that are gone."""
+    recorded = any(
+        row.name in ("pytorch", "libtorch") and row.prefix in (None, interpreter.prefix)
+        for row in environment.conda_records.value or ()
+    )
+    return recorded or has_own(environment, "torch")
 
 
 def _meant(interpreter: Interpreter, startup: Startup) -> ActiveEnvironment | None:
