@@ -403,3 +403,53 @@ def test_places_near_by_come_in_the_order_in_which_they_are_meant(
     assert [(one.kind, one.prefix) for one in found] == [(kind, str(place)) for kind, place in places.items()]
     assert [one.python for one in found[:-1]] == [f"{place}/bin/python" for place in list(places.values())[:-1]]
     assert (found[-1].python, found[-1].python_version) == (None, version), "no Python of that version is on PATH"
+
+
+# --- the Python behind pyenv's shim ---
+
+
+@pytest.fixture
+def chosen_pyenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A pyenv by its files: a shim, and a version that is chosen for everything."""
+    root = tmp_path / "pyenv"
+    (root / "versions" / "3.11.7" / "bin").mkdir(parents=True)
+    (root / "versions" / "3.11.7" / "bin" / "python").symlink_to(base_python())
+    (root / "version").write_text("3.11.7\n")
+    shim = f'export PYENV_ROOT="{root}"\nexec "{root}/libexec/pyenv" exec "${{0##*/}}" "$@"\n'
+    write_script(root / "shims" / "python", shim)
+    monkeypatch.delenv("PYENV_VERSION", raising=False)
+    monkeypatch.delenv("PYENV_HOOK_PATH", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+def behind(root: Path) -> str:
+    return commands.without_shim(RealHost(), str(root / "shims" / "python"))
+
+
+def test_python_behind_a_shim_is_found_without_running_it(chosen_pyenv: Path) -> None:
+    assert behind(chosen_pyenv) == str(chosen_pyenv / "versions" / "3.11.7" / "bin" / "python")
+
+
+def test_shim_is_run_where_another_may_be_chosen(chosen_pyenv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shim = str(chosen_pyenv / "shims" / "python")
+    for name, runs in (("pip-rehash.bash", False), ("conda.bash", False), ("which-ext.bash", True)):
+        hook = chosen_pyenv / "plugins" / "extra" / "etc" / "pyenv.d" / "which" / name
+        hook.parent.mkdir(parents=True, exist_ok=True)
+        hook.touch()
+        assert (behind(chosen_pyenv) == shim) == runs, name
+        hook.unlink()
+    monkeypatch.setenv("PYENV_HOOK_PATH", "/hooks")
+    assert behind(chosen_pyenv) == shim
+    monkeypatch.delenv("PYENV_HOOK_PATH")
+    monkeypatch.setenv("PYENV_VERSION", "3.12.99")
+    assert behind(chosen_pyenv) == shim, "a version that is chosen and not there must fail as the user sees it fail"
+
+
+def test_what_is_no_shim_comes_back_as_it_is(tmp_path: Path) -> None:
+    for path in (
+        base_python(),
+        str(write_script(tmp_path / "python", 'exec /usr/bin/env python3 "$@"')),
+        "/no/such/python",
+    ):
+        assert commands.without_shim(RealHost(), path) == path

@@ -114,6 +114,8 @@ def detect(
     pool = Beside(PROGRAMS_A_PROBE * timeout)
     try:
         chosen = interpreter.resolve(host, target)
+        if target is None and chosen.path is not None:
+            chosen = chosen._replace(path=commands.without_shim(host, chosen.path))
         asked = pool.submit(interpreter.probe, host, chosen, timeout=timeout, with_binaries=not brief)
         nvidia = pool.submit(nvidia_driver.probe, host, timeout=timeout)
         probes = {name: probe for name, probe in PROBES.items() if not brief or name in BRIEF}

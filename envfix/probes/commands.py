@@ -20,6 +20,8 @@ HEAD = 2048
 # A wrapper may start a wrapper; nobody means more of them than this.
 DEEPEST = 4
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*[tdw]?(?:\.exe)?$")
+# What comes with pyenv (after pip) and with pyenv-virtualenv (only for a command that was not found).
+_HARMLESS_HOOKS = frozenset({"pip-rehash.bash", "conda.bash", "python-config.bash", "system-site-packages.bash"})
 _SHIM = re.compile(r"\b(pyenv|asdf|mise|rtx)\b[\"']?\s+exec\b")
 _SHIM_PROGRAMS = ("mise", "rtx", "asdf")
 _TRAMPOLINE = re.compile(r"^'''exec'\s+(?P<rest>.*?)(?:\s+\"\$0\")?\s+\"\$@\"", re.MULTILINE)
@@ -162,6 +164,41 @@ def _through_pyenv(host: ProbeHost, command: Command, root: str | None, depth: i
             )
     problem = f"pyenv has no {command.name} in the version chosen here ({', '.join(chosen)}, by {chosen_by})"
     return msgspec.structs.replace(command, problem=problem)
+
+
+def without_shim(host: ProbeHost, path: str) -> str:
+    """The Python that pyenv's shim would start, so that its shell scripts need not run; any other path comes back as it is.
+
+    They do run where the choice is not plain: an extension of pyenv (a hook) may choose otherwise, and a version that is
+    chosen and not there must fail as the user sees it fail.
+    """
+    if not _PYTHON.match(os.path.basename(path)):
+        return path
+    head = parse_head(host.read_text(path, limit=HEAD).text)
+    if head.kind != "shim" or head.target is None or _has_hooks(host, head.target):
+        return path
+    command = describe(host, os.path.basename(path), path)
+    plain = command.problem is None and command.interpreter is not None and command.prefix is not None
+    return command.interpreter if plain and command.interpreter is not None else path
+
+
+def _has_hooks(host: ProbeHost, root: str) -> bool:
+    """Whether something hooks into what pyenv starts that may choose another Python than the version says."""
+    if host.getenv("PYENV_HOOK_PATH"):
+        return True
+    places = (
+        f"{literal(root)}/pyenv.d",
+        f"{literal(root)}/plugins/*/etc/pyenv.d",
+        "/etc/pyenv.d",
+        "/usr/local/etc/pyenv.d",
+    )
+    hooks = (
+        hook
+        for place in (*places, "/usr/lib/pyenv/hooks")
+        for kind in ("exec", "which")
+        for hook in host.glob(f"{place}/{kind}/*.bash")
+    )
+    return any(os.path.basename(hook) not in _HARMLESS_HOOKS for hook in hooks)
 
 
 def _of_version(host: ProbeHost, root: str, version: str, name: str) -> str | None:
