@@ -174,15 +174,15 @@ def test_torch_in_another_environment_is_found_and_named(shell: Path, tmp_path: 
     write_torch(
         make_venv(tmp_path / "home" / ".conda" / "envs" / "yolov8_env"), "2.0.1", "11.7", metadata_version="2.0.1"
     )
-    (tmp_path / "work").mkdir()
-    write_torch(make_venv(tmp_path / "work" / ".venv"), "1.9.0+cu111", "11.1")
+    (tmp_path / "here").mkdir()
+    write_torch(make_venv(tmp_path / "here" / ".venv"), "1.9.0+cu111", "11.1")
     env = cleaned_environment(HOME=str(tmp_path / "home"), PATH=f"{tmp_path}/plain/bin:{shell}")
     env.pop("PYENV_ROOT", None)
-    finished = envfix("diagnose", "--json", "--no-import", env=env, cwd=tmp_path / "work")
+    finished = envfix("diagnose", "--json", "--no-import", env=env, cwd=tmp_path / "here")
     document = finished.document
     assert finished.code == 1
     assert near_by(document)[:2] == [
-        (f"{tmp_path}/work/.venv", "1.9.0+cu111", "folder"),
+        (f"{tmp_path}/here/.venv", "1.9.0+cu111", "folder"),
         (f"{tmp_path}/home/.conda/envs/yolov8_env", "2.0.1", "conda"),
     ]
     codes = [(finding["code"], finding.get("follows_from")) for finding in document["findings"]]

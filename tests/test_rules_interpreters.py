@@ -253,15 +253,15 @@ def test_worst_shadow_leads_and_all_are_put_away(tables: Tables) -> None:
     shadows = ("random.py", "torch.py", "ultralytics/")
     facts = of(
         msgspec.structs.replace(OF_SHELL, shadows=shadows),
-        startup=started(working_folder="/work/of/li"),
+        startup=started(working_folder="/data/of/li"),
         distributions=installed(ULTRALYTICS),
     )
     finding = finding_of("INT105", (machine(), facts), tables)
-    assert finding.message.startswith("The file torch.py in /work/of/li hides")
+    assert finding.message.startswith("The file torch.py in /data/of/li hides")
     assert [remedy.commands for remedy in finding.remedies] == [
-        (("mv", "/work/of/li/torch.py", "/work/of/li/my_torch.py"),),
-        (("mv", "/work/of/li/random.py", "/work/of/li/my_random.py"),),
-        (("cd", "/work/of"),),
+        (("mv", "/data/of/li/torch.py", "/data/of/li/my_torch.py"),),
+        (("mv", "/data/of/li/random.py", "/data/of/li/my_random.py"),),
+        (("cd", "/data/of"),),
     ]
 
 

@@ -230,7 +230,7 @@ HAND_MADE: HandMade = {
     # INT105
     "torch.py in the working folder": (
         machine(),
-        of(msgspec.structs.replace(OF_SHELL, shadows=("torch.py",)), startup=started(working_folder="/work/of/li")),
+        of(msgspec.structs.replace(OF_SHELL, shadows=("torch.py",)), startup=started(working_folder="/data/of/li")),
         ("INT105",),
     ),
     "torch/ in the working folder": (
