@@ -597,6 +597,7 @@ class Startup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     the copies of torch and what it needs on the path; ``own_commands`` the entry points in the target's folders of
     commands. ``aliases`` are those of the user's shell files that name such a command. ``conda_roots`` are the conda
     installations near by, ``shell`` the user's login shell. ``variables`` are those that steer Python, pip and conda.
+    The commit limit of Windows is in bytes, its script policy in PowerShell's word (None: not set).
     """
 
     home: str | None = None
@@ -614,6 +615,8 @@ class Startup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     working_folder: str | None = None
     windows_long_paths: bool | None = None
     windows_missing_dlls: tuple[str, ...] = ()
+    windows_script_policy: str | None = None
+    windows_commit_limit: int | None = None
 
 
 class CondaRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

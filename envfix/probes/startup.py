@@ -87,6 +87,8 @@ def _windows(said: Any) -> dict[str, Any]:
     return {
         "windows_long_paths": said.get("long_paths"),
         "windows_missing_dlls": tuple(said.get("missing_dlls") or ()),
+        "windows_script_policy": said.get("script_policy"),
+        "windows_commit_limit": said.get("commit_limit"),
     }
 
 

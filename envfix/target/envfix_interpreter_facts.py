@@ -419,6 +419,31 @@ def launchers(folders):
     return found
 
 
+def script_policy():
+    """Windows: which scripts PowerShell runs, as set for this user or else this computer; None where neither is set."""
+    import winreg
+
+    for root in (winreg.HKEY_CURRENT_USER, winreg.HKEY_LOCAL_MACHINE):
+        try:
+            with winreg.OpenKey(root, r"SOFTWARE\Microsoft\PowerShell\1\ShellIds\Microsoft.PowerShell") as key:
+                return str(winreg.QueryValueEx(key, "ExecutionPolicy")[0])
+        except OSError:
+            pass
+    return None
+
+
+def commit_limit():
+    """Windows: how many bytes of memory can be promised at most, main memory and page file together."""
+    import ctypes
+
+    status = (ctypes.c_ulonglong * 8)()
+    status[0] = 64  # the size of the structure, in its first four bytes
+    try:
+        return int(status[3]) if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else None
+    except (AttributeError, OSError):
+        return None
+
+
 def windows():
     """What only Windows has: whether long paths are allowed (None: not told), and runtime libraries that are nowhere."""
     facts = {}
@@ -431,6 +456,8 @@ def windows():
             facts["long_paths"] = bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
     except Exception:  # noqa: BLE001 - not every Windows has the value
         pass
+    facts["script_policy"] = script_policy()
+    facts["commit_limit"] = commit_limit()
     system = os.path.join(os.path.expandvars("%SystemRoot%"), "System32")
     places = [system, sys.prefix, getattr(sys, "base_prefix", sys.prefix), os.path.join(sys.prefix, "Library", "bin")]
     facts["missing_dlls"] = [name for name in RUNTIME if not any(os.path.isfile(os.path.join(place, name)) for place in places)]

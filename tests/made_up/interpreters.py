@@ -22,7 +22,7 @@ from envfix.model.facts import (
     found,
     unknown,
 )
-from tests.made_up import NO_TORCH, PYTHON, HandMade, environment, machine, placed
+from tests.made_up import GIB, NO_TORCH, PYTHON, HandMade, environment, machine, placed
 
 SITE = "/env/lib/python3.8/site-packages"
 USER_SITE = "/home/li/.local/lib/python3.8/site-packages"
@@ -438,6 +438,26 @@ HAND_MADE: HandMade = {
         machine(),
         of(OF_SHELL, **GONE, startup=started(windows_long_paths=False)),
         ("TOR102",),
+    ),
+    "PowerShell that runs no scripts": (
+        machine(),
+        of(OF_SHELL, startup=started(windows_script_policy="Restricted")),
+        ("INT123",),
+    ),
+    "nothing: PowerShell that runs local scripts": (
+        machine(),
+        of(OF_SHELL, startup=started(windows_script_policy="RemoteSigned")),
+        (),
+    ),
+    "Windows with a small page file": (
+        machine(),
+        of(OF_SHELL, startup=started(windows_commit_limit=9 * GIB)),
+        ("MEM105",),
+    ),
+    "nothing: Windows with a large page file": (
+        machine(),
+        of(OF_SHELL, startup=started(windows_commit_limit=40 * GIB)),
+        (),
     ),
     "Windows without the C++ runtime": (
         machine(),
