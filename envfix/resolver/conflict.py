@@ -139,7 +139,8 @@ def _changes(
         if base == Change():
             # Nothing else changes: only the builds that the driver alone rules out can come to fit.
             base = Change(among=tuple(builds))
-        least = _least_driver(base, situation, lambda driver: attempt(_with(base, driver)) is not None)
+        drivers = _drivers_above(situation.driver, situation)
+        least = _least(drivers, lambda driver: attempt(_with(base, driver)) is not None)
         if least is not None:
             yield _with(base, least)
     elif by == "index":
@@ -176,29 +177,23 @@ def _with(change: Change, driver: DriverVersion) -> Change:
     return msgspec.structs.replace(change, driver=driver)
 
 
-def _least_driver(
-    change: Change, situation: Situation, enough: Callable[[DriverVersion], bool]
-) -> DriverVersion | None:
-    """The oldest driver that is enough, newer than the one of the situation and of the change; None when none is.
-
-    A newer driver never takes a build away, up to the last branch that serves the cards.
-    """
-    above = max((driver for driver in (situation.driver, change.driver) if driver is not None), default=None)
+def _drivers_above(driver: DriverVersion | None, situation: Situation) -> list[DriverVersion]:
+    """The drivers at which something changes for these cards, newer than one, the oldest first."""
     minimums = set(situation.tables.drivers.minimums(system_of_driver(situation.target)))
-    first = first_branch(situation.cards, situation.tables)
+    first, limit = first_branch(situation.cards, situation.tables), situation.last_branch
     if first is not None:
         minimums.add(DriverVersion.parse(str(first)))
-    limit = situation.last_branch
-    dropped = above is not None and limit is not None and above.branch > limit
-    above = None if dropped else above
-    worth_trying = sorted(
-        driver for driver in minimums if (above is None or driver > above) and (limit is None or driver.branch <= limit)
-    )
-    if not worth_trying or not enough(worth_trying[-1]):
+    serving = sorted(minimum for minimum in minimums if limit is None or minimum.branch <= limit)
+    if driver is not None and limit is not None and driver.branch > limit:
+        return serving[-1:]  # too new for these cards: the last one that serves them is the nearest
+    return [minimum for minimum in serving if driver is None or minimum > driver]
+
+
+def _least(drivers: Sequence[DriverVersion], enough: Callable[[DriverVersion], bool]) -> DriverVersion | None:
+    """The oldest driver that is enough; a newer one never takes a build away."""
+    if not drivers or not enough(drivers[-1]):
         return None
-    if dropped:
-        return worth_trying[-1]  # the driver is too new for these cards: the last one that serves them is the nearest
-    return worth_trying[bisect_left(worth_trying, 1, hi=len(worth_trying) - 1, key=enough)]
+    return drivers[bisect_left(drivers, 1, hi=len(drivers) - 1, key=enough)]
 
 
 def _hopeless(judged: Sequence[Judged], situation: Situation, attempt: Attempt) -> Blocked:
@@ -386,17 +381,18 @@ def _index_wish(found: Found, situation: Situation) -> str:
 
 def _more_by_driver(way: WayOut, situation: Situation, attempt: Attempt) -> Iterator[str]:
     """The newest torch that a driver update could bring, where the least update brings an older one."""
-    newest: list[Found] = []
+    drivers = _drivers_above(way.change.driver, situation)
+    best = attempt(_with(way.change, drivers[-1])) if drivers else None
+    if best is None or best.candidate.version <= way.found.candidate.version:
+        return
 
     def is_as_new(driver: DriverVersion) -> bool:
         found = attempt(_with(way.change, driver))
-        newest.extend([found] if found and not newest else [])  # the first one asked is the newest driver
-        return found is not None and found.candidate.version >= newest[0].candidate.version
+        return found is not None and found.candidate.version >= best.candidate.version
 
-    driver = _least_driver(way.change, situation, is_as_new)
-    if driver is not None and newest[0].candidate.version > way.found.candidate.version:
-        found = attempt(_with(way.change, driver))
-        assert found is not None  # noqa: S101 - it was just found
+    driver = _least(drivers, is_as_new)
+    found = attempt(_with(way.change, driver)) if driver is not None else None
+    if driver is not None and found is not None:
         yield worth_more(found.candidate, driver)
 
 
