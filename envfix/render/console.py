@@ -289,9 +289,18 @@ class ConsoleOutput:
         if page:
             for item in pages:
                 self._say(Text(f"{item.cause} ({item.code})", style="bold"))
-                self._say(item.manual.strip())
+                self._manual(item.manual)
             return
         self._facts((item.code, f"{item.cause}: {item.title}", "") for item in pages)
+
+    def _manual(self, text: str) -> None:
+        """A manual page laid out for this window: headings at the margin, their paragraphs indented."""
+        for block in text.replace("``", "`").strip().split("\n\n"):
+            lines = block.split("\n")
+            if lines[0] and not lines[0].startswith(" ") and len(lines) > 1 and lines[1].startswith(" "):
+                self._say(Text(lines.pop(0), style="bold"))
+            self._indented(Text(" ".join(line.strip() for line in lines)), by=4 if lines[0].startswith(" ") else 0)
+            self._say("")
 
     def _command(self, line: str, *, by: int = 2) -> None:
         """A line to copy: never broken in two, however narrow the window."""
