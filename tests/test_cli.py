@@ -592,18 +592,18 @@ def test_help_and_version_import_nothing_heavy(arguments: tuple[str, ...]) -> No
     assert loaded == set()
 
 
-def test_diagnose_imports_no_network_and_no_resolver(saved: Path) -> None:
+@pytest.mark.parametrize("more", [("envfix.resolver",), ()], ids=["fast", "from a snapshot"])
+def test_diagnose_imports_no_network_and_when_fast_no_resolver(saved: Path, target: str, more: tuple[str, ...]) -> None:
     code = f"{ENVFIX[-1].rpartition('; ')[0]}"
     program = (
         f"{code}\nimport atexit, json, os\n"
         "atexit.register(lambda: os.write(2, b'MODULES' + json.dumps(sorted(sys.modules)).encode()))\n"
         "sys.argv = ['envfix'] + sys.argv[1:]\nrun()\n"
     )
-    finished = envfix("diagnose", "--from", str(saved), start=[sys.executable, "-I", "-c", program])
+    where = ("--no-import", "--python", target) if more else ("--from", str(saved))
+    finished = envfix("diagnose", *where, start=[sys.executable, "-I", "-c", program])
     modules = set(json.loads(finished.stderr.partition("MODULES")[2]))
-    assert modules.isdisjoint(
-        {"requests", "pypi_simple", "urllib3", "envfix.resolver", "envfix.installer", "pynvml", "yaml"}
-    )
+    assert modules.isdisjoint({"requests", "pypi_simple", "urllib3", "envfix.installer", "pynvml", "yaml", *more})
 
 
 def test_version_is_that_of_the_package() -> None:

@@ -453,18 +453,38 @@ def test_overrides_are_the_source_of_the_fact(fake_machine: MakeMachine, target:
     ("variable", "value", "fact", "missing"),
     [
         ("ENVFIX_DRIVER", "none", "driver", "absent"),
-        ("ENVFIX_DRIVER", "new", "driver", "unknown"),
         ("ENVFIX_GPU", "none", "gpus", "absent"),
-        ("ENVFIX_GPU", "RTX 3090:8.6:lots", "gpus", "unknown"),
-        ("ENVFIX_GPU", "RTX 3090:eight", "gpus", "unknown"),
-        ("ENVFIX_GPU", ";;", "gpus", "absent"),
     ],
 )
-def test_override_without_a_value_is_absent_or_unknown(
+def test_override_that_says_none_is_absent(
     fake_machine: MakeMachine, target: str, variable: str, value: str, fact: str, missing: str
 ) -> None:
     facts = machine_facts(diagnose({**fake_machine("lab-470-rtx3090"), variable: value}, target))
     assert (facts[fact]["source"], facts[fact]["missing"]) == (variable, missing)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ENVFIX_DRIVER", "new"),
+        ("ENVFIX_GPU", "RTX 3090:8.6:lots"),
+        ("ENVFIX_GPU", "RTX 3090:eight"),
+        ("ENVFIX_GPU", ";;"),
+    ],
+)
+def test_override_without_sense_is_wrong_usage(
+    fake_machine: MakeMachine, target: str, variable: str, value: str
+) -> None:
+    env = {**fake_machine("lab-470-rtx3090"), variable: value}
+    finished = envfix("diagnose", "--json", "--no-import", "--python", target, env=env)
+    assert finished.code == 2
+    assert variable in finished.document["error"]["message"]
+
+
+def test_card_that_is_named_without_its_driver_leaves_a_doubt(fake_machine: MakeMachine, target: str) -> None:
+    facts = machine_facts(diagnose({**fake_machine("no-driver"), "ENVFIX_GPU": "RTX 3090:8.6:24576"}, target))
+    assert facts["driver"]["missing"] == "unknown"
+    assert "set ENVFIX_DRIVER as well" in facts["driver"]["problem"]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from envfix.app.detecting import detect
 from envfix.app.settings import NOBODY, named_target, tables_for, time_limit
+from envfix.errors import UsageError
 from envfix.host.real import RealHost
 from envfix.model.facts import Environment, IndexState, Machine
 from envfix.model.finding import Diagnosis, Verdict
 from envfix.model.report import Report
 from envfix.model.reporter import Reporter
+from envfix.probes.interpreter import literal
 
 if TYPE_CHECKING:
     from envfix.tables.loader import Tables
@@ -40,6 +42,11 @@ def report(
 ) -> Report:
     """Detect and judge this machine, or judge a saved one; raises ``EnvfixError`` where envfix itself cannot."""
     host = RealHost()
+    if snapshot is not None and target is not None:
+        raise UsageError(
+            "--python names an interpreter of this machine, and --from looks at another one",
+            hint="leave one of them out",
+        )
     if snapshot is not None:
         from envfix.app.snapshotting import read_snapshot
 
@@ -63,10 +70,17 @@ def report(
 
         indexes = ask_indexes(host, environment, reporter)
     afterwards = None
-    if with_import or snapshot is not None:  # without: only what files say, at once
-        from envfix.app.foreseeing import foresee
+    if diagnosis.verdict == "broken":
+        from envfix.app.advising import fitted
 
-        afterwards = foresee(machine, environment, diagnosis, tables_for(host))
+        if with_import or snapshot is not None:  # without: only what files say, at once
+            from envfix.app.foreseeing import foresee
+
+            afterwards = foresee(machine, environment, diagnosis, tables_for(host))
+        here = snapshot is None
+        diagnosis = fitted(
+            diagnosis, afterwards, target if here else None, lambda name: here and bool(host.glob(literal(name)))
+        )
     return Report(
         machine=machine,
         environment=environment,

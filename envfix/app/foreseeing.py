@@ -1,9 +1,10 @@
-"""foresee: what would still be wrong once the first cause is mended, because faults stack."""
+"""foresee: which stack would mend a broken environment, and what would still be wrong then, because faults stack."""
 
 from __future__ import annotations
 
 import msgspec
 
+from envfix.app.advising import offers_install
 from envfix.app.diagnosing import diagnose
 from envfix.errors import UsageError
 from envfix.model.facts import Environment, Machine
@@ -15,18 +16,14 @@ from envfix.resolver.predict import predicted
 from envfix.resolver.target import Elsewhere, describe
 from envfix.tables.loader import Tables
 
-INSTALL = ("envfix", "install")
-
 
 def foresee(machine: Machine, environment: Environment, diagnosis: Diagnosis, tables: Tables) -> Afterwards | None:
-    """The stack that ``envfix install`` would bring and what it would leave wrong; None where nothing advises to install.
+    """The stack that ``envfix install`` would bring and what it would leave wrong; None where nothing needs to be installed.
 
     Planned from the tables alone, as if every index answered: what blocks here blocks with every index.
     """
-    advised = any(
-        argv[:2] == INSTALL for finding in diagnosis.findings for remedy in finding.remedies for argv in remedy.commands
-    )
-    if not advised or environment.interpreter.value is None:
+    advised = any(offers_install(remedy) for finding in diagnosis.findings for remedy in finding.remedies)
+    if diagnosis.verdict != "broken" or not advised or environment.interpreter.value is None:
         return None
     try:
         target = describe(machine, environment.interpreter, Elsewhere(), tables)

@@ -10,7 +10,7 @@ from envfix.app.detecting import detect
 from envfix.app.settings import NOBODY, named_target, tables_for, time_limit
 from envfix.host.real import RealHost
 from envfix.installer.preflight import check_new_path
-from envfix.model.facts import Environment, IndexState
+from envfix.model.facts import Environment, IndexState, Interpreter, Observed, unknown
 from envfix.model.plan import Goal, Plan
 from envfix.model.reporter import Reporter
 from envfix.probes.package_sources import without_credentials
@@ -109,6 +109,9 @@ def decide(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Decision:
 
         saved = read_snapshot(host, request.snapshot, tables)
         machine, environment = saved.machine, saved.environment
+        if request.target is not None:  # a Python that is wanted there, whatever was looked at
+            told: Observed[Interpreter] = unknown("--python", "only its version is known")
+            environment = msgspec.structs.replace(environment, interpreter=told)
     else:
         reporter.stage("looking at this machine and its Python")
         if request.target is not None and not PYTHON.fullmatch(request.target):

@@ -97,7 +97,7 @@ class RealHost:
                 os.stat(path)
                 return FileResult(outcome="unreadable", problem="not a regular file")
             with open(path, "rb") as stream:
-                return FileResult(outcome="read", text=stream.read(limit).decode("utf-8", "replace"))
+                return FileResult(outcome="read", text=_decoded(stream.read(limit)))
         except (FileNotFoundError, NotADirectoryError):
             return FileResult(outcome="absent")
         except (OSError, ValueError) as error:
@@ -260,6 +260,13 @@ class RealHost:
     def make_temporary_folder(self) -> str:
         """See ``Host.make_temporary_folder``."""
         return tempfile.mkdtemp(prefix="envfix-")
+
+
+def _decoded(data: bytes) -> str:
+    """Text as UTF-8, or as UTF-16 where it says so: PowerShell's ``>`` writes that."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
+    return data.decode("utf-8", "replace")
 
 
 class _LimitedReader(threading.Thread):

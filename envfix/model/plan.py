@@ -140,7 +140,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """A stack that runs on the target (``ok``), or what blocks and the nearest way out (``conflict``).
 
     ``download_bytes`` is the size of all files, of which ``cached_bytes`` are on this disk already; ``disk_bytes`` is an
-    estimate of the room they take once unpacked. None: not asked.
+    estimate of the room they take once unpacked. None: not asked. ``nearest_python`` is the Python of ``nearest`` where
+    another one is all that it takes.
     """
 
     status: Literal["ok", "conflict"]
@@ -156,6 +157,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     rejected: tuple[Rejection, ...] = ()
     blocked_by: Constraint | None = None
     nearest: Choice | None = None
+    nearest_python: str | None = None
     ways_out: tuple[str, ...] = ()
     gpu: GpuChoice | None = None
     why_not: tuple[Examination, ...] = ()

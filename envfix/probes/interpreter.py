@@ -82,6 +82,8 @@ def _from_path(host: ProbeHost, path: str) -> Target:
     for inside in ("bin/python", "bin/python3", "python.exe", "Scripts/python.exe"):
         if host.glob(literal(f"{path}/{inside}")):
             return Target(f"{path}/{inside}", path)
+    if host.glob(f"{literal(path)}/."):
+        return Target(None, f"{path}, a folder that holds no Python")
     return Target(path if host.glob(literal(path)) else None, path)
 
 

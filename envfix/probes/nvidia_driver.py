@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from envfix.errors import UsageError
 from envfix.host.interface import CommandResult, ProbeHost
 from envfix.host.target import Answer, ask
 from envfix.model.facts import (
@@ -341,14 +342,20 @@ def _overridden(host: ProbeHost, facts: NvidiaFacts) -> NvidiaFacts:
         if said.strip().lower() == "none":
             driver = absent("ENVFIX_DRIVER")
         elif version is None:
-            driver = unknown("ENVFIX_DRIVER", f"{said[:40]!r} is not a driver version")
+            raise UsageError(
+                f"ENVFIX_DRIVER={said[:40]!r} is not a driver version", hint="for example 550.54.14, or none"
+            )
         else:
             driver = found(Driver(version=version), "ENVFIX_DRIVER")
     cards = host.getenv("ENVFIX_GPU")
     if cards:
         try:
             parsed = () if cards.strip().lower() == "none" else parse_override(cards)
+            if not parsed and cards.strip().lower() != "none":
+                raise ValueError("it names no card")  # noqa: TRY301 - told like any other nonsense
             gpus = found(parsed, "ENVFIX_GPU") if parsed else absent("ENVFIX_GPU")
         except ValueError as error:
-            gpus = unknown("ENVFIX_GPU", str(error))
+            raise UsageError(f"ENVFIX_GPU: {error}", hint='for example "RTX 3090:8.6:24576", or none') from error
+        if parsed and not said and driver.is_absent:
+            driver = unknown("ENVFIX_GPU", "a card is named, but not its driver: set ENVFIX_DRIVER as well")
     return NvidiaFacts(driver, gpus, facts.layers)

@@ -11,6 +11,7 @@ from typing import TypeVar
 from envfix.model.facts import (
     NOT_ASKED,
     Command,
+    Distribution,
     Driver,
     Environment,
     Gpu,
@@ -229,7 +230,11 @@ def _packages(environment: Environment) -> Iterator[Row]:
     imported = environment.torch_import
     if imported.value is not None:
         yield ("import torch", _import(imported.value), imported.source)
-    installed = {item.name.lower().replace("_", "-"): item for item in environment.distributions.value or ()}
+    installed: dict[str, Distribution] = {}
+    for item in environment.distributions.value or ():
+        installed.setdefault(
+            item.name.lower().replace("_", "-"), item
+        )  # of several, Python takes the first on its path
     for name in FAMILY[1:]:
         if name in installed:
             yield (name, installed[name].version, installed[name].location)

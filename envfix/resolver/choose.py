@@ -172,6 +172,7 @@ def _conflict(asked: Sequence[Situation], rejected: Sequence[Rejection], questio
         rejected=folded(rejected),
         blocked_by=verdict.by,
         nearest=verdict.nearest,
+        nearest_python=verdict.nearest_python,
         ways_out=(*verdict.ways_out, *(_on_the_cpu(question) if last.cards else ())),
     )
 

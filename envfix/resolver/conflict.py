@@ -76,6 +76,7 @@ class Blocked(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     nearest: Choice | None
     ways_out: tuple[str, ...]
+    nearest_python: str | None = None
 
 
 def blocked(candidates: Sequence[Candidate], situation: Situation, attempt: Attempt) -> Blocked:
@@ -104,6 +105,7 @@ def blocked(candidates: Sequence[Candidate], situation: Situation, attempt: Atte
         by=by,
         text=text,
         nearest=_choice(ways[0].found),
+        nearest_python=wording.release_of(ways[0].change.python) if ways[0].change.python is not None else None,
         ways_out=(*(line for way in ways for line in _lines(way, situation, attempt)), *_jetson(situation)),
     )
 

@@ -88,21 +88,7 @@ def _judge_one(rule: Rule, facts: dict[str, Any], tables: Tables) -> Verdict:
 
 def diagnose(verdicts: Sequence[Verdict], rules: Sequence[Rule] | None = None) -> Diagnosis:
     """Order the findings: root causes first, each symptom after the finding it follows from."""
-    known = all_rules() if rules is None else rules
-    present = {finding.code for verdict in verdicts for finding in verdict.findings}
-    rank = {rule.code: rule.rank for rule in known}
-
-    def root_of(finding: Finding) -> str | None:
-        explainers = [rule.code for rule in known if finding.cause in rule.explains and rule.code in present]
-        return explainers[0] if explainers else None
-
-    findings = [
-        msgspec.structs.replace(finding, follows_from=finding.follows_from or root_of(finding))
-        for verdict in verdicts
-        for finding in verdict.findings
-    ]
-    weight = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
-    findings.sort(key=lambda f: (weight[f.severity], f.follows_from is not None, rank.get(f.code, 50), f.code))
+    findings = _ordered([finding for verdict in verdicts for finding in verdict.findings], rules)
     skipped = tuple(
         Skipped(code=verdict.code, reason=verdict.reason or "")
         for verdict in verdicts
@@ -116,4 +102,32 @@ def diagnose(verdicts: Sequence[Verdict], rules: Sequence[Rule] | None = None) -
         verdict = "broken"
     elif Severity.WARNING in worst or doubt:
         verdict = "degraded"
-    return Diagnosis(verdict=verdict, findings=tuple(findings), skipped=skipped)
+    return Diagnosis(verdict=verdict, findings=findings, skipped=skipped)
+
+
+_WEIGHT = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def _ordered(found: Sequence[Finding], rules: Sequence[Rule] | None) -> tuple[Finding, ...]:
+    """Roots before their symptoms: what is only good to know, or less grave than the symptom, is never its root."""
+    known = all_rules() if rules is None else rules
+    rank = {rule.code: rule.rank for rule in known}
+    weight = {finding.code: _WEIGHT[finding.severity] for finding in reversed(found)}
+
+    def root_of(finding: Finding) -> str | None:
+        limit = min(_WEIGHT[finding.severity], _WEIGHT[Severity.WARNING])
+        explaining = (rule.code for rule in known if finding.cause in rule.explains)
+        return next((code for code in explaining if code in weight and weight[code] <= limit), None)
+
+    roots = {finding.code: finding.follows_from or root_of(finding) for finding in found}
+
+    def depth(code: str | None) -> int:
+        passed: list[str] = []
+        while code is not None and code not in passed:
+            passed.append(code)
+            code = roots.get(code)
+        return len(passed)
+
+    findings = [msgspec.structs.replace(finding, follows_from=roots[finding.code]) for finding in found]
+    findings.sort(key=lambda one: (_WEIGHT[one.severity], depth(one.code), rank.get(one.code, 50), one.code))
+    return tuple(findings)
