@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,12 @@ from envfix.resolver.request import parse_gpu
 from envfix.resolver.target import Elsewhere, check_glibc, check_platform, describe, read_python
 from envfix.snapshots import Snapshot
 from envfix.tables.loader import Tables, load
+
+
+@cache
+def _own_tables() -> Tables:
+    """Envfix's own tables, read once: many plans are asked for one after the other."""
+    return load()
 
 
 def plan(
@@ -62,7 +69,7 @@ def plan(
         UsageError: a value makes no sense (unknown card, no such CUDA, not a version, a number in place of text).
         TableError: a table is missing or wrong.
     """
-    tables = tables or load()
+    tables = tables or _own_tables()
     with _in_words_of_the_api():
         tag = read_python(_text("python", python))
         check_platform(_text("platform", platform))
@@ -124,7 +131,7 @@ def plan_for(
         UsageError: a value makes no sense, or contradicts what was recorded.
         TableError: a table is missing or wrong.
     """
-    tables = tables or load()
+    tables = tables or _own_tables()
     saved = snapshot if isinstance(snapshot, Snapshot) else _read(Path(snapshot))
     interpreter = saved.environment.interpreter
     with _in_words_of_the_api():

@@ -148,12 +148,57 @@ def test_a_page_that_lacks_the_newest_release_gives_the_one_it_has(world: World)
 
 
 def test_a_missing_variant_page_leads_to_the_next_variant(world: World) -> None:
-    world["official"].missing_status = 403
-    world["official"].add("cu117", *stack("2.0.1", "0.15.2", "+cu117"))
-    plan = world.json()
-    assert chosen(plan)[:2] == ("2.0.1", "cu117")
-    pages = [path for path in asked(world["official"]) if path.endswith("/torch/")]
+    world["nju"].missing_status = 403
+    world["nju"].add("cu117", *stack("2.0.1", "0.15.2", "+cu117"))
+    plan = world.json("--index", "nju")
+    assert chosen(plan) == ("2.0.1", "cu117", "nju")
+    pages = [path for path in asked(world["nju"]) if path.endswith("/torch/")]
     assert pages[0] == "/simple/cu118/torch/", "403 means that there is no such page"
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_an_official_index_that_is_blocked_is_told_from_one_that_lacks_a_page(world: World, status: int) -> None:
+    """A firewall that answers 403 to everything, or a login page: the tables know that the page exists."""
+    world["official"].missing_status = status
+    world["sjtu"].add("cu118", *CU118)
+    plan = world.json()
+    assert chosen(plan) == ("2.7.1", "cu118", "sjtu")
+    assert (
+        f"the official index answers, but has no torch ({status}), although it has cu118: is it blocked here?"
+        in reasons(plan)
+    )
+
+
+def test_a_mirror_without_any_page_is_an_index_conflict_from_the_start(world: World) -> None:
+    world["nju"].missing_status = 403
+    plan = world.json("--index", "nju")
+    assert plan["status"] == "conflict"
+    assert plan["blocked_by"] == "index", plan["reasons"]
+
+
+def test_second_extra_index_is_the_one_that_uv_asks(world: World) -> None:
+    world.dead |= set(BASES)
+    world["nju"].missing_status = 403
+    world["sjtu"].add("cu118", *CU118)
+    both = f"{world['nju'].base}/simple/cu118 {world['sjtu'].base}/simple/cu118"
+    plan = world.json(PIP_EXTRA_INDEX_URL=both)
+    assert chosen(plan) == ("2.7.1", "cu118", "extra-index-2")
+    assert {row["name"]: row["version"] for row in plan["downloads"]}["torch"] == "2.7.1+cu118"
+
+
+def test_index_of_the_user_comes_before_a_mirror_nobody_named(world: World) -> None:
+    world.dead |= {"official"}
+    world["nju"].add("cu118", *CU118)
+    world["sjtu"].add("cu118", *CU118)
+    plan = world.json(PIP_EXTRA_INDEX_URL=world["sjtu"].url("simple", "cu118"))
+    assert chosen(plan) == ("2.7.1", "cu118", "extra-index")
+
+
+def test_an_index_that_was_named_and_failed_is_told_in_a_plan_that_succeeds(world: World) -> None:
+    address = f"{world['nju'].base}/broken/500"
+    plan = world.json("--index", address, "--index", "pypi")
+    assert chosen(plan) == ("2.0.1", "cu117", "pypi")
+    assert f"the index {address} answers with error 500" in reasons(plan)
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -273,6 +318,7 @@ def test_what_answers_now_is_better_than_an_old_list(world: World) -> None:
         pytest.param("/flat/cu118/", "/flat/cu118", id="listing"),
         pytest.param("/flat/cu118.html", "/flat/cu118.html", id="page such as torch_stable.html"),
         pytest.param("/simple", "/simple/cu118", id="tree"),
+        pytest.param("/flat", "/flat/cu118", id="tree of listings"),
     ],
 )
 def test_an_address_is_used_whatever_its_layout(world: World, path: str, page: str) -> None:

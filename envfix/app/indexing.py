@@ -14,7 +14,7 @@ from envfix.host.index import IndexCandidate
 from envfix.host.real import RealHost
 from envfix.installer.environment import certificates
 from envfix.model.facts import Environment, IndexState
-from envfix.model.plan import OFFICIAL, Choice, Plan
+from envfix.model.plan import OFFICIAL, Plan
 from envfix.model.reporter import Reporter
 from envfix.probes import package_sources
 from envfix.tables.indexes import Index
@@ -60,12 +60,13 @@ class LiveIndexes:
         return tuple(candidate.url for candidate in self._candidates if candidate.url is not None)
 
     def unasked(self, plan: Plan) -> str | None:
-        """The variant whose page a plan rests on though nobody asked for it; None when its index has confirmed it."""
-        choice = plan.choice or plan.nearest
-        state = self._state_of(choice) if choice else None
-        if choice is None or state is None or not state.reachable or state.pages is None:
-            return None
-        return choice.variant if choice.variant not in state.pages else None
+        """A variant whose page the plan or a way out rests on though nobody asked for it; None when all are confirmed."""
+        states = {state.name: state for state in self.states}
+        for index_name, variant in plan.pages:
+            state = states.get(index_name)
+            if state is not None and state.reachable and state.pages is not None and variant not in state.pages:
+                return variant
+        return None
 
     def ask(self, variant: str | None) -> None:
         """Ask everything that was not asked yet, trees for the page of ``variant`` (None: they are left alone)."""
@@ -121,16 +122,14 @@ class LiveIndexes:
             certificates=self._certificates,
             variant=variant,
         )
-        for candidate, answer in zip(candidates, answers, strict=True):
+        for candidate, answered in zip(candidates, answers, strict=True):
+            answer = _blocked(answered, variant)
             before = self._states.get(_key(candidate))
             self._states[_key(candidate)] = answer if before is None else _joined(before, answer)
             if answer.layout == "tree" and candidate.layout != "tree":
                 at = self._candidates.index(candidate)
-                tree = msgspec.structs.replace(candidate, layout="tree")
+                tree = msgspec.structs.replace(candidate, layout="tree", flat=answer.flat)
                 self._candidates = (*self._candidates[:at], tree, *self._candidates[at + 1 :])
-
-    def _state_of(self, choice: Choice) -> IndexState | None:
-        return next((state for state in self.states if state.name == choice.index), None)
 
 
 def ask_indexes(host: RealHost, environment: Environment, reporter: Reporter) -> tuple[IndexState, ...]:
@@ -154,6 +153,14 @@ def _joined(before: IndexState, answer: IndexState) -> IndexState:
         age=max(ages, default=None),
         configured_in=before.configured_in or answer.configured_in,
     )
+
+
+def _blocked(answer: IndexState, variant: str) -> IndexState:
+    """The official index has a page for every variant that is asked for: one without torch is somebody else's answer."""
+    if answer.name != OFFICIAL or not answer.reachable or answer.pages is None or answer.files or not answer.pages:
+        return answer
+    problem = f"{answer.problem or 'answers, but has no torch'}, although it has {variant}: is it blocked here?"
+    return msgspec.structs.replace(answer, reachable=False, files=None, problem=problem)
 
 
 def _tree(row: Index) -> IndexCandidate:

@@ -64,7 +64,9 @@ def sources_of(choice: Choice, indexes: tuple[IndexState, ...], tables: Tables) 
     location = choice.index_url or (state.location if state else None)
     row = tables.indexes.by_url(location or "")
     # Some mirrors are plain lists of files, which no client takes for an index.
-    is_page = (state is not None and state.layout == "find-links") or (row is not None and not row.index_url)
+    is_page = (state is not None and (state.flat or state.layout == "find-links")) or (
+        row is not None and not row.index_url
+    )
     return Sources(torch_url=location, torch_layout="find-links" if is_page else "index", torch_name=choice.index)
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -33,6 +33,8 @@ FAMILY = ("torch", "torchvision", "torchaudio")
 PAGE_LIMIT = 20_000_000
 REDIRECT_LIMIT = 5
 FRESH = 600.0
+# The pages by which an unknown tree shows itself, those that most mirrors have.
+_VARIANTS_TO_TRY = ("cpu", "cu118", "cu126", "cu128", "cu130", "cu121", "cu124", "cu132")
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 T = TypeVar("T")
 Layout = Literal["index", "find-links", "tree", "any"]
@@ -55,13 +57,14 @@ class IndexCandidate(msgspec.Struct, frozen=True, kw_only=True):
 class _Listing(msgspec.Struct, frozen=True, kw_only=True):
     """The torch-family wheels an index holds, and what is odd about it; not ``complete`` when pages are missing.
 
-    ``layout`` is how it turned out to be laid out.
+    ``layout`` is how it turned out to be laid out, ``flat`` a tree whose variants are pages of files.
     """
 
     files: tuple[str, ...]
     layout: Layout
     problem: str | None = None
     complete: bool = True
+    flat: bool = False
 
 
 class _Failure(Exception):  # noqa: N818 - never leaves this module
@@ -107,7 +110,17 @@ def candidates_from(
     unique: dict[tuple[str | None, str], IndexCandidate] = {}
     for candidate in chosen:
         unique.setdefault((candidate.url, candidate.layout), candidate)
-    return tuple(unique.values())
+    return _told_apart(unique.values())
+
+
+def _told_apart(candidates: Iterable[IndexCandidate]) -> tuple[IndexCandidate, ...]:
+    """The same with a number for the second and later ones of a name: a plan names the index it takes torch from."""
+    seen: dict[str, int] = {}
+    named = []
+    for one in candidates:
+        number = seen[one.name] = seen.get(one.name, 0) + 1
+        named.append(one if number == 1 else msgspec.structs.replace(one, name=f"{one.name}-{number}"))
+    return tuple(named)
 
 
 def check_indexes(
@@ -192,7 +205,7 @@ def _check(candidate: IndexCandidate, asker: _Asker, cache: IndexCache, *, offli
         )
         tree = candidate.layout == "tree"
         if tree:
-            state = msgspec.structs.replace(state, layout="tree", pages=(variant,))
+            state = msgspec.structs.replace(state, layout="tree", flat=candidate.flat, pages=(variant,))
         url = f"{base.rstrip('/')}/{variant}" if tree else base
         layout: Layout = ("find-links" if candidate.flat else "index") if tree else candidate.layout
         folder = _local_path(url)
@@ -213,7 +226,9 @@ def _check(candidate: IndexCandidate, asker: _Asker, cache: IndexCache, *, offli
     except Exception as error:  # noqa: BLE001
         return _too_odd(candidate, location, error)
     if listing.layout == "tree":
-        return msgspec.structs.replace(state, reachable=True, layout="tree", pages=(), seconds=_since(started))
+        return msgspec.structs.replace(
+            state, reachable=True, layout="tree", flat=listing.flat, pages=(), seconds=_since(started)
+        )
     if folder is None and listing.complete:
         cache.write(listing.files, _shown(url), listing.layout, *asker.packages)
     return msgspec.structs.replace(
@@ -285,15 +300,18 @@ class _Asker:
                 if as_index.files:
                     return as_index
         page, status = self._page(session, url)
-        if page is None:
-            # Object stores answer 403 for what they do not list: variants are asked for by name.
-            if any(self._ask_projects(session, f"{url.rstrip('/')}/{name}").files for name in (variant, "cpu")):
+        files = of_packages(page.files, self.packages) if page is not None else ()
+        if files or (page is not None and not page.has_variants):
+            return _Listing(files=files, layout="find-links", problem=_none_of_torch(files))
+        # Object stores answer 403 for what they do not list: variants are asked for by name.
+        for name in dict.fromkeys((variant, *_VARIANTS_TO_TRY)):
+            place = f"{url.rstrip('/')}/{name}"
+            if self._ask_projects(session, place).files:
                 return _Listing(files=(), layout="tree")
-            raise _Failure(f"answers, but has no torch ({status})")
-        if page.has_variants and not of_packages(page.files, self.packages):
-            return _Listing(files=(), layout="tree")
-        files = of_packages(page.files, self.packages)
-        return _Listing(files=files, layout="find-links", problem=_none_of_torch(files))
+            inside, _ = self._page(session, f"{place}/")
+            if inside is not None and of_packages(inside.files, self.packages):
+                return _Listing(files=(), layout="tree", flat=True)
+        raise _Failure(f"answers, but has no torch ({status})")
 
     def _ask_files(self, session: requests.Session, url: str) -> _Listing:
         page, status = self._page(session, url)

@@ -698,8 +698,9 @@ class IndexState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether a package index answered just now, and what it holds of torch.
 
     ``name`` is ``official``, ``pypi``, a mirror's name, ``find-links`` or the address given; ``files`` are torch-family
-    wheel names seen (None: not listed). A ``tree`` has a page for each variant, of which ``pages`` were asked (None:
-    not asked by page). ``seconds`` is how long the answer took, ``age`` how many seconds ago it was given (None: now).
+    wheel names seen (None: not listed). A ``tree`` has a page for each variant, of which ``pages`` were asked (None: not
+    asked by page); ``flat``: these are lists of files. ``seconds`` is how long the answer took, ``age`` how many seconds
+    ago it was given (None: now).
     """
 
     name: str
@@ -711,4 +712,5 @@ class IndexState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: tuple[str, ...] | None = None
     layout: Literal["index", "find-links", "tree"] = "index"
     pages: tuple[str, ...] | None = None
+    flat: bool = False
     age: float | None = None

@@ -141,7 +141,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     ``download_bytes`` is the size of all files, of which ``cached_bytes`` are on this disk already; ``disk_bytes`` is an
     estimate of the room they take once unpacked. None: not asked. ``nearest_python`` is the Python of ``nearest`` where
-    another one is all that it takes.
+    another one is all that it takes. ``pages`` are the indexes and variants that the choice and the ways out rest on.
     """
 
     status: Literal["ok", "conflict"]
@@ -161,3 +161,4 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     ways_out: tuple[str, ...] = ()
     gpu: GpuChoice | None = None
     why_not: tuple[Examination, ...] = ()
+    pages: tuple[tuple[str, str], ...] = ()

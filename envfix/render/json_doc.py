@@ -82,6 +82,7 @@ class JsonOutput:
 def plan_fields(plan: Plan) -> dict[str, Any]:
     """A plan in the fields of the contract; absent answers are null, never missing."""
     fields: dict[str, Any] = to_builtins(plan)
+    del fields["pages"]
     for name in ("choice", "nearest"):
         if fields[name] is not None:
             fields[name] = {"torchvision": None, "torchaudio": None, "index_url": None, **fields[name]}

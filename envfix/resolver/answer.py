@@ -63,8 +63,7 @@ def commands(packages: Sequence[PackagePin], candidate: Candidate, request: Requ
 def _from(candidate: Candidate) -> tuple[str, ...]:
     source = candidate.source
     url = address(source, candidate.variant) or ""
-    works_as_index = source.row.index_url if source.row is not None else source.name != "find-links"
-    return ("--index-url", url) if works_as_index else ("--no-index", "--find-links", url)
+    return ("--no-index", "--find-links", url) if source.is_page else ("--index-url", url)
 
 
 def pick_cards(kept: Sequence[TargetGpu], cards: Sequence[TargetGpu]) -> GpuChoice:

@@ -105,16 +105,17 @@ def tag_distance(tag: str, other: str) -> tuple[int, bool, str]:
 def candidates(tables: Tables, sources: Sequence[Source], platform: str, tag: str) -> list[Candidate]:
     """Every build of the platform, wherever it lies, usable or not; ``tag`` is the interpreter it is wanted for."""
     found: list[Candidate] = []
+    # Of equal builds the first one is taken: what the user has configured before mirrors that nobody named.
+    for source in sources:
+        if source.part == "files":
+            builds = _builds(_grouped(_observed(source, tables, platform)), tables, platform)
+            found += [candidate for build in builds for candidate in _served(build, [source], tag)]
     for part, name in (("official", "official"), ("registry", REGISTRY)):
         places = [source for source in sources if source.part == part]
         builds = _known_builds(tables, platform, name)
         if any(source.files for source in places):
             builds = _extended(builds, places, tables, platform)
         found += [candidate for build in builds for candidate in _served(build, places, tag)]
-    for source in sources:
-        if source.part == "files":
-            builds = _builds(_grouped(_observed(source, tables, platform)), tables, platform)
-            found += [candidate for build in builds for candidate in _served(build, [source], tag)]
     return found
 
 

@@ -148,6 +148,7 @@ def _answer(
         status="ok",
         target=question.target,
         choice=choice_of(found.candidate, found.stack, found.situation),
+        pages=((found.candidate.source.name, found.candidate.variant),),
         packages=packages,
         commands=commands(packages, found.candidate, question.request),
         reasons=tuple(why),
@@ -173,6 +174,7 @@ def _conflict(asked: Sequence[Situation], rejected: Sequence[Rejection], questio
         blocked_by=verdict.by,
         nearest=verdict.nearest,
         nearest_python=verdict.nearest_python,
+        pages=verdict.pages,
         ways_out=(*verdict.ways_out, *(_on_the_cpu(question) if last.cards else ())),
     )
 
@@ -194,8 +196,10 @@ def _changed(question: _Question, change: Change) -> _Question:
     if change.any_cuda:
         request = msgspec.structs.replace(request, wants="auto", cuda=None, exact=False, variant=None)
     if change.any_build:
+        # Who wants the CPU keeps wanting it: only the torch is another one.
+        wants = "cpu" if request.wants == "cpu" and request.torch_text else "auto"
         request = msgspec.structs.replace(
-            request, wants="auto", cuda=None, exact=False, torch=SpecifierSet(), torch_text=None, variant=None
+            request, wants=wants, cuda=None, exact=False, torch=SpecifierSet(), torch_text=None, variant=None
         )
     if change.torch_alone:
         request = msgspec.structs.replace(request, packages=(), by_name={}, alone=True)
@@ -221,10 +225,11 @@ def _stopped(stop: Closed, question: _Question) -> Plan:
     ways = list(stop.ways_out)
     nearest: Choice | None = None
     rejected: tuple[Rejection, ...] = ()
+    pages: tuple[tuple[str, str], ...] = ()
     if stop.afterwards is not None:
         later = msgspec.structs.replace(question, target=stop.afterwards)
         plan = _planned(later, stop.afterwards.gpus)
-        nearest, rejected = plan.choice or plan.nearest, plan.rejected
+        nearest, rejected, pages = plan.choice or plan.nearest, plan.rejected, plan.pages
         ways += _what_then(stop, later, plan)
     return Plan(
         status="conflict",
@@ -233,6 +238,7 @@ def _stopped(stop: Closed, question: _Question) -> Plan:
         rejected=rejected,
         blocked_by=stop.by,
         nearest=nearest,
+        pages=pages,
         ways_out=(*ways, *_on_the_cpu(question)),
     )
 

@@ -16,7 +16,7 @@ from envfix.model.versions import ComputeCapability, DriverVersion
 from envfix.resolver import wording
 from envfix.resolver.advice import ask_for_driver, worth_more
 from envfix.resolver.answer import choice_of
-from envfix.resolver.candidates import Candidate
+from envfix.resolver.candidates import Candidate, nearest_tag
 from envfix.resolver.filters import CHEAP, companions
 from envfix.resolver.ranking import rank
 from envfix.resolver.search import Found
@@ -77,6 +77,7 @@ class Blocked(msgspec.Struct, frozen=True, kw_only=True):
     nearest: Choice | None
     ways_out: tuple[str, ...]
     nearest_python: str | None = None
+    pages: tuple[tuple[str, str], ...] = ()
 
 
 def blocked(candidates: Sequence[Candidate], situation: Situation, attempt: Attempt) -> Blocked:
@@ -106,6 +107,7 @@ def blocked(candidates: Sequence[Candidate], situation: Situation, attempt: Atte
         text=text,
         nearest=_choice(ways[0].found),
         nearest_python=wording.release_of(ways[0].change.python) if ways[0].change.python is not None else None,
+        pages=_pages(ways),
         ways_out=(*(line for way in ways for line in _lines(way, situation, attempt)), *_jetson(situation)),
     )
 
@@ -166,7 +168,7 @@ def _best_python(builds: Sequence[Candidate], base: Change, situation: Situation
             break
         stack = stack_of(build, situation)
         tag = stack.tag if isinstance(stack, Stack) else build.file_for(situation.target.tag).python
-        if tag in tried:
+        if tag in tried or tag == situation.target.tag:
             continue
         found = tried[tag] = attempt(msgspec.structs.replace(base, python=tag))
         if found is not None and (best is None or found.candidate.version > best[0].candidate.version):
@@ -210,6 +212,7 @@ def _hopeless(judged: Sequence[Judged], situation: Situation, attempt: Attempt) 
         by=first.because,
         text=first.text if first.because == "platform" else f"{candidate.name}: {first.text}",
         nearest=_choice(ways[-1].found) if ways else None,
+        pages=_pages(ways),
         ways_out=(*lines[:1], *(f"and {line}" for line in lines[1:]), *_jetson(situation)),
     )
 
@@ -239,7 +242,11 @@ def _all_at_once(
     change = Change()
     for by in causes:
         if by == "interpreter":
-            change = msgspec.structs.replace(change, python=candidate.file_for(situation.target.tag).python)
+            own = situation.target.tag
+            others = [tag for tag in candidate.build.files if tag != own and situation.packages_run_on(tag)]
+            if not others:
+                return None
+            change = msgspec.structs.replace(change, python=nearest_tag(own, others))
         elif by != "driver":
             change = next(_changes(by, [candidate], change, situation, attempt))
     if "driver" in causes:
@@ -347,6 +354,10 @@ def _jetson(situation: Situation) -> Iterator[str]:
         yield "for Jetson boards NVIDIA publishes torch wheels of its own by JetPack release; envfix does not plan them"
 
 
+def _pages(ways: Sequence[WayOut]) -> tuple[tuple[str, str], ...]:
+    return tuple(dict.fromkeys((way.found.candidate.source.name, way.found.candidate.variant) for way in ways))
+
+
 def _choice(found: Found) -> Choice:
     return choice_of(found.candidate, found.stack, found.situation)
 
@@ -401,8 +412,11 @@ def _more_by_driver(way: WayOut, situation: Situation, attempt: Attempt) -> Iter
 def _wish_dropped(change: Change, situation: Situation) -> str:
     request = situation.request
     if not change.any_cuda:
-        return asked_for(situation)
-    return f"the label +{request.variant}" if request.variant is not None else f"--cuda {request.cuda_text}"
+        return (
+            f"--torch '{request.torch_text}'" if request.wants == "cpu" and request.torch_text else asked_for(situation)
+        )
+    label = [f"the label +{request.variant}"] if request.variant is not None else []
+    return " and ".join([*label, *([f"--cuda {request.cuda_text}"] if request.wants != "auto" else [])])
 
 
 def asked_for(situation: Situation) -> str:

@@ -68,7 +68,8 @@ def _repairs(target: PlanTarget) -> tuple[str, ...]:
         if cause == _MISMATCH or "mismatch" in (target.gpu_problem or "").lower()
         else "reboot the machine; if that does not help, install the NVIDIA driver again"
     )
-    please = f"The NVIDIA driver does not answer ({target.gpu_problem or 'no detail'}); please reboot this machine."
+    detail = (target.gpu_problem or "no detail").rstrip(".")
+    please = f"The NVIDIA driver does not answer ({detail}); please reboot this machine."
     return (
         reboot,
         f'if you may not, ask the administrator: "{please}"',

@@ -78,7 +78,12 @@ def _about_indexes(found: Found, sources: Sequence[Source]) -> Iterator[str]:
     age = found.candidate.source.age
     if age is not None and age >= _WORTH_TELLING:
         yield f"what {title(found.candidate.source.name)} holds was asked {time_span(age)} ago"
-    usable = [source for source in sources if source.problem is None]
+    if "auto" not in found.situation.request.indexes:
+        told = (
+            source.problem or source.note for source in sources if source.asked and source is not found.candidate.source
+        )
+        yield from (text for text in told if text is not None and " is left out by " not in text)
+    usable = [source for source in sources if source.problem is None and (source.files is None or source.files)]
     problem = next((source.problem for source in sources if source.part == "official"), None)
     if any(source.part == "official" for source in usable):
         assumed = [title(source.name) for source in usable if source.assumed]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -29,8 +30,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     ``part``: ``official`` for the official index and its mirrors, ``registry`` for the default registry, ``files`` for
     a folder or page of which only the listed files are known. ``problem`` says why it cannot be used (None: it can);
     ``note`` what it said that is odd, ``asked`` whether anybody asked. ``files`` are names seen there (None: not listed).
-    A ``tree`` has a page for each variant: ``listed`` are the packages and labels seen, ``pages`` the variants whose page
-    was asked (None: it is not asked page by page). ``age`` is how many seconds ago it said so (None: just now).
+    ``is_page``: a client takes it as find-links, not as an index. A ``tree`` has a page for each variant: ``listed`` are
+    the packages and labels seen, ``pages`` the variants whose page was asked (None: it is not asked page by page).
+    ``age`` is how many seconds ago it said so (None: just now).
     """
 
     name: str
@@ -43,6 +45,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     row: Index | None = None
     files: frozenset[str] | None = None
     tree: bool = False
+    is_page: bool = False
     listed: frozenset[tuple[str, str]] = frozenset()
     pages: frozenset[str] | None = None
     age: float | None = None
@@ -118,6 +121,10 @@ def _source(state: IndexState, request: Request, tables: Tables) -> Source:
         row=row,
         files=frozenset() if files is None and part == "files" else files,
         tree=tree,
+        is_page=state.flat
+        or state.layout == "find-links"
+        or state.name.startswith("find-links")
+        or (row is not None and not row.index_url),
         listed=frozenset(filter(None, map(_page, names or ()))),
         pages=None if state.pages is None else frozenset(state.pages),
         age=state.age,
@@ -142,6 +149,7 @@ def _unsaid(name: str, request: Request, tables: Tables, *, looked: bool) -> Sou
         assumed=not looked,
         row=row,
         tree=name != REGISTRY,
+        is_page=row is not None and not row.index_url,
     )
 
 
@@ -162,7 +170,10 @@ def _not_asked(name: str, location: str | None, request: Request) -> str | None:
 
 def title(name: str) -> str:
     """An index in words."""
-    return _TITLES.get(name, f"the index {name}")
+    known, number = re.fullmatch(r"(.+?)(?:-(\d+))?", name).groups()  # type: ignore[union-attr]
+    if known in _TITLES:
+        return _TITLES[known] + (f" (number {number})" if number else "")
+    return f"the index {name}"
 
 
 def _page(filename: str) -> tuple[str, str] | None:

@@ -51,7 +51,8 @@ def _running_on(tag: str, spans: Iterable[Requirements], target: PlanTarget) -> 
     number = wording.python_of(tag)
     if number is not None:
         short = f"{number[0]}.{number[1]}"
-        python = target.python.rstrip("t+") if target.python.startswith(f"{short}.") else short
+        # A release without its last number is the newest of its line, as everybody has it: `<=3.11` shuts 3.11.7 out.
+        python = target.python.rstrip("t+") if target.python.startswith(f"{short}.") else f"{short}.99"
         yield from (span for span in spans if _allows(span.python, python))
 
 
