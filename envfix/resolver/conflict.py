@@ -118,6 +118,9 @@ def _single_ways(judged: Sequence[Judged], situation: Situation, attempt: Attemp
     for candidate, rejections in judged:
         if len(rejections) == 1 and _can_be_lifted(candidate, rejections[0].because, situation):
             alone.setdefault(rejections[0].because, []).append(candidate)
+    if "interpreter" in alone and not situation.request.alone:
+        # Packages bound the Python too: without them an older torch may run on it.
+        alone.setdefault("companion", [])
     for by in _EASIEST_FIRST:
         if by in alone:
             yield from _lifted(by, alone[by], Change(), situation, attempt)
