@@ -151,9 +151,9 @@ def test_wrapper_without_a_python_behind_it_is_put_back_by_conda(tables: Tables)
 
 
 def test_torch_that_lies_in_another_python_by_chance_is_not_the_only_way(tables: Tables) -> None:
-    facts = (machine(), of(OF_SHELL, **GONE, elsewhere=near("/usr", kind="system", python="/usr/bin/python3")))
+    facts = (machine(), of(OF_SHELL, **GONE, elsewhere=near("/usr/local", kind="system", python="/usr/local/bin/python3")))
     remedies = finding_of("INT101", facts, tables).remedies
-    assert [remedy.commands[0][0] for remedy in remedies] == ["/usr/bin/python3", "envfix"]
+    assert [remedy.commands[0][0] for remedy in remedies] == ["/usr/local/bin/python3", "envfix"]
 
 
 def test_place_without_a_python_is_not_offered_to_be_run(tables: Tables) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 from envfix.model.facts import Display, Environment, Machine, TorchBuild
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.versions import CudaVersion, DriverVersion
+from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.architectures import SmList, runs_on
 from envfix.tables.loader import Tables
@@ -94,6 +95,7 @@ def unfit_cards(
     yield Finding(
         code=rule.code,
         cause=rule.cause,
+        follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR if len(unfit) == len(cards) else Severity.WARNING,
         message=f"torch {torch.build} holds no code for {names}: it was built for {'older' if newer else 'newer'} cards only.",
         because=(

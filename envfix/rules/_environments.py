@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path
+import re
 
 from envfix.model.facts import Command, Environment, Interpreter, Machine, Startup
 from envfix.model.finding import Evidence, Remedy
@@ -41,6 +42,25 @@ def has_own(environment: Environment, name: str) -> bool:
     interpreter = environment.interpreter.value
     own = interpreter.site_packages if interpreter is not None else ()
     return any(item.name.lower() == name and item.location in own for item in environment.distributions.value or ())
+
+
+def own_command(environment: Environment, name: str) -> Command | None:
+    """A command that a package of the target brought: one in a folder that several Pythons share may be another's."""
+    interpreter = environment.interpreter.value
+    rows = [one for one in startup_of(environment).own_commands if one.name == name]
+    return next((one for one in rows if interpreter is not None and _is_own(one, interpreter, environment)), None)
+
+
+def _is_own(one: Command, interpreter: Interpreter, environment: Environment) -> bool:
+    home = startup_of(environment).home
+    if one.prefix is not None and home is not None and one.prefix != home:
+        return False
+    # /usr/bin/python3.11 and /usr/bin/python3.8 lie in one prefix.
+    named = re.search(r"python(3\.\d+)", os.path.basename(one.interpreter or ""))
+    if named is not None:
+        return named[1].split(".") == interpreter.version.split(".")[:2]
+    beside = {os.path.dirname(interpreter.executable), interpreter.scripts}
+    return one.prefix is not None or os.path.dirname(one.path) in beside
 
 
 def conda_name(prefix: str) -> str:

@@ -24,6 +24,7 @@ from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.rules._cards import driver_system, uses_supported_compat
 from envfix.rules._devices import cuda_works, torch_said, under_wsl
+from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -41,6 +42,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
+        follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR,
         message=f"The driver {driver.version} is older than {floor.family}, the oldest that can run the CUDA {torch.cuda} inside"
         f" torch {torch.build}.",

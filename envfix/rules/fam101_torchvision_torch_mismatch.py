@@ -24,12 +24,12 @@ from packaging.version import InvalidVersion, Version
 from envfix.model.facts import Environment, Machine, TorchBuild, VisionBuild
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.rules._family import compiled
+from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    del machine
     torch, vision = environment.torch.value, environment.torchvision.value
     if torch is None or vision is None:
         return
@@ -39,6 +39,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
+        follows_from=root_of_torch(machine, environment, "torchvision"),
         severity=Severity.ERROR,
         message=f"torchvision {vision.build} does not belong to torch {torch.build}: {problem}.",
         because=(

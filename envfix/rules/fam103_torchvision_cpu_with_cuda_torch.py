@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Severity
 from envfix.rules._family import NEW_ENVIRONMENT, compiled, has_nvidia_card, version
+from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -38,6 +39,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
+        follows_from=root_of_torch(machine, environment, "torchvision"),
         severity=Severity.ERROR if has_nvidia_card(machine) else Severity.INFO,
         message=f"torchvision {vision.build} is a CPU build, torch {torch.build} has CUDA: its operators cannot run on the GPU.",
         because=(cite("environment.torch", environment.torch, f"{torch.build}, CUDA {torch.cuda}"), proof),

@@ -25,12 +25,12 @@ from packaging.version import Version
 from envfix.model.facts import Distribution, Environment, Machine, TorchBuild
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.rules._family import NEW_ENVIRONMENT, compiled, evidence, installed, pip, requirements, version
+from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    del machine
     torch, audio = environment.torch.value, installed(environment).get("torchaudio")
     if torch is None or audio is None:
         return
@@ -40,6 +40,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
+        follows_from=root_of_torch(machine, environment),
         severity=Severity.WARNING,
         message=f"torchaudio {audio.build or audio.version} does not belong to torch {torch.build}: {problem}.",
         because=(cite("environment.torch", environment.torch, torch.build), *evidence(audio)),

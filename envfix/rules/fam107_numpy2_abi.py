@@ -33,6 +33,7 @@ from envfix.rules._family import (
     installed,
     version,
 )
+from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -44,7 +45,6 @@ OPENCV_WITH_NUMPY_2 = Version("4.10")
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    del machine
     numpy = installed(environment).get("numpy")
     own = version(numpy.version) if numpy else None
     if numpy is None or own is None or own.major < 2:
@@ -55,6 +55,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
+        follows_from=root_of_torch(machine, environment, "numpy"),
         severity=Severity.ERROR,
         message=f"NumPy {numpy.version} is installed, but {victim} was built for NumPy 1: they cannot exchange arrays.",
         because=(*evidence(numpy), *_said(environment)),

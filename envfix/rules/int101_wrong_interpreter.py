@@ -24,9 +24,11 @@ Sources
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from envfix.model.facts import ActiveEnvironment, Command, Elsewhere, Environment, Interpreter, Machine, Startup
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._elsewhere import misfit, rank, ranked
 from envfix.rules._environments import (
     IN_NEW_ENVIRONMENT,
     about_commands,
@@ -36,30 +38,47 @@ from envfix.rules._environments import (
     has_own,
     is_foreign,
     is_of_shell,
+    own_command,
     startup_of,
     variable,
 )
+from envfix.rules._roots import meant_environment, torch_of_meant
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 TRY = "import torch; print(torch.__version__)"
 
 
+class Place(NamedTuple):
+    """Where torch is, and what is wrong with that one on this machine (None: nothing that is known)."""
+
+    where: Elsewhere
+    misfit: str | None
+
+
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    del tables
     interpreter = environment.interpreter.value
     if interpreter is None:
         return
-    startup = startup_of(environment)
-    meant = _meant(interpreter, startup)
-    others = environment.elsewhere.value or ()
-    if environment.torch.is_absent and others and not _belongs_here(environment, interpreter):
-        first = next((other for other in others if meant and other.prefix == meant.prefix), others[0])
-        yield _torch_is_elsewhere(machine, environment, interpreter, meant, first)
+    meant = meant_environment(interpreter, startup_of(environment))
+    place = _place(machine, environment, interpreter, tables)
+    if place is not None:
+        yield _torch_is_elsewhere(machine, environment, interpreter, meant, place)
     elif meant is not None:
         yield _environment_is_passed_by(machine, environment, interpreter, meant)
     elif is_of_shell(interpreter):
         yield from _commands_of_another(machine, environment, interpreter)
+
+
+def _place(machine: Machine, environment: Environment, interpreter: Interpreter, tables: Tables) -> Place | None:
+    """The torch to point at: the one of the environment that is meant, unless it serves worse than another one."""
+    meant = torch_of_meant(machine, environment)
+    places: list[Elsewhere] = []
+    if environment.torch.is_absent and not _belongs_here(environment, interpreter):
+        places = ranked(machine, environment, tables)
+    if meant is not None and (not places or not rank(machine, tables, meant) > rank(machine, tables, places[0])):
+        places = [meant]
+    return Place(places[0], misfit(machine, tables, places[0])) if places else None
 
 
 def _belongs_here(environment: Environment, interpreter: Interpreter) -> bool:
@@ -71,15 +90,6 @@ def _belongs_here(environment: Environment, interpreter: Interpreter) -> bool:
     return recorded or has_own(environment, "torch")
 
 
-def _meant(interpreter: Interpreter, startup: Startup) -> ActiveEnvironment | None:
-    """The environment that the user has activated or named, where it is not what runs."""
-    if startup.bypassed is not None:
-        return startup.bypassed
-    if not is_of_shell(interpreter) or any(one.is_target for one in startup.active):
-        return None
-    return next(iter(startup.active), None)
-
-
 # --- torch is elsewhere ---
 
 
@@ -88,23 +98,24 @@ def _torch_is_elsewhere(
     environment: Environment,
     interpreter: Interpreter,
     meant: ActiveEnvironment | None,
-    first: Elsewhere,
+    place: Place,
 ) -> Finding:
-    startup = startup_of(environment)
+    startup, first = startup_of(environment), place.where
+    message = _where_torch_is(environment, interpreter, meant, first)
     return Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=_where_torch_is(interpreter, startup, meant, first),
+        message=f"{message.removesuffix('.')}; {place.misfit}." if place.misfit else message,
         because=(
             *_about_record(first.prefix, first.record),
             *_about_target(environment, interpreter, meant),
-            cite("environment.torch", environment.torch, _no_torch(interpreter)),
+            _about_torch(environment, interpreter),
             *_about_later(machine, first.prefix),
             *about_commands(machine, startup, ("pip", "yolo")),
             *_about_places(environment, first),
         ),
-        remedies=_to_elsewhere(interpreter, startup, meant, first),
+        remedies=_to_elsewhere(interpreter, startup, meant, place),
     )
 
 
@@ -116,22 +127,42 @@ def _about_places(environment: Environment, first: Elsewhere) -> Iterator[Eviden
         yield Evidence(fact="environment.elsewhere", value=value, source=environment.elsewhere.source)
 
 
-def _no_torch(interpreter: Interpreter) -> str:
+def _about_torch(environment: Environment, interpreter: Interpreter) -> Evidence:
+    torch, said = environment.torch, environment.torch_import.value
+    if torch.value is not None and said is not None and not said.ok:
+        error = (said.error or "no reason was given").partition("\n")[0]
+        return cite("environment.torch_import", environment.torch_import, f"torch {torch.value.build} here: {error}")
+    if torch.value is not None:
+        return cite("environment.torch", torch, f"torch {torch.value.build} in {torch.value.location}")
     where = f" in {interpreter.site_packages[0]}" if interpreter.site_packages else ""
-    return f"there is no folder named torch{where}"
+    return cite("environment.torch", torch, f"there is no folder named torch{where}" if torch.is_absent else None)
+
+
+def _what_it_has(environment: Environment) -> str:
+    """What the Python that runs has in place of that torch."""
+    torch, said = environment.torch.value, environment.torch_import.value
+    if environment.torch.is_absent:
+        return "none"
+    if torch is None or (said is not None and not said.ok):
+        return "one that is broken"
+    return f"torch {torch.build}"
 
 
 def _where_torch_is(
-    interpreter: Interpreter, startup: Startup, meant: ActiveEnvironment | None, first: Elsewhere
+    environment: Environment, interpreter: Interpreter, meant: ActiveEnvironment | None, first: Elsewhere
 ) -> str:
-    here = interpreter.executable
+    here, startup, has_got = interpreter.executable, startup_of(environment), _what_it_has(environment)
     if meant is not None and first.prefix == meant.prefix:
         if meant is startup.bypassed:
             return (
                 f"torch {first.torch} is installed in {meant.prefix}, but {interpreter.started} starts another Python"
-                f" ({here}), which has none."
+                f" ({here}), which has {has_got}."
             )
-        return f"The environment {meant.prefix} is active and has torch {first.torch}, but `python` is {here}, which has none."
+        lost = "its own Python is gone, and " if meant.python is None else ""
+        return (
+            f"The environment {meant.prefix} is active and has torch {first.torch}, but {lost}`python` is {here},"
+            f" which has {has_got}."
+        )
     if first.kind == "user":
         return (
             f"torch {first.torch} is among the user's own packages for Python {first.python_version}, but the Python here is"
@@ -179,13 +210,33 @@ def _about_later(machine: Machine, prefix: str) -> tuple[Evidence, ...]:
 
 
 def _to_elsewhere(
-    interpreter: Interpreter, startup: Startup, meant: ActiveEnvironment | None, first: Elsewhere
+    interpreter: Interpreter, startup: Startup, meant: ActiveEnvironment | None, place: Place
 ) -> tuple[Remedy, ...]:
+    first = place.where
     if meant is not None and meant is startup.bypassed and meant.prefix == first.prefix:
-        return _unwrapped(meant, interpreter.started or f"{meant.prefix}/bin/python")
-    ways = _ways(startup, first.prefix, first.python, conda=first.conda, activate=first.activate)
+        ways = _unwrapped(meant, interpreter.started or f"{meant.prefix}/bin/python")
+    elif first.python is None:
+        ways = _revived(interpreter, first)
+    else:
+        ways = _ways(startup, first.prefix, first.python, conda=first.conda, activate=first.activate)
+    if place.misfit and IN_NEW_ENVIRONMENT not in ways:
+        return (IN_NEW_ENVIRONMENT, *ways)
     # What lies in another Python by chance is seldom what is meant: then a stack of one's own is the other way.
-    return ways if ways and first.kind not in ("pyenv", "user", "system") else (*ways, IN_NEW_ENVIRONMENT)
+    by_chance = first.kind in ("pyenv", "user", "system") and IN_NEW_ENVIRONMENT not in ways
+    return (*ways, IN_NEW_ENVIRONMENT) if by_chance or not ways else ways
+
+
+def _revived(interpreter: Interpreter, first: Elsewhere) -> tuple[Remedy, ...]:
+    """A virtual environment whose Python is gone takes another one of the same version; else a new one is needed."""
+    same = interpreter.version.split(".")[:2] == (first.python_version or "").split(".")
+    if first.activate is None or not first.activate.endswith("/bin/activate") or not same:
+        return (IN_NEW_ENVIRONMENT,)
+    commands = (
+        ("find", f"{first.prefix}/bin", "-xtype", "l", "-delete"),
+        (interpreter.executable, "-m", "venv", "--upgrade", "--without-pip", first.prefix),
+    )
+    text = f"Give that environment a Python {first.python_version} again: take its dead links away, then link this one."
+    return (Remedy(text=text, commands=commands, safe=False), IN_NEW_ENVIRONMENT)
 
 
 def _ways(
@@ -257,7 +308,7 @@ def _why_passed_by(interpreter: Interpreter, startup: Startup, meant: ActiveEnvi
     if not meant.exists:
         return f"{meant.variable} names {meant.prefix}, which does not exist any more; `python` is {here}."
     if meant.python is None:
-        return f"The environment {meant.prefix} is active but has no Python of its own; `python` is {here}."
+        return f"The environment {meant.prefix} is active but has no Python of its own that works; `python` is {here}."
     return f"The environment {meant.prefix} is active, but `python` is {here}: what is installed there is not what runs here."
 
 
@@ -287,22 +338,49 @@ def _commands_of_another(machine: Machine, environment: Environment, interpreter
     # A Python without pip or ultralytics has no command of that name: then another one is only good to know.
     own = {"pip": "pip", "pip3": "pip", "yolo": "ultralytics"}
     hidden = [one for one in foreign if has_own(environment, own[one.name])]
-    named = " and ".join(f"`{one.name}` ({one.path})" for one in foreign)
+    torchless = [one for one in foreign if one.name == "yolo" and _has_no_torch(environment, one)]
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
-        severity=Severity.WARNING if hidden else Severity.INFO,
-        message=f"The command{'s' if len(foreign) > 1 else ''} {named} {'belong' if len(foreign) > 1 else 'belongs'} to another"
-        f" Python than `python`"
-        f" ({interpreter.executable}).",
+        severity=Severity.WARNING if hidden or torchless else Severity.INFO,
+        message=f"{_whose(foreign)}, not to `python` ({interpreter.executable}){_without(torchless)}.",
         because=(
             cite("environment.interpreter", environment.interpreter, f"`python` runs in {interpreter.prefix}"),
             *about_commands(machine, startup, ("pip", "pip3", "yolo")),
+            *(cite("environment.elsewhere", environment.elsewhere, f"no torch in {one.prefix}") for one in torchless),
         ),
         remedies=(
             *_target_first(startup, interpreter, hidden),
-            *(_own(environment, interpreter, one) for one in foreign),
+            *(_own(environment, interpreter, one, torchless) for one in foreign),
         ),
+    )
+
+
+def _whose(foreign: list[Command]) -> str:
+    """Which Python each of the commands belongs to."""
+    prefixes = list(dict.fromkeys(one.prefix for one in foreign))
+    if len(prefixes) > 1:
+        each = " and ".join(f"`{one.name}` ({one.path}) to the Python in {one.prefix}" for one in foreign)
+        return f"The commands belong to other Pythons, {each}"
+    named = " and ".join(f"`{one.name}` ({one.path})" for one in foreign)
+    words = ("commands", "belong") if len(foreign) > 1 else ("command", "belongs")
+    return f"The {words[0]} {named} {words[1]} to the Python in {prefixes[0]}"
+
+
+def _without(torchless: list[Command]) -> str:
+    return ", and that Python of `yolo` has no torch" if torchless else ""
+
+
+def _has_no_torch(environment: Environment, one: Command) -> bool:
+    """Whether the Python of a command was looked at and has no torch; the user's own packages count for all."""
+    places, torch = environment.elsewhere, environment.torch.value
+    if places.is_unknown or one.prefix is None:
+        return False
+    if torch is not None and torch.location.startswith(f"{one.prefix}/"):
+        return False
+    return not any(
+        place.kind == "user" or place.prefix == one.prefix or place.python == one.interpreter
+        for place in places.value or ()
     )
 
 
@@ -315,15 +393,17 @@ def _target_first(startup: Startup, interpreter: Interpreter, hidden: list[Comma
         yield Remedy(text="Activate this Python's environment: its own commands come first then.", commands=lines)
 
 
-def _own(environment: Environment, interpreter: Interpreter, foreign: Command) -> Remedy:
+def _own(environment: Environment, interpreter: Interpreter, foreign: Command, torchless: list[Command]) -> Remedy:
     if foreign.name == "yolo":
-        own = next((one for one in startup_of(environment).own_commands if one.name == "yolo"), None)
-        if own is not None:
+        own = own_command(environment, "yolo")
+        if own is not None and own.problem is None:
             return Remedy(text="Call this Python's own `yolo` by its path.", commands=((own.path, "checks"),))
         if has(environment, "ultralytics"):
             code = "from ultralytics.cfg import entrypoint; entrypoint('checks')"
             call = (interpreter.executable, "-c", code)
             return Remedy(text="Call this Python's own ultralytics through it.", commands=(call,))
+        if torchless:
+            return IN_NEW_ENVIRONMENT
         argv: tuple[str, ...] = (foreign.interpreter or foreign.path, "-c", TRY)
         return Remedy(text="This Python has no ultralytics; `yolo` runs with the torch of its own.", commands=(argv,))
     if has_own(environment, "pip"):
@@ -337,7 +417,7 @@ RULE = Rule(
     code="INT101",
     cause="wrong_interpreter",
     title="torch is in another Python",
-    needs=("environment.interpreter", "environment.torch"),
+    needs=("environment.interpreter",),
     check=check,
     rank=20,
     explains=("torch_not_installed", "cli_not_on_path"),

@@ -21,12 +21,12 @@ Sources
 from __future__ import annotations
 
 import os.path
-import re
 from collections.abc import Iterator
 
-from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy, Startup
+from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.rules._environments import startup_of, variable
+from envfix.rules._roots import hidden_by_pythonpath, pythonpath, separator, whole
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -39,10 +39,10 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if interpreter is None:
         return
     shadows = [name for name in interpreter.shadows if _hides_something(name, environment)]
-    hidden = list(_hidden_by_pythonpath(startup_of(environment)))
+    hidden = list(hidden_by_pythonpath(startup_of(environment)))
     if shadows:
         yield _in_folder(environment, interpreter, shadows)
-    elif hidden:
+    if hidden:
         yield _on_pythonpath(environment, hidden)
 
 
@@ -107,37 +107,12 @@ def _away(folder: str, shadow: str) -> Remedy:
 # --- PYTHONPATH ---
 
 
-def _separator(text: str) -> str:
-    """What stands between folders: a semicolon on Windows, where a colon follows the drive."""
-    return ";" if re.match(r"[A-Za-z]:\\|.*;", text) else ":"
-
-
-def _entries(startup: Startup) -> list[str]:
-    text = startup.variables.get("PYTHONPATH", "")
-    return [entry for entry in text.split(_separator(text)) if entry]
-
-
-def _whole(startup: Startup, entry: str) -> str:
-    return os.path.normpath(os.path.join(startup.working_folder or "", entry))
-
-
-def _hidden_by_pythonpath(startup: Startup) -> Iterator[tuple[ModuleCopy, ModuleCopy]]:
-    """Pairs of a copy in a folder of PYTHONPATH and the installed one behind it."""
-    entries = [_whole(startup, entry) for entry in _entries(startup)]
-    copies = [one for one in startup.copies if one.kind != "folder"]
-    for name in dict.fromkeys(one.name for one in copies):
-        same = [one for one in copies if one.name == name]
-        behind = [one for one in same[1:] if os.path.dirname(one.location) not in entries]
-        if os.path.dirname(same[0].location) in entries and behind:
-            yield same[0], behind[0]
-
-
 def _on_pythonpath(environment: Environment, hidden: list[tuple[ModuleCopy, ModuleCopy]]) -> Finding:
     startup = startup_of(environment)
     first, second = hidden[0]
     folder = os.path.dirname(first.location)
-    between = _separator(startup.variables["PYTHONPATH"])
-    left = [entry for entry in _entries(startup) if _whole(startup, entry) != folder]
+    between = separator(startup.variables["PYTHONPATH"])
+    left = [entry for entry in pythonpath(startup) if whole(startup, entry) != folder]
     broken = first.name == "torch" and (first.kind == "module" or first.version != second.version)
     return Finding(
         code=RULE.code,
@@ -172,16 +147,4 @@ RULE = Rule(
     needs=("environment.interpreter",),
     check=check,
     rank=22,
-    explains=(
-        "cpu_only_build_installed",
-        "driver_too_old_for_wheel",
-        "numpy2_abi",
-        "sm_too_new_for_wheel",
-        "sm_too_old_for_wheel",
-        "torch_import_fails",
-        "torchaudio_torch_mismatch",
-        "torchvision_cpu_with_cuda_torch",
-        "torchvision_torch_mismatch",
-        "wheel_python_mismatch",
-    ),
 )

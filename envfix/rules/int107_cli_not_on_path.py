@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Command, Environment, Interpreter, Machine, Startup
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.rules._environments import activation, command, has, is_of_shell, startup_of
+from envfix.rules._environments import activation, command, has, is_of_shell, own_command, startup_of
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -32,7 +32,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if interpreter is None:
         return
     on_path = command(machine, "yolo")
-    own = next((one for one in startup_of(environment).own_commands if one.name == "yolo"), None)
+    own = own_command(environment, "yolo")
     installed = has(environment, "ultralytics")
     if on_path is not None and on_path.problem is not None:
         yield _dead(

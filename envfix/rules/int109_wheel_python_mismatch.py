@@ -21,9 +21,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy
 from envfix.model.finding import Evidence, Finding, Severity
 from envfix.rules._environments import startup_of
+from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.rules._wheels import (
     dotted,
@@ -43,7 +46,8 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         return
     foreign = _built_for_another(environment)
     if foreign is not None:
-        yield _foreign(environment, interpreter, foreign, tables)
+        finding = _foreign(environment, interpreter, foreign, tables)
+        yield msgspec.structs.replace(finding, follows_from=root_of_torch(machine, environment))
     elif environment.torch.is_absent and interpreter.bits == 64 and libc_family(machine) != "musl":
         yield from _no_wheel(environment, interpreter, tables)
 

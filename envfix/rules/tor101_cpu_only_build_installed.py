@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.rules._cards import nvidia_displays
+from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -39,6 +40,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
+        follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR,
         message=f"torch {torch.build} was built without CUDA: it cannot use the GPU of this machine ({cards}).",
         because=(

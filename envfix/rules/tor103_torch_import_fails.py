@@ -21,12 +21,13 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure, shortened
+from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    del machine, tables
+    del tables
     text, interpreter = import_failure(environment), environment.interpreter.value
     if text is None:
         return
@@ -34,6 +35,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
+        follows_from=root_of_torch(machine, environment, "numpy"),
         severity=Severity.ERROR,
         message=f"Importing torch fails: {shortened(text, 200).rstrip('.')}.",
         because=import_evidence(environment),
