@@ -7,7 +7,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from envfix.model.facts import Command, Elsewhere, Environment, Machine, Startup, TorchImport, absent, found, unknown
+from envfix.model.facts import (
+    Command,
+    CondaRecord,
+    Distribution,
+    Elsewhere,
+    Environment,
+    Machine,
+    Startup,
+    TorchImport,
+    absent,
+    found,
+    unknown,
+)
 from envfix.model.finding import Finding
 from envfix.rules._environments import activation, conda_name
 from envfix.rules._rule import all_rules, diagnose, judge
@@ -59,6 +71,14 @@ def of_entry(code: str, name: str, tables: Tables) -> Finding:
         ("INT101", "pip of another Python beside one without pip", "info"),
         ("INT101", "pip of another Python beside one that shines through from the system", "info"),
         ("INT101", "yolo of another Python hides the target's own", "warning"),
+        ("INT101", "active environment has a torch with CUDA, python has the system's CPU build", "error"),
+        ("INT101", "active environment whose own python is gone", "error"),
+        ("INT101", "active environment has a torch, that of python cannot be imported", "error"),
+        ("INT101", "active environment has a CPU build, and python one with CUDA", "warning"),
+        ("INT101", "yolo of a Python without torch", "warning"),
+        ("INT101", "yolo of a Python that has torch", "info"),
+        ("INT105", "typing_extensions.py in the working folder", "warning"),
+        ("INT105", "yaml.py in the working folder of somebody with ultralytics", "warning"),
         ("INT104", "torch of the user hides conda's", "error"),
         ("INT104", "numpy of the user hides conda's", "warning"),
         ("INT105", "torch.py in the working folder", "error"),
@@ -151,7 +171,10 @@ def test_wrapper_without_a_python_behind_it_is_put_back_by_conda(tables: Tables)
 
 
 def test_torch_that_lies_in_another_python_by_chance_is_not_the_only_way(tables: Tables) -> None:
-    facts = (machine(), of(OF_SHELL, **GONE, elsewhere=near("/usr/local", kind="system", python="/usr/local/bin/python3")))
+    facts = (
+        machine(),
+        of(OF_SHELL, **GONE, elsewhere=near("/usr/local", kind="system", python="/usr/local/bin/python3")),
+    )
     remedies = finding_of("INT101", facts, tables).remedies
     assert [remedy.commands[0][0] for remedy in remedies] == ["/usr/local/bin/python3", "envfix"]
 
@@ -347,3 +370,194 @@ def test_pythonhome_is_blamed_only_where_python_does_not_start(tables: Tables) -
 def test_quick_look_into_the_rows_agrees_with_the_list_of_wheels(tag: str, platform: str, tables: Tables) -> None:
     asked = msgspec.structs.replace(OF_SHELL, tag=tag, platform_tag=platform)
     assert is_served(tables, asked) == bool(tables.wheels.find("torch", python=tag, platform=platform))
+
+
+# --- another environment is meant ---
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        (
+            "active environment has a torch with CUDA, python has the system's CPU build",
+            [("INT101", None), ("TOR101", "INT101")],
+        ),
+        (
+            "active environment has a torch, that of python cannot be imported",
+            [("INT101", None), ("TOR103", "INT101")],
+        ),
+        (
+            "torch.py in the working folder beside faults of the installed torch",
+            [("INT105", None), ("TOR101", None)],
+        ),
+    ],
+)
+def test_root_is_what_really_explains(name: str, order: list[tuple[str, str | None]], tables: Tables) -> None:
+    ordered = diagnose(judge(*HAND_MADE[name][:2], tables)).findings
+    assert [(one.code, one.follows_from) for one in ordered] == order
+
+
+def test_torch_of_the_active_environment_is_named_beside_that_of_python(tables: Tables) -> None:
+    finding = of_entry("INT101", "active environment has a torch with CUDA, python has the system's CPU build", tables)
+    assert finding.message == (
+        "The environment /work/env is active and has torch 1.9.0+cu111, but `python` is /usr/bin/python3, which has"
+        " torch 1.13.0a0."
+    )
+    assert finding.remedies[0].commands == (("source", "/work/env/bin/activate"),)
+    assert finding.remedies[1].commands[0][0] == "/work/env/bin/python"
+
+
+def test_environment_whose_python_is_gone_gets_one_of_its_own_version(tables: Tables) -> None:
+    machine_facts, facts, _ = HAND_MADE["active environment whose own python is gone"]
+    finding = finding_of("INT101", (machine_facts, facts), tables)
+    assert "but its own Python is gone, and `python` is /usr/bin/python3" in finding.message
+    assert [remedy.commands[0][0] for remedy in finding.remedies] == ["envfix"]
+    (place,) = facts.elsewhere.value or ()
+    same = found((msgspec.structs.replace(place, python_version="3.8"),), "near by")
+    first = finding_of("INT101", (machine_facts, msgspec.structs.replace(facts, elsewhere=same)), tables).remedies[0]
+    assert first.commands[1] == ("/usr/bin/python3", "-m", "venv", "--upgrade", "--without-pip", "/work/env")
+    assert not first.safe
+
+
+def test_pythonpath_explains_the_build_that_it_brings(tables: Tables) -> None:
+    startup = started(
+        variables={"PYTHONPATH": "/data/old"},
+        copies=(copy("torch", "/data/old", "1.4.0"), copy("torch", SITE, "1.9.0")),
+    )
+    facts = of(OF_SHELL, startup=startup, torch=torch("1.4.0+cpu", None, None), torchvision=absent("-"))
+    ordered = diagnose(judge(machine(), facts, tables)).findings
+    assert [(one.code, one.follows_from) for one in ordered] == [("INT105", None), ("TOR101", "INT105")]
+
+
+@pytest.mark.parametrize(
+    ("places", "first"),
+    [
+        ((("/usr", "1.13.0a0", "system"), ("/a", "1.9.0+cu111", "conda")), "/a"),
+        ((("/a", "2.1.2+cpu", "folder"), ("/b", "2.14.1+cu130", "folder"), ("/c", "1.9.0+cu111", "conda")), "/c"),
+        ((("/a", "2.1.2+cpu", "folder"), ("/b", "2.0.1", "folder")), "/b"),
+        ((("/a", "2.1.2+cpu", "folder"), ("/b", "2.14.1+cu130", "folder")), "/b"),
+        ((("/a", "1.9.0", "folder"), ("/b", "1.9.0+cu111", "folder")), "/b"),
+    ],
+)
+def test_torch_that_runs_on_the_card_is_offered_first(places: Any, first: str, tables: Tables) -> None:
+    rows = tuple(
+        Elsewhere(prefix=prefix, torch=build, kind=kind, python=f"{prefix}/bin/python")
+        for prefix, build, kind in places
+    )
+    finding = finding_of("INT101", (machine(), of(OF_SHELL, **GONE, elsewhere=found(rows, "near by"))), tables)
+    assert f"is installed in {first}," in finding.message
+    without = finding_of("INT101", (machine(None), of(OF_SHELL, **GONE, elsewhere=found(rows, "near by"))), tables)
+    assert f"is installed in {rows[0].prefix}," in without.message
+
+
+def test_record_of_conda_tells_a_cpu_build(tables: Tables) -> None:
+    rows = (
+        Elsewhere(prefix="/a", torch="2.0.1", python="/a/bin/python", record="pytorch 2.0.1 py3.8_cpu_0", kind="conda"),
+        Elsewhere(
+            prefix="/b", torch="1.9.0", python="/b/bin/python", record="pytorch 1.9.0 py3.8_cuda11.1_cudnn8.0.5_0"
+        ),
+    )
+    facts = (machine(), of(OF_SHELL, **GONE, elsewhere=found(rows, "near by")))
+    assert "is installed in /b," in finding_of("INT101", facts, tables).message
+
+
+def test_only_cpu_builds_near_a_card_are_called_so(tables: Tables) -> None:
+    rows = near("/a", torch="2.1.2+cpu", kind="folder")
+    finding = finding_of("INT101", (machine(), of(OF_SHELL, **GONE, elsewhere=rows)), tables)
+    assert finding.message.endswith("; that one is a CPU build, which cannot use the GPU of this machine.")
+    assert [remedy.commands[0][0] for remedy in finding.remedies] == ["envfix", "/a/bin/python"]
+
+
+# --- whose command ---
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "prefix", "expected"),
+    [
+        ("/usr/bin/python3.11", "/usr", "/env/bin/python"),
+        ("/usr/bin/python3.11", "/env", "/env/bin/python"),
+        ("/env/bin/python3.8", "/env", "/home/li/.local/bin/yolo"),
+        ("/env/bin/python", "/env", "/home/li/.local/bin/yolo"),
+    ],
+)
+def test_own_command_is_one_that_starts_this_python(
+    interpreter: str, prefix: str, expected: str, tables: Tables
+) -> None:
+    path = "/home/li/.local/bin/yolo"
+    own = Command(name="yolo", path=path, real=path, kind="script", interpreter=interpreter, prefix=prefix)
+    facts = (
+        machine(commands=commands(("yolo", "/third/bin/yolo", "/third"))),
+        of(OF_SHELL, distributions=installed(ULTRALYTICS), startup=started(own_commands=(own,))),
+    )
+    assert finding_of("INT101", facts, tables).remedies[-1].commands[0][0] == expected
+
+
+def test_message_says_whose_the_commands_are(tables: Tables) -> None:
+    alone = of_entry("INT101", "pip of another Python beside one without pip", tables)
+    assert (
+        alone.message
+        == "The command `pip` (/usr/bin/pip) belongs to the Python in /usr, not to `python` (/env/bin/python)."
+    )
+    torchless = of_entry("INT101", "yolo of a Python without torch", tables)
+    assert torchless.message.endswith("(/env/bin/python), and that Python of `yolo` has no torch.")
+    rows = commands(("pip", "/usr/bin/pip", "/usr"), ("yolo", "/opt/t/bin/yolo", "/opt/t"))
+    both = finding_of("INT101", (machine(commands=rows), of(OF_SHELL, startup=started())), tables).message
+    assert "`pip` (/usr/bin/pip) to the Python in /usr and `yolo` (/opt/t/bin/yolo) to the Python in /opt/t" in both
+
+
+# --- an interpreter that cannot be asked ---
+
+
+def no_answer(problem: str, **facts: Any) -> Environment:
+    nothing: Any = unknown("-", "no answer")
+    return environment(interpreter=unknown("/env/bin/python", problem), torch=nothing, torchvision=nothing, **facts)
+
+
+def test_pythons_near_by_are_named_and_not_the_one_that_failed(tables: Tables) -> None:
+    rows = tuple(
+        Command(name=name, path=path, real=path, kind="script", interpreter=python, problem=problem, later=later)
+        for name, path, python, problem, later in (
+            ("python", "/env/bin/python", "/env/bin/python", None, ("/opt/py/bin/python",)),
+            ("python3", "/usr/bin/python3", "/usr/bin/python3", None, ()),
+            ("yolo", "/dead/bin/yolo", "/dead/bin/python", "it is gone", ()),
+            ("pip", "/usr/bin/pip", "/usr/bin/python3", None, ()),
+        )
+    )
+    (remedy,) = finding_of(
+        "INT102", (machine(commands=found(rows, "PATH")), no_answer("exit code 127")), tables
+    ).remedies
+    assert [argv[-1] for argv in remedy.commands] == ["/usr/bin/python3", "/opt/py/bin/python"]
+
+
+def test_where_no_python_is_near_a_new_one_is_made(tables: Tables) -> None:
+    (remedy,) = finding_of("INT102", (machine(), no_answer("exit code 127")), tables).remedies
+    assert remedy.commands[0][:4] == ("envfix", "install", "--new-env", "yolo-env")
+
+
+def test_python_that_hangs_is_tried_without_its_start_files(tables: Tables) -> None:
+    first = finding_of("INT102", (machine(), no_answer("no answer within 10 seconds")), tables).remedies[0]
+    assert first.commands == (
+        ("/env/bin/python", "-S", "-c", "pass"),
+        ("/env/bin/python", "-I", "-c", "pass"),
+    )
+
+
+# --- a torch that pip does not know ---
+
+
+def test_torch_without_metadata_is_told(tables: Tables) -> None:
+    here = torch().value
+    assert here is not None
+    lying = found(msgspec.structs.replace(here, location=f"{SITE}/torch"), "version.py")
+    finding = finding_of("FAM106", (machine(), of(OF_SHELL, torch=lying)), tables)
+    assert finding.severity.value == "warning"
+    assert finding.message.startswith(f"torch 1.9.0+cu111 lies in {SITE}/torch, but pip does not know it")
+    row = Distribution(name="torch", version="1.9.0+cu111", location=SITE)
+    diagnosis = diagnose(judge(machine(), of(OF_SHELL, torch=lying, distributions=installed(row)), tables))
+    assert not any(one.code == "FAM106" for one in diagnosis.findings)
+    by_conda = of(
+        OF_CONDA,
+        torch=lying,
+        conda_records=found((CondaRecord(name="pytorch", version="1.9.0", build="py3.8_cuda11.1_0"),), "conda-meta"),
+    )
+    assert not any(one.code == "FAM106" for one in diagnose(judge(machine(), by_conda, tables)).findings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from envfix.host.interface import ProbeHost
@@ -119,7 +119,11 @@ def probe(
 ) -> tuple[Observed[Interpreter], Answer]:
     """What the interpreter is; the whole answer too, from which other probes read installed packages and compiled files."""
     if target.path is None:
-        return absent(target.how, "no such interpreter"), Answer(None, "no such interpreter")
+        problem = "; ".join(["no such interpreter", *_dead_links_of_active(host)])
+        return absent(target.how, problem), Answer(None, problem)
+    dead = _dead_link(host, target.path)
+    if dead is not None:
+        return unknown(target.path, dead), Answer(None, dead)
     answer = ask(host, target.path, SCRIPT, *(["binaries"] if with_binaries else []), timeout=timeout)
     if answer.too_old is not None:
         value = too_old(target.path, target, answer.too_old, host.system_facts())
@@ -131,6 +135,23 @@ def probe(
     except (KeyError, TypeError, ValueError) as error:
         broken = Answer(None, f"its answer is damaged ({type(error).__name__}: {error})")
         return unknown(target.path, broken.problem or ""), broken
+
+
+def _dead_link(host: ProbeHost, path: str) -> str | None:
+    """What is wrong with a link whose target is gone, as in a virtual environment after its Python was removed."""
+    real = host.real_path(path)
+    if real == path or not host.glob(literal(path)) or host.glob(literal(real)):
+        return None
+    return f"it is a link to {real}, which does not exist (any more)"
+
+
+def _dead_links_of_active(host: ProbeHost) -> Iterator[str]:
+    """A shell passes over such a link in an active environment, and finds another Python or none."""
+    for prefix in (host.getenv("VIRTUAL_ENV"), host.getenv("CONDA_PREFIX")):
+        path = f"{prefix}/bin/python"
+        dead = _dead_link(host, path) if prefix else None
+        if dead is not None:
+            yield f"{path} is there, but {dead}"
 
 
 def too_old(path: str, target: Target, version: str, system: Mapping[str, str]) -> Interpreter:

@@ -66,6 +66,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         *_half_installed(environment),
         *_without_files(environment),
         *_without_version(environment),
+        *_without_metadata(environment),
         *_other_version(environment),
         *_conda_without_files(environment),
         *_twice(environment),
@@ -151,6 +152,21 @@ def _without_version(environment: Environment) -> Iterator[Trouble]:
     if environment.torch.is_unknown and interpreter and place in interpreter.site_packages:
         text = f"The folder {place}/torch is what a broken removal or installation left: its version.py is missing or unreadable."
         yield Trouble(Severity.ERROR, text, (cite("environment.torch", environment.torch),))
+
+
+def _without_metadata(environment: Environment) -> Iterator[Trouble]:
+    """A torch that lies where pip puts packages, and of which neither pip nor conda knows."""
+    torch, interpreter, rows = environment.torch.value, environment.interpreter.value, environment.distributions
+    if torch is None or interpreter is None or rows.value is None or interpreter.kind == "system":
+        return
+    if interpreter.kind != "venv" and environment.conda_records.is_unknown:
+        return
+    known = "torch" in installed(environment) or {"pytorch", "libtorch"} & records(environment).keys()
+    if known or os.path.dirname(torch.location) not in interpreter.site_packages:
+        return
+    text = f"torch {torch.build} lies in {torch.location}, but pip does not know it: its metadata (.dist-info) is gone."
+    found = cite("environment.distributions", rows, f"no metadata of torch beside {torch.location}")
+    yield Trouble(Severity.WARNING, text, (found, cite("environment.torch", environment.torch, torch.build)))
 
 
 def _other_version(environment: Environment) -> Iterator[Trouble]:

@@ -9,24 +9,28 @@ Why it matters
 
 How to fix
     Name another interpreter with ``--python``, or repair this one: activate the environment it belongs to, choose a version in
-    pyenv, or recreate the environment.
+    pyenv, or recreate the environment. One that hangs is often held by a path file or a sitecustomize that it reads at each
+    start: with ``-S`` it reads none of them.
 
 Sources
-    The interpreter's own exit code and output.
+    The interpreter's own exit code and output; what the other commands on PATH start, and environments near by.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envfix.model.facts import NOT_ASKED, NOT_TOLD, Environment, Machine
+from envfix.model.facts import NOT_ASKED, NOT_TOLD, Environment, Interpreter, Machine, Observed
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.rules._rule import Rule, cite
+from envfix.rules._wheels import well_served, with_python
 from envfix.tables.loader import Tables
+
+# Named on one screen.
+MOST = 3
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    del machine, tables
     interpreter = environment.interpreter
     if interpreter.value is not None or (interpreter.problem or "").endswith((NOT_ASKED, NOT_TOLD)):
         return
@@ -40,13 +44,43 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         severity=Severity.ERROR,
         message=message,
         because=(cite("environment.interpreter", interpreter),),
-        remedies=(
-            Remedy(
-                text="Name a Python that works.",
-                commands=(("envfix", "diagnose", "--python", "/path/to/python"),),
-            ),
-        ),
+        remedies=(*_if_it_hangs(interpreter), *_others(machine, environment, tables)),
     )
+
+
+def _if_it_hangs(interpreter: Observed[Interpreter]) -> Iterator[Remedy]:
+    """Without its start files it answers at once where one of them is what hangs."""
+    if interpreter.is_unknown and (interpreter.problem or "").startswith("no answer within"):
+        yield Remedy(
+            text="See whether a path file (.pth) or a sitecustomize holds it at its start: with -S it reads none, with -I it"
+            " passes over PYTHONPATH and your own packages.",
+            commands=((interpreter.source, "-S", "-c", "pass"), (interpreter.source, "-I", "-c", "pass")),
+        )
+
+
+def _others(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Remedy]:
+    """Pythons near by that work, as far as files tell; where there is none, a new one."""
+    pythons = list(_pythons(machine, environment))[:MOST]
+    if pythons:
+        text = "Take a Python that works" + (": one of these." if len(pythons) > 1 else ".")
+        yield Remedy(text=text, commands=tuple(("envfix", "diagnose", "--python", path) for path in pythons))
+    if not pythons or "does not exist" in (environment.interpreter.problem or ""):
+        platform = machine.platform.value
+        yield with_python(well_served(tables, platform.tag) if platform is not None else None)
+
+
+def _pythons(machine: Machine, environment: Environment) -> Iterator[str]:
+    """Each once: those of places that have torch, of `python` on PATH, of the other commands there, later ones on PATH."""
+    rows = [one for one in machine.commands.value or () if one.problem is None]
+    places = [place.python for place in environment.elsewhere.value or ()]
+    named = [one for one in rows if one.name in ("python", "python3")]
+    starts = [one.interpreter for one in (*named, *rows)]
+    later = [path for one in machine.commands.value or () if one.name in ("python", "python3") for path in one.later]
+    failed = {environment.interpreter.source}
+    failed |= {
+        path for one in machine.commands.value or () if one.path in failed for path in (one.real, one.interpreter or "")
+    }
+    yield from dict.fromkeys(path for path in (*places, *starts, *later) if path and path not in failed)
 
 
 RULE = Rule(

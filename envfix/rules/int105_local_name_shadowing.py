@@ -1,9 +1,9 @@
 """A file or folder of one's own hides torch, or a module that torch needs.
 
 What it checks
-    The working folder holds ``torch.py``, a package ``torch/`` or the like, or a file named as a module of Python
-    itself that torch imports (``random.py``); or a folder of PYTHONPATH holds another copy of torch or numpy than
-    the environment.
+    The working folder holds ``torch.py``, a package ``torch/`` or the like, or a file named as a module that torch
+    imports, of Python itself (``random.py``) or of another package (``typing_extensions.py``); or a folder of
+    PYTHONPATH holds another copy of torch or numpy than the environment.
 
 Why it matters
     Python looks into the folder of the program (and, with ``python -c`` and ``python -m``, into the working folder)
@@ -26,11 +26,33 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.rules._environments import startup_of, variable
+from envfix.rules._family import key_of
 from envfix.rules._roots import hidden_by_pythonpath, pythonpath, separator, whole
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 FAMILY = ("torch", "torchvision", "numpy", "ultralytics")
+# What torch imports that is neither Python's nor its own, each by the package that brings it.
+OF_TORCH = {name: name for name in ("filelock", "fsspec", "jinja2", "mpmath", "networkx", "sympy")}
+OF_TORCH["typing_extensions"] = "typing-extensions"
+# The same of ultralytics.
+OF_ULTRALYTICS = {
+    name: name
+    for name in (
+        "matplotlib",
+        "packaging",
+        "pandas",
+        "polars",
+        "psutil",
+        "requests",
+        "scipy",
+        "seaborn",
+        "thop",
+        "tqdm",
+    )
+}
+OF_ULTRALYTICS |= {"PIL": "pillow", "cpuinfo": "py-cpuinfo", "cv2": "opencv", "thop": "ultralytics-thop"}
+OF_ULTRALYTICS["yaml"] = "pyyaml"
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
@@ -51,11 +73,30 @@ def _module(shadow: str) -> str:
 
 
 def _hides_something(shadow: str, environment: Environment) -> bool:
-    """A clone of ultralytics in which one works hides nothing unless another is installed; torch must be there to be hidden."""
-    name = _module(shadow)
+    """A clone of ultralytics in which one works hides nothing unless another is installed; torch must be there to be hidden.
+
+    A file named as another package's module does harm where that package is there, and what imports it.
+    """
+    name, here = _module(shadow), {key_of(item.name) for item in environment.distributions.value or ()}
     if name == "ultralytics":
-        return any(item.name.lower() == name for item in environment.distributions.value or ())
+        return name in here
+    if name in OF_TORCH:
+        return not environment.torch.is_absent and OF_TORCH[name] in here
+    if name in OF_ULTRALYTICS:
+        package = OF_ULTRALYTICS[name]
+        return "ultralytics" in here and any(one.startswith(package) for one in here)
     return name != "torch" or not environment.torch.is_absent or shadow.endswith(".py")
+
+
+def _what_it_hides(shadow: str) -> str:
+    name = _module(shadow)
+    if name in FAMILY:
+        return "module of that name"
+    if name in OF_TORCH:
+        return "installed module of that name, which torch imports"
+    if name in OF_ULTRALYTICS:
+        return "installed module of that name, which ultralytics imports"
+    return "module of Python itself that torch imports"
 
 
 # --- the working folder ---
@@ -64,12 +105,11 @@ def _hides_something(shadow: str, environment: Environment) -> bool:
 def _in_folder(environment: Environment, interpreter: Interpreter, shadows: list[str]) -> Finding:
     folder = startup_of(environment).working_folder or "."
     worst = min(shadows, key=_order)
-    what = "module of that name" if _module(worst) in FAMILY else "module of Python itself that torch imports"
     return Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=_severity(worst),
-        message=f"The {'file' if worst.endswith('.py') else 'folder'} {worst} in {folder} hides the {what}:"
+        message=f"The {'file' if worst.endswith('.py') else 'folder'} {worst} in {folder} hides the {_what_it_hides(worst)}:"
         " programs started in this folder import it instead.",
         because=tuple(
             cite("environment.interpreter", environment.interpreter, f"{folder}/{shadow}") for shadow in shadows[:5]

@@ -43,6 +43,9 @@ STANDARD = ("calendar", "code", "collections", "copy", "dataclasses", "datetime"
             "logging", "math", "multiprocessing", "numbers", "operator", "pickle", "platform", "queue", "random", "secrets",
             "select", "selectors", "signal", "socket", "string", "struct", "subprocess", "tempfile", "threading", "token",
             "tokenize", "traceback", "types", "typing", "warnings")
+# Modules of other people that torch or ultralytics import, and whose names people give to their own files too.
+THIRD_PARTY = ("PIL", "cpuinfo", "cv2", "filelock", "fsspec", "jinja2", "matplotlib", "mpmath", "networkx", "packaging", "pandas",
+               "polars", "psutil", "requests", "scipy", "seaborn", "sympy", "thop", "tqdm", "typing_extensions", "yaml")
 SHELL_FILES = (".bashrc", ".bash_aliases", ".bash_profile", ".profile", ".zshrc", ".config/fish/config.fish")
 ALIAS = re.compile(r"^[ \t]*alias[ \t]+(python3?|pip3?|conda|mamba|yolo)[= \t]+(.+?)[ \t]*$", re.MULTILINE)
 LAUNCHER = re.compile(br"#!\"?([^\r\n\"]+?python[^\r\n\"]*?)\"?[ \t]*\r?\n(?=PK)")
@@ -490,7 +493,7 @@ def shadows():
         return []  # kept out, or nothing but what is found anyway: an installation from sources, site-packages themselves
     files = [name + ".py" for name in COPIED]
     if not os.path.isfile("__init__.py"):  # within a package no program is started
-        files += [name + ".py" for name in STANDARD]
+        files += [name + ".py" for name in STANDARD + THIRD_PARTY]
     found = [name for name in files if os.path.isfile(name)]
     for name in COPIED:
         place = editable_folder(name)

@@ -22,7 +22,7 @@ from envfix.model.facts import (
     found,
     unknown,
 )
-from tests.made_up import GIB, NO_TORCH, PYTHON, HandMade, environment, machine, placed
+from tests.made_up import GIB, NO_TORCH, PYTHON, HandMade, environment, machine, placed, torch
 
 SITE = "/env/lib/python3.8/site-packages"
 USER_SITE = "/home/li/.local/lib/python3.8/site-packages"
@@ -93,6 +93,16 @@ FIRST_OF_USER = (
     copy("torch", SITE, "1.8.0"),
 )
 PYTHONPATH = {"PYTHONPATH": "/data/old:/data/more"}
+
+ACTIVE_VENV = active(
+    variable="VIRTUAL_ENV",
+    prefix="/work/env",
+    python="/work/env/bin/python",
+    conda=False,
+    activate="/work/env/bin/activate",
+)
+GOOD = near("/work/env", torch="1.9.0+cu111", kind="active", activate="/work/env/bin/activate", python_version="3.8")
+DEBIANS: dict[str, Any] = {"torch": torch("1.13.0a0", None, None), "torchvision": absent("-")}
 
 HAND_MADE: HandMade = {
     # INT101
@@ -191,6 +201,84 @@ HAND_MADE: HandMade = {
     "nothing: pip of the shell, but another Python was asked for": (
         machine(commands=commands(("pip", "/usr/bin/pip", "/usr"))),
         of(PYTHON, distributions=installed(PIP), startup=started()),
+        (),
+    ),
+    "active environment has a torch with CUDA, python has the system's CPU build": (
+        machine(),
+        of(SYSTEM, **DEBIANS, startup=started(active=(ACTIVE_VENV,)), elsewhere=GOOD),
+        ("INT101", "TOR101"),
+    ),
+    "active environment whose own python is gone": (
+        machine(),
+        of(
+            SYSTEM,
+            **DEBIANS,
+            startup=started(active=(msgspec.structs.replace(ACTIVE_VENV, python=None),)),
+            elsewhere=near("/work/env", torch="1.9.0+cu111", kind="active", python=None, activate=ACTIVE_VENV.activate),
+        ),
+        ("INT101", "TOR101"),
+    ),
+    "active environment has a torch, that of python cannot be imported": (
+        machine(),
+        of(
+            SYSTEM,
+            startup=started(active=(ACTIVE_VENV,)),
+            elsewhere=GOOD,
+            torch_import=found(TorchImport(ok=False, seconds=1, error="ImportError: libmkl"), "import torch"),
+        ),
+        ("INT101", "TOR103"),
+    ),
+    "active environment has a CPU build, and python one with CUDA": (
+        machine(),
+        of(
+            SYSTEM,
+            startup=started(active=(ACTIVE_VENV,)),
+            elsewhere=near("/work/env", torch="2.0.1+cpu", kind="active"),
+        ),
+        ("INT101",),
+    ),
+    "yolo of a Python without torch": (
+        machine(commands=commands(("yolo", "/opt/tools/bin/yolo", "/opt/tools"))),
+        of(OF_SHELL, startup=started()),
+        ("INT101",),
+    ),
+    "yolo of a Python that has torch": (
+        machine(commands=commands(("yolo", "/opt/tools/bin/yolo", "/opt/tools"))),
+        of(OF_SHELL, startup=started(), elsewhere=near("/opt/tools", kind="command")),
+        ("INT101",),
+    ),
+    "torch.py in the working folder beside faults of the installed torch": (
+        machine(),
+        of(
+            msgspec.structs.replace(OF_SHELL, shadows=("torch.py",)),
+            torch=torch("2.1.2+cpu", None, None),
+            torchvision=absent("-"),
+        ),
+        ("INT105", "TOR101"),
+    ),
+    "typing_extensions.py in the working folder": (
+        machine(),
+        of(
+            msgspec.structs.replace(OF_SHELL, shadows=("typing_extensions.py",)),
+            distributions=installed(Distribution(name="typing_extensions", version="4.12.2", location=SITE)),
+        ),
+        ("INT105",),
+    ),
+    "yaml.py in the working folder of somebody with ultralytics": (
+        machine(commands=commands(("yolo", "/env/bin/yolo", "/env"))),
+        of(
+            msgspec.structs.replace(OF_SHELL, shadows=("yaml.py",)),
+            distributions=installed(ULTRALYTICS, Distribution(name="PyYAML", version="6.0", location=SITE)),
+            startup=started(),
+        ),
+        ("INT105",),
+    ),
+    "nothing: yaml.py where no ultralytics is": (
+        machine(),
+        of(
+            msgspec.structs.replace(OF_SHELL, shadows=("yaml.py", "sympy.py")),
+            distributions=installed(Distribution(name="PyYAML", version="6.0", location=SITE)),
+        ),
         (),
     ),
     # INT104
