@@ -198,3 +198,35 @@ def test_folder_of_work_with_pattern_characters_is_searched_as_it_is(shell: Path
     env.pop("PYENV_ROOT", None)
     document = envfix("diagnose", "--json", "--no-import", env=env, cwd=tmp_path / "work [1]").document
     assert near_by(document)[0] == (f"{tmp_path}/work [1]/env", "1.9.0+cu111", "folder")
+
+
+def test_link_whose_python_is_gone_is_named_with_what_it_pointed_to(shell: Path, tmp_path: Path) -> None:
+    assert shell.exists()
+    python = tmp_path / "old" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to("/nowhere/python3.9")
+    fact, _ = probe(RealHost(), resolve(RealHost(), str(tmp_path / "old")), timeout=10)
+    assert fact.is_unknown
+    assert fact.problem == "it is a link to /nowhere/python3.9, which does not exist (any more)"
+
+
+def test_dead_link_of_the_active_environment_is_named_where_no_python_is_left(
+    shell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "old" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to("/nowhere/python3.9")
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "old"))
+    monkeypatch.setenv("PATH", f"{python.parent}:{shell}")
+    fact, _ = probe(RealHost(), resolve(RealHost(), None), timeout=10)
+    assert fact.is_absent
+    assert f"{python} is there, but it is a link to /nowhere/python3.9" in (fact.problem or "")
+
+
+@pytest.mark.parametrize("name", ["typing_extensions", "yaml", "sympy"])
+def test_file_named_as_a_module_of_others_is_told(shell: Path, tmp_path: Path, name: str) -> None:
+    assert shell.exists()
+    (tmp_path / f"{name}.py").write_text("")
+    fact, _ = probe(RealHost(), Target(base_python(), "a test"), timeout=20)
+    assert fact.value is not None
+    assert fact.value.shadows == (f"{name}.py",)

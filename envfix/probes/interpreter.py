@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from envfix.host.interface import ProbeHost
+from envfix.host.interface import CommandResult, ProbeHost
 from envfix.host.target import Answer, ask
 from envfix.model.facts import Interpreter, Observed, absent, found, unknown
 from envfix.probes.os_libc import platform_tag
 
 SCRIPT = "envfix_interpreter_facts.py"
+# What the host says of a path that nothing can be started from.
+NOT_FOUND = CommandResult(outcome="not-found").failure
 
 
 # How wheel tags name implementations (PEP 425).
@@ -121,15 +123,13 @@ def probe(
     if target.path is None:
         problem = "; ".join(["no such interpreter", *_dead_links_of_active(host)])
         return absent(target.how, problem), Answer(None, problem)
-    dead = _dead_link(host, target.path)
-    if dead is not None:
-        return unknown(target.path, dead), Answer(None, dead)
     answer = ask(host, target.path, SCRIPT, *(["binaries"] if with_binaries else []), timeout=timeout)
     if answer.too_old is not None:
         value = too_old(target.path, target, answer.too_old, host.system_facts())
         return found(value, f"{target.path} asked about itself"), answer
     if answer.facts is None:
-        return unknown(target.path, answer.problem or "no answer"), answer
+        dead = _dead_link(host, target.path) if answer.problem == NOT_FOUND else None
+        return unknown(target.path, dead or answer.problem or "no answer"), answer
     try:
         return found(parse(answer.facts, target, host.system_facts()), f"{target.path} asked about itself"), answer
     except (KeyError, TypeError, ValueError) as error:
