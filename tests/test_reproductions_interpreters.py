@@ -256,7 +256,7 @@ def test_pip_on_path_belongs_to_another_python(desk: Desk, python: str) -> None:
     path = (desk.root / "first", desk.work / "env" / "bin")
     document = desk.diagnose(*path)
     assert first(document) == ("INT101", "wrong_interpreter", "warning")
-    assert f"`pip` ({desk.root}/first/pip) belongs to another Python" in document["findings"][0]["message"]
+    assert f"`pip` ({desk.root}/first/pip) belongs to the Python in " in document["findings"][0]["message"]
     assert is_mended(desk.follow(document, *path))
 
 

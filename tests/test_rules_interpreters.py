@@ -77,6 +77,7 @@ def of_entry(code: str, name: str, tables: Tables) -> Finding:
         ("INT101", "active environment has a CPU build, and python one with CUDA", "warning"),
         ("INT101", "yolo of a Python without torch", "warning"),
         ("INT101", "yolo of a Python that has torch", "info"),
+        ("INT101", "yolo of the system's Python, whose torch pip put into /usr/local", "info"),
         ("INT105", "typing_extensions.py in the working folder", "warning"),
         ("INT105", "yaml.py in the working folder of somebody with ultralytics", "warning"),
         ("INT104", "torch of the user hides conda's", "error"),
@@ -410,7 +411,7 @@ def test_torch_of_the_active_environment_is_named_beside_that_of_python(tables: 
 def test_environment_whose_python_is_gone_gets_one_of_its_own_version(tables: Tables) -> None:
     machine_facts, facts, _ = HAND_MADE["active environment whose own python is gone"]
     finding = finding_of("INT101", (machine_facts, facts), tables)
-    assert "but its own Python is gone, and `python` is /usr/bin/python3" in finding.message
+    assert "but no Python of its own that works: `python` is /usr/bin/python3" in finding.message
     assert [remedy.commands[0][0] for remedy in finding.remedies] == ["envfix"]
     (place,) = facts.elsewhere.value or ()
     same = found((msgspec.structs.replace(place, python_version="3.8"),), "near by")

@@ -19,16 +19,13 @@ from envfix.model.facts import (
 from envfix.rules._environments import is_of_shell, startup_of
 
 
-def root_of_torch(machine: Machine, environment: Environment, *also: str) -> str | None:
-    """The code of the finding that says why this torch runs and no other; None: it is simply the one that is installed.
-
-    ``also`` are further modules whose being hidden by PYTHONPATH explains what was found.
-    """
+def root_of_torch(machine: Machine, environment: Environment) -> str | None:
+    """The code of the finding that says why this torch runs and no other; None: it is simply the one that is installed."""
     if torch_of_meant(machine, environment) is not None:
         return "INT101"
     # Files in the working folder are none: what is known of torch was read and imported without them.
-    hidden = {first.name for first, _ in hidden_by_pythonpath(startup_of(environment))}
-    return "INT105" if hidden & {"torch", *also} else None
+    hidden = hidden_by_pythonpath(startup_of(environment))
+    return "INT105" if any(is_other_torch(*pair) for pair in hidden) else None
 
 
 # --- an environment is meant and passed by ---
@@ -106,3 +103,8 @@ def hidden_by_pythonpath(startup: Startup) -> Iterator[tuple[ModuleCopy, ModuleC
         behind = [one for one in same[1:] if os.path.dirname(one.location) not in entries]
         if os.path.dirname(same[0].location) in entries and behind:
             yield same[0], behind[0]
+
+
+def is_other_torch(first: ModuleCopy, second: ModuleCopy) -> bool:
+    """Whether a torch is hidden by something else than the same torch."""
+    return first.name == "torch" and (first.kind == "module" or first.version != second.version)

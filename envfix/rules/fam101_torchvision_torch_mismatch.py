@@ -39,7 +39,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
-        follows_from=root_of_torch(machine, environment, "torchvision"),
+        follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR,
         message=f"torchvision {vision.build} does not belong to torch {torch.build}: {problem}.",
         because=(

@@ -39,7 +39,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
-        follows_from=root_of_torch(machine, environment, "torchvision"),
+        follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR if has_nvidia_card(machine) else Severity.INFO,
         message=f"torchvision {vision.build} is a CPU build, torch {torch.build} has CUDA: its operators cannot run on the GPU.",
         because=(cite("environment.torch", environment.torch, f"{torch.build}, CUDA {torch.cuda}"), proof),

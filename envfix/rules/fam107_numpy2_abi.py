@@ -55,7 +55,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
-        follows_from=root_of_torch(machine, environment, "numpy"),
+        follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR,
         message=f"NumPy {numpy.version} is installed, but {victim} was built for NumPy 1: they cannot exchange arrays.",
         because=(*evidence(numpy), *_said(environment)),

@@ -76,7 +76,7 @@ def _place(machine: Machine, environment: Environment, interpreter: Interpreter,
     places: list[Elsewhere] = []
     if environment.torch.is_absent and not _belongs_here(environment, interpreter):
         places = ranked(machine, environment, tables)
-    if meant is not None and (not places or not rank(machine, tables, meant) > rank(machine, tables, places[0])):
+    if meant is not None and (not places or rank(machine, tables, meant) <= rank(machine, tables, places[0])):
         places = [meant]
     return Place(places[0], misfit(machine, tables, places[0])) if places else None
 
@@ -158,7 +158,7 @@ def _where_torch_is(
                 f"torch {first.torch} is installed in {meant.prefix}, but {interpreter.started} starts another Python"
                 f" ({here}), which has {has_got}."
             )
-        lost = "its own Python is gone, and " if meant.python is None else ""
+        lost = "no Python of its own that works: " if meant.python is None else ""
         return (
             f"The environment {meant.prefix} is active and has torch {first.torch}, but {lost}`python` is {here},"
             f" which has {has_got}."
@@ -372,14 +372,14 @@ def _without(torchless: list[Command]) -> str:
 
 
 def _has_no_torch(environment: Environment, one: Command) -> bool:
-    """Whether the Python of a command was looked at and has no torch; the user's own packages count for all."""
+    """Whether the Python of a command was looked at and has no torch; the user's and the system's packages count for all."""
     places, torch = environment.elsewhere, environment.torch.value
     if places.is_unknown or one.prefix is None:
         return False
     if torch is not None and torch.location.startswith(f"{one.prefix}/"):
         return False
     return not any(
-        place.kind == "user" or place.prefix == one.prefix or place.python == one.interpreter
+        place.kind in ("user", "system") or place.prefix == one.prefix or place.python == one.interpreter
         for place in places.value or ()
     )
 

@@ -27,7 +27,7 @@ from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.rules._environments import startup_of, variable
 from envfix.rules._family import key_of
-from envfix.rules._roots import hidden_by_pythonpath, pythonpath, separator, whole
+from envfix.rules._roots import hidden_by_pythonpath, is_other_torch, pythonpath, separator, whole
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -149,15 +149,14 @@ def _away(folder: str, shadow: str) -> Remedy:
 
 def _on_pythonpath(environment: Environment, hidden: list[tuple[ModuleCopy, ModuleCopy]]) -> Finding:
     startup = startup_of(environment)
-    first, second = hidden[0]
+    first, second = next((pair for pair in hidden if is_other_torch(*pair)), hidden[0])
     folder = os.path.dirname(first.location)
     between = separator(startup.variables["PYTHONPATH"])
     left = [entry for entry in pythonpath(startup) if whole(startup, entry) != folder]
-    broken = first.name == "torch" and (first.kind == "module" or first.version != second.version)
     return Finding(
         code=RULE.code,
         cause=RULE.cause,
-        severity=Severity.ERROR if broken else Severity.WARNING,
+        severity=Severity.ERROR if is_other_torch(first, second) else Severity.WARNING,
         message=f"PYTHONPATH brings {first.name} {first.version or '(version unknown)'} of {folder}, which is used instead of"
         f" the environment's own ({second.version or second.location}).",
         because=(

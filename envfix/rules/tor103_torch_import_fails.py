@@ -35,7 +35,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
-        follows_from=root_of_torch(machine, environment, "numpy"),
+        follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR,
         message=f"Importing torch fails: {shortened(text, 200).rstrip('.')}.",
         because=import_evidence(environment),

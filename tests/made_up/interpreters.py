@@ -247,6 +247,11 @@ HAND_MADE: HandMade = {
         of(OF_SHELL, startup=started(), elsewhere=near("/opt/tools", kind="command")),
         ("INT101",),
     ),
+    "yolo of the system's Python, whose torch pip put into /usr/local": (
+        machine(commands=commands(("yolo", "/usr/bin/yolo", "/usr"))),
+        of(OF_SHELL, startup=started(), elsewhere=near("/usr/local", kind="system")),
+        ("INT101",),
+    ),
     "torch.py in the working folder beside faults of the installed torch": (
         machine(),
         of(
