@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from envfix.model.facts import Environment, Machine, found
+from envfix.model.facts import CondaInstall, Environment, Machine, found
 from envfix.model.finding import Finding, Severity
 from envfix.rules import _channels
 from envfix.rules._rule import diagnose, judge
@@ -73,11 +73,15 @@ def test_mismatch_names_both_cudas_the_sign_and_the_toolkit_that_is_here(tables:
 
 def test_mismatch_in_a_conda_environment_is_mended_there(tables: Tables) -> None:
     facts = (
-        machine(NEW, toolkits=kits(kit("11.1.105"))),
+        machine(
+            NEW,
+            toolkits=kits(kit("11.1.105")),
+            conda=found(CondaInstall(program="/opt/conda/bin/conda"), "PATH"),
+        ),
         environment(**TORCH_2, distributions=NINJA, interpreter=python(kind="conda")),
     )
     assert commands(one("TKT101", facts, tables)) == [
-        "conda install -p /env -c nvidia cuda-nvcc=12.1",
+        "/opt/conda/bin/conda install -p /env -c nvidia cuda-nvcc=12.1",
         "export CUDA_HOME=/env",
     ]
 
@@ -308,7 +312,7 @@ def test_dead_channel_is_named_and_a_working_condarc_printed(tables: Tables) -> 
         "channels": ["https://mirror.example/conda-forge", "https://official.example/pytorch"],
         "channel_priority": "strict",
     }
-    assert commands(finding)[:2] == ["cp ~/.condarc ~/.condarc.before", "conda clean --index-cache"]
+    assert commands(finding)[:2] == ["cp ~/.condarc ~/.condarc.before", "/opt/conda/bin/conda clean --index-cache"]
     assert "ssl_verify" not in texts(finding)
 
 
