@@ -145,8 +145,15 @@ def test_uv_is_asked_too_and_its_default_comes_before_pips() -> None:
 @pytest.mark.parametrize(
     ("path", "text", "words"),
     [
-        pytest.param("/etc/pip.conf", "index-url = x\n", "no section headers", id="no section"),
-        pytest.param("/etc/pip.conf", "[global]\na = 1\na = 2\n", "already exists", id="twice"),
+        pytest.param(
+            "/etc/pip.conf", "index-url = x\n", "line 1: the file contains no section headers", id="no section"
+        ),
+        pytest.param(
+            "/etc/pip.conf",
+            "[global]\na = 1\na = 2\n",
+            "line 3: option 'a' in section 'global' already exists",
+            id="twice",
+        ),
         pytest.param("/etc/pip.conf", "unreadable", "Permission denied", id="not readable"),
         pytest.param("/etc/uv/uv.toml", "a = = 1", "uv can read", id="broken toml"),
     ],

@@ -229,7 +229,7 @@ def test_files_of_pip_uv_and_conda_are_read(home: Path) -> None:
     (home / ".config" / "pip").mkdir(parents=True)
     (home / ".config" / "uv").mkdir()
     pip = home / ".config" / "pip" / "pip.conf"
-    pip.write_text("[global]\nproxy = http://li:hunter2@a.example:1\ncert = ~/gone.pem\ntimeout = 2\n")
+    pip.write_text("[global]\nproxy = http://li:hunter2@a.example:1\ncert = ~/gone.pem\ntimeout = 2\ntarget = ~/more\n")
     (home / ".config" / "uv" / "uv.toml").write_text('index-strategy = "unsafe-best-match"\n')
     (home / ".condarc").write_text(
         "ssl_verify: /etc/gone.pem\nproxy_servers: {https: 'http://li:hunter2@b.example:2'}\nremote_read_timeout_secs: 3\n"
@@ -245,6 +245,8 @@ def test_files_of_pip_uv_and_conda_are_read(home: Path) -> None:
         ("conda", "ssl_verify", "there is no such file"),
     ]
     assert value.of("option", "pip", "timeout")[0].configured_in == f"{pip} [global]"
+    place = value.of("option", "pip", "target")[0]
+    assert (place.value, place.configured_in) == (f"{home}/more", f"{pip} [global]")
     assert value.of("option", "uv", "index-strategy")[0].value == "unsafe-best-match"
     assert value.of("option", "conda", "timeout")[0].value == "3"
 

@@ -352,6 +352,11 @@ def test_hostile_configuration_is_a_problem_not_a_crash(text: str) -> None:
         conda.parse_condarc(text)
 
 
+def test_configuration_that_is_no_yaml_is_told_by_its_line() -> None:
+    with pytest.raises(ValueError, match=r"^line 2: mapping values are not allowed here$"):
+        conda.parse_condarc("channels: [a]\nb: c: d\n")
+
+
 def conda_here(home: Path, monkeypatch: pytest.MonkeyPatch, **variables: str) -> CondaSettings:
     for name in [name for name in os.environ if name.startswith("CONDA") or name == "XDG_CONFIG_HOME"]:
         monkeypatch.delenv(name)

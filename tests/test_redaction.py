@@ -215,7 +215,7 @@ def recorded(fake_drivers: FakeDrivers, tmp_path_factory: pytest.TempPathFactory
         "PIP_EXTRA_INDEX_URL": f"https://{TOKEN}@{HOST}/simple",
         "UV_PUBLISH_TOKEN": TOKEN,
         "CONDA_PREFIX": str(prefix),
-        "CUDA_VISIBLE_DEVICES": "GPU-5eed0001",
+        "CUDA_VISIBLE_DEVICES": "GPU-5eed0000",
         "SLURM_JOB_USER": USER,
         "FAKE_HOLDERS": f"0|4194999|22630|python /home/{OTHER}/train.py --api-key {TOKEN} --host {HOST}",
         "VIRTUAL_ENV": f"/data/{USER}/venv",

@@ -191,7 +191,7 @@ def test_conda_record_without_files(made: Reproduction) -> None:
     broken = made.diagnose()
     assert first(broken) == "mixed_installs"
     assert "believes that pytorch 2.0.1 is installed here" in broken["findings"][0]["message"]
-    assert ["conda", "remove", "-p", str(made.prefix), "pytorch"] in commands(broken, "FAM106")
+    assert "conda, which is not found" in broken["findings"][0]["remedies"][-1]["text"]
     record.unlink()  # what conda remove does where nothing else is left
     made.torch_wheel("2.4.1", "12.1")
     made.pip("install", "torch")

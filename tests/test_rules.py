@@ -13,7 +13,7 @@ import pytest
 
 from envfix import rules
 from envfix.errors import TableError
-from envfix.model.facts import NOT_ASKED, Environment, Machine, absent
+from envfix.model.facts import NOT_ASKED, Environment, Machine, TorchImport, absent, found
 from envfix.model.finding import Finding, Severity, Verdict
 from envfix.rules._rule import Rule, all_rules, diagnose, judge, manual
 from envfix.tables.loader import Tables
@@ -21,6 +21,7 @@ from tests.made_up import (
     BROKEN,
     FULL,
     IDLE,
+    RTX_3090,
     VIA_POLICY,
     all_hand_made,
     card,
@@ -229,3 +230,35 @@ def test_finding_says_why_and_what_to_do(name: str, tables: Tables) -> None:
         assert all(evidence.value and evidence.source for evidence in one.because)
         assert one.remedies, one.code
         assert all(argv and all(argv) for remedy in one.remedies for argv in remedy.commands)
+
+
+def test_list_of_cards_is_cited_from_the_library_and_the_oldest_driver_in_words(tables: Tables) -> None:
+    too_new = findings_of((machine("580.95.05", [VIA_POLICY]), environment()), tables)["GPU102"]
+    assert too_new.because[-1].source == "/env/lib/torch/lib (libtorch_python or libtorch_cuda)"
+    told = environment(torch=msgspec.structs.replace(torch(), source="a report"))
+    assert findings_of((machine("580.95.05", [VIA_POLICY]), told), tables)["GPU102"].because[-1].source == "a report"
+    too_old = findings_of((machine("450.80.01"), environment()), tables)["DRV101"]
+    assert too_old.because[-1].source == "NVIDIA's compatibility guide and release notes"
+
+
+def test_build_for_another_makers_cards_says_so(tables: Tables) -> None:
+    for build, hip, maker in (("2.4.1+rocm6.1", "6.1", "AMD"), ("2.6.0+xpu", None, "Intel")):
+        made = environment(torch=torch(build, None, None, hip=hip), torchvision=absent("-"))
+        message = findings_of((machine(), made), tables)["TOR101"].message
+        assert message.startswith(f"torch {build} was built for cards of {maker}: it cannot use the GPU")
+
+
+def test_card_without_a_driver_is_cited_from_the_bus(tables: Tables) -> None:
+    made = environment(torch=torch("2.1.2+cpu", None, None), torchvision=absent("-"))
+    on = machine(driver_layers=layers(nvml_code=999), displays=found((RTX_3090,), "lspci"), **BROKEN)
+    cited = findings_of((on, made), tables)["TOR101"].because[-1]
+    assert (cited.fact, cited.source) == ("machine.displays", "lspci")
+    assert "RTX 3090" in cited.value
+
+
+def test_import_that_hangs_is_not_looked_at_by_one_that_hangs(tables: Tables) -> None:
+    said = TorchImport(ok=False, seconds=120.0, error="no answer within 120 seconds")
+    finding = findings_of((machine(), environment(torch_import=found(said, "import torch"))), tables)["TOR103"]
+    code = finding.remedies[-1].commands[0][-1]
+    assert "dump_traceback_later(30, exit=True)" in code
+    compile(code, "-", "exec")

@@ -14,7 +14,20 @@ from envfix.rules._rule import all_rules, diagnose, judge
 from envfix.rules.ctr103_container_cuda_newer_than_driver import parse_requirement
 from envfix.tables.loader import Tables
 from tests.made_up import FULL, IDLE, card, environment, layers, machine, placed
-from tests.made_up.devices import HAND_MADE, HELD, IN_DOCKER, INSTANCES, TWO, facts, job, said, state, visible, works
+from tests.made_up.devices import (
+    HAND_MADE,
+    HELD,
+    IN_DOCKER,
+    INSTANCES,
+    OTHER_ID,
+    TWO,
+    facts,
+    job,
+    said,
+    state,
+    visible,
+    works,
+)
 
 
 def finding(name: str, code: str, tables: Tables) -> Finding:
@@ -75,6 +88,9 @@ def test_nobody_is_told_to_install_cuda_or_to_use_sudo(name: str, tables: Tables
         ("docker's 64 MB of shared memory", "MEM104", "64 MiB", "--shm-size"),
         ("card that is full of one's own leftovers", "MEM102", "Your own", "kill 77"),
         ("all cards hidden by a number that is not there", "VAR110", "'2'", "unset CUDA_VISIBLE_DEVICES"),
+        ("all cards hidden by a number that is repeated", "VAR110", "twice (0)", "export CUDA_VISIBLE_DEVICES=0\n"),
+        ("full card that a number may mean", "MEM102", "GPU 0", f"PCI_BUS_ID CUDA_VISIBLE_DEVICES={OTHER_ID}"),
+        ("full card that was given to the job", "MEM102", "GPU 0", "No card is free that this shell may use"),
         ("second card is not there", "VAR111", "(1)", "export CUDA_VISIBLE_DEVICES=0"),
         ("Slurm job without a card, which hides them", "VAR112", "Slurm job was given no GPU", "srun --gres=gpu:1"),
         ("node to log in", "VAR112", "where the jobs run", "srun --gres=gpu:1"),
@@ -238,3 +254,13 @@ def test_root_causes_keep_their_bands() -> None:
     ranks = {rule.code: rule.rank for rule in all_rules()}
     assert max(ranks[code] for code in ("DRV102", "DRV103", "DRV105", "CTR101", "CTR104", "GPU107")) < 20
     assert 20 <= ranks["VAR110"] < ranks["DRV101"] < ranks["MEM101"]
+
+
+def test_a_card_that_the_job_was_not_given_is_not_proposed(tables: Tables) -> None:
+    """Neither by name nor where nobody tells which of several cards is the job's."""
+    name = "full card that was given to the job"
+    assert OTHER_ID not in text_of(finding(name, "MEM102", tables))
+    made, around = facts(name)
+    untold = msgspec.structs.replace(made, variables={})
+    told = next(one for one in diagnose(judge(untold, around, tables)).findings if one.code == "MEM102")
+    assert "export" not in text_of(told)

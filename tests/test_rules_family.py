@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
-from envfix.model.facts import CondaInstall, Environment, Machine, absent, found
+from envfix.model.facts import CondaInstall, Environment, Machine, Startup, absent, found
 from envfix.model.finding import Diagnosis, Finding, Severity
 from envfix.rules._family import requirements, shortened
 from envfix.rules._rule import diagnose, judge
@@ -17,6 +19,7 @@ from tests.made_up.family import (
     CUDNN_GONE,
     HAND_MADE,
     NVJITLINK,
+    PINNING,
     PIP,
     PYTHON_311,
     SERVER,
@@ -126,7 +129,7 @@ def test_cleaning_uses_the_tools_that_installed(tables: Tables) -> None:
     assert commands(finding) == [
         "envfix install --new-env yolo-env",
         "/env/bin/python -m pip uninstall -y torch torchvision",
-        "mamba remove -p /env pytorch",
+        "/opt/conda/bin/mamba remove -p /env pytorch",
         "rm -r /env/lib/python3.11/site-packages/~orch",
     ]
     assert not finding.remedies[-1].safe
@@ -192,9 +195,10 @@ def test_conda_that_chose_a_cpu_build_explains_the_cpu_build(tables: Tables) -> 
     findings = judged(
         tables,
         in_conda(record("pytorch", "2.1.2", "py3.11_cpu_0"), torch=torch("2.1.2", None, None), torchvision=absent("-")),
+        machine("550.54.14", conda=found(CondaInstall(program="/opt/conda/bin/conda"), "PATH")),
     ).findings
     assert [(one.code, one.follows_from) for one in findings] == [("CND110", None), ("TOR101", "CND110")]
-    assert "conda install -p /env pytorch=*=*cuda*" in commands(findings[0])
+    assert "/opt/conda/bin/conda install -p /env pytorch=*=*cuda*" in commands(findings[0])
 
 
 # --- companions ---
@@ -218,11 +222,62 @@ def test_numpy_is_held_back_with_what_depends_on_it(tables: Tables) -> None:
     )
 
 
-def test_environment_without_pip_is_changed_by_uv(tables: Tables) -> None:
+UV = found(Startup(uv="/bin/uv"), "PATH")
+
+
+@pytest.mark.parametrize(
+    ("python", "facts", "expected"),
+    [
+        ({"ensurepip": True}, {"startup": UV}, ["uv pip install --python /env/bin/python numpy<2"]),
+        (
+            {"ensurepip": True},
+            {},
+            ["/env/bin/python -m ensurepip --upgrade", "/env/bin/python -m pip install numpy<2"],
+        ),
+        ({"ensurepip": False}, {}, []),
+        ({}, {}, []),
+        ({"ensurepip": True, "kind": "system"}, {}, []),
+    ],
+)
+def test_environment_without_pip_is_changed_by_what_is_there(
+    python: dict[str, Any], facts: dict[str, Any], expected: list[str], tables: Tables
+) -> None:
     environment = modern(
-        torch=torch("2.0.1", "11.7"), torchvision=absent("-"), distributions=packages(dist("numpy", "2.1.0"))
+        interpreter=found(msgspec.structs.replace(PYTHON_311, **python), "asked"),
+        torch=torch("2.0.1", "11.7"),
+        torchvision=absent("-"),
+        distributions=packages(dist("numpy", "2.1.0")),
+        **facts,
     )
-    assert commands(only(tables, "FAM107", environment))[0] == "uv pip install --python /env/bin/python numpy<2"
+    finding = only(tables, "FAM107", environment)
+    assert commands(finding) == [*expected, "envfix install --new-env yolo-env"]
+    assert ("has no pip" in finding.remedies[0].text) == (not expected)
+
+
+def test_conda_that_is_not_found_is_not_called(tables: Tables) -> None:
+    rows = (record("pytorch", "2.0.1", "py3.11_cuda11.7_0"), record("cpuonly", "2.0", "0"))
+    mixed = in_conda(*rows, distributions=packages(*WELL))
+    finding = only(tables, "FAM106", mixed)
+    assert not [line for line in commands(finding) if "conda" in line]
+    assert "which is not found" in finding.remedies[-1].text
+    by_root = msgspec.structs.replace(mixed, startup=found(Startup(conda_roots=("/opt/conda",)), "files"))
+    assert "/opt/conda/condabin/conda remove -p /env pytorch" in commands(only(tables, "FAM106", by_root))
+
+
+def test_of_two_cudnn_packages_the_one_that_torch_asks_for_comes_back(tables: Tables) -> None:
+    both = (dist("nvidia_cudnn_cu11", "8.7.0.84"), dist("nvidia_cudnn_cu12", "9.1.0.70"))
+    asked = [
+        packages(PINNING, VISION_DIST, PIP, *both),  # in the words of its metadata
+        packages(*WELL, *both),  # by the CUDA inside
+    ]
+    for distributions in asked:
+        finding = only(tables, "FAM106", modern(distributions=distributions))
+        assert commands(finding) == [
+            "/env/bin/python -m pip uninstall -y nvidia_cudnn_cu11 nvidia_cudnn_cu12",
+            "/env/bin/python -m pip install --no-deps nvidia-cudnn-cu12==9.1.0.70",
+            "envfix install --new-env yolo-env",
+        ]
+        assert not finding.remedies[0].safe
 
 
 def test_python_of_the_system_is_not_changed(tables: Tables) -> None:

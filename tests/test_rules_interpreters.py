@@ -9,6 +9,7 @@ import pytest
 
 from envfix.model.facts import (
     Command,
+    CondaInstall,
     CondaRecord,
     Distribution,
     Elsewhere,
@@ -163,11 +164,11 @@ def test_never_advised_is_what_makes_it_worse(tables: Tables) -> None:
 
 def test_wrapper_without_a_python_behind_it_is_put_back_by_conda(tables: Tables) -> None:
     facts = (
-        machine(),
+        machine(conda=found(CondaInstall(program="/opt/conda/bin/conda"), "PATH")),
         of(SYSTEM, **GONE, startup=started(bypassed=active(variable="-", python=None)), elsewhere=near()),
     )
     (remedy,) = finding_of("INT101", facts, tables).remedies
-    assert remedy.commands == (("conda", "install", "--prefix", CONDA, "--force-reinstall", "python"),)
+    assert remedy.commands == (("/opt/conda/bin/conda", "install", "--prefix", CONDA, "--force-reinstall", "python"),)
     assert remedy.safe is False
 
 
@@ -302,19 +303,22 @@ def test_clone_of_ultralytics_beside_an_installed_one_is_only_good_to_know(table
     ("rows", "begin"),
     [
         ((ULTRALYTICS, PIP), "/env/bin/python -m pip install --force-reinstall"),
-        ((ULTRALYTICS,), "uv pip install --python"),
+        ((ULTRALYTICS,), "/env/bin/python -m ensurepip --upgrade"),
     ],
 )
 def test_damaged_command_is_written_anew_by_what_is_there(rows: Any, begin: str, tables: Tables) -> None:
     yolo = Command(name="yolo", path="/env/bin/yolo", real="/env/bin/yolo", kind="script", problem="it is gone")
     facts = (
         machine(commands=absent("PATH")),
-        of(OF_SHELL, distributions=installed(*rows), startup=started(own_commands=(yolo,))),
+        of(
+            msgspec.structs.replace(OF_SHELL, ensurepip=True),
+            distributions=installed(*rows),
+            startup=started(own_commands=(yolo,)),
+        ),
     )
     (remedy,) = finding_of("INT107", facts, tables).remedies
-    line = " ".join(remedy.commands[0])
-    assert line.startswith(begin)
-    assert line.endswith(" ultralytics==8.2.0")
+    assert " ".join(remedy.commands[0]).startswith(begin)
+    assert remedy.commands[-1][-1] == "ultralytics==8.2.0"
 
 
 def test_python_that_is_advised_has_wheels(tables: Tables) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from envfix.model.facts import Environment, Machine, found
+from envfix.model.facts import CondaInstall, Environment, Machine, found
 from envfix.model.finding import Finding, Severity
 from envfix.rules import _channels
 from envfix.rules._rule import diagnose, judge
@@ -16,6 +16,7 @@ from envfix.rules.tkt106_msvc_missing_or_unsupported import msc_number
 from envfix.tables.loader import Tables
 from tests.made_up import PYTHON, card, environment, machine
 from tests.made_up.toolchain import (
+    BROKEN_CONFIGURATION,
     DEEPSPEED,
     HAND_MADE,
     NEW,
@@ -23,6 +24,7 @@ from tests.made_up.toolchain import (
     OFFICIAL,
     TO_INSTALL,
     TORCH_2,
+    certificate,
     channel,
     compilers,
     conda,
@@ -30,6 +32,7 @@ from tests.made_up.toolchain import (
     kit,
     kits,
     network,
+    of_pip,
     prefix,
     proxy,
     python,
@@ -73,11 +76,15 @@ def test_mismatch_names_both_cudas_the_sign_and_the_toolkit_that_is_here(tables:
 
 def test_mismatch_in_a_conda_environment_is_mended_there(tables: Tables) -> None:
     facts = (
-        machine(NEW, toolkits=kits(kit("11.1.105"))),
+        machine(
+            NEW,
+            toolkits=kits(kit("11.1.105")),
+            conda=found(CondaInstall(program="/opt/conda/bin/conda"), "PATH"),
+        ),
         environment(**TORCH_2, distributions=NINJA, interpreter=python(kind="conda")),
     )
     assert commands(one("TKT101", facts, tables)) == [
-        "conda install -p /env -c nvidia cuda-nvcc=12.1",
+        "/opt/conda/bin/conda install -p /env -c nvidia cuda-nvcc=12.1",
         "export CUDA_HOME=/env",
     ]
 
@@ -200,6 +207,56 @@ def test_proxy_of_another_host_may_well_speak_https(tables: Tables) -> None:
     assert diagnose(judge(*facts, tables)).findings == ()
 
 
+def test_variables_with_one_fault_are_one_finding_that_names_them(tables: Tables) -> None:
+    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+    facts = (machine(network=network(*map(certificate, names))), environment())
+    finding = one("NET103", facts, tables)
+    assert "set by REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE and SSL_CERT_FILE, cannot be used" in finding.message
+    assert finding.severity == Severity.WARNING
+    assert commands(finding) == ["unset REQUESTS_CA_BUNDLE CURL_CA_BUNDLE SSL_CERT_FILE"]
+    local = (proxy(name, "https://127.0.0.1:7890") for name in ("http_proxy", "https_proxy", "all_proxy"))
+    finding = one("NET103", (machine(network=network(*local)), environment()), tables)
+    assert finding.message.startswith(
+        "The proxy https://127.0.0.1:7890, set by http_proxy, https_proxy and all_proxy, is"
+    )
+    assert len(commands(finding)[0].split()) == 7, "both spellings of all three"
+
+
+def test_broken_configuration_of_pip_names_file_line_and_ways_out(tables: Tables) -> None:
+    facts = (machine(), environment(**TO_INSTALL, package_sources=BROKEN_CONFIGURATION))
+    own, of_all = (row for row in diagnose(judge(*facts, tables)).findings if row.code == "NET105")
+    path = "/home/li/.config/pip/pip.conf"
+    assert f"{path} is broken" in own.message
+    assert "(line 1: the file contains no section headers)" in own.message
+    assert own.severity == Severity.ERROR
+    assert commands(own) == [f"mv {path} {path}.broken", "export PIP_CONFIG_FILE=/dev/null"]
+    assert "administrator" in texts(of_all)
+    assert commands(of_all) == ["export PIP_CONFIG_FILE=/dev/null"]
+    here = one_of_pip(environment(package_sources=BROKEN_CONFIGURATION), tables)
+    assert here.severity == Severity.WARNING, "torch is here already"
+
+
+def one_of_pip(made: Environment, tables: Tables) -> Finding:
+    return next(row for row in diagnose(judge(machine(), made, tables)).findings if row.code == "NET105")
+
+
+def test_folder_in_the_configuration_of_pip_is_seen_and_a_variable_is_stronger(tables: Tables) -> None:
+    setting = network(of_pip("target", "/data/packages"))
+    finding = one("VAR102", (machine(network=setting), environment()), tables)
+    where = "/home/li/.config/pip/pip.conf [global]"
+    assert finding.message.startswith(f"The setting target = /data/packages in {where} makes pip install")
+    assert finding.because[0].source == where
+    assert "line with target" in texts(finding)
+    both = machine(network=setting, variables={"PIP_TARGET": "/data/more"})
+    assert one("VAR102", (both, environment()), tables).message.startswith("PIP_TARGET=/data/more makes pip install")
+
+
+def test_pip_user_in_a_virtual_environment_is_refused(tables: Tables) -> None:
+    finding = one("VAR102", (machine(variables={"PIP_USER": "1"}), environment()), tables)
+    assert finding.message.startswith("PIP_USER=1 makes pip refuse")
+    assert commands(finding) == ["unset PIP_USER"]
+
+
 # --- disks ---
 
 
@@ -308,7 +365,7 @@ def test_dead_channel_is_named_and_a_working_condarc_printed(tables: Tables) -> 
         "channels": ["https://mirror.example/conda-forge", "https://official.example/pytorch"],
         "channel_priority": "strict",
     }
-    assert commands(finding)[:2] == ["cp ~/.condarc ~/.condarc.before", "conda clean --index-cache"]
+    assert commands(finding)[:2] == ["cp ~/.condarc ~/.condarc.before", "/opt/conda/bin/conda clean --index-cache"]
     assert "ssl_verify" not in texts(finding)
 
 

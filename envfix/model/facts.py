@@ -457,6 +457,8 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     ssl_problem: str | None = None
     # Whether its Python.h is there (None: not asked).
     headers: bool | None = None
+    # Whether its standard library can put pip into it (None: not asked).
+    ensurepip: bool | None = None
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -596,7 +598,8 @@ class Startup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``bypassed`` is the environment in which the Python that was started lies, when it runs another one. ``copies`` are
     the copies of torch and what it needs on the path; ``own_commands`` the entry points in the target's folders of
     commands. ``aliases`` are those of the user's shell files that name such a command. ``conda_roots`` are the conda
-    installations near by, ``shell`` the user's login shell. ``variables`` are those that steer Python, pip and conda.
+    installations near by, ``shell`` the user's login shell, ``uv`` the uv on PATH (asked where the target has no pip only).
+    ``variables`` are those that steer Python, pip and conda.
     The commit limit of Windows is in bytes, its script policy in PowerShell's word (None: not set).
     """
 
@@ -611,6 +614,7 @@ class Startup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     own_commands: tuple[Command, ...] = ()
     aliases: dict[str, str] = {}
     conda_roots: tuple[str, ...] = ()
+    uv: str | None = None
     shell: str | None = None
     working_folder: str | None = None
     windows_long_paths: bool | None = None

@@ -39,12 +39,20 @@ def parse_condarc(text: str) -> dict[str, Any]:
         # Not the C loader: a few lines need no speed, and text nested without end would end this very process.
         content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ValueError(str(error).replace("\n", " ")[:300]) from error
+        raise ValueError(_where(error)) from error
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ValueError("it is a list or a single word, not settings with values")  # noqa: TRY004 - of the text
     return {str(key): value for key, value in content.items() if value is not None}
+
+
+def _where(error: Exception) -> str:
+    """``line 3: mapping values are not allowed here``; the line where the parser tells it."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is not None and problem:
+        return f"line {mark.line + 1}: {problem}"
+    return " ".join(str(error).split())[:300]
 
 
 def merge_condarcs(documents: list[tuple[str, Mapping[str, Any]]]) -> CondaSettings:

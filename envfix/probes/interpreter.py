@@ -205,6 +205,7 @@ def parse(facts: Mapping[str, Any], target: Target, system: Mapping[str, str]) -
         scripts=said.get("scripts"),
         ssl_problem=said.get("ssl_problem"),
         headers=said.get("headers"),
+        ensurepip=said.get("ensurepip"),
     )
 
 

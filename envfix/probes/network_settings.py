@@ -19,6 +19,8 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 # Whom each variable matters to: requests (in pip and conda) reads the first two, OpenSSL and uv the others.
 CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PIP_OPTIONS = {"timeout": "timeout", "default-timeout": "timeout", "retries": "retries"}
+# Where pip puts packages; variables for it are facts of their own.
+_PIP_PLACES = ("target", "prefix", "root", "user")
 _UV_OPTIONS = {
     "UV_HTTP_TIMEOUT": "timeout",
     "UV_REQUEST_TIMEOUT": "timeout",
@@ -38,6 +40,7 @@ def probe(host: ProbeHost) -> Observed[NetworkSettings]:
         *_proxies(host),
         *_certificates(host),
         *_of_pip(tools.pip),
+        *_places_of_pip(host, tools.pip),
         *_of_uv(host, tools.uv),
         *_of_conda(host),
     ]
@@ -65,6 +68,15 @@ def _of_pip(options: Mapping[str, Setting]) -> Iterator[NetworkSetting]:
         if setting is not None:
             name = _PIP_OPTIONS.get(option, option)
             yield _setting(kind, "pip", name, setting.value, setting.configured_in)
+
+
+def _places_of_pip(host: ProbeHost, options: Mapping[str, Setting]) -> Iterator[NetworkSetting]:
+    home = host.system_facts().get("home", "~")
+    for option in _PIP_PLACES:
+        setting = options.get(option)
+        if setting is not None and not setting.configured_in.startswith("environment variable"):
+            value = f"{home}{setting.value[1:]}" if setting.value.startswith("~/") else setting.value
+            yield _setting("option", "pip", option, value, setting.configured_in)
 
 
 def _of_uv(host: ProbeHost, options: Mapping[str, Setting]) -> Iterator[NetworkSetting]:

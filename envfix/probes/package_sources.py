@@ -123,7 +123,7 @@ def parse_pip_conf(text: str, path: str) -> dict[tuple[str, str], str]:
     try:
         parser.read_string(text.removeprefix("\ufeff"), path)
     except configparser.Error as error:
-        raise ValueError(f"{path} is not a configuration file pip can read: {_first_line(error)}") from error
+        raise ValueError(f"{path} is not a configuration file pip can read: {_where(error)}") from error
     return {
         (section.lower(), option.lower().replace("_", "-").removeprefix("--")): value
         for section in parser.sections()
@@ -304,6 +304,19 @@ def _is_of_uv(source: RawSource) -> bool:
 
 def _expand(location: str, home: str) -> str:
     return f"{home}{location[1:]}" if location.startswith("~/") else location
+
+
+def _where(error: configparser.Error) -> str:
+    """``line 3: option 'index-url' in section 'global' already exists``; the line where the parser tells it."""
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f"line {error.lineno}: the file contains no section headers"
+    if isinstance(error, configparser.ParsingError):
+        return f"line {error.errors[0][0]}: it is no setting with a value" if error.errors else _first_line(error)
+    if isinstance(error, (configparser.DuplicateOptionError, configparser.DuplicateSectionError)):
+        option = getattr(error, "option", None)
+        what = f"option '{option}' in section '{error.section}'" if option else f"section '{error.section}'"
+        return f"line {error.lineno}: {what} already exists"
+    return _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

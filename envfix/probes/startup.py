@@ -22,7 +22,7 @@ from envfix.model.facts import (
     unknown,
 )
 from envfix.probes.commands import describe, home_of, own_python
-from envfix.probes.interpreter import conda_roots, literal
+from envfix.probes.interpreter import conda_roots, literal, without_own
 
 SOURCE = "variables of this shell and files of the target"
 # Those that decide which Python runs, where it looks, and where pip puts packages.
@@ -73,12 +73,23 @@ def probe(host: ProbeHost, interpreter: Interpreter, answer: Answer) -> Observed
             own_commands=own_commands(host, interpreter, folders, said.get("launchers") or {}),
             aliases=without_secrets(said.get("aliases") or {}),
             conda_roots=tuple(root for root in conda_roots(host) if host.glob(literal(f"{root}/condabin/conda"))),
+            uv=_uv(host, answer),
             shell=os.path.basename(shell) if shell else None,
             working_folder=host.system_facts().get("working_folder") or None,
             **_windows(said.get("windows")),
         ),
         SOURCE,
     )
+
+
+def _uv(host: ProbeHost, answer: Answer) -> str | None:
+    """The uv on PATH, where the target has no pip that could change its packages."""
+    facts = answer.facts or {}
+    rows = facts.get("distributions") or []
+    # A recording of an older envfix neither asked this nor what the target's standard library holds.
+    if "ensurepip" not in (facts.get("interpreter") or {}) or any(row.get("name") == "pip" for row in rows):
+        return None
+    return next(iter(without_own(host, host.which("uv"))), None)
 
 
 def _windows(said: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from envfix.model.facts import Display, Environment, Machine, TorchBuild
-from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.versions import CudaVersion, DriverVersion
 from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
@@ -100,7 +100,7 @@ def unfit_cards(
         message=f"torch {torch.build} holds no code for {names}: it was built for {'older' if newer else 'newer'} cards only.",
         because=(
             cite("machine.gpus", machine.gpus, names),
-            cite("environment.torch", environment.torch, f"built for {built}"),
+            Evidence(fact="environment.torch", value=f"built for {built}", source=_source_of_sm(environment, torch)),
         ),
         remedies=(
             Remedy(
@@ -109,6 +109,12 @@ def unfit_cards(
             ),
         ),
     )
+
+
+def _source_of_sm(environment: Environment, torch: TorchBuild) -> str:
+    """Where the list of cards was read: in torch's library, unless a report told it."""
+    source = environment.torch.source
+    return f"{torch.location}/lib (libtorch_python or libtorch_cuda)" if source.endswith("version.py") else source
 
 
 def _is_direct(machine: Machine, runtime: CudaVersion, tables: Tables) -> bool:

@@ -25,12 +25,62 @@ class Shown(NamedTuple):
 
 
 def shown_cards(value: str, cards: Sequence[Gpu]) -> Shown:
-    """What CUDA makes of the variable: it stops at the first entry that names no card."""
+    """What CUDA makes of the variable: it stops at the first entry that names no card, and takes none if one is repeated."""
     entries = tuple(part.strip() for part in value.split(","))
-    for position, entry in enumerate(entries):
+    end = next((place for place, entry in enumerate(entries) if not names_a_card(entry, cards)), len(entries))
+    if repeated(entries[:end], cards) is not None:
+        return Shown((), entries)
+    return Shown(entries[:end], entries[end:])
+
+
+def repeated(entries: Sequence[str], cards: Sequence[Gpu]) -> str | None:
+    """The first entry that names a card which one before it named: CUDA then shows no card at all."""
+    seen: set[str] = set()
+    for entry in entries:
         if not names_a_card(entry, cards):
-            return Shown(entries[:position], entries[position:])
-    return Shown(entries, ())
+            return None
+        named = cards_named(entry, cards) if entry.startswith("GPU-") else ()
+        key = str(named[0].uuid).lower() if len(named) == 1 else str(int(entry)) if entry.isdecimal() else entry
+        if key in seen:
+            return entry
+        seen.add(key)
+    return None
+
+
+def cards_named(entry: str, cards: Sequence[Gpu]) -> tuple[Gpu, ...]:
+    """The cards that one entry may mean: by number, by the beginning of a UUID, or as the card of a MIG instance."""
+    if entry.isdecimal():
+        by_index = tuple(card for card in cards if card.index == int(entry))
+        return by_index or tuple(cards[int(entry) : int(entry) + 1])
+    if entry.startswith("MIG-") and not entry.startswith("MIG-GPU-"):
+        return tuple(card for card in cards if any(one.uuid.startswith(entry) for one in card.mig_instances))
+    uuid = entry.removeprefix("MIG-").partition("/")[0].lower()
+    return tuple(card for card in cards if card.uuid is not None and card.uuid.lower().startswith(uuid))
+
+
+def visible_cards(machine: Machine) -> tuple[Gpu, ...]:
+    """The cards that a program of this shell may get; all that are possible where a number may mean several."""
+    cards, value = machine.gpus.value or (), machine.variables.get(VISIBLE)
+    if value is None:
+        return cards
+    shown = shown_cards(value, cards).cards
+    # Without an order CUDA counts from the fastest card on, which nobody can tell from here where they differ.
+    by_bus = machine.variables.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len({card.name for card in cards}) == 1
+    if not by_bus and any(entry.isdecimal() for entry in shown):
+        return cards
+    named = [card for entry in shown for card in cards_named(entry, cards)]
+    return tuple(card for card in cards if card in named)
+
+
+def cards_to_choose(machine: Machine) -> tuple[Gpu, ...]:
+    """The cards that this shell may be told to use: in a job only those that it was given."""
+    cards, scheduler = machine.gpus.value or (), machine.scheduler.value
+    if scheduler is None or (scheduler.job is None and scheduler.kind != "kubernetes"):
+        return cards
+    if machine.variables.get(VISIBLE) is not None:
+        return visible_cards(machine)
+    # Slurm also tells how many cards there are, which names none: then a card is the job's own if there is no other.
+    return cards if len(cards) == 1 or scheduler.kind == "kubernetes" else ()
 
 
 def names_a_card(entry: str, cards: Sequence[Gpu]) -> bool:

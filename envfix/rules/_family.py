@@ -187,36 +187,3 @@ def records(environment: Environment) -> dict[str, CondaRecord]:
     interpreter = environment.interpreter.value
     prefix = interpreter.prefix if interpreter else None
     return {row.name: row for row in environment.conda_records.value or () if row.prefix in (None, prefix)}
-
-
-def pip(environment: Environment, *arguments: str) -> tuple[tuple[str, ...], ...]:
-    """The command that changes packages of the target in place; none where the target must not be changed."""
-    interpreter = environment.interpreter.value
-    if interpreter is None or interpreter.writable is False:
-        return ()
-    # The mark lies in the standard library, which a virtual environment shares; pip heeds it outside of one only.
-    if interpreter.externally_managed and interpreter.kind != "venv":
-        return ()
-    python = interpreter.executable
-    if interpreter.kind == "venv" and "pip" not in installed(environment):
-        # Made by uv: there is no pip in it.
-        kept = tuple(word for word in arguments if word != "-y")
-        return (("uv", "pip", kept[0], "--python", python, *kept[1:]),)
-    return ((python, "-m", "pip", *arguments),)
-
-
-def in_place(environment: Environment, text: str, *arguments: str) -> Remedy:
-    """A remedy by pip in the target itself, or the sentence alone where that Python belongs to the system."""
-    commands = pip(environment, *arguments)
-    if commands:
-        return Remedy(text=text, commands=commands)
-    return Remedy(text=f"{text} This Python is not yours to change: do it in an environment of your own.")
-
-
-def conda(machine: Machine, environment: Environment, *arguments: str) -> tuple[tuple[str, ...], ...]:
-    """The conda command for the target's prefix."""
-    interpreter, install = environment.interpreter.value, machine.conda.value
-    if interpreter is None:
-        return ()
-    name = (install.program if install else None) or "conda"
-    return ((name.rpartition("/")[2], arguments[0], "-p", interpreter.prefix, *arguments[1:]),)

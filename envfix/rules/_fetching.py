@@ -33,12 +33,18 @@ def settings_of(
     return list(network.of(kind, tool, name)) if network else []
 
 
+def variable_of(configured_in: str) -> str | None:
+    """The variable that holds a setting; None for one in a file."""
+    variable = _VARIABLE.search(configured_in)
+    return variable[1] if variable else None
+
+
 def take_back(configured_in: str, what: str) -> Remedy:
     """How to undo a setting: the variable to unset, or the file and line to delete."""
-    variable = _VARIABLE.search(configured_in)
+    variable = variable_of(configured_in)
     if variable:
         return Remedy(
-            text=f"Unset {variable[1]} (and take it out of your shell's start file).",
-            commands=(("unset", variable[1]),),
+            text=f"Unset {variable} (and take it out of your shell's start file).",
+            commands=(("unset", variable),),
         )
     return Remedy(text=f"Delete or correct the line with {what} in {configured_in}.")

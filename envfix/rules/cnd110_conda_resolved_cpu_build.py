@@ -23,7 +23,8 @@ from collections.abc import Iterator
 
 from envfix.model.facts import CondaRecord, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.rules._family import NEW_ENVIRONMENT, conda, has_nvidia_card, records
+from envfix.rules._changing import conda
+from envfix.rules._family import NEW_ENVIRONMENT, has_nvidia_card, records
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 

@@ -40,7 +40,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         yield _finding(
             f"The configuration of conda cannot be used: {problem}",
             (_evidence("problem", problem),),
-            (_LOOK,),
+            (_look(conda),),
             severity,
         )
     if settings.offline:
@@ -90,9 +90,10 @@ def _remedies(conda: CondaInstall, settings: CondaSettings) -> Iterator[Remedy]:
         path = path if path in conda.configuration_files else "~/.condarc"
         yield Remedy(
             text=f"Keep a copy of {path} and write this into it; every address in it answered just now:\n{content}",
-            commands=(("cp", path, f"{path}.before"), ("conda", "clean", "--index-cache"))
-            if path in conda.configuration_files
-            else (("conda", "clean", "--index-cache"),),
+            commands=(
+                *((("cp", path, f"{path}.before"),) if path in conda.configuration_files else ()),
+                *(((conda.program, "clean", "--index-cache"),) if conda.program else ()),
+            ),
         )
     yield Remedy(
         text=f"{'Or leave' if content else 'Leave'} conda's channels aside: the wheels of torch need none of them.",
@@ -134,10 +135,12 @@ def _finding(
     )
 
 
-_LOOK = Remedy(
-    text="Look at what conda makes of its files, then correct that one or move it aside.",
-    commands=(("conda", "config", "--show-sources"),),
-)
+def _look(conda: CondaInstall) -> Remedy:
+    return Remedy(
+        text="Look at what conda makes of its files, then correct that one or move it aside.",
+        commands=((conda.program, "config", "--show-sources"),) if conda.program else (),
+    )
+
 
 RULE = Rule(
     code="CND120",

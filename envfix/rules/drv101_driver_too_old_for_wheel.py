@@ -28,6 +28,13 @@ from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
+# The sources of the table in words.
+SOURCES = {
+    "compatibility-guide": "NVIDIA's compatibility guide",
+    "release-notes": "NVIDIA's release notes",
+    "driver-tables": "public tables of drivers",
+}
+
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
     driver, torch = machine.driver.value, environment.torch.value
@@ -51,7 +58,9 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
             cite("machine.driver", machine.driver, driver.version),
             cite("environment.torch", environment.torch, f"{torch.build} (CUDA {torch.cuda})"),
             Evidence(
-                fact="tables.drivers", value=f"CUDA {torch.cuda} needs {floor.family} or newer", source=floor.source
+                fact="tables.drivers",
+                value=f"CUDA {torch.cuda} needs {floor.family} or newer",
+                source=_in_words(floor.source),
             ),
         ),
         remedies=(
@@ -62,6 +71,12 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
             Remedy(text=f"{administrator} {floor.family} or newer.", safe=False),
         ),
     )
+
+
+def _in_words(sources: str) -> str:
+    """``compatibility-guide + release-notes`` as people say it."""
+    names = [SOURCES.get(name, "envfix's table of drivers") for name in sources.split(" + ")]
+    return " and ".join(dict.fromkeys(names)).replace(" and NVIDIA's ", " and ")
 
 
 RULE = Rule(

@@ -24,7 +24,8 @@ from packaging.version import Version
 
 from envfix.model.facts import Distribution, Environment, Machine, TorchBuild
 from envfix.model.finding import Finding, Remedy, Severity
-from envfix.rules._family import NEW_ENVIRONMENT, compiled, evidence, installed, pip, requirements, version
+from envfix.rules._changing import pip
+from envfix.rules._family import NEW_ENVIRONMENT, compiled, evidence, installed, requirements, version
 from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables

@@ -22,7 +22,8 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Severity
-from envfix.rules._family import EXTENSIONS, NEW_ENVIRONMENT, Asked, in_place, installed, key_of, requirements, version
+from envfix.rules._changing import in_place
+from envfix.rules._family import EXTENSIONS, NEW_ENVIRONMENT, Asked, installed, key_of, requirements, version
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 

@@ -27,18 +27,18 @@ from typing import NamedTuple
 
 from envfix.model.facts import Distribution, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._changing import conda, conda_program, pip
 from envfix.rules._family import (
     CUDA_LIBRARY,
     NEW_ENVIRONMENT,
-    conda,
     evidence,
     import_evidence,
     import_failure,
     import_works,
     installed,
     key_of,
-    pip,
     records,
+    requirements,
     version,
 )
 from envfix.rules._rule import Rule, cite
@@ -62,7 +62,7 @@ class Trouble(NamedTuple):
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
     del tables
-    troubles = [
+    of_torch = [
         *_half_installed(environment),
         *_without_files(environment),
         *_without_version(environment),
@@ -71,9 +71,8 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         *_conda_without_files(environment),
         *_twice(environment),
         *_two_installers(environment),
-        *_two_families(environment),
-        *_leftovers(environment),
     ]
+    troubles = [*of_torch, *_two_families(environment), *_leftovers(environment)]
     if not troubles:
         return
     order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
@@ -87,7 +86,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
             *dict.fromkeys(piece for trouble in troubles for piece in trouble.because),
             *import_evidence(environment),
         ),
-        remedies=_remedies(machine, environment),
+        remedies=_remedies(machine, environment, torch_itself=bool(of_torch)),
     )
 
 
@@ -232,19 +231,45 @@ def _two_installers(environment: Environment) -> Iterator[Trouble]:
         yield Trouble(Severity.WARNING, text, (record, *evidence(item)))
 
 
-def _two_families(environment: Environment) -> Iterator[Trouble]:
+def _sharing(environment: Environment) -> list[list[Distribution]]:
+    """Packages of several CUDA families that write files of the same name into one folder."""
     families: dict[str, list[Distribution]] = {}
     for name, item in installed(environment).items():
         match = SHARING.match(name)
         if match:
             families.setdefault(match["stem"] + item.location, []).append(item)
+    return [items for items in families.values() if len(items) > 1]
+
+
+def _two_families(environment: Environment) -> Iterator[Trouble]:
     failure = import_failure(environment) or ""
-    for items in families.values():
-        if len(items) > 1:
-            names = " and ".join(item.name for item in items)
-            severity = Severity.ERROR if re.search(r"nccl|cudnn", failure, re.IGNORECASE) else Severity.WARNING
-            text = f"The packages {names} put libraries of the same name into the same folder: one has overwritten the other's."
-            yield Trouble(severity, text, evidence(*items))
+    for items in _sharing(environment):
+        names = " and ".join(item.name for item in items)
+        severity = Severity.ERROR if re.search(r"nccl|cudnn", failure, re.IGNORECASE) else Severity.WARNING
+        text = f"The packages {names} put libraries of the same name into the same folder: one has overwritten the other's."
+        yield Trouble(severity, text, evidence(*items))
+
+
+def _one_family(environment: Environment) -> Iterator[Remedy]:
+    """Both of two such packages go, for the files that are left are a mixture; the one that torch asks for comes back."""
+    for items in _sharing(environment):
+        wanted = _asked_by_torch(environment, items)
+        removed = pip(environment, "uninstall", "-y", *(item.name for item in items))
+        if wanted is not None and removed:
+            back = pip(environment, "install", "--no-deps", wanted)
+            text = f"Remove both and put back the one that goes with torch ({wanted})."
+            yield Remedy(text=text, commands=tuple(dict.fromkeys((*removed, *back))), safe=False)
+
+
+def _asked_by_torch(environment: Environment, items: list[Distribution]) -> str | None:
+    """What to install of these packages: as the metadata of torch says it, or the one for the CUDA inside torch."""
+    torch, item = environment.torch.value, installed(environment).get("torch")
+    names = {key_of(one.name): one for one in items}
+    for asked in requirements(environment, iter((item,)), of=names) if item else ():
+        return f"{key_of(asked.requirement.name)}{asked.requirement.specifier}"
+    major = torch.cuda.major if torch is not None and torch.cuda is not None else None
+    fitting = (f"{name}=={one.version}" for name, one in names.items() if name.endswith(f"-cu{major}"))
+    return next(fitting, None)
 
 
 def _leftovers(environment: Environment) -> Iterator[Trouble]:
@@ -257,7 +282,10 @@ def _leftovers(environment: Environment) -> Iterator[Trouble]:
             )
 
 
-def _remedies(machine: Machine, environment: Environment) -> tuple[Remedy, ...]:
+def _remedies(machine: Machine, environment: Environment, *, torch_itself: bool) -> tuple[Remedy, ...]:
+    one_family = tuple(_one_family(environment))
+    if one_family and not torch_itself:
+        return (*one_family, NEW_ENVIRONMENT)
     present = [name for name in ("torch", "torchvision", "torchaudio") if name in installed(environment)]
     commands = pip(environment, "uninstall", "-y", *present) if present else ()
     known = [name for name in ("pytorch", "torchvision", "torchaudio") if name in records(environment)]
@@ -265,9 +293,11 @@ def _remedies(machine: Machine, environment: Environment) -> tuple[Remedy, ...]:
     for item in environment.distributions.value or ():
         if LEFTOVER.match(item.name):
             commands += (("rm", "-r", f"{item.location}/{item.name}"),)
-    if not commands:
+    if not commands and not known:
         return (NEW_ENVIRONMENT,)
     text = "Or clean this one: repeat this until nothing of torch is found, then install once, with one installer."
+    if known and conda_program(machine, environment) is None:
+        text = f"{text} What conda installed here ({', '.join(known)}) must be removed by conda, which is not found."
     return (NEW_ENVIRONMENT, Remedy(text=text, commands=commands, safe=False))
 
 

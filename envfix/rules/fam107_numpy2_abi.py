@@ -24,12 +24,12 @@ from packaging.version import Version
 
 from envfix.model.facts import Distribution, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Severity
+from envfix.rules._changing import in_place
 from envfix.rules._family import (
     NEW_ENVIRONMENT,
     evidence,
     import_evidence,
     import_failure,
-    in_place,
     installed,
     version,
 )
@@ -60,7 +60,12 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         message=f"NumPy {numpy.version} is installed, but {victim} was built for NumPy 1: they cannot exchange arrays.",
         because=(*evidence(numpy), *_said(environment)),
         remedies=(
-            in_place(environment, "Hold NumPy below 2 in this environment.", "install", *_bounds(environment, tables)),
+            in_place(
+                environment,
+                "Hold NumPy below 2 in this environment.",
+                "install",
+                *_bounds(environment, tables),
+            ),
             NEW_ENVIRONMENT,
         ),
     )

@@ -27,6 +27,7 @@ from packaging.version import Version
 
 from envfix.model.facts import Distribution, Environment, Machine, TorchBuild
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._changing import pip
 from envfix.rules._family import (
     CUDA_LIBRARY,
     EXTENSIONS,
@@ -34,7 +35,6 @@ from envfix.rules._family import (
     evidence,
     installed,
     key_of,
-    pip,
     requirements,
     version,
 )

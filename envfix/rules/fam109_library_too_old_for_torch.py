@@ -24,7 +24,8 @@ from packaging.version import Version
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Severity
-from envfix.rules._family import NEW_ENVIRONMENT, evidence, in_place, installed, version
+from envfix.rules._changing import in_place
+from envfix.rules._family import NEW_ENVIRONMENT, evidence, installed, version
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 

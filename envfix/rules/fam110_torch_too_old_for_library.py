@@ -22,7 +22,8 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.rules._family import NEW_ENVIRONMENT, Asked, pip, requirements, version
+from envfix.rules._changing import pip
+from envfix.rules._family import NEW_ENVIRONMENT, Asked, requirements, version
 from envfix.rules._rule import Rule, cite
 from envfix.rules.fam105_conflicting_pins import only_too_old, unsatisfied
 from envfix.tables.loader import Tables

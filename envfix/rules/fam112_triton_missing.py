@@ -21,7 +21,8 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
-from envfix.rules._family import evidence, in_place, installed, key_of, requirements
+from envfix.rules._changing import in_place
+from envfix.rules._family import evidence, installed, key_of, requirements
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -42,7 +43,10 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         return
     remedy = (
         in_place(
-            environment, "Install it, if you use torch.compile.", "install", f"{wanted[0].name}{wanted[0].specifier}"
+            environment,
+            "Install it, if you use torch.compile.",
+            "install",
+            f"{wanted[0].name}{wanted[0].specifier}",
         )
         if wanted
         else Remedy(text="Ignore the warning: xformers only loses an optimisation.")

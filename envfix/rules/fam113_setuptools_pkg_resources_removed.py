@@ -22,7 +22,8 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Severity
-from envfix.rules._family import evidence, in_place, installed
+from envfix.rules._changing import in_place
+from envfix.rules._family import evidence, installed
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 

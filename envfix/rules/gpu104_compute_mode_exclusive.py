@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Gpu, Machine
 from envfix.model.finding import Finding, Remedy, Severity
-from envfix.rules._devices import use_card
+from envfix.rules._devices import cards_to_choose, use_card
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -41,7 +41,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         severity=_severity(taken, free),
         message=_message(taken or limited, taken=bool(taken)),
         because=tuple(cite("machine.gpus", machine.gpus, _state(card)) for card in taken or limited),
-        remedies=tuple(_remedies(taken, free)),
+        remedies=tuple(_remedies(taken, [card for card in cards_to_choose(machine) if card in free])),
     )
 
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import DriverLayers, Environment, Gpu, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.rules._devices import use_card
+from envfix.rules._devices import cards_to_choose, use_card
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -109,8 +109,8 @@ def _is_sound(card: Gpu) -> bool:
 
 def _remedies(machine: Machine) -> Iterator[Remedy]:
     cards = machine.gpus.value or ()
-    sound = [card for card in cards if _is_sound(card)]
-    if sound and len(sound) < len(cards):
+    sound = [card for card in cards_to_choose(machine) if _is_sound(card)]
+    if sound and not all(map(_is_sound, cards)):
         yield use_card(sound[0], f"Use GPU {sound[0].index} meanwhile.")
     yield Remedy(
         text="Ask the administrator to turn the machine off and on again, then to look at power, slot and temperature of the card.",

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 from envfix.model.facts import ActiveEnvironment, Command, Elsewhere, Environment, Interpreter, Machine, Startup
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._changing import conda_program
 from envfix.rules._elsewhere import misfit, rank, ranked
 from envfix.rules._environments import (
     IN_NEW_ENVIRONMENT,
@@ -115,7 +116,7 @@ def _torch_is_elsewhere(
             *about_commands(machine, startup, ("pip", "yolo")),
             *_about_places(environment, first),
         ),
-        remedies=_to_elsewhere(interpreter, startup, meant, place),
+        remedies=_to_elsewhere(interpreter, startup, meant, place, conda_program(machine, environment)),
     )
 
 
@@ -210,11 +211,11 @@ def _about_later(machine: Machine, prefix: str) -> tuple[Evidence, ...]:
 
 
 def _to_elsewhere(
-    interpreter: Interpreter, startup: Startup, meant: ActiveEnvironment | None, place: Place
+    interpreter: Interpreter, startup: Startup, meant: ActiveEnvironment | None, place: Place, conda: str | None
 ) -> tuple[Remedy, ...]:
     first = place.where
     if meant is not None and meant is startup.bypassed and meant.prefix == first.prefix:
-        ways = _unwrapped(meant, interpreter.started or f"{meant.prefix}/bin/python")
+        ways = _unwrapped(meant, interpreter.started or f"{meant.prefix}/bin/python", conda)
     elif first.python is None:
         ways = _revived(interpreter, first)
     else:
@@ -256,7 +257,7 @@ def _ways(
     return tuple(remedies)
 
 
-def _unwrapped(meant: ActiveEnvironment, name: str) -> tuple[Remedy, ...]:
+def _unwrapped(meant: ActiveEnvironment, name: str, conda: str | None) -> tuple[Remedy, ...]:
     """How an environment gets its own Python back, whose name another one has taken."""
     if meant.python is not None:
         commands = (("mv", name, f"{name}.wrapper"), ("ln", "-s", meant.python, name))
@@ -264,8 +265,8 @@ def _unwrapped(meant: ActiveEnvironment, name: str) -> tuple[Remedy, ...]:
             Remedy(text="Give the name `python` back to the environment's own Python.", commands=commands),
             Remedy(text="Or run it by its own path.", commands=(("envfix", "diagnose", "--python", meant.python),)),
         )
-    if meant.conda:
-        argv = ("conda", "install", "--prefix", meant.prefix, "--force-reinstall", "python")
+    if meant.conda and conda:
+        argv = (conda, "install", "--prefix", meant.prefix, "--force-reinstall", "python")
         text = "The environment has no Python of its own (any more): let conda put it back."
         return (Remedy(text=text, commands=(argv,), safe=False),)
     return (IN_NEW_ENVIRONMENT,)
@@ -289,7 +290,7 @@ def _environment_is_passed_by(
             *about_commands(machine, startup, ("pip", "yolo")),
             *_about_later(machine, meant.prefix),
         ),
-        remedies=_back_to(interpreter, startup, meant),
+        remedies=_back_to(interpreter, startup, meant, conda_program(machine, environment)),
     )
 
 
@@ -312,11 +313,13 @@ def _why_passed_by(interpreter: Interpreter, startup: Startup, meant: ActiveEnvi
     return f"The environment {meant.prefix} is active, but `python` is {here}: what is installed there is not what runs here."
 
 
-def _back_to(interpreter: Interpreter, startup: Startup, meant: ActiveEnvironment) -> tuple[Remedy, ...]:
+def _back_to(
+    interpreter: Interpreter, startup: Startup, meant: ActiveEnvironment, conda: str | None
+) -> tuple[Remedy, ...]:
     if meant is startup.bypassed:
-        return _unwrapped(meant, interpreter.started or f"{meant.prefix}/bin/python")
-    if meant.exists and meant.python is None and meant.conda:
-        argv = ("conda", "install", "--prefix", meant.prefix, "python")
+        return _unwrapped(meant, interpreter.started or f"{meant.prefix}/bin/python", conda)
+    if meant.exists and meant.python is None and meant.conda and conda:
+        argv = (conda, "install", "--prefix", meant.prefix, "python")
         return (Remedy(text="Give the environment a Python of its own.", commands=(argv,), safe=False),)
     ways = _ways(startup, meant.prefix, meant.python, conda=meant.conda, activate=meant.activate)
     forget = Remedy(text="Forget that environment in this shell.", commands=(("unset", meant.variable),))
@@ -409,8 +412,10 @@ def _own(environment: Environment, interpreter: Interpreter, foreign: Command, t
     if has_own(environment, "pip"):
         argv = (interpreter.executable, "-m", "pip", "--version")
         return Remedy(text="Install with this Python's own pip: `python -m pip install ...`.", commands=(argv,))
-    argv = (interpreter.executable, "-m", "ensurepip")
-    return Remedy(text="This Python has no pip: give it one, or install with `uv pip`.", commands=(argv,), safe=False)
+    if interpreter.ensurepip and interpreter.kind != "system":
+        argv = (interpreter.executable, "-m", "ensurepip", "--upgrade")
+        return Remedy(text="This Python has no pip: give it one.", commands=(argv,), safe=False)
+    return IN_NEW_ENVIRONMENT
 
 
 RULE = Rule(

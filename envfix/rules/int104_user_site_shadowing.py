@@ -25,6 +25,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._changing import lacks_pip
 from envfix.rules._environments import command, conda_name, startup_of
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
@@ -43,7 +44,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         severity=_severity(interpreter, hidden),
         message=f"The user's own packages come before those of {interpreter.prefix}: {pairs}.",
         because=tuple(evidence for pair in hidden for evidence in _evidence(environment, *pair)),
-        remedies=_remedies(machine, interpreter, hidden),
+        remedies=_remedies(machine, environment, interpreter, hidden),
     )
 
 
@@ -76,7 +77,7 @@ def _evidence(environment: Environment, first: ModuleCopy, second: ModuleCopy) -
 
 
 def _remedies(
-    machine: Machine, interpreter: Interpreter, hidden: list[tuple[ModuleCopy, ModuleCopy]]
+    machine: Machine, environment: Environment, interpreter: Interpreter, hidden: list[tuple[ModuleCopy, ModuleCopy]]
 ) -> tuple[Remedy, ...]:
     remedies = [
         Remedy(
@@ -93,7 +94,8 @@ def _remedies(
     remedies.append(
         Remedy(
             text="Or remove the user's copy: pip names the files first, and they must be those of the user's own packages.",
-            commands=((interpreter.executable, "-m", "pip", "uninstall", *names),),
+            # Another tool would not look among the user's own packages.
+            commands=() if lacks_pip(environment) else ((interpreter.executable, "-m", "pip", "uninstall", *names),),
             safe=False,
         )
     )

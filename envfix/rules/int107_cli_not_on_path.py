@@ -21,6 +21,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Command, Environment, Interpreter, Machine, Startup
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._changing import in_place
 from envfix.rules._environments import activation, command, has, is_of_shell, own_command, startup_of
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
@@ -35,18 +36,14 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     own = own_command(environment, "yolo")
     installed = has(environment, "ultralytics")
     if on_path is not None and on_path.problem is not None:
-        yield _dead(
-            environment, interpreter, on_path, own, Severity.ERROR if is_of_shell(interpreter) else Severity.WARNING
-        )
+        yield _dead(environment, on_path, own, Severity.ERROR if is_of_shell(interpreter) else Severity.WARNING)
     elif installed and own is not None and own.problem is not None:
-        yield _dead(environment, interpreter, own, own, Severity.WARNING)
+        yield _dead(environment, own, own, Severity.WARNING)
     elif installed and on_path is None:
         yield _not_found(machine, environment, interpreter, own)
 
 
-def _dead(
-    environment: Environment, interpreter: Interpreter, dead: Command, own: Command | None, severity: Severity
-) -> Finding:
+def _dead(environment: Environment, dead: Command, own: Command | None, severity: Severity) -> Finding:
     return Finding(
         code=RULE.code,
         cause=RULE.cause,
@@ -57,22 +54,19 @@ def _dead(
                 fact="machine.commands", value=f"{dead.path}: {dead.problem}", source=f"first line of {dead.real}"
             ),
         ),
-        remedies=tuple(_revive(environment, interpreter, dead, own)),
+        remedies=tuple(_revive(environment, dead, own)),
     )
 
 
-def _revive(environment: Environment, interpreter: Interpreter, dead: Command, own: Command | None) -> Iterator[Remedy]:
+def _revive(environment: Environment, dead: Command, own: Command | None) -> Iterator[Remedy]:
     version = next(
         (row.version for row in environment.distributions.value or () if row.name.lower() == "ultralytics"), None
     )
     if own is not None and own.problem is None and own.path != dead.path:
         yield Remedy(text="Call this Python's own `yolo` by its path.", commands=((own.path, "checks"),))
-    elif version is not None and has(environment, "pip"):
-        pip = (interpreter.executable, "-m", "pip", "install", "--force-reinstall", "--no-deps")
-        yield Remedy(text="Let pip write the command anew.", commands=((*pip, f"ultralytics=={version}"),))
     elif version is not None:
-        uv = ("uv", "pip", "install", "--python", interpreter.executable, "--reinstall", "--no-deps")
-        yield Remedy(text="Write the command anew.", commands=((*uv, f"ultralytics=={version}"),))
+        again = ("install", "--force-reinstall", "--no-deps", f"ultralytics=={version}")
+        yield in_place(environment, "Write the command anew.", *again)
     else:
         yield Remedy(
             text="Make an environment with ultralytics anew; the one this command belonged to is gone.",

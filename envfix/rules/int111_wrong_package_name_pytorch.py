@@ -21,7 +21,8 @@ import re
 from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
-from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.finding import Finding, Severity
+from envfix.rules._changing import in_place
 from envfix.rules._environments import IN_NEW_ENVIRONMENT
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
@@ -36,7 +37,6 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     rows = [row for row in environment.distributions.value or () if row.name.lower() == "pytorch"]
     if interpreter is None or not rows or not PLACEHOLDER.match(rows[0].version):
         return
-    argv = (interpreter.executable, "-m", "pip", "uninstall", "--yes", "pytorch")
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
@@ -50,7 +50,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
             ),
         ),
         remedies=(
-            Remedy(text="Remove the placeholder.", commands=(argv,)),
+            in_place(environment, "Remove the placeholder.", "uninstall", "--yes", "pytorch"),
             *((IN_NEW_ENVIRONMENT,) if environment.torch.is_absent else ()),
         ),
     )

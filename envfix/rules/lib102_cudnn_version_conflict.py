@@ -24,13 +24,13 @@ from typing import NamedTuple
 
 from envfix.model.facts import Distribution, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._changing import in_place
 from envfix.rules._family import (
     NEW_ENVIRONMENT,
     evidence,
     import_evidence,
     import_failure,
     import_works,
-    in_place,
     installed,
     key_of,
     requirements,
@@ -118,7 +118,10 @@ def _said(environment: Environment) -> tuple[Evidence, ...]:
 def _remedies(environment: Environment, pinned: Pinned | None, *, shadowed: bool) -> Iterator[Remedy]:
     if pinned is not None and (pinned.too_old or pinned.other_major):
         yield in_place(
-            environment, "Bring cuDNN back to what this torch names.", "install", f"{pinned.item.name}=={pinned.wanted}"
+            environment,
+            "Bring cuDNN back to what this torch names.",
+            "install",
+            f"{pinned.item.name}=={pinned.wanted}",
         )
     if shadowed:
         yield without_path(environment)

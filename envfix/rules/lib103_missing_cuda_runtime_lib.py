@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._changing import in_place
 from envfix.rules._family import (
     CUDA_LIBRARY,
     NEW_ENVIRONMENT,
@@ -32,7 +33,6 @@ from envfix.rules._family import (
     import_evidence,
     import_failure,
     import_works,
-    in_place,
     installed,
     key_of,
     requirements,

@@ -24,13 +24,12 @@ from packaging.version import Version
 
 from envfix.model.facts import CondaRecord, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._changing import conda, in_place
 from envfix.rules._family import (
     NEW_ENVIRONMENT,
-    conda,
     import_evidence,
     import_failure,
     import_works,
-    in_place,
     records,
     version,
 )

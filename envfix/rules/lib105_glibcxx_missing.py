@@ -25,7 +25,8 @@ from packaging.version import Version
 
 from envfix.model.facts import Binary, CppLibrary, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.rules._family import NEW_ENVIRONMENT, conda, import_evidence, import_failure, import_works, version
+from envfix.rules._changing import conda
+from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure, import_works, version
 from envfix.rules._libraries import without_path
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables

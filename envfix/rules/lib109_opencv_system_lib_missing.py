@@ -22,7 +22,8 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.rules._family import NEW_ENVIRONMENT, compiled, installed, pip
+from envfix.rules._changing import pip
+from envfix.rules._family import NEW_ENVIRONMENT, compiled, installed
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -53,8 +54,13 @@ def _remedies(environment: Environment) -> Iterator[Remedy]:
     item = next((here[name] for name in WITH_WINDOWS if name in here), None)
     if item is not None:
         wanted = f"{WITH_WINDOWS[item.name.lower().replace('_', '-')]}=={item.version}"
-        commands = (*pip(environment, "uninstall", "-y", *both), *pip(environment, "install", "--no-deps", wanted))
-        yield Remedy(text="Put the build without windows in its place.", commands=commands, safe=False)
+        commands = dict.fromkeys(
+            (
+                *pip(environment, "uninstall", "-y", *both),
+                *pip(environment, "install", "--no-deps", wanted),
+            )
+        )
+        yield Remedy(text="Put the build without windows in its place.", commands=tuple(commands), safe=False)
     yield Remedy(
         text="Or ask the administrator to install the packages libgl1 and libglib2.0-0 (Debian, Ubuntu).", safe=False
     )

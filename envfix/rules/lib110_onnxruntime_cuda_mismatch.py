@@ -22,7 +22,8 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.rules._family import CUDA_LIBRARY, compiled, evidence, has_nvidia_card, installed, pip
+from envfix.rules._changing import pip
+from envfix.rules._family import CUDA_LIBRARY, compiled, evidence, has_nvidia_card, installed
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -54,9 +55,13 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         because = evidence(gpu, cpu)
         remedy = Remedy(
             text="Remove both and install the GPU one again.",
-            commands=(
-                *pip(environment, "uninstall", "-y", "onnxruntime", "onnxruntime-gpu"),
-                *pip(environment, "install", f"onnxruntime-gpu=={gpu.version}"),
+            commands=tuple(
+                dict.fromkeys(
+                    (
+                        *pip(environment, "uninstall", "-y", "onnxruntime", "onnxruntime-gpu"),
+                        *pip(environment, "install", f"onnxruntime-gpu=={gpu.version}"),
+                    )
+                )
             ),
             safe=False,
         )

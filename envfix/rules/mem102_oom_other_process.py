@@ -2,7 +2,7 @@
 
 What it checks
     Less than a tenth of a card's memory is free although this interpreter runs nothing on it. The processes that hold it
-    are named where the driver tells.
+    are named where the driver tells. Cards that CUDA_VISIBLE_DEVICES hides from this shell are left out.
 
 Why it matters
     A training on that card dies with "CUDA out of memory" however small its batch is, and the card is the one that programs take
@@ -10,7 +10,8 @@ Why it matters
 
 How to fix
     Use a card that is free, by its serial id (UUID), so that the numbering cannot mislead; or talk to the owner. Reducing the
-    batch does not help, and resetting the card hurts the others.
+    batch does not help, and resetting the card hurts the others. In a job of a batch system only the cards that it was given
+    are proposed.
 
 Sources
     NVML: memory and processes per card.
@@ -22,7 +23,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Gpu, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.rules._devices import GIB, container, use_card
+from envfix.rules._devices import GIB, cards_to_choose, container, use_card, visible_cards
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -31,7 +32,7 @@ FULL = 0.1
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
     del environment, tables
-    cards = machine.gpus.value or ()
+    cards = visible_cards(machine)
     full = [card for card in cards if _free_share(card) < FULL]
     if not full:
         return
@@ -47,12 +48,13 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         message=f"{'Your own' if own else 'Other'} processes hold nearly all memory of {names}: whatever starts there runs out of"
         " memory.",
         because=tuple(_holders(full, machine)),
-        remedies=tuple(_remedies(full, cards, machine)),
+        remedies=tuple(_remedies(full, machine)),
     )
 
 
-def _remedies(full: list[Gpu], cards: tuple[Gpu, ...], machine: Machine) -> Iterator[Remedy]:
-    idle = max((card for card in cards if card not in full), key=lambda card: card.memory_free or 0, default=None)
+def _remedies(full: list[Gpu], machine: Machine) -> Iterator[Remedy]:
+    others = (card for card in cards_to_choose(machine) if card not in full and _free_share(card) >= FULL)
+    idle = max(others, key=lambda card: card.memory_free or 0, default=None)
     if idle:
         yield use_card(idle, f"Use GPU {idle.index}, of which {(idle.memory_free or 0) / GIB:.1f} GiB are free.")
     mine = [process for card in full for process in card.processes if process.own]
@@ -65,7 +67,7 @@ def _remedies(full: list[Gpu], cards: tuple[Gpu, ...], machine: Machine) -> Iter
             text="See who has the card's file open (leftovers of an earlier run?).", commands=(("fuser", "-v", *files),)
         )
     if not idle and not mine:
-        yield Remedy(text="No card is free: wait, or ask the owners of the processes.")
+        yield Remedy(text="No card is free that this shell may use: wait, or ask the owners of the processes.")
 
 
 def _free_share(card: Gpu) -> float:

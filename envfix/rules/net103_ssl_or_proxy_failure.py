@@ -18,16 +18,19 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from envfix.model.facts import Environment, Machine, NetworkSetting
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.rules._fetching import holds, settings_of, take_back, torch_is_wanted
+from envfix.rules._fetching import holds, settings_of, take_back, torch_is_wanted, variable_of
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
+Key = TypeVar("Key")
+BY_HTTPS = "is a local one addressed by https, but such proxies speak http"
 SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
@@ -64,45 +67,53 @@ def _without_ssl(environment: Environment, *, wanted: bool) -> Iterator[Finding]
 
 
 def _certificates(machine: Machine) -> Iterator[Finding]:
-    for setting in settings_of(machine, "certificates"):
-        if setting.problem is None:
-            continue
+    broken = [setting for setting in settings_of(machine, "certificates") if setting.problem is not None]
+    for (value, problem), settings in _alike(broken, lambda one: (one.value, one.problem)).items():
         # OpenSSL and uv pass over a file that is not there; pip and conda stop.
-        passed_over = setting.name == "SSL_CERT_FILE"
-        yield Finding(
-            code=RULE.code,
-            cause=RULE.cause,
-            severity=Severity.INFO if passed_over else Severity.WARNING,
-            message=f"The certificate file {setting.value} cannot be used: {setting.problem}.",
-            because=(_evidence(setting),),
-            remedies=(take_back(setting.configured_in, setting.name),),
+        passed_over = all(setting.name == "SSL_CERT_FILE" for setting in settings)
+        yield _finding(
+            settings,
+            f"The certificate file {value}, set by {_names(settings)}, cannot be used: {problem}",
+            Severity.INFO if passed_over else Severity.WARNING,
         )
 
 
 def _proxies(machine: Machine, environment: Environment, *, wanted: bool) -> Iterator[Finding]:
     proxies = [one for one in settings_of(machine, "proxy") if one.name != "no_proxy"]
-    for setting in proxies:
-        problem = _broken(setting)
-        if problem is not None:
-            yield _of_proxy(setting, problem, Severity.WARNING)
+    broken = [one for one in proxies if _broken(one) is not None]
+    for (value, problem), settings in _alike(broken, lambda one: (one.value, _broken(one))).items():
+        yield _finding(settings, f"The proxy {value}, set by {_names(settings)}, {problem}", Severity.WARNING)
     by_name: dict[str, NetworkSetting] = {}
     for setting in proxies:
         if setting.tool == "everything":
             first = by_name.setdefault(setting.name, setting)
             if first.value.rstrip("/") != setting.value.rstrip("/"):
-                yield _of_proxy(
-                    first,
+                text = (
                     f"The variables {first.name} and {setting.name.upper()} name different proxies"
-                    f" ({first.value}, {setting.value}): some programs use the one, some the other",
-                    Severity.INFO,
+                    f" ({first.value}, {setting.value}): some programs use the one, some the other"
                 )
+                yield _finding([first], text, Severity.INFO)
     effective = next((by_name[name] for name in ("https_proxy", "all_proxy") if name in by_name), None)
     installed = environment.distributions.value
     if effective is None or installed is None or not effective.value.lower().startswith("socks"):
         return
     if not holds(environment, "pysocks") and not settings_of(machine, "proxy", tool="pip"):
-        problem = f"The SOCKS proxy {effective.value} cannot be used by pip in this environment, which has no PySocks"
-        yield _of_proxy(effective, problem, Severity.WARNING if wanted else Severity.INFO)
+        text = f"The SOCKS proxy {effective.value} cannot be used by pip in this environment, which has no PySocks"
+        yield _finding([effective], text, Severity.WARNING if wanted else Severity.INFO)
+
+
+def _alike(settings: list[NetworkSetting], key: Callable[[NetworkSetting], Key]) -> dict[Key, list[NetworkSetting]]:
+    """Settings that are wrong for one reason."""
+    groups: dict[Key, list[NetworkSetting]] = {}
+    for setting in settings:
+        groups.setdefault(key(setting), []).append(setting)
+    return groups
+
+
+def _names(settings: list[NetworkSetting]) -> str:
+    """The variables, or the options with the files they stand in."""
+    names = [variable_of(one.configured_in) or f"{one.name} in {one.configured_in}" for one in settings]
+    return " and ".join((", ".join(names[:-1]), names[-1]) if len(names) > 1 else names)
 
 
 def _broken(setting: NetworkSetting) -> str | None:
@@ -112,33 +123,47 @@ def _broken(setting: NetworkSetting) -> str | None:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        return f"The setting {setting.value} is no address of a proxy"
+        return "is no address of a proxy"
     if not host or parts.scheme.lower() not in SCHEMES:
-        return f"The setting {setting.value} is no address of a proxy"
+        return "is no address of a proxy"
     if parts.scheme == "https" and host in LOCAL:
-        return f"The local proxy {setting.value} is addressed by https, but such proxies speak http"
+        return BY_HTTPS
     return None
 
 
-def _of_proxy(setting: NetworkSetting, problem: str, severity: Severity) -> Finding:
-    remedies = [take_back(setting.configured_in, setting.name)]
-    corrected = setting.value.replace("https://", "http://", 1)
-    if "addressed by https" in problem and setting.tool == "everything":
-        remedies.insert(
-            0,
-            Remedy(
-                text="Write http instead of https; what goes through it stays encrypted.",
-                commands=(("export", f"{setting.name}={corrected}", f"{setting.name.upper()}={corrected}"),),
-            ),
-        )
+def _finding(settings: list[NetworkSetting], problem: str, severity: Severity) -> Finding:
+    """One finding for settings that are wrong for one reason."""
     return Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=severity,
         message=f"{problem}.",
-        because=(_evidence(setting),),
-        remedies=tuple(remedies),
+        because=tuple(map(_evidence, settings)),
+        remedies=(*_by_http(settings), *_taken_back(settings)),
     )
+
+
+def _by_http(settings: list[NetworkSetting]) -> Iterator[Remedy]:
+    of_shell = [
+        one for one in settings if one.kind == "proxy" and one.tool == "everything" and _broken(one) == BY_HTTPS
+    ]
+    if of_shell:
+        words = [
+            f"{name}={one.value.replace('https://', 'http://', 1)}"
+            for one in of_shell
+            for name in (one.name, one.name.upper())
+        ]
+        text = "Write http instead of https; what goes through it stays encrypted."
+        yield Remedy(text=text, commands=(("export", *dict.fromkeys(words)),))
+
+
+def _taken_back(settings: list[NetworkSetting]) -> Iterator[Remedy]:
+    variables = [name for one in settings if (name := variable_of(one.configured_in))]
+    if len(variables) > 1:
+        text = f"Unset {', '.join(variables)} (and take them out of your shell's start file)."
+        yield Remedy(text=text, commands=(("unset", *variables),))
+        settings = [one for one in settings if not variable_of(one.configured_in)]
+    yield from (take_back(one.configured_in, one.name) for one in settings)
 
 
 def _evidence(setting: NetworkSetting) -> Evidence:

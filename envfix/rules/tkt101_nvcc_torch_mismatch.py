@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy
 from envfix.model.versions import CudaVersion
+from envfix.rules._changing import conda
 from envfix.rules._rule import Rule, cite
 from envfix.rules._toolchain import build_toolkit, compiling, home
 from envfix.tables.loader import Tables
@@ -53,17 +54,18 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
 def _remedies(machine: Machine, environment: Environment, wanted: CudaVersion) -> Iterator[Remedy]:
     others = [kit for kit in machine.toolkits.value or () if kit.version.major == wanted.major]
     interpreter = environment.interpreter.value
+    get = conda(machine, environment, "install", "-c", "nvidia", f"cuda-nvcc={wanted}")
     if others:
         best = min(others, key=lambda kit: (kit.version != wanted, kit.version))
         yield Remedy(
             text=f"Before building, choose the toolkit of CUDA {best.version} that is here already.",
             commands=(("export", f"CUDA_HOME={home(best)}"),),
         )
-    elif interpreter is not None and interpreter.kind == "conda":
+    elif interpreter is not None and interpreter.kind == "conda" and get:
         yield Remedy(
             text=f"Before building, get an nvcc of CUDA {wanted} into the environment.",
             commands=(
-                ("conda", "install", "-p", interpreter.prefix, "-c", "nvidia", f"cuda-nvcc={wanted}"),
+                *get,
                 ("export", f"CUDA_HOME={interpreter.prefix}"),
             ),
         )

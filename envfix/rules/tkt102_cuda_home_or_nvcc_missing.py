@@ -23,6 +23,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine, TorchBuild
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.rules._changing import conda
 from envfix.rules._rule import Rule, cite
 from envfix.rules._toolchain import build_toolkit, compiling
 from envfix.tables.loader import Tables
@@ -47,7 +48,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         severity=reason.severity,
         message="There is no CUDA compiler (nvcc), and something here compiles CUDA code.",
         because=(reason.sign, cite("machine.toolkits", machine.toolkits)),
-        remedies=(_get_compiler(environment, torch),),
+        remedies=(_get_compiler(machine, environment, torch),),
     )
 
 
@@ -73,14 +74,15 @@ def _leads_nowhere(machine: Machine, variable: str) -> Finding:
     )
 
 
-def _get_compiler(environment: Environment, torch: TorchBuild) -> Remedy:
+def _get_compiler(machine: Machine, environment: Environment, torch: TorchBuild) -> Remedy:
     interpreter = environment.interpreter.value
-    if interpreter is not None and interpreter.kind == "conda":
+    get = conda(machine, environment, "install", "-c", "nvidia", f"cuda-nvcc={torch.cuda}")
+    if interpreter is not None and interpreter.kind == "conda" and get:
         return Remedy(
             text=f"If you need to compile, get the compiler of torch's CUDA {torch.cuda} into the environment; a ready-made"
             " wheel of the extension needs none.",
             commands=(
-                ("conda", "install", "-p", interpreter.prefix, "-c", "nvidia", f"cuda-nvcc={torch.cuda}"),
+                *get,
                 ("export", f"CUDA_HOME={interpreter.prefix}"),
             ),
         )

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, HostCompiler, Machine, Toolkit
 from envfix.model.finding import Evidence, Finding, Remedy
+from envfix.rules._changing import conda
 from envfix.rules._rule import Rule, cite
 from envfix.rules._toolchain import build_toolkit, compiling, is_clang, major, nvcc_host_compiler
 from envfix.tables.loader import Tables
@@ -75,10 +76,11 @@ def _remedy(machine: Machine, environment: Environment, kind: str, limit: int) -
             text=f"Before building, let nvcc call {best.name}, which is here already.",
             commands=(("export", f"CC={cc}", f"CXX={best.path}", f"CUDAHOSTCXX={best.path}"),),
         )
-    if interpreter is not None and interpreter.kind == "conda":
+    get = conda(machine, environment, "install", "-c", "conda-forge", f"gxx_linux-64={limit}")
+    if interpreter is not None and interpreter.kind == "conda" and get:
         return Remedy(
             text="Before building, get a compiler that nvcc accepts into the environment, and activate it again.",
-            commands=(("conda", "install", "-p", interpreter.prefix, "-c", "conda-forge", f"gxx_linux-64={limit}"),),
+            commands=get,
         )
     return Remedy(
         text=f"Use a ready-made wheel of the extension, or ask the administrator to add g++-{limit} beside the usual one.",

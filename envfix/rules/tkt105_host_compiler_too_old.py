@@ -22,6 +22,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, HostCompiler, Machine, TorchBuild
 from envfix.model.finding import Finding, Remedy
+from envfix.rules._changing import conda
 from envfix.rules._rule import Rule, cite
 from envfix.rules._toolchain import compiling, is_clang, major, release
 from envfix.tables.loader import Tables
@@ -74,12 +75,11 @@ def _remedy(machine: Machine, environment: Environment, needed: int) -> Remedy:
             text="Before building, choose the newer compiler that is here already.",
             commands=(("export", f"CC={path.replace('g++', 'gcc')}", f"CXX={path}"),),
         )
-    if interpreter is not None and interpreter.kind == "conda":
+    get = conda(machine, environment, "install", "-c", "conda-forge", f"gxx_linux-64={max(needed, 11)}")
+    if interpreter is not None and interpreter.kind == "conda" and get:
         return Remedy(
             text="Before building, get a newer compiler into the environment, and activate it again.",
-            commands=(
-                ("conda", "install", "-p", interpreter.prefix, "-c", "conda-forge", f"gxx_linux-64={max(needed, 11)}"),
-            ),
+            commands=get,
         )
     return Remedy(
         text=f"Use a ready-made wheel of the extension, load a module with gcc {needed} or newer, or ask the administrator for"

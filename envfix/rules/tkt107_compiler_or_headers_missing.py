@@ -23,6 +23,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Interpreter, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.rules._changing import conda
 from envfix.rules._rule import Rule, cite
 from envfix.rules._toolchain import release
 from envfix.tables.loader import Tables
@@ -53,15 +54,16 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
             if no_compiler
             else cite("environment.interpreter", environment.interpreter, "its include folder holds no Python.h"),
         ),
-        remedies=(_remedy(interpreter, no_compiler=no_compiler),),
+        remedies=(_remedy(machine, environment, interpreter, no_compiler=no_compiler),),
     )
 
 
-def _remedy(interpreter: Interpreter, *, no_compiler: bool) -> Remedy:
-    if interpreter.kind in ("conda", "base") and no_compiler:
+def _remedy(machine: Machine, environment: Environment, interpreter: Interpreter, *, no_compiler: bool) -> Remedy:
+    get = conda(machine, environment, "install", "-c", "conda-forge", "gcc_linux-64")
+    if interpreter.kind in ("conda", "base") and no_compiler and get:
         return Remedy(
             text="If you use torch.compile, get a compiler into the environment, and activate it again.",
-            commands=(("conda", "install", "-p", interpreter.prefix, "-c", "conda-forge", "gcc_linux-64"),),
+            commands=get,
         )
     minor = ".".join(interpreter.version.split(".")[:2])
     package = "a C compiler" if no_compiler else f"the development files of this Python (python{minor}-dev)"

@@ -25,13 +25,16 @@ from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
+# An import that hangs must not hang again: the traceback shows where.
+SHOW = "import faulthandler; faulthandler.dump_traceback_later(30, exit=True); import torch"
+
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
     del tables
     text, interpreter = import_failure(environment), environment.interpreter.value
     if text is None:
         return
-    again = ((interpreter.executable, "-X", "faulthandler", "-c", "import torch"),) if interpreter else ()
+    again = ((interpreter.executable, "-X", "faulthandler", "-c", SHOW),) if interpreter else ()
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
@@ -39,7 +42,10 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         severity=Severity.ERROR,
         message=f"Importing torch fails: {shortened(text, 200).rstrip('.')}.",
         because=import_evidence(environment),
-        remedies=(NEW_ENVIRONMENT, Remedy(text="See the whole message.", commands=again)),
+        remedies=(
+            NEW_ENVIRONMENT,
+            Remedy(text="See the whole message, or after 30 seconds the line that hangs.", commands=again),
+        ),
     )
 
 

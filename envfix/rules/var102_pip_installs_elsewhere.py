@@ -1,32 +1,60 @@
-"""A variable makes pip install into another place than this Python looks.
+"""A setting makes pip install into another place than this Python looks, or refuse to install at all.
 
 What it checks
-    PIP_TARGET or PIP_PREFIX name a folder that is not on the target's path; or PIP_USER is set in a virtual
-    environment, which does not see the user's own packages.
+    PIP_TARGET, PIP_PREFIX and PIP_ROOT, or ``target``, ``prefix`` and ``root`` in pip's configuration files, name a folder
+    that is not on the target's path; or PIP_USER (``user``) is set in a virtual environment, which does not see the user's
+    own packages.
 
 Why it matters
     ``pip install torch`` says "Successfully installed", and ``import torch`` finds nothing; or pip refuses ("Can
     not perform a '--user' install").
 
 How to fix
-    Unset the variable where environments are used.
+    Unset the variable, or take the line out of the file, where environments are used.
 
 Sources
-    The variables; the target's own path.
+    The variables; the configuration files of pip; the target's own path.
 """
 
 from __future__ import annotations
 
 import os.path
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from envfix.model.facts import Environment, Interpreter, Machine
-from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.rules._environments import variable
+from envfix.rules._fetching import settings_of, take_back
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 _TRUE = ("1", "true", "yes", "on", "y", "t")
+_OPTIONS = ("target", "prefix", "root", "user")
+
+
+class Setting(NamedTuple):
+    """An option of pip, its value, and the file that sets it (None: a variable of the shell)."""
+
+    option: str
+    value: str
+    file: str | None
+
+    @property
+    def shown(self) -> str:
+        """As its user wrote it."""
+        return (
+            f"PIP_{self.option.upper()}={self.value}"
+            if self.file is None
+            else f"the setting {self.option} = {self.value} in {self.file}"
+        )
+
+    @property
+    def evidence(self) -> Evidence:
+        """The setting and where it stands."""
+        if self.file is None:
+            return variable(f"PIP_{self.option.upper()}", self.value)
+        return Evidence(fact="machine.network", value=f"{self.option} = {self.value}", source=self.file)
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
@@ -34,39 +62,64 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     interpreter = environment.interpreter.value
     if interpreter is None:
         return
-    misleading = [name for name in ("PIP_TARGET", "PIP_PREFIX", "PIP_USER") if _misleads(name, machine, interpreter)]
-    if not misleading:
-        return
-    named = ", ".join(f"{name}={machine.variables[name]}" for name in misleading)
-    yield Finding(
+    misleading = [one for one in _settings(machine) if _misleads(one, interpreter)]
+    refused = [one for one in misleading if one.option == "user"]
+    elsewhere = [one for one in misleading if one.option != "user"]
+    if elsewhere:
+        named = ", ".join(one.shown for one in elsewhere)
+        yield _finding(
+            environment, interpreter, elsewhere, f"{named} makes pip install to where this Python does not look."
+        )
+    if refused:
+        text = f"{refused[0].shown} makes pip refuse every installation here: a virtual environment takes no '--user' install."
+        yield _finding(environment, interpreter, refused, text)
+
+
+def _settings(machine: Machine) -> Iterator[Setting]:
+    """A variable is stronger than the files."""
+    for option in _OPTIONS:
+        value = machine.variables.get(f"PIP_{option.upper()}")
+        if value:
+            yield Setting(option, value, None)
+            continue
+        for row in settings_of(machine, "option", tool="pip", name=option)[:1]:
+            yield Setting(option, row.value, row.configured_in)
+
+
+def _misleads(setting: Setting, interpreter: Interpreter) -> bool:
+    if setting.option == "user":
+        return setting.value.lower() in _TRUE and interpreter.kind == "venv" and not interpreter.user_site_enabled
+    folder = os.path.normpath(setting.value)
+    if setting.option == "prefix":
+        return os.path.normpath(interpreter.prefix) != folder
+    if setting.option == "root":
+        return folder != "/"
+    return folder not in [os.path.normpath(entry) for entry in interpreter.search_path]
+
+
+def _finding(environment: Environment, interpreter: Interpreter, settings: list[Setting], message: str) -> Finding:
+    variables = tuple(f"PIP_{one.option.upper()}" for one in settings if one.file is None)
+    unset = (Remedy(text="Unset it before installing into an environment.", commands=(("unset", *variables),)),)
+    return Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING if environment.torch.is_absent else Severity.INFO,
-        message=f"{named} makes pip install to where this Python does not look.",
+        message=f"{message[0].upper()}{message[1:]}",
         because=(
-            *(variable(name, machine.variables[name]) for name in misleading),
+            *(one.evidence for one in settings),
             cite("environment.interpreter", environment.interpreter, f"{interpreter.executable} looks elsewhere"),
         ),
-        remedies=(Remedy(text="Unset it before installing into an environment.", commands=(("unset", *misleading),)),),
+        remedies=(
+            *(unset if variables else ()),
+            *(take_back(one.file, one.option) for one in settings if one.file is not None),
+        ),
     )
-
-
-def _misleads(name: str, machine: Machine, interpreter: Interpreter) -> bool:
-    value = machine.variables.get(name)
-    if not value:
-        return False
-    if name == "PIP_USER":
-        return value.lower() in _TRUE and interpreter.kind == "venv" and not interpreter.user_site_enabled
-    folder = os.path.normpath(value)
-    if name == "PIP_PREFIX":
-        return os.path.normpath(interpreter.prefix) != folder
-    return folder not in [os.path.normpath(entry) for entry in interpreter.search_path]
 
 
 RULE = Rule(
     code="VAR102",
     cause="pip_installs_elsewhere",
-    title="a variable makes pip install elsewhere",
+    title="a setting makes pip install elsewhere",
     needs=("environment.interpreter",),
     check=check,
     rank=71,

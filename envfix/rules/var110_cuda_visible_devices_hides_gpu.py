@@ -2,7 +2,7 @@
 
 What it checks
     CUDA shows a process only the cards that the variable names, and stops reading at the first entry that names none. It is empty,
-    -1, or begins with a number or serial id that this machine has not, so that no card is left.
+    -1, begins with a number or serial id that this machine has not, or names one card twice, so that no card is left.
 
 Why it matters
     "No CUDA GPUs are available", although nvidia-smi shows the card. Nothing is wrong with driver or torch.
@@ -12,16 +12,17 @@ How to fix
     a variable of the conda environment.
 
 Sources
-    CUDA programming guide, environment variables.
+    CUDA programming guide, environment variables; torch/cuda/__init__.py, which reads the variable as the driver does, on
+    repeated entries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from envfix.model.facts import Environment, Machine
+from envfix.model.facts import Environment, Gpu, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.rules._devices import VISIBLE, batch_without_card, shown_cards
+from envfix.rules._devices import VISIBLE, batch_without_card, names_a_card, repeated, shown_cards
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -36,13 +37,33 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING if value.strip() in ("", "-1") else Severity.ERROR,
-        message=f"{VISIBLE} is {value!r} and hides every card from CUDA: torch finds no GPU.",
+        message=_message(value, repeated([part.strip() for part in value.split(",")], cards)),
         because=(
             Evidence(fact="machine.variables", value=f"{VISIBLE}={value}", source="the environment of this shell"),
             cite("machine.gpus", machine.gpus, ", ".join(f"GPU {card.index} {card.name}" for card in cards)),
         ),
-        remedies=(unset(machine),),
+        remedies=(*_each_once(value, cards), unset(machine)),
     )
+
+
+def _message(value: str, twice: str | None) -> str:
+    if twice is not None:
+        return f"{VISIBLE} is {value!r} and names a card twice ({twice}): CUDA then shows none, so torch finds no GPU."
+    return f"{VISIBLE} is {value!r} and hides every card from CUDA: torch finds no GPU."
+
+
+def _each_once(value: str, cards: Sequence[Gpu]) -> Iterator[Remedy]:
+    """The same cards without the repetition, where that is all that is wrong."""
+    entries = [part.strip() for part in value.split(",")]
+    if repeated(entries, cards) is None:
+        return
+    once: list[str] = []
+    for entry in entries:
+        if not names_a_card(entry, cards):
+            break
+        if repeated([*once, entry], cards) is None:
+            once.append(entry)
+    yield Remedy(text="Name each card once.", commands=(("export", f"{VISIBLE}={','.join(once)}"),))
 
 
 def unset(machine: Machine) -> Remedy:

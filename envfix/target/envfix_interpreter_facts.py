@@ -90,6 +90,7 @@ def interpreter():
         "scripts": paths.get("scripts"),
         "ssl_problem": ssl_problem(),
         "headers": any(os.path.isfile(os.path.join(paths.get(key, ""), "Python.h")) for key in ("include", "platinclude")),
+        "ensurepip": os.path.isfile(os.path.join(stdlib, "ensurepip", "__main__.py")),
     }
 
 

@@ -142,10 +142,25 @@ HAND_MADE: HandMade = {
         environment(torch=torch("2.1.2+cpu", None, None), torchvision=absent("-")),
         ("GPU101",),
     ),
-    "nothing: a ROCm build is no CPU build": (
+    "ROCm build beside an NVIDIA card only": (
         machine(),
         environment(torch=torch("2.4.1+rocm6.1", None, None, hip="6.1"), torchvision=absent("-")),
+        ("TOR101",),
+    ),
+    "build for Intel's cards beside an NVIDIA card only": (
+        machine(),
+        environment(torch=torch("2.6.0+xpu", None, None), torchvision=absent("-")),
+        ("TOR101",),
+    ),
+    "nothing: a ROCm build where there is a card of AMD as well": (
+        machine(displays=found((RTX_3090, RADEON), "lspci")),
+        environment(torch=torch("2.4.1+rocm6.1", None, None, hip="6.1"), torchvision=absent("-")),
         (),
+    ),
+    "nothing of torch: a ROCm build for a card of AMD": (
+        machine(None, displays=found((RADEON,), "lspci")),
+        environment(torch=torch("2.4.1+rocm6.1", None, None, hip="6.1"), torchvision=absent("-")),
+        ("GPU101",),
     ),
     "torch is missing": (machine(), environment(torch=NO_TORCH, torchvision=absent("-")), ("TOR102",)),
     "torch is elsewhere": (

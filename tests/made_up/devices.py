@@ -31,7 +31,9 @@ from envfix.model.facts import (
 from envfix.model.versions import CudaVersion, DriverVersion
 from tests.made_up import (
     BROKEN,
+    FULL,
     GIB,
+    IDLE,
     NO_TORCH,
     RADEON,
     RTX_3090,
@@ -114,6 +116,9 @@ def held(**more: Any) -> tuple[Display, ...]:
 
 
 TWO = (card(), card(index=1))
+OTHER_ID = "GPU-11111111-0000-0000-0000-000000000000"
+# The first card is full, the second one free.
+FULL_AND_FREE = (FULL, msgspec.structs.replace(IDLE, uuid=OTHER_ID))
 CPU_TORCH: dict[str, Any] = {"torch": torch("2.1.2+cpu", None, None), "torchvision": absent("-")}
 CU121: dict[str, Any] = {"torch": torch("2.4.1+cu121", "12.1", "sm_80 sm_86 sm_90"), "torchvision": absent("-")}
 MACHINES_THAT_ARE_WELL: HandMade = {
@@ -724,6 +729,48 @@ VARIABLES: HandMade = {
     "all cards hidden by a number that is not there": (machine(**visible("2")), environment(), ("VAR110",)),
     "all cards hidden by a number in front": (machine(**visible("4,0")), environment(), ("VAR110",)),
     "all cards hidden by another machine's card": (machine(**visible("GPU-ffffffff")), environment(), ("VAR110",)),
+    "all cards hidden by a number that is repeated": (machine(cards=TWO, **visible("0,0")), environment(), ("VAR110",)),
+    "all cards hidden by a serial id that is repeated": (
+        machine(cards=FULL_AND_FREE, **visible(f"{OTHER_ID},GPU-1111")),
+        environment(),
+        ("VAR110",),
+    ),
+    "nothing: a repetition behind the end of the list": (
+        machine(cards=TWO, **visible("0,-1,0")),
+        environment(),
+        (),
+    ),
+    "nothing: the full card is hidden by the other's serial id": (
+        machine(cards=FULL_AND_FREE, **visible(OTHER_ID)),
+        environment(),
+        (),
+    ),
+    "nothing: the full card is hidden by the beginning of a serial id": (
+        machine(cards=FULL_AND_FREE, **visible("GPU-1111")),
+        environment(),
+        (),
+    ),
+    "nothing: the full card is hidden by number": (
+        machine(
+            cards=(FULL_AND_FREE[0], msgspec.structs.replace(FULL_AND_FREE[1], name="NVIDIA TITAN RTX")),
+            variables={"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+        ),
+        environment(),
+        (),
+    ),
+    "full card that a number may mean": (
+        machine(
+            cards=(FULL_AND_FREE[0], msgspec.structs.replace(FULL_AND_FREE[1], name="NVIDIA TITAN RTX")),
+            **visible("1"),
+        ),
+        environment(),
+        ("MEM102",),
+    ),
+    "full card that was given to the job": (
+        machine(cards=FULL_AND_FREE, scheduler=job(granted="0"), **visible("0")),
+        environment(),
+        ("MEM102",),
+    ),
     "second card is not there": (machine(**visible("0,1")), environment(), ("VAR111",)),
     "nothing: the variable names the card": (machine(**visible("0")), environment(), ()),
     "nothing: two cards the other way round": (machine(cards=TWO, **visible("1, 0")), environment(), ()),

@@ -91,6 +91,21 @@ def proxy(name: str, value: str, tool: str = "everything") -> dict[str, Any]:
     }
 
 
+def of_pip(option: str, value: str) -> dict[str, Any]:
+    return {
+        "kind": "option",
+        "name": option,
+        "value": value,
+        "tool": "pip",
+        "configured_in": "/home/li/.config/pip/pip.conf [global]",
+    }
+
+
+def certificate(name: str, problem: str = "there is no such file") -> dict[str, Any]:
+    where = f"environment variable {name}"
+    return {"kind": "certificates", "name": name, "value": "/gone.pem", "problem": problem, "configured_in": where}
+
+
 def disks(**free: float) -> Observed[Resources]:
     """Free GiB by purpose (``temporary_files=0.2``)."""
     rows = [
@@ -139,6 +154,11 @@ def channel(name: str, problem: str | None = None, **more: Any) -> ChannelState:
 TO_INSTALL: dict[str, Any] = {"torch": NO_TORCH, "torchvision": absent("-")}
 TORCH_2: dict[str, Any] = {"torch": torch("2.4.1+cu121", "12.1"), "torchvision": absent("-")}
 NEW = "580.95.05"
+BROKEN_CONFIGURATION: Observed[tuple[PackageSource, ...]] = unknown(
+    "configuration of pip and uv",
+    "/home/li/.config/pip/pip.conf is not a configuration file pip can read: line 1: the file contains no section headers;"
+    " /etc/pip.conf is not a configuration file pip can read: line 3: option 'a' in section 'global' already exists",
+)
 
 HAND_MADE: HandMade = {
     # The story's own belief: nvcc 11.1 and gcc 9.4 bound nothing while nothing is compiled.
@@ -409,6 +429,35 @@ HAND_MADE: HandMade = {
         (),
     ),
     # NET102
+    # NET105
+    "pip's configuration is broken": (
+        machine(),
+        environment(**TO_INSTALL, package_sources=BROKEN_CONFIGURATION),
+        ("NET105", "NET105", "TOR102"),
+    ),
+    "nothing of pip: uv's configuration is broken": (
+        machine(),
+        environment(
+            package_sources=unknown("files", "/home/li/uv.toml is not a configuration file uv can read: line 2")
+        ),
+        (),
+    ),
+    # VAR102
+    "pip's configuration names another folder": (
+        machine(network=network(of_pip("target", "/data/packages"))),
+        environment(),
+        ("VAR102",),
+    ),
+    "nothing: pip's configuration names the environment itself": (
+        machine(network=network(of_pip("prefix", "/env"), of_pip("user", "no"))),
+        environment(),
+        (),
+    ),
+    "two variables name one certificate file that is gone": (
+        machine(network=network(*(certificate(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")))),
+        environment(),
+        ("NET103",),
+    ),
     "uv with a torch index as its only one": (
         machine(),
         environment(
