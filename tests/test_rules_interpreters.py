@@ -405,11 +405,11 @@ def test_root_is_what_really_explains(name: str, order: list[tuple[str, str | No
 def test_torch_of_the_active_environment_is_named_beside_that_of_python(tables: Tables) -> None:
     finding = of_entry("INT101", "active environment has a torch with CUDA, python has the system's CPU build", tables)
     assert finding.message == (
-        "The environment /work/env is active and has torch 1.9.0+cu111, but `python` is /usr/bin/python3, which has"
+        "The environment /data/env is active and has torch 1.9.0+cu111, but `python` is /usr/bin/python3, which has"
         " torch 1.13.0a0."
     )
-    assert finding.remedies[0].commands == (("source", "/work/env/bin/activate"),)
-    assert finding.remedies[1].commands[0][0] == "/work/env/bin/python"
+    assert finding.remedies[0].commands == (("source", "/data/env/bin/activate"),)
+    assert finding.remedies[1].commands[0][0] == "/data/env/bin/python"
 
 
 def test_environment_whose_python_is_gone_gets_one_of_its_own_version(tables: Tables) -> None:
@@ -420,7 +420,7 @@ def test_environment_whose_python_is_gone_gets_one_of_its_own_version(tables: Ta
     (place,) = facts.elsewhere.value or ()
     same = found((msgspec.structs.replace(place, python_version="3.8"),), "near by")
     first = finding_of("INT101", (machine_facts, msgspec.structs.replace(facts, elsewhere=same)), tables).remedies[0]
-    assert first.commands[1] == ("/usr/bin/python3", "-m", "venv", "--upgrade", "--without-pip", "/work/env")
+    assert first.commands[1] == ("/usr/bin/python3", "-m", "venv", "--upgrade", "--without-pip", "/data/env")
     assert not first.safe
 
 

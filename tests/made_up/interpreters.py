@@ -96,12 +96,12 @@ PYTHONPATH = {"PYTHONPATH": "/data/old:/data/more"}
 
 ACTIVE_VENV = active(
     variable="VIRTUAL_ENV",
-    prefix="/work/env",
-    python="/work/env/bin/python",
+    prefix="/data/env",
+    python="/data/env/bin/python",
     conda=False,
-    activate="/work/env/bin/activate",
+    activate="/data/env/bin/activate",
 )
-GOOD = near("/work/env", torch="1.9.0+cu111", kind="active", activate="/work/env/bin/activate", python_version="3.8")
+GOOD = near("/data/env", torch="1.9.0+cu111", kind="active", activate="/data/env/bin/activate", python_version="3.8")
 DEBIANS: dict[str, Any] = {"torch": torch("1.13.0a0", None, None), "torchvision": absent("-")}
 
 HAND_MADE: HandMade = {
@@ -214,7 +214,7 @@ HAND_MADE: HandMade = {
             SYSTEM,
             **DEBIANS,
             startup=started(active=(msgspec.structs.replace(ACTIVE_VENV, python=None),)),
-            elsewhere=near("/work/env", torch="1.9.0+cu111", kind="active", python=None, activate=ACTIVE_VENV.activate),
+            elsewhere=near("/data/env", torch="1.9.0+cu111", kind="active", python=None, activate=ACTIVE_VENV.activate),
         ),
         ("INT101", "TOR101"),
     ),
@@ -233,7 +233,7 @@ HAND_MADE: HandMade = {
         of(
             SYSTEM,
             startup=started(active=(ACTIVE_VENV,)),
-            elsewhere=near("/work/env", torch="2.0.1+cpu", kind="active"),
+            elsewhere=near("/data/env", torch="2.0.1+cpu", kind="active"),
         ),
         ("INT101",),
     ),
