@@ -194,6 +194,17 @@ def test_index_of_the_user_comes_before_a_mirror_nobody_named(world: World) -> N
     assert chosen(plan) == ("2.7.1", "cu118", "extra-index")
 
 
+def test_torch_index_in_place_of_the_default_one_is_a_conflict(world: World) -> None:
+    """`PIP_INDEX_URL` set to a torch index: nothing else is there, and it says 403 for what it lacks."""
+    world["nju"].missing_status = 403
+    world["nju"].add("cu118", *CU118)
+    environment = {**world.environment(), "UV_DEFAULT_INDEX": world["nju"].url("simple", "cu118")}
+    finished = envfix("plan", "--json", "--python", str(world.folder / "env"), *MACHINE, env=environment, timeout=90)
+    plan = finished.document
+    assert (finished.code, plan["blocked_by"]) == (1, "index"), plan["reasons"]
+    assert any("PIP_EXTRA_INDEX_URL" in way for way in plan["ways_out"])
+
+
 def test_an_index_that_was_named_and_failed_is_told_in_a_plan_that_succeeds(world: World) -> None:
     address = f"{world['nju'].base}/broken/500"
     plan = world.json("--index", address, "--index", "pypi")

@@ -14,7 +14,7 @@ from envfix.installer.preflight import unpacked_bytes
 from envfix.installer.uv import UvInstaller
 from envfix.lockers.constraints import constraints
 from envfix.model.facts import IndexState
-from envfix.model.plan import REGISTRY, Choice, Plan
+from envfix.model.plan import REGISTRY, Choice, Constraint, Plan
 from envfix.model.reporter import Reporter
 from envfix.resolver.pins import BECAUSE_ASKED
 from envfix.tables.loader import Tables
@@ -87,22 +87,35 @@ def _priced(plan: Plan, resolution: Resolution) -> Plan:
     )
 
 
+_NOT_IN_PLACE = (
+    "that index must hold everything beside torch as well: name a torch index as an extra one (PIP_EXTRA_INDEX_URL, or"
+    " --index), not in place of the default one (PIP_INDEX_URL, UV_DEFAULT_INDEX)"
+)
+_OUR_FAULT = "report this as a fault of envfix: its tables promised that this stack exists"
+
+
 def _refused(plan: Plan, refusal: Refusal) -> Plan:
+    """The plan with what uv's refusal means for it: nothing but a missing price, or a conflict."""
     if refusal.kind == "unchecked":
         return msgspec.structs.replace(plan, reasons=(*plan.reasons, f"not checked by uv: {refusal.message}"))
+    if "403 Forbidden" in refusal.message:  # an index that lacks a package may say so
+        return _conflict(plan, refusal, "index", _NOT_IN_PLACE)
     if refusal.kind == "network":
         return msgspec.structs.replace(plan, reasons=(*plan.reasons, f"the price is not known: {refusal.message}"))
     named = [name for name in _asked_for(plan) if re.search(rf"\b{re.escape(name)}\b", refusal.message)]
     if named:
         way = f"check the name and version of {' and '.join(named)} (--with), or leave it out"
-    else:
-        way = "report this as a fault of envfix: its tables promised that this stack exists"
+        return _conflict(plan, refusal, "request", way)
+    return _conflict(plan, refusal, "companion", _OUR_FAULT)
+
+
+def _conflict(plan: Plan, refusal: Refusal, by: Constraint, way: str) -> Plan:
     return msgspec.structs.replace(
         plan,
         status="conflict",
         choice=None,
         nearest=plan.choice,
-        blocked_by="request" if named else "companion",
+        blocked_by=by,
         reasons=(f"uv refuses this stack: {refusal.message}", *plan.reasons),
         ways_out=tuple(filter(None, (refusal.hint, way))),
     )

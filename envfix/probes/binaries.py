@@ -7,7 +7,7 @@ from typing import Any
 
 from envfix.host.target import Answer
 from envfix.model.documents import from_builtins
-from envfix.model.facts import NOT_ASKED, Binaries, Binary, Observed, found, unknown
+from envfix.model.facts import NOT_ASKED, Binaries, Binary, Observed, absent, found, unknown
 from envfix.model.versions import ComputeCapability
 
 SOURCE = "ELF headers of the target's libraries"
@@ -37,9 +37,11 @@ def read(answer: Answer) -> Observed[Binaries]:
     """What the target's libraries need, from its whole answer; unknown where the target could not tell."""
     if answer.facts is None:
         return unknown(SOURCE, answer.problem or "no answer")
-    said = answer.facts.get("binaries")
-    if said is None:
+    if "binaries" not in answer.facts:
         return unknown(SOURCE, NOT_ASKED)
+    said = answer.facts["binaries"]
+    if said is None:
+        return absent(SOURCE, "no torch, OpenCV or ONNX runtime is installed")
     try:
         if "problem" in said:
             return unknown(SOURCE, f"reading them failed ({said['problem']}); please report it")

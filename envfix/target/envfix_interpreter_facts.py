@@ -529,7 +529,9 @@ def main():
         "conda_records": conda_records(),
     }
     if len(sys.argv) > 2:
-        facts["binaries"] = native(folders)
+        # Reading the other script costs as much as all the rest: nothing of it is there without one of these.
+        worth_it = any(package_folder(name, folders) for name in ("torch", "cv2", "onnxruntime"))
+        facts["binaries"] = native(folders) if worth_it else None
     sys.stdout.write(sys.argv[1] + json.dumps(facts) + sys.argv[1] + "\n")
 
 
