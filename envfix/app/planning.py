@@ -113,10 +113,16 @@ def decide(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Decision:
             told: Observed[Interpreter] = unknown("--python", "only its version is known")
             environment = msgspec.structs.replace(environment, interpreter=told)
     else:
-        reporter.stage("looking at this machine and its Python")
         if request.target is not None and not PYTHON.fullmatch(request.target):
             named_target(host, request.target)
-        machine, environment = detect(host, request.target, with_import=False, brief=True, timeout=time_limit(host))
+        machine, environment = detect(
+            host,
+            request.target,
+            with_import=False,
+            brief=True,
+            timeout=time_limit(host),
+            meanwhile=lambda: reporter.stage("looking at this machine and its Python"),
+        )
         python = environment.interpreter.value.executable if environment.interpreter.value else None
     said = Elsewhere(
         driver=request.driver,
