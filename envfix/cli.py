@@ -16,6 +16,7 @@ from envfix.errors import EnvfixError
 # What each command does, so that --help needs to import none of them.
 COMMANDS = {
     "diagnose": "What is this machine, which Python is this, what is wrong, what mends it.",
+    "explain": "Name the cause of a pasted error or log, and what mends it here.",
     "plan": "What would be installed, from where, how big, and why.",
     "install": "Carry a plan out into a new environment, then prove it.",
     "verify": "Climb the ladder from import to a YOLOv8 prediction.",

@@ -350,7 +350,7 @@ def test_every_cause_has_a_page_that_can_be_read() -> None:
     assert len(pages) > 10
     for page in pages:
         assert page["manual"].startswith(page["manual"].strip()[:20])
-        for heading in ("What it checks", "Why it matters", "How to fix", "Sources"):
+        for heading in ("What you see", "Why", "How envfix knows", "How to mend", "What not to do", "Sources"):
             assert heading in page["manual"], page["code"]
     by_code = envfix("causes", pages[0]["code"].lower())
     assert pages[0]["cause"] in by_code.stdout

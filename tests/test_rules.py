@@ -210,7 +210,7 @@ def test_rule_is_complete(rule: Rule) -> None:
         record, _, field = need.partition(".")
         assert field in {"machine": Machine, "environment": Environment}[record].__struct_fields__
     page = manual(rule)
-    headings = ["What it checks", "Why it matters", "How to fix", "Sources"]
+    headings = ["What you see", "Why", "How envfix knows", "How to mend", "What not to do", "Sources"]
     assert [line for line in page.splitlines() if line in headings] == headings
     assert importlib.import_module(rule.check.__module__).RULE is rule
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -100,6 +100,15 @@ class RealHost:
             return FileResult(outcome="absent")
         except (OSError, ValueError) as error:
             return FileResult(outcome="unreadable", problem=_reason(error))
+
+    @contextlib.contextmanager
+    def open_bytes(self, path: str | None) -> Iterator[IO[bytes]]:
+        """A file of any kind and size to read from, None for standard input; raises ``OSError``."""
+        if path is None:
+            yield sys.stdin.buffer
+            return
+        with open(path, "rb") as stream:
+            yield stream
 
     def glob(self, pattern: str) -> tuple[str, ...]:
         """See ``ProbeHost.glob``."""

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from envfix._version import __version__
-from envfix.model.finding import Finding, Severity
+from envfix.model.explanation import Cause, Explanation
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import Choice, Examination, Plan
 from envfix.model.report import Afterwards, CausePage, Report, WheelRow
@@ -141,11 +142,62 @@ class ConsoleOutput:
         # What follows from another finding, or is only good to know, takes one line.
         if self._verbose or (not finding.follows_from and finding.severity != Severity.INFO):
             for evidence in finding.because:
-                self._indented(Text(f"because {evidence.value}  [{evidence.source}]", style="dim"))
+                self._because(evidence)
             for remedy in finding.remedies:
-                self._indented(Text(f"{'→' if self._unicode else '>'} {remedy.text}"))
-                for argv in remedy.commands:
-                    self._command(command_line(argv), by=6)
+                self._remedy(remedy)
+        self._say("")
+
+    def _because(self, evidence: Evidence) -> None:
+        self._indented(Text(f"because {evidence.value}  [{evidence.source}]", style="dim"))
+
+    def _remedy(self, remedy: Remedy) -> None:
+        self._indented(Text(f"{'→' if self._unicode else '>'} {remedy.text}"))
+        for argv in remedy.commands:
+            self._command(command_line(argv), by=6)
+
+    def explanation(self, explanation: Explanation) -> None:
+        """The root cause with the lines that prove it and what mends it; consequences and other candidates after it."""
+        self._progress.done()
+        for note in explanation.notes:
+            self._say(Text(note, style="yellow"))
+        if not explanation.causes:
+            size = f"{explanation.lines} lines" if explanation.lines != 1 else "1 line"
+            self._say(Text(f"Nothing in these {size} is a failure that envfix knows."))
+            self._say("`envfix diagnose` looks at the machine itself.")
+            return
+        first, *others = explanation.causes
+        if explanation.ambiguous:
+            self._say(Text("The log leaves open which of these it is; the likeliest comes first.", style="bold yellow"))
+            self._say("")
+        self._cause(first, ambiguous=explanation.ambiguous)
+        for cause in others:
+            self._cause(cause, ambiguous=explanation.ambiguous and cause.follows_from is None)
+
+    def _cause(self, cause: Cause, *, ambiguous: bool) -> None:
+        """One cause; what follows from another one takes one line."""
+        mark, plain, style = MARKS[cause.severity]
+        head = Text(f"{mark if self._unicode else plain} ", style=style)
+        head.append(cause.message, style="bold")
+        head.append(
+            f"  ({cause.severity.value} {cause.code} {cause.cause}, {_likelihood(cause.confidence)})", style="dim"
+        )
+        if cause.follows_from:
+            head.append(f"  follows from {cause.follows_from}", style="dim")
+        self._say(head)
+        if cause.follows_from and not self._verbose:
+            self._say("")
+            return
+        for evidence in cause.because:
+            if evidence.fact == "log":
+                self._indented(Text(f"{evidence.source}: {_shortened(evidence.value)}", style="dim"))
+            else:
+                self._because(evidence)
+        for remedy in cause.remedies:
+            self._remedy(remedy)
+        if ambiguous and cause.tell_apart is not None:
+            self._indented(Text(f"? {cause.tell_apart.text}"))
+            for argv in cause.tell_apart.commands:
+                self._command(command_line(argv), by=6)
         self._say("")
 
     def plan(self, plan: Plan) -> None:
@@ -317,6 +369,17 @@ class ConsoleOutput:
 
     def _indented(self, text: Text, *, by: int = 2) -> None:
         self._say(Padding(text, (0, 0, 0, by), expand=False))
+
+
+def _likelihood(confidence: float) -> str:
+    """A confidence in words: people read 0.62 as more than it is."""
+    return "sure" if confidence >= 0.9 else "likely" if confidence >= 0.6 else "possible"
+
+
+def _shortened(line: str, limit: int = 240) -> str:
+    """A long line of a log by its beginning and its end."""
+    line = " ".join(line.split())
+    return line if len(line) <= limit else f"{line[: limit * 2 // 3]} ... {line[-limit // 3 :]}"
 
 
 def _stack(choice: Choice, *, with_index: bool = True) -> str:

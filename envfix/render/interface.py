@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from envfix.model.explanation import Explanation
 from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import Plan
 from envfix.model.report import CausePage, Report, WheelRow
@@ -20,6 +21,9 @@ class Output(Protocol):
 
     def diagnosis(self, report: Report) -> None:
         """Facts, findings and what to do next."""
+
+    def explanation(self, explanation: Explanation) -> None:
+        """The causes that a log shows, and what mends them."""
 
     def plan(self, plan: Plan) -> None:
         """The stack, its price, and why not something else."""

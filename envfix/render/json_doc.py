@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from envfix.model.documents import to_builtins, to_json
+from envfix.model.explanation import Explanation
 from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import Plan
 from envfix.model.report import CausePage, Report, WheelRow
@@ -40,6 +41,12 @@ class JsonOutput:
                 "afterwards": _afterwards(report),
             },
         )
+
+    def explanation(self, explanation: Explanation) -> None:
+        """``envfix.explain/1``."""
+        fields = to_builtins(explanation)
+        fields["causes"] = [_finding(row) for row in fields["causes"]]
+        self._write("envfix.explain/1", fields)
 
     def plan(self, plan: Plan) -> None:
         """``envfix.plan/1``."""

@@ -13,14 +13,16 @@ import msgspec
 from envfix.errors import TableError
 from envfix.model.facts import NOT_ASKED, NOT_TOLD, Environment, Machine, Observed
 from envfix.model.finding import Diagnosis, Evidence, Finding, Severity, Skipped, Verdict
+from envfix.rules._log import LogSide
 from envfix.tables.loader import Tables
 
 Check = Callable[[Machine, Environment, Tables], Iterable[Finding]]
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """One cause: how facts prove it (``check``) and which facts it needs to be known; its module's docstring is the manual.
+    """One cause: how facts prove it (``check``, and which facts it ``needs`` to be known), how a ``log`` shows it.
 
+    Its module's docstring is the manual page.
     ``rank`` orders root causes: a lower one explains more (a broken driver before a torch that finds no GPU).
     """
 
@@ -31,6 +33,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     check: Check
     rank: int = 50
     explains: tuple[str, ...] = ()
+    log: LogSide | None = None
 
 
 @cache

@@ -1,16 +1,23 @@
 """The NVIDIA driver is older than the CUDA inside torch needs.
 
-What it checks
+What you see
+    "The NVIDIA driver on your system is too old (found version 11040)", "CUDA driver version is insufficient for CUDA runtime
+    version", error 35. ``torch.cuda.is_available()`` is False and training silently runs on the processor.
+
+Why
     A torch wheel brings its own CUDA libraries and needs only the driver. Within one CUDA major family an older driver is
     enough down to that family's floor (11.x: 450.80.02, 12.x: 525.60.13, 13.x: 580.65.06 on Linux). Below the floor CUDA
-    does not start: "The NVIDIA driver on your system is too old".
+    does not start.
 
-Why it matters
-    ``torch.cuda.is_available()`` is False and training silently runs on the processor.
+How envfix knows
+    The version of the driver against the floor of the CUDA that torch was built with; in a log the texts above. "found version
+    11040" is CUDA 11.4, the newest that the driver serves.
 
-How to fix
+How to mend
     Take a torch built for an older CUDA family, which needs no rights, or ask the administrator for a newer driver.
-    Installing a CUDA toolkit changes nothing: the toolkit is not the driver.
+
+What not to do
+    Do not install a CUDA toolkit or conda's cudatoolkit: the toolkit is not the driver. nvcc's number need not equal torch's.
 
 Sources
     NVIDIA CUDA Toolkit release notes (table of minimum drivers), CUDA compatibility guide.
@@ -22,8 +29,10 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Signature
 from envfix.rules._cards import driver_system, uses_supported_compat
 from envfix.rules._devices import cuda_works, torch_said, under_wsl
+from envfix.rules._log import LogSide, Reading
 from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
@@ -79,6 +88,41 @@ def _in_words(sources: str) -> str:
     return " and ".join(dict.fromkeys(names)).replace(" and NVIDIA's ", " and ")
 
 
+def _as_cuda(found: str) -> str:
+    """``11040`` as the CUDA 11.4 that it stands for."""
+    return f"{int(found) // 1000}.{int(found) % 1000 // 10}"
+
+
+def _message(reading: Reading) -> str:
+    number = reading.groups.get("found")
+    serves = f" serves CUDA {_as_cuda(number)} only and" if number else ""
+    return f"The NVIDIA driver{serves} is too old for the CUDA inside this torch."
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"NVIDIA driver on your system is too old(?: \(found version (?P<found>\d{4,5})\))?",
+            confidence=0.97,
+        ),
+        Signature(pattern=r"CUDA driver version is insufficient for CUDA runtime version", confidence=0.93),
+        Signature(pattern=r"cudaErrorInsufficientDriver|CUDA_ERROR_INSUFFICIENT_DRIVER", confidence=0.9),
+    ),
+    message=_message,
+    remedies=(
+        Remedy(
+            text="Let envfix choose a torch that this driver can run, in an environment of its own.",
+            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        ),
+        Remedy(
+            text="Or have the driver updated, which needs administrator rights; a CUDA toolkit changes nothing.",
+            safe=False,
+        ),
+    ),
+    tell_apart=Remedy(text="See which CUDA the driver serves.", commands=(("nvidia-smi",),)),
+    explains=("no_nvidia_gpu",),
+)
+
 RULE = Rule(
     code="DRV101",
     cause="driver_too_old_for_wheel",
@@ -87,4 +131,5 @@ RULE = Rule(
     check=check,
     rank=30,
     explains=("cuda_does_not_start",),
+    log=LOG,
 )

@@ -1,0 +1,145 @@
+"""What a log says of the machine it was made on: banners, nvidia-smi's table, a report pasted along with the error.
+
+It becomes a ``collect_env`` report, as far as it goes, and is read by the same code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from envfix.model.facts import NOT_TOLD, Environment, Machine, Observed, unknown
+from envfix.model.log import Hit, Log
+from envfix.report_reader import facts, lines
+from envfix.tables.loader import Tables
+
+SOURCE = "the log"
+# What ultralytics and YOLOv5 print first: "Ultralytics YOLOv8.0.222 Python-3.10.12 torch-1.12.0+cu113 CUDA:0 (NVIDIA A100, 81100MiB)".
+BANNER = r"Python-(?P<python>[23]\.\d+\.\d+\S*) torch-(?P<torch>[\d.]+[\w.+]*) (?P<device>CUDA:\d|CPU|MPS)(?:\s?\((?P<card>[^,()\n]{3,60}),)?"
+OLD_BANNER = r"torch (?P<torch>\d\.[\d.]+[\w.+]*) (?P<device>CUDA:\d|CPU)(?:\s?\((?P<card>[^,()\n]{3,60}),)?"
+SMI = r"Driver Version: (?P<driver>\d{3}\.\d+(?:\.\d+)?)\s+CUDA Version: (?P<cuda>\d+\.\d+)"
+SMI_CARD = r"\|\s+(?P<index>\d{1,2})\s+(?P<card>(?:NVIDIA|GeForce|Tesla|Quadro|TITAN|RTX|GRID)[\x20\w-]{2,40}?)\s{1,20}(?:On|Off|N/A|TCC|WDDM)\s+\|"
+UNFIT = r"(?P<card>(?:NVIDIA|GeForce|Tesla|Quadro|TITAN|RTX)[\x20\w-]{2,50}) with CUDA capability sm_(?P<sm>\d{2,3}) is not compatible"
+REPORT = r"PyTorch version: \S+"
+WINDOWS = (
+    r"[A-Za-z]:(?:\\{1,2}|/)(?:Users|Program Files|ProgramData|Windows)|win_amd64|\[WinError \d+\]|\.dll\b|PS [A-Z]:\\"
+)
+MAC = r"/Users/\w+/|macosx_\d|\bDarwin\b|/opt/homebrew/"
+LINUX = r"/home/|/usr/lib/|linux_x86_64|\.so\.\d|/opt/conda/|x86_64-linux-gnu"
+PATTERNS = (BANNER, OLD_BANNER, SMI, SMI_CARD, UNFIT, REPORT, WINDOWS, MAC, LINUX)
+
+
+class Stated(msgspec.Struct, frozen=True, kw_only=True):
+    """The facts that a log states; ``told`` is False where it states none that could be judged."""
+
+    machine: Machine
+    environment: Environment
+    told: bool
+
+
+def read(log: Log, tables: Tables) -> Stated:
+    """What the log says of its machine; everything else is unknown."""
+    report = _report(log) or lines.Lines(fields={})
+    said = dict(_fields(log))
+    # The report pasted along was made on purpose; a banner fills its gaps.
+    fields = {**{key: (value,) for key, value in said.items()}, **report.fields}
+    pip = report.pip or tuple(f"{name}=={version}" for name, version in _packages(said))
+    machine, environment = facts.read(lines.Lines(fields=fields, pip=pip, conda=report.conda), tables)
+    if "PyTorch version" not in fields:
+        environment = msgspec.structs.replace(environment, torch_import=unknown(SOURCE, NOT_TOLD))
+    told = any(key in fields for key in ("PyTorch version", "Nvidia driver version", "GPU models and configuration"))
+    if not report.fields:
+        machine, environment = _called(machine), _called(environment)
+    return Stated(machine=machine, environment=environment, told=told)
+
+
+def _report(log: Log) -> lines.Lines | None:
+    for hit in log.found(REPORT):
+        report = lines.find(hit.before.rpartition("\n")[2] + hit.text + hit.after)
+        if report is not None:
+            return report
+    return None
+
+
+def _fields(log: Log) -> Iterator[tuple[str, str]]:
+    """Lines of a report, from what other programs print."""
+    for pattern in (OLD_BANNER, BANNER):
+        for hit in log.found(pattern)[:1]:
+            yield "PyTorch version", hit.groups["torch"]
+            yield from _runtime(hit.groups["torch"], hit.groups["device"])
+            if "python" in hit.groups:
+                yield "Python version", f"{hit.groups['python']} (64-bit runtime)"
+            if hit.groups.get("card"):
+                yield "GPU models and configuration", f"GPU 0: {hit.groups['card']}"
+    for pattern in (UNFIT, SMI_CARD):
+        for hit in log.found(pattern)[:1]:
+            yield "GPU models and configuration", f"GPU 0: {hit.groups['card'].strip()}"
+    for hit in log.found(SMI)[:1]:
+        yield "Nvidia driver version", hit.groups["driver"]
+    system = _system(log)
+    if system is not None:
+        yield "OS", system
+
+
+def _runtime(build: str, device: str) -> Iterator[tuple[str, str]]:
+    """The CUDA of a build by its label, and whether it was in use."""
+    label = build.partition("+")[2]
+    match = re.fullmatch(r"cu(\d{1,2})(\d)", label)
+    if match or label == "cpu":
+        yield "CUDA used to build PyTorch", f"{match[1]}.{match[2]}" if match else "None"
+    if device.startswith("CUDA"):
+        yield "Is CUDA available", "True"
+
+
+def _system(log: Log) -> str | None:
+    """The operating system by the paths that are named; None where they are of several."""
+    seen = [
+        name
+        for name, pattern in (
+            ("Microsoft Windows (AMD64)", WINDOWS),
+            ("macOS (arm64)", MAC),
+            ("Linux (x86_64)", LINUX),
+        )
+        if log.found(pattern)
+    ]
+    return seen[0] if len(seen) == 1 and "mac" not in seen[0] else None
+
+
+def _packages(said: dict[str, str]) -> Iterator[tuple[str, str]]:
+    if "PyTorch version" in said:
+        yield "torch", said["PyTorch version"]
+
+
+def _called(record: Any) -> Any:
+    """The same facts with the log as their source."""
+    changed = {}
+    for name in record.__struct_fields__:
+        fact = getattr(record, name)
+        if isinstance(fact, Observed) and fact.source == facts.SOURCE:
+            problem = fact.problem
+            if problem is not None and "report" in problem:
+                problem = NOT_TOLD
+            changed[name] = msgspec.structs.replace(fact, source=SOURCE, problem=problem)
+    return msgspec.structs.replace(record, **changed)
+
+
+def differs(stated: Stated, machine: Machine) -> str | None:
+    """Why the log cannot be of this machine, in a sentence; None where nothing speaks against it."""
+    theirs, ours = stated.machine.gpus.value or (), machine.gpus.value or ()
+    names = {_model(card.name) for card in ours}
+    strange = [card.name for card in theirs if _model(card.name) not in names]
+    if strange:
+        have = ", ".join(sorted({card.name for card in ours})) or "no NVIDIA card that answers"
+        return f"The log speaks of a {strange[0]} and this machine has {have}: its facts are left out."
+    driver, own = stated.machine.driver.value, machine.driver.value
+    if driver is not None and own is not None and driver.version != own.version:
+        return f"The log speaks of driver {driver.version} and this machine has {own.version}: its facts are left out."
+    return None
+
+
+def _model(name: str) -> str:
+    """A card's name without its maker's words: a table cuts it, a banner adds to it."""
+    return re.sub(r"\b(?:NVIDIA|GeForce|Tesla|Quadro)\b|[^A-Za-z0-9]", "", name).lower()
