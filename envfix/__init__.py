@@ -4,6 +4,7 @@ For other programs, without touching any machine:
 
 - ``envfix.plan(python="3.11", driver="470.57.02", gpus=["RTX 3090"])`` decides which torch stack runs there;
 - ``envfix.plan_for("machine.json")`` decides it for a machine that ``envfix snapshot -o machine.json`` recorded;
+- ``envfix.explain(text)`` names the causes that the output of a program shows;
 - ``envfix.IndexState`` tells either which index answers, and what it lists.
 
 ``envfix.api`` documents all of it.
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from envfix._version import __version__
 
 if TYPE_CHECKING:
-    from envfix.api import plan, plan_for
+    from envfix.api import explain, plan, plan_for
     from envfix.model.facts import IndexState
 
-__all__ = ["IndexState", "__version__", "plan", "plan_for"]
+__all__ = ["IndexState", "__version__", "explain", "plan", "plan_for"]
 
 
 def __getattr__(name: str) -> Any:

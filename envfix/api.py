@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import msgspec
 
 from envfix import snapshots
 from envfix.errors import SnapshotError, UsageError
+from envfix.model.explanation import Explanation
 from envfix.model.facts import IndexState, unknown
 from envfix.model.plan import Goal, Plan, PlanTarget, TargetGpu
 from envfix.model.versions import DriverVersion
@@ -148,6 +150,38 @@ def plan_for(
         target = describe(saved.machine, interpreter, said, tables)
         goal = _goal(cuda, torch, packages, indexes, cuda_exact=cuda_exact)
         return choose(target, goal, _states(indexes), tables)
+
+
+def explain(
+    log: str | bytes, *, snapshot: str | Path | Snapshot | None = None, tables: Tables | None = None
+) -> Explanation:
+    """The causes that the output of a program shows: pure, offline, linear in the length of the log.
+
+    Args:
+        log: what a program printed, a log or a pasted ``collect_env`` report; bytes may be of any encoding.
+        snapshot: the machine that it was made on, as for ``plan_for``; None: only what the log itself says of it.
+        tables: compatibility tables; None: those that came with envfix.
+
+    Returns:
+        The causes, the surest root first, each with its ``confidence`` (0 to 1), the lines that prove it and its remedies;
+        no cause where nothing in it is a failure that envfix knows. ``ambiguous``: the log leaves open which of them it is.
+
+    Raises:
+        SnapshotError: the snapshot cannot be read.
+        UsageError: the log is neither text nor bytes.
+        TableError: a table is missing or wrong.
+    """
+    from envfix import explaining
+
+    if not isinstance(log, (str, bytes)):
+        raise UsageError(f"log={type(log).__name__} is neither text nor bytes", hint="give what the program printed")
+    tables = tables or _own_tables()
+    seen = explaining.read(io.BytesIO(log.encode("utf-8", "replace") if isinstance(log, str) else log))
+    if snapshot is None:
+        return explaining.alone(seen, tables)
+    saved = snapshot if isinstance(snapshot, Snapshot) else _read(Path(snapshot))
+    origin = None if isinstance(snapshot, Snapshot) else str(snapshot)
+    return explaining.joined(seen, saved.machine, saved.environment, tables, facts="file", origin=origin)
 
 
 def _read(path: Path) -> Snapshot:

@@ -17,9 +17,11 @@ from envfix.errors import EnvfixError
 COMMANDS = {
     "diagnose": "What is this machine, which Python is this, what is wrong, what mends it.",
     "explain": "Name the cause of a pasted error or log, and what mends it here.",
+    "run": "Run a program untouched; explain only if it fails.",
     "plan": "What would be installed, from where, how big, and why.",
     "install": "Carry a plan out into a new environment, then prove it.",
     "verify": "Climb the ladder from import to a YOLOv8 prediction.",
+    "gpus": "Who holds which GPU, which one is free, and the line to paste.",
     "wheels": "Which torch wheels exist, and the CUDA inside each.",
     "snapshot": "Save this machine's facts, without names and secrets.",
     "causes": "The catalogue of causes, or the manual page of one.",

@@ -16,9 +16,8 @@ from typing import Any
 
 import yaml
 
-from envfix.app.explaining import explain, read
+from envfix import explaining
 from envfix.model.explanation import Explanation
-from envfix.report_reader import statements
 from envfix.tables.loader import Tables, load
 
 SAMPLES = Path(__file__).resolve().parent.parent / "tests" / "logs"
@@ -26,14 +25,57 @@ SAMPLES = Path(__file__).resolve().parent.parent / "tests" / "logs"
 
 def explained(case: dict[str, Any], tables: Tables, *, with_facts: bool) -> Explanation:
     """What envfix says of one described failure."""
-    log = read(io.BytesIO(case["symptom"].encode()))
+    log = explaining.read(io.BytesIO(case["symptom"].encode()))
     if with_facts and case.get("environment"):
         from tests.described_facts import described
 
         machine, environment = described(case["environment"], tables, case.get("collect_env"))
-        return explain(log, machine, environment, tables, facts="file")
-    stated = statements.read(log, tables)
-    return explain(log, stated.machine, stated.environment, tables, facts="log" if stated.told else "none")
+        return explaining.joined(log, machine, environment, tables, facts="file")
+    return explaining.alone(log, tables)
+
+
+class Tally:
+    """What was right, what was taken for what, and how sure envfix was of it."""
+
+    def __init__(self) -> None:
+        self.confused: Counter[tuple[str, str]] = Counter()
+        self.bins: dict[int, list[bool]] = {}
+        self.right = self.among = self.total = self.alarms = self.innocents = 0
+
+    def case(self, case: dict[str, Any], said: Explanation, *, verbose: bool) -> None:
+        """Count one described failure."""
+        names, good = [one.cause for one in said.causes], {case["cause"], *(case.get("also_acceptable") or ())}
+        first = names[0] if names else "(nothing)"
+        self.total += 1
+        self.right += first in good
+        self.among += bool(good & set(names))
+        if names:
+            self.bins.setdefault(int(said.causes[0].confidence * 10), []).append(first in good)
+        if first in good:
+            return
+        self.confused[case["cause"], first] += 1
+        rest = [(one.cause, one.confidence) for one in said.causes[:4]]
+        print(f"WRONG {case.get('id')}: {rest}  [{case.get('decidable_from', 'log')}]")
+        if verbose:
+            print("    " + case["symptom"].strip().replace("\n", "\n    "))
+
+    def innocent(self, name: str, said: Explanation) -> None:
+        """Count one text that must raise no alarm."""
+        self.innocents += 1
+        self.alarms += bool(said.causes)
+        for one in said.causes:
+            print(f"ALARM {name}: {one.cause} {one.confidence} {[line.value[:150] for line in one.because]}")
+
+    def show(self) -> None:
+        """Print the table."""
+        for (cause, first), count in sorted(self.confused.items()):
+            print(f"{count:3}  {cause} taken for {first}")
+        for tenth, answers in sorted(self.bins.items()):
+            print(f"confidence {tenth / 10:.1f}-{tenth / 10 + 0.1:.1f}: {sum(answers)} of {len(answers)} right")
+        print(
+            f"{self.right} of {self.total} right first, {self.among} among the answers;"
+            f" {self.alarms} false alarms in {self.innocents} innocent texts"
+        )
 
 
 def main() -> int:
@@ -44,44 +86,17 @@ def main() -> int:
     parser.add_argument("--cause", default="")
     parser.add_argument("-v", "--verbose", action="store_true")
     options = parser.parse_args()
-    tables = load()
-    confused: Counter[tuple[str, str]] = Counter()
-    bins: dict[int, list[bool]] = {}
-    right = among = total = alarms = innocents = 0
+    tables, tally = load(), Tally()
     for file in sorted(path for folder in options.folders for path in folder.glob("*.yaml")):
         content = yaml.safe_load(file.read_text("utf-8")) or {}
         for text in content.get("texts", ()):
-            said = explained({"symptom": text["text"]}, tables, with_facts=False)
-            innocents += 1
-            loud = [f"{one.cause} {one.confidence} {[e.value[:150] for e in one.because]}" for one in said.causes]
-            alarms += bool(loud)
-            if loud:
-                print(f"ALARM {file.stem} {text['id']}: {loud}")
+            tally.innocent(f"{file.stem} {text['id']}", explained({"symptom": text["text"]}, tables, with_facts=False))
         for case in content.get("cases", ()):
-            if options.cause not in case["cause"]:
-                continue
-            said = explained(case, tables, with_facts=options.facts)
-            names, good = [one.cause for one in said.causes], {case["cause"], *(case.get("also_acceptable") or ())}
-            first = names[0] if names else "(nothing)"
-            total += 1
-            right += first in good
-            among += bool(good & set(names))
-            if names:
-                bins.setdefault(int(said.causes[0].confidence * 10), []).append(first in good)
-            if first not in good:
-                confused[case["cause"], first] += 1
-                rest = [(one.cause, one.confidence) for one in said.causes[:4]]
-                print(f"WRONG {case.get('id')}: {rest}  [{case.get('decidable_from', 'log')}]")
-                if options.verbose:
-                    print("    " + case["symptom"].strip().replace("\n", "\n    "))
-    for (cause, first), count in sorted(confused.items()):
-        print(f"{count:3}  {cause} taken for {first}")
-    for tenth, answers in sorted(bins.items()):
-        print(f"confidence {tenth / 10:.1f}-{tenth / 10 + 0.1:.1f}: {sum(answers)} of {len(answers)} right")
-    print(
-        f"{right} of {total} right first, {among} among the answers; {alarms} false alarms in {innocents} innocent texts"
-    )
-    return 0 if right == total and not alarms else 1
+            if options.cause in case["cause"]:
+                said = explained(case, tables, with_facts=options.facts)
+                tally.case(case, said, verbose=options.verbose)
+    tally.show()
+    return 0 if tally.right == tally.total and not tally.alarms else 1
 
 
 if __name__ == "__main__":

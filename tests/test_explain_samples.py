@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from envfix.rules._rule import all_rules
 from envfix.tables.loader import Tables
 from scripts.confusion import explained
 
+
+def _content(file: Path) -> dict[str, Any]:
+    import yaml
+
+    content: dict[str, Any] = yaml.safe_load(file.read_text("utf-8"))
+    return content
+
+
 FILES = sorted((Path(__file__).resolve().parent / "logs").glob("*.yaml"))
-CONTENT = [(file, yaml.safe_load(file.read_text("utf-8"))) for file in FILES]
+CONTENT = [(file, _content(file)) for file in FILES]
 CASES = [case for _, content in CONTENT for case in content.get("cases", ())]
 INNOCENT = [text for _, content in CONTENT for text in content.get("texts", ())]
 

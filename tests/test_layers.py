@@ -24,6 +24,7 @@ ALLOWED = {
     "verifier": {"errors", "model", "host"},
     "snapshots": {"errors", "model", "_version"},
     "report_reader": {"errors", "model", "tables", "probes"},
+    "explaining": {"errors", "model", "tables", "logs", "rules", "report_reader"},
     "render": {"errors", "model", "_version"},
     "target": set(),
 }
@@ -31,7 +32,7 @@ ALLOWED["app"] = set(ALLOWED) - {"render", "target"}
 ALLOWED["commands"] = {"app", "render", "errors", "model"}
 ALLOWED["cli"] = {"commands", "errors", "model", "_version", "host"}
 ALLOWED["__main__"] = {"cli"}
-ALLOWED["api"] = {"errors", "model", "tables", "resolver", "snapshots"}
+ALLOWED["api"] = {"errors", "model", "tables", "resolver", "snapshots", "explaining"}
 ALLOWED["__init__"] = {"_version", "api", "model"}
 
 

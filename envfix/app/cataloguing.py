@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from envfix.errors import UsageError
@@ -9,16 +10,30 @@ from envfix.model.report import CausePage
 from envfix.rules import _rule
 
 
-def causes(name: str | None = None) -> tuple[CausePage, ...]:
-    """The catalogue of causes, or the one of that name or code; raises ``UsageError`` for an unknown one."""
+def causes(words: Sequence[str] = ()) -> tuple[CausePage, ...]:
+    """The catalogue of causes, the one of that name or code, or those whose pages hold all of the words.
+
+    Raises ``UsageError`` where there is none.
+    """
     pages = [CausePage(code=r.code, cause=r.cause, title=r.title, manual=_rule.manual(r)) for r in _rule.all_rules()]
-    if name is None:
-        return tuple(sorted(pages, key=lambda page: page.code))
-    chosen = [page for page in pages if name.lower() in (page.cause, page.code.lower())]
-    if not chosen:
-        near = get_close_matches(name, [page.cause for page in pages], n=1)
+    pages.sort(key=lambda page: page.code)
+    if not words:
+        return tuple(pages)
+    wanted = [word.lower() for word in words]
+    named = tuple(page for page in pages if len(wanted) == 1 and wanted[0] in (page.cause, page.code.lower()))
+    if named:
+        return named
+    # The likeliest first: those that have the words in their name or title.
+    told = [page for page in pages if all(word in _text(page) for word in wanted)]
+    told.sort(key=lambda page: not all(word in f"{page.cause} {page.title}".lower() for word in wanted))
+    if not told:
+        near = get_close_matches(wanted[0], [page.cause for page in pages], n=1)
         raise UsageError(
-            f"there is no cause named {name!r}",
+            f"no cause is named or described by {' '.join(words)!r}",
             hint=f"did you mean {near[0]}?" if near else "`envfix causes` lists them all",
         )
-    return tuple(chosen)
+    return tuple(told)
+
+
+def _text(page: CausePage) -> str:
+    return " ".join(f"{page.code} {page.cause} {page.title} {page.manual}".lower().split())

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Literal
 
+from envfix import explaining
 from envfix.app.detecting import detect
 from envfix.app.settings import NOBODY, named_target, tables_for, time_limit
 from envfix.errors import EnvfixError, UsageError
 from envfix.host.real import RealHost
-from envfix.logs import scanning
-from envfix.logs.cleaning import Stream
 from envfix.model.explanation import Explanation
-from envfix.model.facts import Environment, Machine
-from envfix.model.log import Log
+from envfix.model.log import Hit, Log
 from envfix.model.reporter import Reporter
 from envfix.report_reader import statements
-from envfix.rules import _explaining, _log
-from envfix.rules._rule import all_rules
-
-if TYPE_CHECKING:
-    from envfix.tables.loader import Tables
 
 STANDARD_INPUT = "-"
 
@@ -50,7 +42,7 @@ def explain_files(
         with ExitStack() as opened:
             try:
                 stream = opened.enter_context(host.open_bytes(None if name == STANDARD_INPUT else name))
-                logs.append(read(stream, shown))
+                logs.append(explaining.read(stream, shown))
             except OSError as error:
                 raise EnvfixError(
                     f"cannot read {name}: {error.strerror or error}",
@@ -59,14 +51,9 @@ def explain_files(
     return explain_log(_together(logs), host, target, snapshot=snapshot, with_machine=with_machine, reporter=reporter)
 
 
-def read(stream: Stream, name: str | None = None) -> Log:
-    """Everything in a log that any rule looks for."""
-    return scanning.scan(stream, (*_log.patterns(all_rules()), *statements.PATTERNS), name=name)
-
-
 def _together(logs: Sequence[Log]) -> Log:
     """Several logs as one, in their order."""
-    hits: dict[str, tuple[_log.Hit, ...]] = {}
+    hits: dict[str, tuple[Hit, ...]] = {}
     for log in logs:
         hits |= {pattern: (*hits.get(pattern, ()), *found) for pattern, found in log.hits.items()}
     return Log(hits=hits, lines=sum(log.lines for log in logs), bytes=sum(log.bytes for log in logs))
@@ -83,41 +70,17 @@ def explain_log(
 ) -> Explanation:
     """Judge a log that was read, with the facts of this machine, of another one, or those that it states itself."""
     tables = tables_for(host)
-    stated = statements.read(log, tables)
     if snapshot is not None:
         from envfix.app.snapshotting import read_snapshot
 
         saved = read_snapshot(host, snapshot, tables)
-        return explain(log, saved.machine, saved.environment, tables, facts="file", origin=snapshot)
-    if not with_machine or not _log.suspicions(log, all_rules()):
-        return explain(log, stated.machine, stated.environment, tables, facts="log" if stated.told else "none")
+        return explaining.joined(log, saved.machine, saved.environment, tables, facts="file", origin=snapshot)
+    if not with_machine or explaining.is_silent(log):
+        return explaining.alone(log, tables)
     reporter.stage("looking at this machine and its Python")
     machine, environment = detect(host, target, with_import=False, timeout=time_limit(host))
-    stranger = statements.differs(stated, machine)
+    stranger = statements.differs(statements.read(log, tables), machine)
     if stranger is not None:
         # What is true here says nothing about another machine.
-        return explain(log, stated.machine, stated.environment, tables, facts="log", notes=(stranger,))
-    return explain(log, machine, environment, tables, facts="machine")
-
-
-def explain(
-    log: Log,
-    machine: Machine,
-    environment: Environment,
-    tables: Tables,
-    *,
-    facts: Literal["machine", "file", "log", "none"],
-    origin: str | None = None,
-    notes: tuple[str, ...] = (),
-) -> Explanation:
-    """The causes, from a log that was read and facts that are known."""
-    causes = _explaining.causes(log, all_rules(), machine, environment, tables, stated=facts == "log")
-    return Explanation(
-        causes=causes,
-        ambiguous=_explaining.is_ambiguous(causes),
-        facts=facts,
-        lines=log.lines,
-        bytes=log.bytes,
-        origin=origin,
-        notes=notes,
-    )
+        return explaining.alone(log, tables, notes=(stranger,))
+    return explaining.joined(log, machine, environment, tables, facts="machine")

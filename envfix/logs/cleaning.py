@@ -39,6 +39,7 @@ _COLOURS = re.compile(
 # The same where the escape character was lost on the way, as in text copied from a page of a CI system.
 _LOST_COLOURS = re.compile(rb"\[[0-9]{1,3}(?:;[0-9]{1,3}){0,4}m|\[0?[mK]")
 _TAGS = re.compile(rb"(?i)</?(?:span|pre|code|div|p|b|i|a|td|tr|font|tt|strong|em|li)(?:\s[^<>\n]{0,300})?>")
+_ESCAPED_BREAKS = re.compile(rb"\\n(?=[ ]{2}|Traceback|\w+Error|\\n)")
 _LINE_BREAKS = re.compile(rb"(?i)<br\s*/?>")
 
 
@@ -112,6 +113,9 @@ def clean(block: bytes, *, escaped: bool = False) -> bytes:
         block = block.replace(b"\x08", b"")
     if b"\xe2\x80" in block or b"\xc2\xa0" in block or b"\xef\xbb\xbf" in block:
         block = _replaced(block, _PLAIN)
+    if b"\\n  " in block or b"\\nTraceback" in block:
+        # A message within a message is shown with its line breaks as escapes.
+        block = _ESCAPED_BREAKS.sub(b"\n", block)
     if b"</" in block:
         block = _LINE_BREAKS.sub(b"\n", block)
         block = _TAGS.sub(b"", block)
@@ -136,7 +140,7 @@ _PREFIX = re.compile(
     rb"|\[(?:default|rank|stage-\d+ )?\d*\]:|\[\d+,\d+\]<std(?:err|out)>:|\[(?:rank|worker|node)[ =:]?\d+\]"
     rb"|(?:rank|node|worker)[-_ ]?\d+:|\d{1,4}:"
     rb"|\([\w.]+ pid=\d+(?:, ip=[\d.]+)?\)|\(pid=\d+\)"
-    rb"|[\w.-]{1,40}\s*\|(?: |$)|#\d+ \d+\.\d+|E  |>+"
+    rb"|[\w.-]{1,40}\s*\|(?: |$)|#\d+ \d+\.\d+|\d{1,5}\.\d{3}\s|E  |>+"
     rb")[ \t]?)+"
 )
 

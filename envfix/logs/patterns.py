@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-# Bytes that one set of patterns may use for what it has worked out about texts.
-MEMORY = 32 << 20
+# Bytes that one pattern may use for what it has worked out about texts.
+MEMORY = 2 << 20
 
 
 def expanded(pattern: str) -> bytes:
@@ -21,15 +21,29 @@ def compiled(pattern: bytes) -> Any:
     return re2.compile(pattern, _options())
 
 
-def compiled_set(patterns: Sequence[bytes]) -> Any:
-    """All patterns as one: ``Match`` tells the numbers of those that a text holds."""
-    import re2
+class Candidates:
+    """All patterns at once: which of them a text may hold, by the words that each needs; none that it does hold is missing.
 
-    together = re2.Set.SearchSet(_options())
-    for pattern in patterns:
-        together.Add(pattern)
-    together.Compile()
-    return together
+    Patterns that need no word at all (``anywhere``) are candidates only where another one is.
+    """
+
+    def __init__(self, patterns: Sequence[bytes]) -> None:
+        import re2
+
+        self._filter = re2.Filter()
+        for pattern in patterns:
+            self._filter.Add(pattern, _options())
+        if patterns:
+            self._filter.Compile()
+        self.anywhere = frozenset(self._potential(b"\n")) if patterns else frozenset()
+
+    def _potential(self, text: bytes) -> Sequence[int]:
+        return self._filter.Match(text, potential=True) or ()
+
+    def of(self, text: bytes) -> Sequence[int]:
+        """Numbers of the patterns that are worth looking for in a text."""
+        numbers = self._potential(text)
+        return numbers if len(numbers) > len(self.anywhere) else ()
 
 
 def _options() -> Any:

@@ -1,52 +1,85 @@
-"""One pass over a log of any size: where each pattern is found, in bounded memory and linear time."""
+"""One pass over a log of any size: where each pattern is found, in bounded memory and linear time.
+
+Most of a long log repeats itself but for its numbers: a window of it is looked at closely only if it holds a line that was not
+there before and words that some pattern needs. What is looked at closely has a limit all the same, so that a log made of errors
+takes no longer than another one: beyond it only the end is looked at.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from envfix.logs import cleaning
-from envfix.logs.patterns import compiled, compiled_set, expanded
+from envfix.logs.patterns import Candidates, compiled, expanded
 from envfix.model.log import Hit, Log
 
 # The first places of a pattern are enough to explain; the rest is not looked for.
 PLACES = 8
-# Text around a place that is kept, and that two neighbouring blocks share, in bytes.
+# Text around a place that is kept, in bytes, and what neighbouring blocks and windows share, so that nothing is cut in two.
 AROUND_BEFORE, AROUND_AFTER, OVERLAP = 4_000, 2_000, 4_000
-WINDOW = 1 << 16
+WINDOW, WINDOW_OVERLAP = 1 << 12, 1 << 10
 LINE_SHOWN = 400
 # Logs up to this size are also read with cut lines put together.
 SMALL = 1 << 21
+# The end of a log is looked at closely in any case, in bytes.
+END = 1 << 20
+# How much is looked at closely: bytes times patterns that may be in them. It takes about two seconds.
+CLOSE = 600_000_000
+# Lines that are remembered, by their hash.
+REMEMBERED = 300_000
+# In a window of more lines than that they are too short to be worth remembering.
+SHORT_LINES = WINDOW // 10
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
 
 
 class _Finder:
-    """All patterns, and how many places of each are still to be found."""
+    """All patterns, what was found of them, what was seen before, and how much may still be looked at closely."""
 
     def __init__(self, patterns: Sequence[str], name: str | None) -> None:
         self.patterns = tuple(patterns)
         self.name = name
-        self._all = compiled_set([expanded(pattern) for pattern in self.patterns])
-        self._single: dict[int, object] = {}
         self.hits: dict[str, list[Hit]] = {}
+        self.left = CLOSE
+        self._expanded = [expanded(pattern) for pattern in self.patterns]
+        self._candidates = Candidates(self._expanded)
+        self._single: dict[int, Any] = {}
+        self._seen: set[int] = set()
 
-    def wanted(self, text: bytes) -> list[int]:
-        """Numbers of the patterns that the text holds and of which more places are wanted."""
-        return [number for number in self._all.Match(text) or () if len(self._places(number)) < PLACES]
+    def is_new(self, window: bytes) -> bool:
+        """Whether a window holds a line that was not there before, but for its numbers."""
+        plain = window.translate(_DIGITS)
+        lines = {plain} if plain.count(b"\n") > SHORT_LINES else plain.split(b"\n")
+        new = set(map(hash, lines)) - self._seen
+        if len(self._seen) < REMEMBERED:
+            self._seen |= new
+        return bool(new)
 
-    def _places(self, number: int) -> list[Hit]:
-        return self.hits.get(self.patterns[number], [])
+    def wanted(self, window: bytes) -> list[int]:
+        """Numbers of the patterns that a window may hold and of which more places are wanted."""
+        numbers = self._candidates.of(window)
+        wanted = [number for number in numbers if len(self.hits.get(self.patterns[number], ())) < PLACES]
+        self.left -= len(window) * (len(numbers) + len(wanted))
+        return wanted
 
-    def places(self, number: int, text: bytes) -> Iterator[tuple[int, int, dict[str, str]]]:
-        """Where one pattern is found in a text: start, end and named groups, at most as many as are wanted."""
+    def places(self, number: int, window: bytes) -> Iterator[tuple[int, int, dict[str, str]]]:
+        """Where one pattern is found in a window: start, end and named groups."""
         if number not in self._single:
-            self._single[number] = compiled(expanded(self.patterns[number]))
-        left = PLACES - len(self._places(number))
-        for match in self._single[number].finditer(text):  # type: ignore[attr-defined]
-            if left <= 0:
-                return
-            left -= 1
-            groups = {_text(name): _text(value) for name, value in match.groupdict().items() if value is not None}
-            yield match.start(), match.end(), groups
+            self._single[number] = compiled(self._expanded[number])
+        for match in self._single[number].finditer(window):
+            yield (
+                match.start(),
+                match.end(),
+                {_text(k): _text(v) for k, v in match.groupdict().items() if v is not None},
+            )
+
+    def add(self, number: int, hit: Hit) -> bool:
+        """Keep a place unless it is known; False where no more are wanted."""
+        places = self.hits.setdefault(self.patterns[number], [])
+        if all(known.offset != hit.offset for known in places):
+            places.append(hit)
+        return len(places) < PLACES
 
 
 def scan(stream: cleaning.Stream, patterns: Iterable[str], *, name: str | None = None) -> Log:
@@ -64,14 +97,20 @@ def scan(stream: cleaning.Stream, patterns: Iterable[str], *, name: str | None =
         _scan_block(finder, text, start, line, new_from=len(tail))
         offset += len(block)
         lines += block.count(b"\n")
+        end = text
         tail = _tail(text)
         if small is not None:
             small.append(block)
             if offset > SMALL:
                 small = None
+    if finder.left <= 0:
+        finder.left = CLOSE
+        _scan_end(finder, end[-END:], offset, lines)
     if small is not None:
         _scan_repaired(finder, b"".join(small))
-    hits = {pattern: tuple(sorted(places, key=lambda hit: hit.offset)) for pattern, places in finder.hits.items()}
+    hits = {
+        pattern: tuple(sorted(places, key=lambda hit: hit.offset)) for pattern, places in finder.hits.items() if places
+    }
     return Log(hits=hits, lines=lines + (0 if tail.endswith(b"\n") or not offset else 1), bytes=offset)
 
 
@@ -85,19 +124,27 @@ def _tail(text: bytes) -> bytes:
 
 
 def _scan_block(finder: _Finder, text: bytes, offset: int, line: int, *, new_from: int) -> None:
-    """Look through one block; only windows of it that hold something are looked at closely."""
-    if not finder.wanted(text):
-        return
-    for start in range(0, len(text), WINDOW):
-        begin, end = max(0, start - OVERLAP), min(len(text), start + WINDOW)
-        window = text[begin:end]
-        for number in finder.wanted(window):
-            places = finder.hits.setdefault(finder.patterns[number], [])
-            for found, stop, groups in finder.places(number, window):
-                here, there = begin + found, begin + stop
-                known = any(hit.offset == offset + here for hit in places)
-                if there > max(new_from, start) and not known and len(places) < PLACES:
-                    places.append(_hit(finder, number, text, here, there, offset, line, groups))
+    """Look through one block, window by window; ``new_from`` is where it goes on behind what was looked at before."""
+    for start in range(new_from, len(text), WINDOW):
+        if finder.left <= 0:
+            return
+        begin = max(0, start - WINDOW_OVERLAP)
+        window = text[begin : start + WINDOW]
+        if finder.is_new(window):
+            _scan_window(finder, text, window, begin, offset, line)
+
+
+def _scan_window(finder: _Finder, text: bytes, window: bytes, begin: int, offset: int, line: int) -> None:
+    for number in finder.wanted(window):
+        for start, end, groups in finder.places(number, window):
+            hit = _hit(finder, number, text, begin + start, begin + end, offset, line, groups)
+            if not finder.add(number, hit):
+                break
+
+
+def _scan_end(finder: _Finder, text: bytes, offset: int, lines: int) -> None:
+    """Look through the end of a log of which too much had to be looked at closely."""
+    _scan_block(finder, text, offset - len(text), lines - text.count(b"\n"), new_from=0)
 
 
 def _hit(  # one place in a block and where the block begins

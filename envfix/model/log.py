@@ -10,9 +10,9 @@ import msgspec
 class Hit(msgspec.Struct, frozen=True, kw_only=True):
     """One place in a log where a pattern was found.
 
-    ``line`` counts from 1, ``offset`` is in bytes of the cleaned log, ``file`` its name where several are read. ``text`` is what matched, white space folded;
-    ``shown`` the whole line it stands in, shortened. ``before`` and ``after`` are the text around it, some thousand
-    characters each, cut at the ends of lines.
+    ``line`` counts from 1, ``offset`` is in bytes of the cleaned log, ``file`` its name where several are read. ``text`` is
+    what matched, white space folded; ``shown`` the whole line it stands in, shortened. ``before`` and ``after`` are the
+    text around it, some thousand characters each.
     """
 
     pattern: str

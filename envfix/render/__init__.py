@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from envfix.render.interface import Output
+
+if TYPE_CHECKING:
+    from envfix.render.console import ConsoleOutput
 
 
 def open_output(*, as_json: bool, color: bool = True, quiet: bool = False, verbose: bool = False) -> Output:
@@ -14,6 +17,13 @@ def open_output(*, as_json: bool, color: bool = True, quiet: bool = False, verbo
 
         return JsonOutput()
     return cast("Output", _LaterConsole(color=color, quiet=quiet, verbose=verbose))
+
+
+def open_error_output(*, color: bool = True, verbose: bool = False) -> ConsoleOutput:
+    """The same text on standard error, where standard output belongs to a program that was run."""
+    from envfix.render.console import ConsoleOutput
+
+    return ConsoleOutput(color=color, verbose=verbose, errors=True)
 
 
 class _LaterReporter:

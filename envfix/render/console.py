@@ -16,11 +16,12 @@ from rich.text import Text
 from envfix._version import __version__
 from envfix.model.explanation import Cause, Explanation
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.gpu_use import GpuUse
 from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import Choice, Examination, Plan
 from envfix.model.report import Afterwards, CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
-from envfix.render import facts_table, plan_table
+from envfix.render import facts_table, gpu_table, plan_table
 from envfix.render.facts_table import FAMILY
 from envfix.render.progress import ConsoleReporter
 from envfix.render.words import command_line, duration
@@ -36,6 +37,8 @@ VERDICTS = {
     "broken": ("Something is broken; the first finding is the most likely root.", "bold red"),
 }
 REASONS_SHOWN = 6
+# Lines to copy.
+COMMAND = "green"
 RUNGS = {"passed": ("✓", "ok", "green"), "failed": ("✗", "FAILED", "bold red"), "skipped": ("·", "skipped", "dim")}
 
 
@@ -64,6 +67,7 @@ class ConsoleOutput:
         stream: IO[str] | None = None,
         width: int | None = None,
         record: bool = False,
+        errors: bool = False,
     ) -> None:
         options: dict[str, Any] = {"highlight": False, "soft_wrap": False, "emoji": False, "markup": False}
         if not color or Console().no_color:  # which is how rich reads NO_COLOR; bold and dim are codes as well
@@ -72,7 +76,7 @@ class ConsoleOutput:
             options["width"] = width
         if record:
             options |= {"record": True, "force_terminal": True, "color_system": "truecolor"}
-        self.console: Console = _SafeConsole(file=stream, **options)
+        self.console: Console = _SafeConsole(file=sys.stderr if errors else stream, **options)
         self._progress = ConsoleReporter(_SafeConsole(file=sys.stderr, **options), quiet=quiet)
         self._verbose = verbose
 
@@ -173,6 +177,17 @@ class ConsoleOutput:
         for cause in others:
             self._cause(cause, ambiguous=explanation.ambiguous and cause.follows_from is None)
 
+    def not_started(self, program: str, problem: str | None) -> None:
+        """A program that could not be run at all."""
+        self._say(Text(f"envfix: cannot run {program}: {problem or 'it does not start'}"))
+
+    def failure(self, program: str, code: int, explanation: Explanation) -> None:
+        """A line between the program's own output and why it failed."""
+        self._progress.done()
+        self._say("")
+        self._say(Text(f"envfix: {program} ended with {code}.", style="bold"))
+        self.explanation(explanation)
+
     def _cause(self, cause: Cause, *, ambiguous: bool) -> None:
         """One cause; what follows from another one takes one line."""
         mark, plain, style = MARKS[cause.severity]
@@ -199,6 +214,55 @@ class ConsoleOutput:
             for argv in cause.tell_apart.commands:
                 self._command(command_line(argv), by=6)
         self._say("")
+
+    def gpus(self, use: GpuUse) -> None:
+        """A bar for each card, the processes on it, then the line to paste."""
+        self._progress.done()
+        for line in self._gpu_lines(use):
+            self._say(line, soft_wrap=line.style == COMMAND)
+
+    def watch_gpus(self, uses: Iterator[GpuUse]) -> None:
+        """The same in one place of a terminal; without one, one below the other."""
+        self._progress.done()
+        if not self.console.is_terminal:
+            for use in uses:
+                self.gpus(use)
+                self._say("")
+                self.console.file.flush()
+            return
+        from rich.console import Group
+        from rich.live import Live
+
+        with Live(console=self.console, auto_refresh=False, screen=True) as live:
+            for use in uses:
+                live.update(Group(*self._gpu_lines(use), Text("Ctrl-C ends", style="dim")), refresh=True)
+
+    def _gpu_lines(self, use: GpuUse) -> Iterator[Text]:
+        if not use.cards:
+            yield Text(f"No card to show: {use.problem}.", style="bold")
+            return
+        width = max(10, min(40, self.console.width - 30))
+        for one in use.cards:
+            head = Text(f"GPU {one.card.index}  {one.card.name}", style="bold")
+            head.append(f"  {gpu_table.numbers(one)}", style="")
+            yield head
+            yield Text("  ").append_text(gpu_table.bar(one, width, unicode=self._unicode))
+            if one.obstacle:
+                yield Text(f"  not usable from here: {one.obstacle}", style="yellow")
+            for process in gpu_table.processes(one):
+                yield Text(f"  {process}")
+            yield Text("")
+        yield gpu_table.legend(unicode=self._unicode)
+        for note in use.notes:
+            yield Text(note, style="dim")
+        yield Text("")
+        if use.best is None:
+            yield Text("No card is free that this shell may use.", style="bold yellow")
+            return
+        yield Text(
+            f"Most is free on GPU {use.best.card.index}. Paste this before you start your program:", style="bold"
+        )
+        yield Text(f"  {command_line(('export', *use.export))}", style=COMMAND)
 
     def plan(self, plan: Plan) -> None:
         """The answer in the first line, then what it costs and why."""
@@ -356,7 +420,7 @@ class ConsoleOutput:
 
     def _command(self, line: str, *, by: int = 2) -> None:
         """A line to copy: never broken in two, however narrow the window."""
-        self._say(Text(" " * by + line, style="green"), soft_wrap=True)
+        self._say(Text(" " * by + line, style=COMMAND), soft_wrap=True)
 
     def _say(self, what: Any, *, soft_wrap: bool = False) -> None:
         if self.console.is_terminal:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from envfix.model.explanation import Explanation
+from envfix.model.gpu_use import GpuUse
 from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import Plan
 from envfix.model.report import CausePage, Report, WheelRow
@@ -24,6 +25,12 @@ class Output(Protocol):
 
     def explanation(self, explanation: Explanation) -> None:
         """The causes that a log shows, and what mends them."""
+
+    def gpus(self, use: GpuUse) -> None:
+        """Who holds which card, and which one to take."""
+
+    def watch_gpus(self, uses: Iterator[GpuUse]) -> None:
+        """The same again and again in one place, until the user stops it; formats for scripts never do that."""
 
     def plan(self, plan: Plan) -> None:
         """The stack, its price, and why not something else."""

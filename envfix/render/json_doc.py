@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from envfix.model.documents import to_builtins, to_json
 from envfix.model.explanation import Explanation
+from envfix.model.gpu_use import CardUse, GpuUse
 from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import Plan
 from envfix.model.report import CausePage, Report, WheelRow
@@ -47,6 +48,15 @@ class JsonOutput:
         fields = to_builtins(explanation)
         fields["causes"] = [_finding(row) for row in fields["causes"]]
         self._write("envfix.explain/1", fields)
+
+    def gpus(self, use: GpuUse) -> None:
+        """``envfix.gpus/1``."""
+        best = None if use.best is None else {"index": use.best.card.index, "export": " ".join(use.export)}
+        fields = {"notes": use.notes, "problem": use.problem, "origin": use.origin}
+        self._write("envfix.gpus/1", {"gpus": [_card(one) for one in use.cards], "best": best, **fields})
+
+    def watch_gpus(self, uses: Iterator[GpuUse]) -> None:
+        """Scripts ask again themselves."""
 
     def plan(self, plan: Plan) -> None:
         """``envfix.plan/1``."""
@@ -94,6 +104,25 @@ def plan_fields(plan: Plan) -> dict[str, Any]:
         if fields[name] is not None:
             fields[name] = {"torchvision": None, "torchaudio": None, "index_url": None, **fields[name]}
     return fields
+
+
+def _card(use: CardUse) -> dict[str, Any]:
+    """A card in the fields of the contract; what the driver does not tell is null."""
+    card = use.card
+    unknown = {"user": None, "command": None, "memory": None, "since": None, "own": None}
+    return {
+        "index": card.index,
+        "uuid": card.uuid,
+        "name": card.name,
+        "compute_capability": str(card.capability) if card.capability else None,
+        "memory_total": card.memory_total,
+        "memory_free": card.memory_free,
+        "yours": use.yours,
+        "others": use.others,
+        "processes": [{**unknown, **to_builtins(process)} for process in card.processes],
+        "usable": use.obstacle is None,
+        "obstacle": use.obstacle,
+    }
 
 
 def _afterwards(report: Report) -> dict[str, Any] | None:

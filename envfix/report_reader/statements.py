@@ -12,17 +12,25 @@ from typing import Any
 import msgspec
 
 from envfix.model.facts import NOT_TOLD, Environment, Machine, Observed, unknown
-from envfix.model.log import Hit, Log
+from envfix.model.log import Log
 from envfix.report_reader import facts, lines
 from envfix.tables.loader import Tables
 
 SOURCE = "the log"
-# What ultralytics and YOLOv5 print first: "Ultralytics YOLOv8.0.222 Python-3.10.12 torch-1.12.0+cu113 CUDA:0 (NVIDIA A100, 81100MiB)".
-BANNER = r"Python-(?P<python>[23]\.\d+\.\d+\S*) torch-(?P<torch>[\d.]+[\w.+]*) (?P<device>CUDA:\d|CPU|MPS)(?:\s?\((?P<card>[^,()\n]{3,60}),)?"
-OLD_BANNER = r"torch (?P<torch>\d\.[\d.]+[\w.+]*) (?P<device>CUDA:\d|CPU)(?:\s?\((?P<card>[^,()\n]{3,60}),)?"
+# "Ultralytics YOLOv8.0.222 Python-3.10.12 torch-1.12.0+cu113 CUDA:0 (NVIDIA A100, 81100MiB)", and YOLOv5's older form of it.
+_CARD = r"(?:\s?\((?P<card>[^,()\n]{3,60}),)?"
+BANNER = r"Python-(?P<python>[23]\.\d+\.\d+\S*) torch-(?P<torch>[\d.]+[\w.+]*) (?P<device>CUDA:\d|CPU|MPS)" + _CARD
+OLD_BANNER = r"torch (?P<torch>\d\.[\d.]+[\w.+]*) (?P<device>CUDA:\d|CPU)" + _CARD
 SMI = r"Driver Version: (?P<driver>\d{3}\.\d+(?:\.\d+)?)\s+CUDA Version: (?P<cuda>\d+\.\d+)"
-SMI_CARD = r"\|\s+(?P<index>\d{1,2})\s+(?P<card>(?:NVIDIA|GeForce|Tesla|Quadro|TITAN|RTX|GRID)[\x20\w-]{2,40}?)\s{1,20}(?:On|Off|N/A|TCC|WDDM)\s+\|"
-UNFIT = r"(?P<card>(?:NVIDIA|GeForce|Tesla|Quadro|TITAN|RTX)[\x20\w-]{2,50}) with CUDA capability sm_(?P<sm>\d{2,3}) is not compatible"
+# A row of nvidia-smi's table of cards, and torch's own words about a card.
+SMI_CARD = (
+    r"\|\s+(?P<index>\d{1,2})\s+(?P<card>(?:NVIDIA|GeForce|Tesla|Quadro|TITAN|RTX|GRID)[\x20\w-]{2,40}?)\s{1,20}"
+    r"(?:On|Off|N/A|TCC|WDDM)\s+\|"
+)
+UNFIT = (
+    r"(?P<card>(?:NVIDIA|GeForce|Tesla|Quadro|TITAN|RTX)[\x20\w-]{2,50}) with CUDA capability sm_(?P<sm>\d{2,3}) is not"
+    r" compatible"
+)
 REPORT = r"PyTorch version: \S+"
 WINDOWS = (
     r"[A-Za-z]:(?:\\{1,2}|/)(?:Users|Program Files|ProgramData|Windows)|win_amd64|\[WinError \d+\]|\.dll\b|PS [A-Z]:\\"

@@ -50,11 +50,27 @@ def causes(
         cause = _cause(one, reading, verdicts[one.rule.code])
         if cause.confidence >= WORTH_TELLING:
             found.append(cause)
+    found = _without_lesser_readings(found, {one.rule.code: one for one in suspected})
     if stated:
         named = {one.cause for one in found}
         for verdict in verdicts.values():
             found += [_from_facts(finding, rules) for finding in verdict.findings if finding.cause not in named]
     return _ordered(found, rules)[:TOLD]
+
+
+def _without_lesser_readings(found: Sequence[Cause], suspected: Mapping[str, Suspicion]) -> list[Cause]:
+    """Without what reads the very lines that a much surer cause explains."""
+    kept: list[Cause] = []
+    for one in sorted(found, key=lambda cause: -cause.confidence):
+        places = {hit.offset for hit in suspected[one.code].hits}
+        surer = (
+            other
+            for other in kept
+            if one.confidence < other.confidence * NEAR and places <= {hit.offset for hit in suspected[other.code].hits}
+        )
+        if next(surer, None) is None:
+            kept.append(one)
+    return kept
 
 
 def _cause(one: Suspicion, reading: Reading, verdict: Verdict) -> Cause:
@@ -66,7 +82,7 @@ def _cause(one: Suspicion, reading: Reading, verdict: Verdict) -> Cause:
         code=one.rule.code,
         title=one.rule.title,
         severity=side.gravity(reading),
-        confidence=round(_confidence(one.confidence, verdict, finding), 2),
+        confidence=round(_confidence(one, verdict, finding), 2),
         message=side.says(reading),
         because=(*_lines(one), *((_told(finding), *finding.because) if finding is not None else ())),
         remedies=_remedies(side, reading, finding),
@@ -74,10 +90,12 @@ def _cause(one: Suspicion, reading: Reading, verdict: Verdict) -> Cause:
     )
 
 
-def _confidence(by_log: float, verdict: Verdict, finding: Finding | None) -> float:
+def _confidence(one: Suspicion, verdict: Verdict, finding: Finding | None) -> float:
+    """How sure it is with the facts: proved, not found where it was looked for, or as the log alone says."""
+    by_log = one.confidence
     if finding is not None:
         return max(1 - (1 - by_log) * CONFIRMED, AT_LEAST)
-    if verdict.status == "passed" and by_log < PLAIN and not verdict.findings:
+    if verdict.status == "passed" and one.rule.needs and by_log < PLAIN:
         return by_log * DENIED
     return by_log
 

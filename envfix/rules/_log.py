@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from string import Formatter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -56,12 +57,8 @@ class LogSide(msgspec.Struct, frozen=True, kw_only=True):
         if callable(self.message):
             return self.message(reading)
         sentences = (self.message,) if isinstance(self.message, str) else self.message
-        for sentence in sentences:
-            try:
-                return sentence.format_map(reading.groups)
-            except KeyError:
-                continue
-        return sentences[-1]
+        known = (one for one in sentences if _names(one) <= reading.groups.keys())
+        return next(known, sentences[-1]).format_map(reading.groups)
 
     def mends(self, reading: Reading) -> tuple[Remedy, ...]:
         """The remedies for what was read."""
@@ -70,6 +67,11 @@ class LogSide(msgspec.Struct, frozen=True, kw_only=True):
     def gravity(self, reading: Reading) -> Severity:
         """How bad it is."""
         return self.severity(reading) if callable(self.severity) else self.severity
+
+
+def _names(sentence: str) -> set[str]:
+    """What is to be filled into a sentence."""
+    return {name for _, name, _, _ in Formatter().parse(sentence) if name}
 
 
 class Suspicion(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,18 +1,24 @@
 """conda cannot read its configuration, or channels named there do not answer.
 
-What it checks
+What you see
+    "CondaHTTPError: HTTP 000 CONNECTION FAILED for url <...>", "HTTP 404 NOT FOUND", "UnavailableInvalidChannel: The channel is not
+    accessible or is invalid", mamba's "Download error (6) Could not resolve host".
+
+Why
+    conda asks every channel before it does anything. One dead mirror among them, often added by somebody else long ago, ends
+    everything at "Collecting package metadata". A mirror may also lack a channel that ``.condarc`` maps to it.
+
+How envfix knows
     Whether the .condarc files are YAML that conda can read, whether conda is told to stay offline, and, with ``envfix
     diagnose --network``, whether each configured channel answers for this platform. For channels that do not, the official
-    address and its known mirrors are asked as well.
+    address and its known mirrors are asked as well. In a log: the texts above; certificates and proxies are another cause.
 
-Why it matters
-    conda asks every channel before it does anything. One dead mirror among them, often added by somebody else long ago, ends
-    everything at "Collecting package metadata" with "CondaHTTPError: HTTP 000 CONNECTION FAILED" or "404".
-
-How to fix
+How to mend
     Put a .condarc in place that names only channels that answer (the finding prints one), keep a copy of the old file, and
-    clear the cached lists. Or do without conda for torch: the wheels go into an environment of their own. Switching
-    ssl_verify off mends nothing.
+    clear the cached lists. Or do without conda for torch: the wheels go into an environment of their own.
+
+What not to do
+    Switching ssl_verify off mends nothing.
 
 Sources
     conda's configuration files in conda's own order; the channels' answers; the table of mirrors.
@@ -20,11 +26,14 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from envfix.model.facts import ChannelState, CondaInstall, CondaSettings, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._fetching import torch_is_wanted
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -142,6 +151,83 @@ def _look(conda: CondaInstall) -> Remedy:
     )
 
 
+# --- in a log ---
+
+# Not the channel but what is between: certificates, proxies.
+_BETWEEN = re.compile(r"(?i)ssl|certificate|proxy")
+# libcurl's numbers: certificates 35, 58, 60, 77; proxies 5, 56, 97; time 28.
+_CURL = {"35": 0.2, "58": 0.2, "60": 0.15, "77": 0.15, "5": 0.2, "97": 0.2, "56": 0.5, "28": 0.6}
+
+
+def _weigh_http(hit: Hit, log: Log) -> float | None:
+    """A channel that does not answer, unless what follows speaks of certificates or a proxy."""
+    del log
+    after = re.sub(r"ssl_verify|<?https?://\S+", "", hit.after[:900])
+    if hit.groups.get("status") == "407" or _BETWEEN.search(after):
+        return 0.35
+    return 0.93
+
+
+def _weigh_curl(hit: Hit, log: Log) -> float | None:
+    del log
+    number = re.search(r"\((\d+)\)", hit.text)
+    return _CURL.get(number[1] if number else "", 0.85)
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"CondaHTTPError: HTTP (?P<status>\d{3}|None)[^\n<]{0,60}(?:for url <(?P<url>[^>\s]{3,300}))?",
+            weigh=_weigh_http,
+        ),
+        Signature(
+            pattern=r"UnavailableInvalidChannel(?:: (?:HTTP (?P<status>\d{3})[^\n]{0,60})?)?"
+            r"|The channel is not accessible or is invalid",
+            confidence=0.95,
+        ),
+        Signature(pattern=r"The remote server could not find the (?:noarch )?directory for the", confidence=0.9),
+        Signature(pattern=r"An HTTP error occurred when trying to retrieve this URL", weigh=_weigh_http),
+        Signature(
+            pattern=r"Download error \(\d{1,2}\)[^\n\[]{0,120}\[(?P<url>[^\]\s]{0,300}(?:repodata|/linux-64/"
+            r"|/win-64/|/noarch/|/osx-)[^\]\s]{0,200})",
+            weigh=_weigh_curl,
+        ),
+        Signature(
+            pattern=r"Multi-download failed|Transfer finalized, status: [45]\d\d|Subdir [^\n]{1,200} not loaded!"
+            r"|Could not load repodata from cache",
+            weigh=_weigh_http,
+        ),
+        Signature(
+            pattern=r"failed to (?:fetch|download|get) repodata|EnforceUnusedAdapter called with url", confidence=0.8
+        ),
+        Signature(
+            pattern=r"ConfigurationLoadError: |LoadError: Load Error: in |ChannelNotAllowed|"
+            r"CondaValueError: [^\n]{0,80}(?:channel_alias|default_channels)",
+            confidence=0.85,
+        ),
+    ),
+    message=(
+        "conda got no answer it could use from {url} (HTTP {status}): the channel is down, has moved, or the mirror lacks it.",
+        "conda got no answer it could use from {url}: the channel is down, has moved, or the mirror lacks it.",
+        "A channel that conda asks does not answer, or conda's configuration cannot be read.",
+    ),
+    remedies=(
+        Remedy(
+            text="See which file names that channel, take it out or correct it there, and clear the cached lists.",
+            commands=(("conda", "config", "--show-sources"), ("conda", "clean", "--index-cache", "--yes")),
+        ),
+        Remedy(
+            text="Or pass over the configured channels this once.",
+            commands=(("conda", "create", "-n", "ENV", "--override-channels", "-c", "conda-forge", "python=3.11"),),
+        ),
+        Remedy(
+            text="Or leave conda's channels aside: the wheels of torch need none of them.",
+            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        ),
+    ),
+    tell_apart=Remedy(text="Let envfix ask each configured channel.", commands=(("envfix", "diagnose", "--network"),)),
+)
+
 RULE = Rule(
     code="CND120",
     cause="conda_channel_unreachable",
@@ -149,4 +235,5 @@ RULE = Rule(
     needs=("machine.conda",),
     check=check,
     rank=73,
+    log=LOG,
 )

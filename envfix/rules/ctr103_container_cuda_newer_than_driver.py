@@ -1,16 +1,23 @@
 """The image was made for a newer CUDA than the host's driver serves.
 
-What it checks
-    Images with CUDA say what they need in ``NVIDIA_REQUIRE_CUDA`` ("cuda>=12.8", and older drivers of some kinds that do as well).
-    The driver of the host serves less. The container was started all the same, so somebody switched that check off or
-    the engine does not make it.
+What you see
+    "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver to a
+    newer version, or use an earlier cuda container".
 
-Why it matters
-    CUDA programs of the image may fail. A torch wheel brings its own CUDA: it runs if the driver is new enough for *that* (see
-    the cause driver_too_old_for_wheel), so within one CUDA family this is only good to know.
+Why
+    Images with CUDA say what they need in ``NVIDIA_REQUIRE_CUDA`` ("cuda>=12.8", and older drivers of some kinds
+    that do as well), and the driver of the host serves less. A torch wheel brings its own CUDA: it runs if the
+    driver is new enough for *that* (see the cause driver_too_old_for_wheel).
 
-How to fix
-    An image for an older CUDA, or a newer driver on the host. Installing a toolkit on the host changes nothing.
+How envfix knows
+    The variable against the driver. Where the container was started all the same, somebody switched that check off
+    or the engine does not make it; within one CUDA family this is then only good to know. In a log the text above.
+
+How to mend
+    An image for an older CUDA, or a newer driver on the host.
+
+What not to do
+    Do not install a toolkit on the host, and do not take NVIDIA_DISABLE_REQUIRE for a repair.
 
 Sources
     NVIDIA container toolkit documentation (constraints); CUDA compatibility guide.
@@ -25,8 +32,10 @@ from typing import NamedTuple
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Signature
 from envfix.model.versions import CudaVersion, DriverVersion
 from envfix.rules._devices import container, cuda_works
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -114,6 +123,39 @@ def _holds(left: CudaVersion | DriverVersion, sign: str, right: CudaVersion | Dr
     return answers[sign]
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"unsatisfied condition: cuda\s?>=?\s?(?P<needed>\d+(?:\.\d+)?)", confidence=0.98, quoted=True
+        ),
+        Signature(
+            pattern=r"requirement error: (?:unsatisfied condition: (?:brand|driver|arch)|invalid expression)",
+            confidence=0.93,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"This container was built for NVIDIA Driver Release (?P<release>[\d.]+) or later, but version "
+            r"(?P<driver>[\d.]+) was detected"
+            r" and compatibility mode is UNAVAILABLE",
+            confidence=0.95,
+        ),
+    ),
+    message=(
+        "The image asks for CUDA {needed} or newer, and the host's driver serves less: the container is not started.",
+        "The image was made for driver {release} or newer, and the host has {driver}.",
+        "The image asks for a newer CUDA than the host's driver serves.",
+    ),
+    remedies=(
+        Remedy(
+            text="Use an image (a tag) for the CUDA that the host's driver serves; nvidia-smi on the host shows it.",
+            commands=(("nvidia-smi",),),
+        ),
+        Remedy(text="Or have the host's driver updated. A toolkit on the host changes nothing.", safe=False),
+    ),
+    explains=("driver_too_old_for_wheel", "container_toolkit_missing"),
+)
+
+
 RULE = Rule(
     code="CTR103",
     cause="container_cuda_newer_than_driver",
@@ -121,4 +163,5 @@ RULE = Rule(
     needs=("machine.driver",),
     check=check,
     rank=34,
+    log=LOG,
 )

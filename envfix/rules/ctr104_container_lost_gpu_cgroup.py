@@ -1,16 +1,24 @@
 """The running container has lost its GPU.
 
-What it checks
-    In a container the device files are there and the kernel module runs, but NVML answers "Unknown Error", and opening
-    ``/dev/nvidiactl`` is "not permitted": a control group forbids it. That happens when systemd reloads its units on the host
-    and rewrites the device rules of running containers.
+What you see
+    "Failed to initialize NVML: Unknown Error" in a container in which the GPU worked an hour ago. On the host it
+    still does.
 
-Why it matters
-    It worked an hour ago, and on the host it still does. Neither torch nor the driver is at fault.
+Why
+    When systemd reloads its units on the host, it rewrites the device rules of running containers, and a control
+    group then forbids the device. Neither torch nor the driver is at fault.
 
-How to fix
-    Remove the container and start it again. To keep it from coming back the administrator lets the toolkit make links under
-    ``/dev/char``, uses CDI, or sets docker's cgroup driver to cgroupfs.
+How envfix knows
+    In a container the device files are there and the kernel module runs, but NVML answers "Unknown Error", and
+    opening ``/dev/nvidiactl`` is "not permitted". In a log the text above; it is surest beside traces of a
+    container.
+
+How to mend
+    Remove the container and start it again. To keep it from coming back the administrator lets the toolkit make
+    links under ``/dev/char``, uses CDI, or sets docker's cgroup driver to cgroupfs.
+
+What not to do
+    Do not reinstall the driver.
 
 Sources
     NVIDIA container toolkit, troubleshooting: containers losing access to GPUs.
@@ -23,7 +31,10 @@ from collections.abc import Iterator
 
 from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import container
+from envfix.rules._log import LogSide
+from envfix.rules._log_patterns import IN_CONTAINER, NVML_UNKNOWN
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -73,6 +84,51 @@ def _is_lost(layers: DriverLayers) -> bool:
     return unknown and not opened and not differ
 
 
+_RELOADED = r"daemon-reload|systemd|cgroup"
+
+
+def _unknown(hit: Hit, log: Log) -> float:
+    """In a container, or after systemd reloaded, it is hardly anything else."""
+    del hit
+    return 0.93 if log.found(IN_CONTAINER) or log.found(_RELOADED) else 0.75
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=NVML_UNKNOWN, weigh=_unknown, looks_at=(IN_CONTAINER, _RELOADED)),
+        Signature(pattern=r"/dev/nvidia(?:ctl|\d{1,2})['\"]?: Operation not permitted", confidence=0.85),
+        Signature(
+            pattern=r"Unable to determine the device handle for GPU\s?[0-9A-Fa-f:.]{4,20}: Unknown Error",
+            confidence=0.4,
+            beside=(IN_CONTAINER,),
+        ),
+    ),
+    message=(
+        "The running container has lost its GPU: it was started with it, but its control group no longer "
+        "lets it open the device."
+    ),
+    remedies=(
+        Remedy(
+            text="Remove this container and start it again with the GPU; a restart of the program inside does not help.",
+            commands=(("docker", "rm", "-f", "CONTAINER"), ("docker", "run", "--gpus", "all", "IMAGE")),
+            safe=False,
+        ),
+        Remedy(
+            text=(
+                "To end it for good, ask the administrator for CDI, links under /dev/char, or docker's cgroup driver "
+                "cgroupfs."
+            ),
+            safe=False,
+        ),
+    ),
+    tell_apart=Remedy(
+        text="Ask the driver on the host: if it answers there, the container has lost the card.",
+        commands=(("nvidia-smi",),),
+    ),
+    explains=("cuda_unknown_error_uvm", "cuda_does_not_start", "no_nvidia_gpu", "container_without_gpu"),
+)
+
+
 RULE = Rule(
     code="CTR104",
     cause="container_lost_gpu_cgroup",
@@ -81,4 +137,5 @@ RULE = Rule(
     check=check,
     rank=12,
     explains=("cuda_unknown_error_uvm", "cuda_does_not_start"),
+    log=LOG,
 )

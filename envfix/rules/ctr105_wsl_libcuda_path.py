@@ -1,16 +1,24 @@
 """Under WSL the loader does not find the libcuda of Windows' driver.
 
-What it checks
-    Windows puts its driver's libcuda into ``/usr/lib/wsl/lib``. It is hidden when a Linux driver was installed over it (the
-    loader takes a libcuda from elsewhere), or when the name ``libcuda.so`` without a number leads nowhere, by which cuDNN 8 (torch
-    before 2.4) loads it.
+What you see
+    "Could not load library libcudnn_cnn_infer.so.8. Error: libcuda.so: cannot open shared object file" at the first
+    convolution, although ``is_available()`` says True; or torch finds no card at all.
 
-Why it matters
-    torch finds no card, or stops at the first convolution: "libcuda.so: cannot open shared object file", although
-    ``is_available()`` says True.
+Why
+    Windows puts its driver's libcuda into ``/usr/lib/wsl/lib``. It is hidden when a Linux driver was installed over
+    it (the loader takes a libcuda from elsewhere), or when the name ``libcuda.so`` without a number leads nowhere,
+    by which cuDNN 8 (torch before 2.4) loads it.
 
-How to fix
-    Put ``/usr/lib/wsl/lib`` first on LD_LIBRARY_PATH. Remove a Linux driver that was installed inside WSL: the driver is Windows'.
+How envfix knows
+    The loader's libcuda and whether the bare name loads; in a log the text above, or the driver not found beside
+    traces of WSL.
+
+How to mend
+    Put ``/usr/lib/wsl/lib`` first on LD_LIBRARY_PATH. Remove a Linux driver that was installed inside WSL: the
+    driver is Windows'.
+
+What not to do
+    Do not install a Linux driver inside WSL.
 
 Sources
     NVIDIA: CUDA on WSL user guide; public reports on cuDNN 8 under WSL.
@@ -18,13 +26,18 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from packaging.version import InvalidVersion, Version
 
 from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import torch_said, under_wsl
+from envfix.rules._log import LogSide
+from envfix.rules._log_context import LOOKS_AT, by_place
+from envfix.rules._log_patterns import DRIVER_ANSWERS, NO_CUDA_GPUS, NO_DRIVER, UNDER_WSL, VISIBLE_SET
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -94,6 +107,49 @@ def _remedies(machine: Machine, *, covered: bool) -> Iterator[Remedy]:
         )
 
 
+_BARE = r"libcuda\.so: cannot open shared object file"
+
+
+_CUDNN = r"Could not load library libcudnn\S{0,40} Error: (?:\S*/)?libcuda\.so: cannot open shared object file"
+
+
+def _bare_name(hit: Hit, log: Log) -> float | None:
+    """The bare name is what cuDNN 8 loads; elsewhere only a trace of WSL makes it this cause."""
+    after_cudnn = re.search(r"Could not load library libcudnn\S*\.? Error:\s*$", hit.before[-200:])
+    if after_cudnn:
+        return 0.95 if log.found(UNDER_WSL) else 0.85
+    return 0.75 if log.found(UNDER_WSL) else None
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=_BARE, weigh=_bare_name, looks_at=(UNDER_WSL,)),
+        Signature(pattern=_CUDNN, confidence=0.9),
+        Signature(pattern=NO_DRIVER, weigh=by_place(None, wsl=0.5, answers=None), looks_at=LOOKS_AT),
+        Signature(pattern=NO_DRIVER, confidence=0.85, beside=(UNDER_WSL, DRIVER_ANSWERS)),
+        Signature(pattern=NO_CUDA_GPUS, confidence=0.4, beside=(UNDER_WSL,), unless=(VISIBLE_SET,)),
+        Signature(pattern=r"libcuda\.so\.1: cannot open shared object file", confidence=0.7, beside=(UNDER_WSL,)),
+        Signature(pattern=r"/usr/lib/wsl/lib/libcuda\.so\.1 is not a symbolic link", confidence=0.5),
+    ),
+    message="Under WSL the loader does not find the driver's libcuda, which Windows puts into /usr/lib/wsl/lib.",
+    remedies=(
+        Remedy(
+            text="Put the folder of Windows' driver first on the loader's path (and into ~/.bashrc).",
+            commands=(("export", f"{PATH}={FOLDER}/lib:$LD_LIBRARY_PATH"),),
+        ),
+        Remedy(text="Remove a Linux driver that was installed inside WSL; keep the driver of Windows.", safe=False),
+        Remedy(
+            text="Or use a torch from 2.4 on, whose cuDNN 9 does not ask for the bare name.",
+            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        ),
+    ),
+    tell_apart=Remedy(
+        text="See which libcuda the loader knows.", commands=(("ldconfig", "-p"), ("ls", "-l", f"{FOLDER}/lib"))
+    ),
+    explains=("cuda_does_not_start", "libcuda_link_missing", "no_nvidia_gpu", "cudnn_version_conflict"),
+)
+
+
 RULE = Rule(
     code="CTR105",
     cause="wsl_libcuda_path",
@@ -102,4 +158,5 @@ RULE = Rule(
     check=check,
     rank=17,
     explains=("cuda_does_not_start",),
+    log=LOG,
 )

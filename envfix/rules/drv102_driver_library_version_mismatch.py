@@ -1,17 +1,25 @@
 """The driver's files and the loaded kernel module are of different versions.
 
-What it checks
-    After an update of the driver packages the old kernel module stays loaded until a reboot. NVML then answers
-    "Driver/library version mismatch" (error 18), and nothing can use the GPU. Inside a container the same happens when
-    the image carries driver files of its own. torch then says "Error 803: system has unsupported display driver / cuda
-    driver combination".
+What you see
+    "Failed to initialize NVML: Driver/library version mismatch" from nvidia-smi, "API mismatch: the client has the
+    version ..., but this kernel module has the version ..." in the kernel's log, and from torch "Error 803: system
+    has unsupported display driver / cuda driver combination".
 
-Why it matters
-    The card and the packages are in order; no reinstallation of torch or CUDA can help.
+Why
+    After an update of the driver packages the old kernel module stays loaded until a reboot, and nothing can use
+    the GPU. Inside a container the same happens when the image carries driver files of its own. The card and the
+    packages are in order.
 
-How to fix
-    Reboot (or unload and reload the nvidia modules while nothing uses the card). In a container, remove the driver packages
-    from the image.
+How envfix knows
+    NVML's answer (error 18), the version of the loaded module against that of the driver's files; in a log the
+    texts above.
+
+How to mend
+    Reboot (or unload and reload the nvidia modules while nothing uses the card). In a container, remove the driver
+    packages from the image.
+
+What not to do
+    Do not reinstall CUDA or torch, and do not restart only the container: the module belongs to the host.
 
 Sources
     NVML API reference (NVML_ERROR_LIB_RM_VERSION_MISMATCH).
@@ -23,16 +31,19 @@ from collections.abc import Iterator
 
 from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Signature
 from envfix.model.versions import DriverVersion
 from envfix.rules._cards import is_compat, running_version
 from envfix.rules._devices import container, cuda_works, torch_said, under_wsl
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 MISMATCH = "version mismatch"
 NVML_CODE = 18
 OWN_FILES = Remedy(
-    text="If the host itself is well (nvidia-smi works there): remove NVIDIA driver packages from this container's image and start"
+    text="If the host itself is well (nvidia-smi works there): remove NVIDIA driver packages from this "
+    "container's image and start"
     " it again, so that it gets the host's files.",
     safe=False,
 )
@@ -97,6 +108,66 @@ def _versions(layers: DriverLayers) -> str | None:
     return f"files {files}, loaded module {layers.kernel}"
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"API mismatch: (?:this is a |the )?client (?:has the version "
+            r"|\(?version )(?P<client>\d{3}\.[\d.]*\d)[^\n]{0,80}\n?[^\n]{0,60}"
+            r"(?:kernel )?(?:module|component)[^\n\d]{0,40}(?P<kernel>\d{3}\.[\d.]*\d)",
+            confidence=0.97,
+        ),
+        Signature(pattern=r"NVRM: API mismatch", confidence=0.95),
+        Signature(
+            pattern=r"(?i)driver/library version mismatch(?: NVML library version: (?P<client>\d{3}[\d.]*))?",
+            confidence=0.96,
+        ),
+        Signature(
+            pattern=r"RM has detected an NVML/RM version mismatch|NVMLError_LibRmVersionMismatch", confidence=0.95
+        ),
+        Signature(
+            pattern=r"kernel version (?P<kernel>\d{3}\.[\d.]*\d) does not match DSO version (?P<client>\d{3}\.[\d.]*\d)",
+            confidence=0.95,
+        ),
+        Signature(
+            pattern=r"(?:(?:(?:Unexpected error from cudaGetDeviceCount\(\)\. )?Did you run some cuda functions before "
+            r"calling NumCudaDevices\(\) )?that might have already set an error\? )?(?:Error 803: )?(?:system has "
+            r")?unsupported display driver\s?/\s?cuda driver combination|cudaErrorSystemDriverMismatch"
+            r"|(?:failed call to \w+: |Call to \w+ results in )?CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"
+            r"|[Ee]rror 803\b",
+            confidence=0.88,
+        ),
+        # The image carries files that the toolkit wants to put there.
+        Signature(
+            pattern=r"mount error: file creation failed: [^\n]{0,200}lib(?:nvidia|cuda)[^\n]{0,60}: file exists",
+            confidence=0.8,
+        ),
+    ),
+    message=(
+        (
+            "The driver's files are of version {client}, the loaded kernel module of {kernel}: nothing can use "
+            "the GPU until both are the same."
+        ),
+        (
+            "The driver's files ({client}) and the loaded kernel module are of different versions: nothing can "
+            "use the GPU until both are the same."
+        ),
+        (
+            "The driver's files and the loaded kernel module are of different versions: nothing can use the GPU "
+            "until both are the same."
+        ),
+    ),
+    remedies=(REBOOT, OWN_FILES),
+    explains=(
+        "cuda_unknown_error_uvm",
+        "cuda_does_not_start",
+        "nvidia_kernel_module_not_loaded",
+        "no_nvidia_gpu",
+        "container_lost_gpu_cgroup",
+        "cuda_compat_unsupported_hw",
+    ),
+)
+
+
 RULE = Rule(
     code="DRV102",
     cause="driver_library_version_mismatch",
@@ -105,4 +176,5 @@ RULE = Rule(
     check=check,
     rank=10,
     explains=("cuda_unknown_error_uvm", "cuda_does_not_start"),
+    log=LOG,
 )

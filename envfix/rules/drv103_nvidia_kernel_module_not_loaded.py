@@ -1,16 +1,26 @@
 """There is an NVIDIA card, but its kernel module is not running.
 
-What it checks
-    The PCI bus shows an NVIDIA controller (or nvidia-smi is installed), yet no loaded kernel module answers: nvidia-smi says it
-    "couldn't communicate with the NVIDIA driver", NVML answers "Driver Not Loaded" (error 9), or there is no driver at all.
-    Usual reasons: a new kernel without a rebuilt module, Secure Boot refusing an unsigned one, nouveau bound to the card,
-    Blackwell cards with the proprietary instead of the open module, or a driver that was never installed.
+What you see
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver", "nvml error: driver not loaded"
+    when a container is started, "could not insert 'nvidia': Key was rejected by service", or nvidia-smi's "No
+    devices were found".
 
-Why it matters
-    No torch build can reach the card until the module is loaded.
+Why
+    A new kernel without a rebuilt module, Secure Boot refusing an unsigned one, nouveau bound to the card,
+    Blackwell cards with the proprietary instead of the open module, or a driver that was never installed. No torch
+    build can reach the card until the module is loaded.
 
-How to fix
-    The administrator installs or rebuilds the driver for the running kernel, signs it where Secure Boot is on, and reboots.
+How envfix knows
+    The PCI bus shows an NVIDIA controller (or nvidia-smi is installed), yet no loaded kernel module answers: exit
+    status 9 of nvidia-smi, NVML's error 9, or no driver at all. "No devices were found" may also be a card that is
+    broken.
+
+How to mend
+    The administrator installs or rebuilds the driver for the running kernel, signs it where Secure Boot is on, and
+    reboots.
+
+What not to do
+    Do not reinstall torch or the CUDA toolkit: neither contains the module.
 
 Sources
     NVIDIA driver installation guide; NVML API reference (NVML_ERROR_DRIVER_NOT_LOADED).
@@ -24,17 +34,29 @@ from typing import NamedTuple
 
 from envfix.model.facts import Display, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Signature
 from envfix.rules._cards import nvidia_displays
 from envfix.rules._devices import container
+from envfix.rules._log import LogSide
+from envfix.rules._log_context import LOOKS_AT, by_place
+from envfix.rules._log_patterns import (
+    CLI_NO_LIBRARY,
+    NO_CUDA_GPUS,
+    NO_DEVICES_FOUND,
+    NO_DRIVER,
+    NO_MIG_DEVICES,
+    NO_NVIDIA_SMI,
+)
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 NVML_CODE = 9
 SMI_EXIT = 9
-NO_DRIVER = "There is an NVIDIA card, but no NVIDIA driver is running"
+CARD_WITHOUT_DRIVER = "There is an NVIDIA card, but no NVIDIA driver is running"
 NOTHING_ELSE = "Nothing that pip or conda can install helps before."
 REBUILD = (
-    "Ask the administrator to install or rebuild the NVIDIA driver for the running kernel (signed, where Secure Boot is on) and to"
+    "Ask the administrator to install or rebuild the NVIDIA driver for the running kernel (signed, where "
+    "Secure Boot is on) and to"
     " reboot."
 )
 NEW_KERNEL = (
@@ -77,7 +99,9 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=("The NVIDIA driver is installed, but its kernel module is not loaded" if refused else NO_DRIVER)
+        message=(
+            "The NVIDIA driver is installed, but its kernel module is not loaded" if refused else CARD_WITHOUT_DRIVER
+        )
         + (f": {reason.why}." if reason else "."),
         because=(
             cite("machine.driver_layers", machine.driver_layers, layers.smi or layers.nvml_problem),
@@ -155,6 +179,83 @@ def _named(card: Display) -> str:
     return card.name or f"{card.vendor} [{card.vendor_id}:{card.device_id}]"
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"(?:NVIDIA-SMI has failed because it )?could(?:n't| not) communicate with the NVIDIA driver",
+            confidence=0.92,
+        ),
+        Signature(pattern=r"(?:Failed to initialize NVML: |nvml error: )?(?i:driver not loaded)", confidence=0.9),
+        Signature(pattern=r"nvml error: driver not loaded", confidence=0.9, quoted=True),
+        Signature(pattern=r"NVMLError_DriverNotLoaded", confidence=0.9),
+        Signature(pattern=r"NVIDIA probe routine was not called|nouveau, rivafb, nvidiafb", confidence=0.95),
+        Signature(
+            pattern=r"(?:(?:could not )?insert (?:module )?'?nvidia[\w-]*'?"
+            r"|nvidia[\w-]*(?:\.ko)?'?): (?:Key was rejected by service"
+            r"|Required key not available|No such device"
+            r"|Exec format error|Operation not permitted|Invalid argument|Unknown symbol|Invalid module format)",
+            confidence=0.95,
+        ),
+        Signature(pattern=r"Module nvidia(?:[_-](?:drm|modeset|current))?(?:/[\d.]+)? not found", confidence=0.92),
+        Signature(pattern=r"Unable to (?:load|find) the (?:kernel module )?'?nvidia[\w-]*(?:\.ko)?'?", confidence=0.92),
+        Signature(
+            pattern=r"NVIDIA kernel module (?:was not created|'nvidia' appears)|Nouveau kernel driver is currently in use",
+            confidence=0.9,
+        ),
+        Signature(
+            pattern=r"Bad return status for module build on kernel: [^\n]{0,80}|Error! [^\n]{0,60}nvidia[^\n]{0,80}(?:dkms"
+            r"|kernel)",
+            confidence=0.75,
+        ),
+        # The card works with the open modules only, or with none of this release.
+        Signature(
+            pattern=r"installed in this system requires use of the NVIDIA open"
+            r"|requires use of the NVIDIA open kernel modules|not supported by open nvidia\.ko"
+            r"|installed in this system is not supported by open"
+            r"|installed in this system is not supported by the"
+            r"|installed in this vGPU guest is not supported",
+            confidence=0.92,
+        ),
+        Signature(
+            pattern=r"kernel driver does not appear to be running on this host",
+            weigh=by_place(0.5, container=0.2),
+            looks_at=LOOKS_AT,
+        ),
+        Signature(pattern=NO_DEVICES_FOUND, confidence=0.5, unless=(NO_MIG_DEVICES,)),
+        Signature(pattern=CLI_NO_LIBRARY, confidence=0.6, quoted=True),
+        Signature(
+            pattern=r"nvidia-container-cli: initialization error: driver (?:rpc )?error: "
+            r"|WSL environment detected but no adapters were found",
+            confidence=0.6,
+            quoted=True,
+        ),
+        Signature(pattern=r"Could not find any nv files on this host", confidence=0.5),
+        Signature(
+            pattern=NO_DRIVER,
+            weigh=by_place(0.25, answers=None, wsl=0.25, container=0.12, mac=0.03, other=0.05, colab=0.1),
+            looks_at=LOOKS_AT,
+        ),
+        Signature(
+            pattern=NO_CUDA_GPUS,
+            weigh=by_place(0.12, answers=None, container=None, colab=None, mac=None),
+            looks_at=LOOKS_AT,
+        ),
+        Signature(pattern=NO_NVIDIA_SMI, weigh=by_place(0.2, container=None, colab=None, mac=None), looks_at=LOOKS_AT),
+    ),
+    message="The kernel module of the NVIDIA driver does not run (or could not start the card), so that no "
+    "program reaches the GPU.",
+    remedies=(
+        Remedy(text=f"{REBUILD} {NOTHING_ELSE}", safe=False),
+        Remedy(text=OPEN_MODULE.replace("Ask", "For RTX 50 cards and newer: ask", 1), safe=False),
+    ),
+    tell_apart=Remedy(
+        text="See which driver holds the card, and whether the module is loaded.",
+        commands=(("lspci", "-nnk", "-d", "10de:"), ("cat", "/proc/driver/nvidia/version")),
+    ),
+    explains=("no_nvidia_gpu", "cuda_does_not_start", "cuda_unknown_error_uvm", "container_without_gpu"),
+)
+
+
 RULE = Rule(
     code="DRV103",
     cause="nvidia_kernel_module_not_loaded",
@@ -162,4 +263,5 @@ RULE = Rule(
     needs=("machine.driver_layers",),
     check=check,
     rank=11,
+    log=LOG,
 )

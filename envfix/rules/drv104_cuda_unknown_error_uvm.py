@@ -1,16 +1,24 @@
 """The driver answers, but its module for computing (nvidia_uvm) is missing or stale.
 
-What it checks
-    nvidia-smi and NVML need only the module nvidia; CUDA also needs nvidia_uvm and its file ``/dev/nvidia-uvm``. The file is
-    missing where it cannot be made on demand (in a container, or without nvidia-modprobe), or torch itself says "CUDA
-    unknown error", which mostly comes after a laptop has been suspended.
+What you see
+    "CUDA unknown error - this may be due to an incorrectly set up environment", "cuda runtime error (30) : unknown
+    error" from old torch, error 999, while nvidia-smi shows the card.
 
-Why it matters
-    nvidia-smi shows the card, and yet torch finds none. The hint about CUDA_VISIBLE_DEVICES in torch's message misleads.
+Why
+    nvidia-smi and NVML need only the module nvidia; CUDA also needs nvidia_uvm and its file ``/dev/nvidia-uvm``.
+    The module is in a bad state mostly after a laptop has been suspended; the file is missing where it cannot be
+    made on demand (in a container, or without nvidia-modprobe).
 
-How to fix
-    The administrator reloads the module (``rmmod nvidia_uvm``, then ``modprobe nvidia_uvm``) or reboots. In a container
-    the file has to be given at its start. Reinstalling torch changes nothing.
+How envfix knows
+    NVML works, and the file is not there or torch itself says these words; in a log the words where CUDA is
+    started. Later in a program an unknown error may have other reasons.
+
+How to mend
+    The administrator reloads the module (``rmmod nvidia_uvm``, then ``modprobe nvidia_uvm``) or reboots. In a
+    container the file has to be given at its start.
+
+What not to do
+    Do not change CUDA_VISIBLE_DEVICES, although torch's message hints at it, and do not reinstall torch.
 
 Sources
     NVIDIA driver README (nvidia-modprobe, device files); public reports on CUDA after suspend.
@@ -18,18 +26,24 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import container, cuda_works, on_jetson, torch_said, under_wsl
+from envfix.rules._log import LogSide
+from envfix.rules._log_context import LOOKS_AT, by_place
+from envfix.rules._log_patterns import NO_CUDA_GPUS, NVML_UNKNOWN
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 UVM = "/dev/nvidia-uvm"
 RELOAD = "Ask the administrator to reload the module nvidia_uvm (rmmod nvidia_uvm, modprobe nvidia_uvm), or to reboot."
 AGAIN = (
-    "Start the container again with its GPU through NVIDIA's container toolkit (`docker run --gpus all ...`), which also gives"
+    "Start the container again with its GPU through NVIDIA's container toolkit (`docker run --gpus all "
+    "...`), which also gives"
     " /dev/nvidia-uvm."
 )
 
@@ -80,6 +94,60 @@ def _because(machine: Machine, said: Evidence | None, *, missing: bool) -> Itera
         yield cite("machine.device_state", machine.device_state, value)
 
 
+# Where CUDA is started: the same words later on are a program's own fault.
+_START = re.compile(
+    r"cudaGetDeviceCount|_cuda_init|_lazy_init|cuInit|THCGeneral|CUDAFunctions|is_available"
+    r"|CUDA initialization|init\.c|cuda error:|NumCudaDevices|device_count"
+)
+_NEAR = 1_200
+
+
+def _at_start(hit: Hit, log: Log) -> float:
+    """Surer where it is said when CUDA starts."""
+    del log
+    around = hit.before[-_NEAR:] + hit.text + hit.after[:300]
+    return 0.8 if _START.search(around) else 0.45
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"CUDA unknown error - this may be due to an incorrectly set up environment", confidence=0.85
+        ),
+        Signature(
+            pattern=r"cudaErrorUnknown\b|(?:failed call to \w+: |Call to \w+ results in )?CUDA_ERROR_UNKNOWN\b"
+            r"|(?:(?:(?:Unexpected error from cudaGetDeviceCount\(\)\. )?Did you run some cuda functions before "
+            r"calling NumCudaDevices\(\) )?that might have already set an error\? )?[Ee]rror 999\b|(?:CUDA"
+            r"|cuda)(?: runtime)? error:? \(?(?:30"
+            r"|999)\)?\s?: unknown error"
+            r"|CUDA error: unknown error|error=(?:30|999) : unknown error|cuda error: unknown error",
+            weigh=_at_start,
+        ),
+        Signature(
+            pattern=r"Module nvidia[_-]uvm not found|/dev/nvidia-uvm['\"]?: (?:No such file|Input/output error"
+            r"|No such device)"
+            r"|nvidia[_-]uvm(?:\.ko)?'?: (?:No such device|Unknown symbol|Invalid argument)",
+            confidence=0.93,
+        ),
+        Signature(pattern=NVML_UNKNOWN, confidence=0.12),
+        Signature(
+            pattern=NO_CUDA_GPUS, weigh=by_place(None, answers=0.15, batch=0.05, container=0.1), looks_at=LOOKS_AT
+        ),
+    ),
+    message="The driver answers, but its module for computing (nvidia_uvm) is missing or in a bad state, so that "
+    "CUDA cannot start.",
+    remedies=(
+        Remedy(text=RELOAD, safe=False),
+        Remedy(text=f"In a container: {AGAIN[0].lower()}{AGAIN[1:]}", safe=False),
+    ),
+    tell_apart=Remedy(
+        text="See whether the card answers, and whether the module and its file are there.",
+        commands=(("nvidia-smi",), ("ls", "-l", "/dev/nvidia-uvm"), ("grep", "nvidia_uvm", "/proc/modules")),
+    ),
+    explains=("cuda_does_not_start",),
+)
+
+
 RULE = Rule(
     code="DRV104",
     cause="cuda_unknown_error_uvm",
@@ -87,4 +155,5 @@ RULE = Rule(
     needs=("machine.driver_layers",),
     check=check,
     rank=16,
+    log=LOG,
 )

@@ -1,16 +1,24 @@
 """This user may not open the driver's device files.
 
-What it checks
-    The files ``/dev/nvidiactl``, ``/dev/nvidia0`` ... and ``/dev/nvidia-uvm`` have an owner, a group and a mode. CUDA opens
-    them for reading and writing. Where the mode does not let this user do so, no program of theirs reaches the card.
-    A card that a batch system keeps from a job is no fault as long as another one may be used.
+What you see
+    "Failed to initialize NVML: Insufficient Permissions", "/dev/nvidia0: Permission denied"; torch finds no card,
+    and for root all is well.
 
-Why it matters
-    nvidia-smi says "Insufficient Permissions" or "Failed to initialize NVML", torch finds no card; for root all is well.
+Why
+    The files ``/dev/nvidiactl``, ``/dev/nvidia0`` ... and ``/dev/nvidia-uvm`` have an owner, a group and a mode.
+    CUDA opens them for reading and writing; where the mode does not let this user do so, no program of theirs
+    reaches the card.
 
-How to fix
-    The administrator adds the account to the files' group, or lets everybody use them (driver option NVreg_DeviceFileMode=0666).
-    A new membership counts from the next login on.
+How envfix knows
+    The modes of the files and the groups of the account. A card that a batch system keeps from a job is no fault as
+    long as another one may be used. In a log the texts above.
+
+How to mend
+    The administrator adds the account to the files' group, or lets everybody use them (driver option
+    NVreg_DeviceFileMode=0666). A new membership counts from the next login on.
+
+What not to do
+    Do not run everything as root, and do not change the modes by hand: they come back with the next start.
 
 Sources
     NVIDIA driver README (device file owner, group and mode).
@@ -22,7 +30,9 @@ from collections.abc import Iterator
 
 from envfix.model.facts import DeviceFile, DriverLayers, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Signature
 from envfix.rules._devices import cuda_works
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -62,7 +72,8 @@ def _remedy(file: DeviceFile) -> Remedy:
     by_group = file.mode[4:6] == "rw" and file.group != "root"
     if by_group and file.listed and not file.in_group:
         return Remedy(
-            text=f"The account is in the group {file.group} since its last login: log in again, or start a new shell with it.",
+            text=f"The account is in the group {file.group} since its last login: log in again, or start a new shell "
+            f"with it.",
             commands=(("newgrp", file.group),),
         )
     if by_group:
@@ -70,9 +81,50 @@ def _remedy(file: DeviceFile) -> Remedy:
             text=f"Ask the administrator to add this account to the group {file.group}; then log in again.", safe=False
         )
     return Remedy(
-        text="Ask the administrator to open the driver's device files to users (driver option NVreg_DeviceFileMode=0666).",
+        text="Ask the administrator to open the driver's device files to users (driver option "
+        "NVreg_DeviceFileMode=0666).",
         safe=False,
     )
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"(?:(?:Failed to initialize )?NVML: |nvml error: )(?i:insufficient permissions)|NVMLError_NoPermission",
+            confidence=0.93,
+        ),
+        Signature(
+            pattern=(
+                r"(?:(?:failed to|could not|cannot|can't) open (?:device )?)?['\"]?/dev/nvidia(?P<device>ctl|-uvm"
+                r"|\d{1,2})['\"]?[:,)]? [^\n]{0,40}(?i:permission denied)"
+            ),
+            confidence=0.93,
+        ),
+        Signature(
+            pattern=r"(?i:permission denied)[^\n]{0,20} ['\"]?/dev/nvidia(?P<device>ctl|-uvm|\d{1,2})", confidence=0.93
+        ),
+        Signature(
+            pattern=r"The current user does not have permission for operation|NVML: Insufficient Permissions",
+            confidence=0.6,
+        ),
+        Signature(pattern=r"(?i)permission denied[^\n]{0,60}/dev/nvidia-caps", confidence=0.8),
+    ),
+    message=(
+        "This account may not open /dev/nvidia{device}: the driver is in order, but not for this user.",
+        "This account may not use the driver's device files: the driver is in order, but not for this user.",
+    ),
+    remedies=(
+        Remedy(
+            text="Ask the administrator to add this account to the group of /dev/nvidia* (or to let everybody use "
+            "them), then log in again.",
+            safe=False,
+        ),
+    ),
+    tell_apart=Remedy(
+        text="See whose the files are and who may open them.", commands=(("ls", "-l", "/dev/nvidiactl"), ("id",))
+    ),
+    explains=("cuda_unknown_error_uvm", "cuda_does_not_start", "no_nvidia_gpu"),
+)
 
 
 RULE = Rule(
@@ -83,4 +135,5 @@ RULE = Rule(
     check=check,
     rank=13,
     explains=("cuda_unknown_error_uvm", "cuda_does_not_start"),
+    log=LOG,
 )

@@ -1,16 +1,23 @@
 """A forward-compatibility libcuda is found first, on a machine that it does not support.
 
-What it checks
-    NVIDIA's packages cuda-compat hold a newer libcuda for an older driver (a folder ``compat``). They work on data-centre
-    cards only. The loader's libcuda lies in such a folder, its version is not the driver's, and the cards are of another kind;
-    or torch says "Error 804: forward compatibility was attempted on non supported HW".
+What you see
+    "Error 804: forward compatibility was attempted on non supported HW", CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE.
 
-Why it matters
-    CUDA does not start at all, although without that folder the driver would serve it.
+Why
+    NVIDIA's packages cuda-compat hold a newer libcuda for an older driver (a folder ``compat``). They work on
+    data-centre cards only. On others CUDA does not start at all, although without that folder the driver would
+    serve it.
 
-How to fix
-    Take the folder off the loader's path (LD_LIBRARY_PATH, /etc/ld.so.conf.d). In a container use an image for an older CUDA.
-    Where the driver really is too old, a torch for an older CUDA or a newer driver is the answer, not cuda-compat.
+How envfix knows
+    The loader's libcuda lies in such a folder, its version is not the driver's, and the cards are of another kind;
+    in a log the text above.
+
+How to mend
+    Take the folder off the loader's path (LD_LIBRARY_PATH, /etc/ld.so.conf.d). In a container use an image for an
+    older CUDA. Where the driver really is too old, a torch for an older CUDA or a newer driver is the answer.
+
+What not to do
+    Do not install cuda-compat: it is what fails here.
 
 Sources
     NVIDIA CUDA compatibility guide (errors 803 and 804, supported hardware).
@@ -22,9 +29,11 @@ from collections.abc import Iterator
 
 from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Signature
 from envfix.model.versions import DriverVersion
 from envfix.rules._cards import COMPAT_FOLDERS, compat_supported, is_compat
 from envfix.rules._devices import container, cuda_works, torch_said
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -77,6 +86,43 @@ def _remedies(machine: Machine) -> Iterator[Remedy]:
         )
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=(
+                r"(?:(?:(?:Unexpected error from cudaGetDeviceCount\(\)\. )?Did you run some cuda functions before "
+                r"calling NumCudaDevices\(\) )?that might have already set an error\? )?(?:Error 804: )?forward "
+                r"compatibility "
+                r"was attempted on non[-\s]supported HW"
+            ),
+            confidence=0.97,
+        ),
+        Signature(
+            pattern=r"cudaErrorCompatNotSupportedOnDevice|(?:failed call to \w+: "
+            r")?CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE|[Ee]rror 804\b"
+            r"|error \(804\)|error=804",
+            confidence=0.95,
+        ),
+        Signature(pattern=r"unsupported display driver\s?/\s?cuda driver combination|[Ee]rror 803\b", confidence=0.3),
+    ),
+    message="A newer CUDA library (cuda-compat) is loaded in place of the driver's own, and these cards do not "
+    "support that: CUDA cannot start.",
+    remedies=(
+        Remedy(
+            text="Take the compat folder off the loader's path; LD_LIBRARY_PATH shows whether it is there.",
+            commands=(("unset", PATH),),
+        ),
+        Remedy(
+            text="In a container: use an image for a CUDA that the host's driver serves (`nvidia-smi` shows it).",
+            safe=False,
+        ),
+        Remedy(text="Or have the host's driver updated to one that serves the image's CUDA.", safe=False),
+    ),
+    tell_apart=Remedy(text="See which libcuda the loader takes.", commands=(("ldconfig", "-p"), ("printenv", PATH))),
+    explains=("driver_too_old_for_wheel", "cuda_does_not_start", "no_nvidia_gpu"),
+)
+
+
 RULE = Rule(
     code="DRV106",
     cause="cuda_compat_unsupported_hw",
@@ -85,4 +131,5 @@ RULE = Rule(
     check=check,
     rank=14,
     explains=("driver_too_old_for_wheel",),
+    log=LOG,
 )

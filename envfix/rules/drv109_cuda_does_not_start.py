@@ -1,16 +1,24 @@
 """torch says that CUDA does not start, and no better known cause explains its words.
 
-What it checks
-    torch was built with CUDA, the driver lists a card, and yet torch itself said, when it was imported just now, that it cannot
-    use CUDA. What torch says in known words (driver too old, errors 802, 803, 804, 999, hidden cards) is told by the causes that
-    are named after it; this one stands for the rest, such as "Error 304: OS call failed".
+What you see
+    "Error 304: OS call failed or operation not supported on this OS", "Failed to initialize NVML: GPU access
+    blocked by the operating system", or another number behind "Unexpected error from cudaGetDeviceCount()".
 
-Why it matters
-    Whatever else looks well: a training runs on the processor, or stops.
+Why
+    What the driver needs from the system fails: after an update, in a container that lost its devices, under WSL
+    with a Windows driver that does not fit. Training then runs on the processor, or stops.
 
-How to fix
-    Reboot, which loads module and files of the driver anew. In a container start it again with its GPU. If it stays, the
-    words of torch are what to show the administrator. Reinstalling torch or a CUDA toolkit rarely helps.
+How envfix knows
+    torch was built with CUDA, the driver lists a card, and yet torch itself said, when it was imported just now,
+    that it cannot use CUDA. What torch says in known words (driver too old, errors 802, 803, 804, 999, hidden
+    cards) is told by the causes that are named after it.
+
+How to mend
+    Reboot, which loads module and files of the driver anew. In a container start it again with its GPU. If it
+    stays, the words of torch are what to show the administrator.
+
+What not to do
+    Do not reinstall torch or a CUDA toolkit first: it rarely helps.
 
 Sources
     torch.cuda.init() in the target; CUDA runtime API, error numbers.
@@ -22,7 +30,10 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Signature
 from envfix.rules._devices import VISIBLE, batch_without_card, container, shown_cards, torch_said
+from envfix.rules._log import LogSide
+from envfix.rules._log_patterns import CANNOT_START
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -67,6 +78,32 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     )
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"(?:(?:(?:Unexpected error from cudaGetDeviceCount\(\)\. )?Did you run some cuda functions before "
+            r"calling NumCudaDevices\(\) )?that might have already set an error\? )?(?:Error 304: )?OS call "
+            r"failed or "
+            r"operation not supported on this OS|cudaErrorOperatingSystem"
+            r"|CUDA_ERROR_OPERATING_SYSTEM|[Ee]rror 304\b",
+            confidence=0.85,
+        ),
+        Signature(pattern=r"GPU access blocked by the operating system", confidence=0.8),
+        Signature(pattern=CANNOT_START, confidence=0.25),
+    ),
+    message="CUDA does not start, although a driver is there: what the driver needs from the system fails.",
+    remedies=(
+        Remedy(text="Reboot (ask the administrator); in a container, start it again with its GPU.", safe=False),
+        Remedy(
+            text="Under WSL: update the NVIDIA driver of Windows, then restart WSL.",
+            commands=(("wsl", "--shutdown"),),
+            safe=False,
+        ),
+    ),
+    tell_apart=Remedy(text="See what this machine's driver answers.", commands=(("envfix", "diagnose"),)),
+)
+
+
 RULE = Rule(
     code="DRV109",
     cause="cuda_does_not_start",
@@ -74,4 +111,5 @@ RULE = Rule(
     needs=("machine.gpus", "environment.torch", "environment.torch_import"),
     check=check,
     rank=33,
+    log=LOG,
 )

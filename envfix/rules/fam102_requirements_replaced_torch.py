@@ -1,18 +1,26 @@
 """A later installation has replaced the torch that fitted.
 
-What it checks
+What you see
+    "Attempting uninstall: torch", "Found existing installation: torch 2.3.0+cu121" while something else is
+    installed; afterwards "Torch not compiled with CUDA enabled" or an extension that no longer loads.
+
+Why
+    ``pip install -r requirements.txt`` with an unpinned or another torch takes the build of the default index
+    over a working one. Packages that ask for one exact torch (torchaudio, xformers) do the same. Its companions
+    then fail to load, or the GPU is no longer used.
+
+How envfix knows
     torchvision, torchaudio or another package built for one torch was installed first, for another release or
-    another kind of build (CPU, one CUDA) than the torch that is there now, and the metadata of torch is newer than
-    theirs.
+    another kind of build (CPU, one CUDA) than the torch that is there now, and the metadata of torch is newer
+    than theirs. In a log the lines of pip, uv or conda that name the torch that goes and the one that comes.
 
-Why it matters
-    ``pip install -r requirements.txt`` with an unpinned or another torch takes the build of the default index over
-    a working one. Its companions then fail to load, or the GPU is no longer used. Reinstalling torch alone lasts
-    until the next installation.
+How to mend
+    Install the wanted build with its companions in one command, and keep it: pass the constraints file that
+    envfix writes (``pip install -c envfix-constraints.txt -r requirements.txt``).
 
-How to fix
-    Install the wanted build with its companions in one command, and keep it: pass the constraints file that envfix
-    writes (``pip install -c envfix-constraints.txt -r requirements.txt``).
+What not to do
+    Do not reinstall torch alone: that lasts until the next installation. ``--no-deps`` everywhere breaks other
+    packages.
 
 Sources
     Versions, labels, pins and times of the metadata folders.
@@ -20,6 +28,7 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
@@ -27,7 +36,10 @@ from packaging.version import Version
 
 from envfix.model.facts import Distribution, Environment, Machine, TorchBuild
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
+from envfix.rules import _log_patterns as texts
 from envfix.rules._family import EXTENSIONS, NEW_ENVIRONMENT, installed, requirements, version
+from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -57,7 +69,8 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         remedies=(
             NEW_ENVIRONMENT,
             Remedy(
-                text="Later, pass its constraints file to each pip install (-c envfix-constraints.txt), so that torch stays."
+                text="Later, pass its constraints file to each pip install (-c envfix-constraints.txt), so that torch"
+                " stays."
             ),
         ),
     )
@@ -118,6 +131,83 @@ def _dated(item: Distribution) -> Evidence:
     )
 
 
+PIP = r"Found existing installation: (?:torch|pytorch) (?P<old>\d[\w.+]*)"
+ASKED = r"Collecting torch(?P<asked>[=<>!~]=?[^\s(]*|) \(from (?P<by>[^)\n]{1,200})\)"
+UV = r"- torch==(?P<old>\d[\w.+]*)\s+\+ torch==(?P<new>\d[\w.+]*)"
+CONDA = r"\bpytorch\s+(?P<old>\d[\w.]*-\w*cu(?:da)?\d[\w.]*) --> (?P<new>\d[\w.]*-\w*cpu\w*)"
+AFTERWARDS = (texts.NOT_AVAILABLE, texts.NOT_COMPILED, texts.INVALID_DEVICE)
+# Who installs torch itself knows what they do: its family does not come by surprise.
+_OWN = re.compile(r"whl/(?:nightly/)?cu\d{2,3}|whl/cpu|(?:pip3?|uv) (?:pip )?install [^\n]*\btorch(?:==|\s|$)")
+
+
+_INSTALLED = re.compile(r"Successfully installed [^\n]*?\btorch-(\d[\w.+]*)")
+
+
+def _kind(build: str) -> str | None:
+    """The label of a build that says what it can use."""
+    label = build.partition("+")[2]
+    return re.sub(r"\d$", "", label) if re.match(r"cu\d", label) else label or None
+
+
+def _by_pip(hit: Hit, log: Log) -> float | None:
+    """A build with a label that goes for one without is the fault; the same release from a torch index is wanted."""
+    old = hit.groups["old"]
+    new = _INSTALLED.search(hit.after)
+    if new is not None and new[1] == old:
+        return None
+    lost = (_kind(old) or "").startswith("cu") and (new is None or not (_kind(new[1]) or "").startswith("cu"))
+    followed = any(map(log.found, AFTERWARDS))
+    if _OWN.search(hit.before[-3000:]):
+        return 0.3 if followed else None
+    asked = any(not one.groups.get("by", "").startswith(("torchvision", "-r ")) for one in log.found(ASKED))
+    if lost:
+        return 0.9 if asked or followed or new is not None else 0.8
+    return 0.75 if asked and followed else 0.5 if followed else 0.35 if asked else None
+
+
+def _by_uv(hit: Hit, log: Log) -> float | None:
+    old, new = hit.groups["old"], hit.groups["new"]
+    followed = any(map(log.found, AFTERWARDS))
+    if (_kind(old) or "").startswith("cu") and not (_kind(new) or "").startswith("cu"):
+        return 0.9
+    return 0.85 if followed else 0.5 if old.split(".")[:2] != new.split(".")[:2] else None
+
+
+def _message(reading: Reading) -> str:
+    old, new, by = (reading.groups.get(name) for name in ("old", "new", "by"))
+    if old and not new:
+        found = next(filter(None, (_INSTALLED.search(hit.after) for hit in reading.hits)), None)
+        new = found[1] if found else None
+    who = f" ({by} asked for it)" if by else ""
+    if old and new:
+        return f"A later installation replaced torch {old} with {new}{who}."
+    return (
+        f"A later installation replaced torch {old or 'that fitted'}{who}: what was built for it no longer"
+        f" fits, or the GPU is lost."
+    )
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=PIP, weigh=_by_pip, looks_at=(ASKED, *AFTERWARDS)),
+        Signature(pattern=UV, weigh=_by_uv, looks_at=AFTERWARDS),
+        Signature(pattern=CONDA, confidence=0.85),
+    ),
+    message=_message,
+    remedies=(
+        NEW_ENVIRONMENT,
+        Remedy(
+            text="Then pass the constraints file that envfix writes to each pip install, so that torch stays.",
+            commands=(("python", "-m", "pip", "install", "-c", "envfix-constraints.txt", "-r", "requirements.txt"),),
+        ),
+    ),
+    tell_apart=Remedy(
+        text="See what an installation would change before it does.",
+        commands=(("python", "-m", "pip", "install", "--dry-run", "-r", "requirements.txt"),),
+    ),
+)
+
+
 RULE = Rule(
     code="FAM102",
     cause="requirements_replaced_torch",
@@ -134,4 +224,5 @@ RULE = Rule(
         "conflicting_pins",
         "torch_import_fails",
     ),
+    log=LOG,
 )

@@ -1,16 +1,22 @@
 """torchvision is a CPU build beside a torch with CUDA.
 
-What it checks
+What you see
+    "Could not run 'torchvision::nms' with arguments from the 'CUDA' backend", and "'torchvision::nms' is only
+    available for these backends: [CPU, ...".
+
+Why
+    torchvision came from another place than torch (the default index, a CPU index): its operators have no GPU
+    version. Every YOLO prediction on the GPU ends there.
+
+How envfix knows
     The installed torch was built with CUDA, while torchvision's label is ``+cpu``, or its library needs no CUDA
-    library at all.
+    library at all. In a log the texts above.
 
-Why it matters
-    Its operators have no GPU version: "Could not run 'torchvision::nms' with arguments from the 'CUDA' backend".
-    Every YOLO prediction on the GPU ends there.
+How to mend
+    Install torchvision from the same place and for the same CUDA as torch, both in one command.
 
-How to fix
-    Install torchvision from the same place and for the same CUDA as torch, both in one command. Running nms on the
-    processor, or reinstalling ultralytics, changes nothing.
+What not to do
+    Do not run nms on the processor for good, and do not reinstall ultralytics: neither changes torchvision.
 
 Sources
     version.py of both packages; the libraries that torchvision's own library needs.
@@ -18,11 +24,15 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
-from envfix.model.finding import Evidence, Finding, Severity
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._family import NEW_ENVIRONMENT, compiled, has_nvidia_card, version
+from envfix.rules._log import LogSide
+from envfix.rules._log_libraries import loading
 from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
@@ -41,7 +51,8 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         cause=RULE.cause,
         follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR if has_nvidia_card(machine) else Severity.INFO,
-        message=f"torchvision {vision.build} is a CPU build, torch {torch.build} has CUDA: its operators cannot run on the GPU.",
+        message=f"torchvision {vision.build} is a CPU build, torch {torch.build} has CUDA: its operators cannot run"
+        f" on the GPU.",
         because=(cite("environment.torch", environment.torch, f"{torch.build}, CUDA {torch.cuda}"), proof),
         remedies=(NEW_ENVIRONMENT,),
     )
@@ -62,6 +73,51 @@ def _proof(environment: Environment) -> Evidence | None:
     return None
 
 
+def _backends(hit: Hit, log: Log) -> float | None:
+    """The list of what it can do names no CUDA."""
+    del log
+    listed = hit.after.partition("]")[0][:600]
+    return None if re.search(r"\bCUDA\b", listed) or "'MPS' backend" in hit.before[-400:] else 0.85
+
+
+def _old_words(hit: Hit, log: Log) -> float | None:
+    """Releases before 0.7 and other packages say the same of themselves."""
+    del log
+    return 0.85 if loading(hit) == "torchvision" or "torchvision" in hit.after[:300] else None
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"Could not run 'torchvision::\w+' with arguments from the 'CUDA\w*' backend", confidence=0.96
+        ),
+        Signature(
+            pattern=r"'torchvision::\w+' is only available for these backends: \[CPU(?:, (?:Meta|Quantized\w+|Sparse\w+"
+            r"|Mkldnn\w*|BackendSelect))*",
+            weigh=_backends,
+        ),
+        Signature(pattern=r"Not compiled with GPU support", weigh=_old_words),
+    ),
+    message="torchvision is a build without CUDA beside a torch with CUDA: its operators cannot run on the GPU.",
+    remedies=(
+        NEW_ENVIRONMENT,
+        Remedy(
+            text="Or reinstall both in one command, from the CUDA index that this torch comes from.",
+            commands=(
+                ("python", "-m", "pip", "uninstall", "-y", "torch", "torchvision"),
+                ("python", "-m", "pip", "install", "torch", "torchvision", "--index-url", "CUDA_INDEX_URL"),
+            ),
+            safe=False,
+        ),
+    ),
+    tell_apart=Remedy(
+        text="See the CUDA inside both (None beside a number is this cause).",
+        commands=(("python", "-c", "import torch, torchvision; print(torch.version.cuda, torchvision.version.cuda)"),),
+    ),
+    explains=("torchvision_torch_mismatch",),
+)
+
+
 RULE = Rule(
     code="FAM103",
     cause="torchvision_cpu_with_cuda_torch",
@@ -69,4 +125,5 @@ RULE = Rule(
     needs=("environment.torch", "environment.torchvision"),
     check=check,
     rank=36,
+    log=LOG,
 )

@@ -1,16 +1,22 @@
 """torchaudio was built for another torch than the one beside it.
 
-What it checks
+What you see
+    "libtorchaudio.so: undefined symbol", "PyTorch has CUDA version 11.8 whereas TorchAudio has CUDA version
+    11.7", and on Windows "[WinError 127]" while torchaudio is imported.
+
+Why
+    torchaudio's library is linked against one torch: one release, one maker, one CUDA. YOLO does not need it,
+    other packages import it on the side.
+
+How envfix knows
     The pin in torchaudio's metadata, or the table of releases where it pins nothing; the CUDA in the labels of
-    both; the names that its library takes from torch.
+    both; the names that its library takes from torch. In a log a library of torchaudio that complains.
 
-Why it matters
-    Importing torchaudio fails ("undefined symbol", "PyTorch has CUDA version ... whereas TorchAudio has CUDA
-    version ..."). YOLO does not need it, other packages import it on the side.
-
-How to fix
+How to mend
     Install the torchaudio that belongs to this torch from the same place, or remove it if nothing needs it.
-    Upgrading the library that merely imports torchaudio changes nothing.
+
+What not to do
+    Do not upgrade the library that merely imports torchaudio: that changes nothing.
 
 Sources
     METADATA and version.py of torchaudio; the table of companions; the ELF header of its library.
@@ -24,8 +30,12 @@ from packaging.version import Version
 
 from envfix.model.facts import Distribution, Environment, Machine, TorchBuild
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
+from envfix.rules import _log_patterns as texts
 from envfix.rules._changing import pip
 from envfix.rules._family import NEW_ENVIRONMENT, compiled, evidence, installed, requirements, version
+from envfix.rules._log import LogSide
+from envfix.rules._log_libraries import loading, of_torch, owner
 from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
@@ -95,6 +105,96 @@ def _symbols(environment: Environment) -> str | None:
     return None
 
 
+def _symbol(hit: Hit, log: Log) -> float | None:
+    """A name of torch; names of codecs are missing from libraries that it was built without."""
+    del log
+    if owner(hit.groups.get("library", "")) != "torchaudio":
+        return None
+    symbol = hit.groups.get("symbol")
+    return 0.95 if symbol is None or of_torch(symbol) else 0.6
+
+
+def _loaded(hit: Hit, log: Log) -> float | None:
+    del log
+    return 0.85 if loading(hit) == "torchaudio" else None
+
+
+def _in_windows(hit: Hit, log: Log) -> float | None:
+    """A function is missing (127), or a library that it needs (126)."""
+    del log
+    if loading(hit) != "torchaudio" and "torchaudio" not in hit.after[:200]:
+        return None
+    return 0.92 if "127" in hit.text else 0.5
+
+
+def _other_cuda(hit: Hit, log: Log) -> float | None:
+    del log
+    return 0.97 if hit.groups["library"].lower() == "torchaudio" else None
+
+
+def _operator(hit: Hit, log: Log) -> float | None:
+    del log
+    return 0.9 if (hit.groups.get("library") or hit.groups.get("namespace")) == "torchaudio" else None
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=texts.OTHER_CUDA, weigh=_other_cuda),
+        Signature(
+            pattern=r"PyTorch"
+            r" has CUDA version (?P<torch_cuda>[\d.]*\d) whereas TorchAudio has CUDA version (?P<other_cuda>[\d.]*\d)",
+            confidence=0.97,
+        ),
+        Signature(pattern=texts.UNDEFINED_SYMBOL, weigh=_symbol),
+        Signature(pattern=texts.SYMBOL_NOT_FOUND, weigh=_symbol),
+        Signature(pattern=texts.TORCH_LIBRARY_MISSING, weigh=_loaded),
+        Signature(pattern=texts.CUDA_LIBRARY_MISSING, weigh=_loaded),
+        Signature(pattern=r"WinError 12[67]\b", weigh=_in_windows),
+        Signature(pattern=r"Could not load this library: [^\n]{0,300}[/\\]torchaudio[/\\]", confidence=0.85),
+        Signature(
+            pattern=r"Could not find module '[^'\n]{0,300}torchaudio[/\\][^'\n]{1,100}' \(or one of its dependencies\)",
+            confidence=0.7,
+        ),
+        Signature(pattern=texts.NO_OPERATOR, weigh=_operator),
+    ),
+    message=(
+        (
+            "torch was built with CUDA {torch_cuda}, torchaudio with CUDA {other_cuda}: torchaudio cannot be"
+            " imported beside it."
+        ),
+        "torchaudio was built for another torch than the one beside it: its library does not load.",
+    ),
+    remedies=(
+        NEW_ENVIRONMENT,
+        Remedy(
+            text="Or reinstall torchaudio from the index and in the release of the installed torch.",
+            commands=(
+                (
+                    "python",
+                    "-m",
+                    "pip",
+                    "install",
+                    "--force-reinstall",
+                    "--no-deps",
+                    "torchaudio==TORCH_VERSION",
+                    "--index-url",
+                    "INDEX_URL",
+                ),
+            ),
+            safe=False,
+        ),
+        Remedy(
+            text="Or remove torchaudio, if nothing you run needs it.",
+            commands=(("python", "-m", "pip", "uninstall", "-y", "torchaudio"),),
+            safe=False,
+        ),
+    ),
+    tell_apart=Remedy(
+        text="See the versions of both.", commands=(("python", "-m", "pip", "show", "torch", "torchaudio"),)
+    ),
+)
+
+
 RULE = Rule(
     code="FAM104",
     cause="torchaudio_torch_mismatch",
@@ -102,4 +202,5 @@ RULE = Rule(
     needs=("environment.torch", "environment.distributions"),
     check=check,
     rank=37,
+    log=LOG,
 )

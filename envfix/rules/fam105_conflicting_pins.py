@@ -1,29 +1,43 @@
-"""An installed package asks for another torch, torchvision or NumPy than the one that is installed.
+"""Two packages, or two lines of a list, ask for different torch, torchvision or NumPy.
 
-What it checks
-    What installed packages state in their metadata for this platform and Python, against the versions that are
-    installed. torchvision, torchaudio and compiled extensions have causes of their own.
+What you see
+    "ERROR: Cannot install torch==2.2.2 and torchvision==0.16.2 because these package versions have conflicting" "
+    dependencies", uv's "torchvision==0.16.2 depends on torch==2.1.2 and you require torch==2.2.2", Poetry's "version
+    solving failed", or after an installation "torchaudio 2.0.2 requires torch==2.0.1, but you have torch 2.1.0 which
+    is incompatible".
 
-Why it matters
-    pip prints "requires torch==..., but you have torch ... which is incompatible" once and goes on. The next
-    installation may replace torch again, in one direction or the other.
+Why
+    Each torchvision and torchaudio belongs to one release of torch, and many packages pin torch. Where the list
+    contradicts itself nothing can be installed. Where it comes about one after the other, pip says so once and goes
+    on; the next installation may replace torch again, in one direction or the other.
 
-How to fix
-    Take the release of that package that belongs to the installed torch, or resolve both in one command.
-    ``--no-deps`` and ``--force-reinstall`` hide the conflict only.
+How envfix knows
+    In a log: the words of pip, uv, Poetry and conda about what depends on what, if it is about torch's family.
+    On a machine: what installed packages state in their metadata for this platform and Python, against the versions
+    that are installed. torchvision, torchaudio and compiled extensions have causes of their own.
+
+How to mend
+    Correct the pair, keeping the member the project really needs: take the release of the other package that belongs
+    to it, or resolve both in one command.
+
+What not to do
+    ``--no-deps``, ``--force-reinstall`` and the legacy resolver hide the conflict only.
 
 Sources
-    Requires-Dist in the metadata of the installed packages.
+    Requires-Dist in the metadata of the installed packages; messages of pip, uv, Poetry and conda.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
-from envfix.model.finding import Evidence, Finding, Severity
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import in_place
 from envfix.rules._family import EXTENSIONS, NEW_ENVIRONMENT, Asked, installed, key_of, requirements, version
+from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -48,7 +62,8 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         remedies=(
             in_place(
                 environment,
-                "Take a release of that package which goes with what is installed: this finds it and leaves the rest as it is.",
+                "Take a release of that package which goes with what is installed: this finds it and leaves the rest"
+                " as it is.",
                 "install", "-U", asked.by.name, f"{name}=={has}",
             ),
             NEW_ENVIRONMENT,
@@ -91,6 +106,137 @@ def _stated(asked: Asked, has: str) -> Evidence:
     return Evidence(fact="environment.distributions", value=value, source=f"{asked.by.location}/{asked.by.metadata}")
 
 
+def _depends(hit: Hit, log: Log) -> float | None:
+    """A program explains why it finds no way: by a conflict, or because a version does not exist or fit."""
+    del log
+    around = hit.before[-900:] + hit.text + hit.after[:900]
+    missing = re.search(
+        r"no wheels|no versions? of (?:torch|torchvision|torchaudio)\b|doesn't match any versions|not found in the",
+        around,
+    )
+    return 0.35 if missing else 0.88
+
+
+def _but_has(hit: Hit, log: Log) -> float | None:
+    """Pip warns that what it left does not go together; that torch was replaced just now is told better by another cause."""
+    del log
+    replaced = "Attempting uninstall: torch" in hit.before
+    return 0.4 if replaced else 0.65
+
+
+def _conda(hit: Hit, log: Log) -> float | None:
+    del log
+    return 0.3 if hit.groups["what"].startswith("python") else 0.72
+
+
+def _message(reading: Reading) -> str:
+    groups = reading.groups
+    if "has" in groups and "by" in groups:
+        asked = f"{groups['what']}{groups['spec'].strip()}"
+        return f"{groups['by']} asks for {asked}, but {groups['what']} {groups['has']} is installed."
+    if "by" in groups and "spec" in groups:
+        version = f" {groups['by_version']}" if groups.get("by_version") else ""
+        asked = f"{groups['what']}{groups['spec'].rstrip(',')}"
+        return f"{groups['by']}{version} needs {asked}, and something else asks for another {groups['what']}."
+    return "What was asked for contradicts itself: no torch fits all of it."
+
+
+_BY = r"(?P<by>[A-Za-z][\w.-]{1,40})"
+_WHAT = r"(?P<what>torch|torchvision|torchaudio)"
+
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"Cannot install [^\n]{0,500}\b(?:torch|torchvision|torchaudio|pytorch-lightning"
+            r"|ultralytics)\b[^\n]{0,500} because these package versions"
+            r" have conflicting dependencies",
+            confidence=0.93,
+            quoted=True,
+        ),
+        Signature(
+            pattern=_BY + r" (?P<by_version>\d[\w.+!-]{0,30}) depends on " + _WHAT + r"(?P<spec>[=<>~!][^\s]{1,60})",
+            beside=(r"ResolutionImpossible|conflicting dependencies",),
+            confidence=0.93,
+            quoted=True,
+        ),
+        Signature(
+            pattern=_BY
+            + r" (?P<by_version>\d[\w.+!-]{0,30}) (?:requires|has requirement) "
+            + _WHAT
+            + r"(?P<spec>[=<>~!][^\n]{1,60}?), but you(?:'ll)? have (?:torch|torchvision|torchaudio)"
+            r" (?P<has>[^\s]{1,40}) which is incompatible",
+            weigh=_but_has,
+            quoted=True,
+        ),
+        Signature(
+            pattern=_BY
+            + r"(?:\{[^}\n]{0,80}\})?(?P<by_version>[=<>][^\s]{1,40})? depends on "
+            + _WHAT
+            + r"(?:\{[^}\n]{0,80}\})?(?P<spec>[=<>~!][^\s,]{1,60})",
+            beside=(r"No solution found|requirements are unsatisfiable",),
+            weigh=_depends,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"depends on " + _WHAT + r" \((?P<spec>[^)\n]{1,60})\)",
+            beside=(r"version solving failed",),
+            weigh=_depends,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"requires (?P<what>pytorch-cuda|pytorch-mutex|pytorch|cudatoolkit|torchvision|torchaudio"
+            r"|python)(?P<spec> [^\n]{0,80}?),? but none of the"
+            r" providers can be installed",
+            weigh=_conda,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?P<what>pytorch|pytorch-cuda|pytorch-mutex|torchvision|torchaudio|cudatoolkit) [^\n]{0,80},?"
+            r" which conflicts with any installable versions",
+            confidence=0.75,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"UnsatisfiableError: The following specifications were found",
+            beside=(r"(?:pytorch|torchvision|cudatoolkit)[=<>]|Package (?:pytorch|cudatoolkit|torchvision)",),
+            confidence=0.5,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"Double requirement given: (?P<what>torch|torchvision|torchaudio)\b",
+            confidence=0.93,
+        ),
+        Signature(
+            pattern=r"There are incompatible versions in the resolved dependencies",
+            beside=(r"\btorch(?:vision|audio)?[=<>~]",),
+            confidence=0.7,
+        ),
+        Signature(
+            pattern=r"ResolutionImpossible",
+            beside=(r"(?:requested|depends on) torch(?:vision|audio)?\b",),
+            confidence=0.8,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"Unable to find a resolution (?:for|because)",
+            beside=(r"\btorch(?:vision|audio)?[=<>~]",),
+            confidence=0.7,
+        ),
+    ),
+    message=_message,
+    remedies=(
+        Remedy(
+            text="Let envfix choose a torch with the siblings that belong to it, in an environment of its own.",
+            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        ),
+        Remedy(
+            text="Or correct the list: give torch one pin, take those of torchvision and torchaudio away, and see what comes out.",
+            commands=(("python", "-m", "pip", "install", "--dry-run", "torch==VERSION", "torchvision", "torchaudio"),),
+        ),
+    ),
+    tell_apart=Remedy(text="See what does not go together now.", commands=(("python", "-m", "pip", "check"),)),
+)
+
 RULE = Rule(
     code="FAM105",
     cause="conflicting_pins",
@@ -98,4 +244,5 @@ RULE = Rule(
     needs=("environment.distributions", "environment.interpreter"),
     check=check,
     rank=38,
+    log=LOG,
 )

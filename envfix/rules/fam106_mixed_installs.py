@@ -1,18 +1,28 @@
 """Two installations of torch overlap in one place, or one is only half there.
 
-What it checks
+What you see
+    A missing symbol in torch's own libraries ("libtorch_cpu.so: undefined symbol: _ZN..."), "cannot import name
+    ... from 'torch' (unknown location)", "Ignoring invalid distribution ~orch", a version that differs from
+    tool to tool.
+
+Why
+    pip installed over conda, a nightly over a stable release, a removal was interrupted, or NVIDIA packages of
+    two CUDA families share file names. ``conda list`` and ``pip list`` show a torch that cannot be imported, or
+    libraries of one installation run with code of the other.
+
+How envfix knows
     The files that pip (``RECORD``) and conda (``conda-meta``) list against those that are there; two sets of
     metadata for one package in one folder; a conda record of another version than what pip put over it; NVIDIA
     packages for two CUDA families that share file names; folders such as ``~orch`` that a broken removal left.
+    In a log it counts that torch's own library complains of a name of torch.
 
-Why it matters
-    ``conda list`` and ``pip list`` show a torch that cannot be imported, or libraries of one installation run with
-    code of the other: "undefined symbol", "No module named 'torch._C'", a version that differs from tool to tool.
-
-How to fix
+How to mend
     A new environment filled by one installer. Or remove torch with pip and with conda until neither shows it,
-    delete what is left (``torch``, ``~orch``), and install once. Installing over it again, or deleting single
-    libraries, keeps the mix.
+    delete what is left (``torch``, ``~orch``), and install once.
+
+What not to do
+    Do not install over it again with ``--force-reinstall``, and do not delete single libraries: both keep the
+    mix.
 
 Sources
     Metadata folders and their RECORD, conda-meta, the folders themselves.
@@ -27,6 +37,8 @@ from typing import NamedTuple
 
 from envfix.model.facts import Distribution, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
+from envfix.rules import _log_patterns as texts
 from envfix.rules._changing import conda, conda_program, pip
 from envfix.rules._family import (
     CUDA_LIBRARY,
@@ -41,6 +53,8 @@ from envfix.rules._family import (
     requirements,
     version,
 )
+from envfix.rules._log import LogSide, Reading
+from envfix.rules._log_libraries import library_in, loading, of_torch, owner
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -301,6 +315,136 @@ def _remedies(machine: Machine, environment: Environment, *, torch_itself: bool)
     return (NEW_ENVIRONMENT, Remedy(text=text, commands=commands, safe=False))
 
 
+INVALID = r"(?i)Ignoring invalid distribution [-~]+(?P<rest>orch|riton|vidia)\w*"
+
+
+def _symbol(hit: Hit, log: Log) -> float | None:
+    """Torch's own library misses a name of torch: two releases are mixed."""
+    del log
+    symbol = hit.groups.get("symbol", "")
+    if owner(hit.groups.get("library", "")) != "torch" or not of_torch(symbol):
+        return None
+    return 0.88
+
+
+def _companion(hit: Hit, log: Log) -> float | None:
+    """NCCL comes in packages that overwrite each other; other libraries more often lie on the loader's path."""
+    del log
+    return 0.5 if hit.groups["symbol"].startswith("nccl") else 0.2
+
+
+def _nowhere(hit: Hit, log: Log) -> float | None:
+    """A folder torch that holds no torch has no location."""
+    del log
+    where = hit.groups.get("where", "")
+    if "unknown location" in where:
+        return 0.55
+    return 0.45 if hit.groups["module"].startswith("torch._C") else None
+
+
+def _library(hit: Hit, log: Log) -> float | None:
+    """Torch does not find a library of its own."""
+    del log
+    return 0.65 if loading(hit) == "torch" or "global_deps" in hit.groups["library"] else None
+
+
+BASICS = frozenset(
+    [
+        "Tensor",
+        "nn",
+        "cuda",
+        "device",
+        "load",
+        "no_grad",
+        "float",
+        "float32",
+        "__version__",
+        "utils",
+        "version",
+        "tensor",
+        "zeros",
+        "ones",
+        "from_numpy",
+        "manual_seed",
+        "optim",
+        "is_tensor",
+        "randn",
+        "rand",
+        "jit",
+        "autograd",
+        "distributed",
+        "backends",
+        "long",
+        "save",
+        "stack",
+        "cat",
+        "dtype",
+    ]
+)
+
+
+def _basics(hit: Hit, log: Log) -> float | None:
+    """What every torch has: the module is an empty folder or somebody's file."""
+    del log
+    return 0.4 if hit.groups["module"] == "torch" and hit.groups["attribute"] in BASICS else None
+
+
+def _message(reading: Reading) -> str:
+    library = library_in(reading)
+    if library and reading.log.found(texts.TORCH_LIBRARY_MISSING):
+        return f"torch's own library {library} is gone: this installation is only half there."
+    if library:
+        return f"torch's own library {library} does not fit the others: two installations of torch lie over each other."
+    if reading.groups.get("rest"):
+        return f"A removal that was interrupted left a folder ~{reading.groups['rest']}: torch beside it may be half old, half new."
+    return "Two installations of torch overlap here, or one is only half there."
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=texts.UNDEFINED_SYMBOL, weigh=_symbol),
+        Signature(pattern=texts.SYMBOL_NOT_FOUND, weigh=_symbol),
+        Signature(pattern=texts.CUDA_SYMBOL_MISSING, weigh=_companion),
+        Signature(pattern=INVALID, confidence=0.6),
+        # Two builds of torch in one list of conda.
+        Signature(pattern=r"pytorch\s{2,40}\d[\w.]+\s+\S+\s+\S+\s+pytorch-nightly\s{2,40}\d[\w.]+", confidence=0.9),
+        Signature(
+            pattern=r"Cannot uninstall '?(?:torch|pytorch)'?(?: [\d.]+\S*)?[.,:] (?:RECORD file not found"
+            r"|It is a distutils)|"
+            r"[Cc]annot uninstall torch \S+\s+╰─> It is|no RECORD file was found for torch\b",
+            confidence=0.75,
+        ),
+        Signature(
+            pattern=r"Found existing installation: torch [\w.+]+\s+(?:Not uninstalling|Can't uninstall) '?torch",
+            confidence=0.6,
+        ),
+        Signature(pattern=r"Clobber(?:Error|Warning): [^\n]{0,300}\s+[^\n]{0,200}(?:torch|libc10)", confidence=0.6),
+        Signature(pattern=r"Only a single TORCH_LIBRARY can be used to register the namespace", confidence=0.6),
+        Signature(pattern=texts.TORCH_NAME, weigh=_nowhere),
+        Signature(pattern=texts.TORCH_ATTRIBUTE, weigh=_basics),
+        Signature(pattern=texts.TORCH_LIBRARY_MISSING, weigh=_library),
+        Signature(pattern=r"No module named '?torch\._C\b|No module named '?torch\.version\b", confidence=0.35),
+    ),
+    message=_message,
+    remedies=(
+        NEW_ENVIRONMENT,
+        Remedy(
+            text="Or clean this one: repeat both until neither finds torch, delete what is left of it, then install"
+            " once, with one installer.",
+            commands=(
+                ("python", "-m", "pip", "uninstall", "-y", "torch", "torchvision", "torchaudio"),
+                ("conda", "remove", "pytorch", "torchvision", "torchaudio"),
+            ),
+            safe=False,
+        ),
+    ),
+    tell_apart=Remedy(
+        text="See how often torch is there, for pip and for conda, and which one is loaded.",
+        commands=(("python", "-m", "pip", "show", "-f", "torch"), ("conda", "list", "torch")),
+    ),
+)
+
+
 RULE = Rule(
     code="FAM106",
     cause="mixed_installs",
@@ -318,4 +462,5 @@ RULE = Rule(
         "cudnn_version_conflict",
         "cuda_lib_path_pollution",
     ),
+    log=LOG,
 )

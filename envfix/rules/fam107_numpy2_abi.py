@@ -1,15 +1,23 @@
 """NumPy 2 beside a torch (or an OpenCV) that was compiled against NumPy 1.
 
-What it checks
-    The NumPy that is found first against the one that the installed torch was built for; what torch said when it
-    was to hand an array to NumPy. OpenCV before 4.10 was built for NumPy 1 as well.
+What you see
+    "A module that was compiled using NumPy 1.x cannot be run in NumPy 2.0.1", "_ARRAY_API not found", "Numpy is
+    not available", "numpy.dtype size changed, may indicate binary incompatibility".
 
-Why it matters
-    torch can no longer exchange arrays: "Numpy is not available", "_ARRAY_API not found", "A module that was
-    compiled using NumPy 1.x cannot be run in NumPy 2". Each picture that YOLO reads goes that way.
+Why
+    NumPy 2 changed what compiled code sees of it. torch before 2.3 was built for NumPy 1, OpenCV before 4.10 as
+    well: they can no longer exchange arrays. Each picture that YOLO reads goes that way.
 
-How to fix
-    Hold NumPy below 2, or take a newer torch. Reinstalling the same NumPy, or another Python, changes nothing.
+How envfix knows
+    The NumPy that is found first against the one that the installed torch was built for; what torch said when
+    it was to hand an array to NumPy. In a log the texts above; sizes and numbers in them show which side is the
+    newer one.
+
+How to mend
+    Hold NumPy below 2, or take a newer torch.
+
+What not to do
+    Do not reinstall the same NumPy, and do not take another Python: that changes nothing.
 
 Sources
     Metadata of numpy; the table of companions (read in the wheels of torch); the message of the import.
@@ -23,7 +31,8 @@ from collections.abc import Iterator
 from packaging.version import Version
 
 from envfix.model.facts import Distribution, Environment, Machine
-from envfix.model.finding import Evidence, Finding, Severity
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import in_place
 from envfix.rules._family import (
     NEW_ENVIRONMENT,
@@ -33,12 +42,14 @@ from envfix.rules._family import (
     installed,
     version,
 )
+from envfix.rules._log import LogSide
 from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 SAYS = re.compile(
-    r"compiled using NumPy 1|_ARRAY_API not found|Numpy is not available|multiarray failed to import|Failed to initialize NumPy",
+    r"compiled using NumPy 1|_ARRAY_API not found|Numpy is not available|multiarray failed to import"
+    r"|Failed to initialize NumPy",
     re.IGNORECASE,
 )
 OPENCV_WITH_NUMPY_2 = Version("4.10")
@@ -115,6 +126,106 @@ def _bounds(environment: Environment, tables: Tables) -> tuple[str, ...]:
     return ("numpy<2", *held)
 
 
+NO_NUMPY = r"No module named 'numpy'"
+
+
+def _unavailable(hit: Hit, log: Log) -> float | None:
+    """Torch says it too where there is no NumPy at all."""
+    del hit
+    return 0.3 if log.found(NO_NUMPY) else 0.85
+
+
+def _initialized(hit: Hit, log: Log) -> float | None:
+    del log
+    return None if "No module named" in hit.groups.get("why", "") else 0.9
+
+
+def _size(hit: Hit, log: Log) -> float | None:
+    """A description of a type has 96 bytes in NumPy 1 and 88 in NumPy 2; a warning alone harms nobody."""
+    del log
+    if hit.before.rstrip().endswith("Warning:"):
+        return None
+    sizes = (hit.groups.get("compiled"), hit.groups.get("here"))
+    return {("96", "88"): 0.95, ("88", "96"): 0.75}.get((str(sizes[0]), str(sizes[1])), 0.5)
+
+
+def _abi(hit: Hit, log: Log) -> float | None:
+    """0x1000009 is NumPy 1, 0x2000000 NumPy 2; small numbers are releases of one of them."""
+    del log
+    built, here = int(hit.groups["built"], 16), int(hit.groups["here"], 16)
+    if built < 0x1000000 <= here or built >> 24 != here >> 24:
+        return 0.95
+    return 0.5
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"A module that was compiled using NumPy 1\.x cannot be run in NumPy (?P<numpy>[\d.]*\d)",
+            confidence=0.97,
+        ),
+        Signature(
+            pattern=r"downgrade to 'numpy<2' or try to upgrade the affected module|modules will need time to support NumPy 2",
+            confidence=0.95,
+            quoted=True,
+        ),
+        Signature(pattern=r"_ARRAY_API not found", confidence=0.95),
+        Signature(pattern=r"Numpy is not available", weigh=_unavailable, looks_at=(NO_NUMPY,)),
+        Signature(pattern=r"Failed to initialize NumPy: (?P<why>[^\n]{1,80})", weigh=_initialized),
+        Signature(
+            pattern=r"module compiled against (?:ABI"
+            r"|API) version 0x(?P<built>[0-9a-f]+) but this version of numpy is 0x(?P<here>[0-9a-f]+)",
+            weigh=_abi,
+        ),
+        Signature(
+            pattern=r"numpy\.(?:dtype|ndarray|ufunc"
+            r"|random\S*) size changed, may indicate binary incompatibility\. Expected (?P<compiled>\d+)"
+            r" from C header, got (?P<here>\d+) from PyObject",
+            weigh=_size,
+        ),
+        Signature(pattern=r"was compiled against NumPy C-API version 0x[0-9a-f]+", confidence=0.7),
+        Signature(pattern=r"numpy\.core\.(?:multiarray|umath) failed to import", confidence=0.8),
+        Signature(pattern=r"`?(?P<gone>np\.\w+)`? was removed in the NumPy 2\.0 release", confidence=0.93),
+        Signature(
+            pattern=r"module 'numpy' has no attribute '(?:float_|complex_|unicode_|string_|Inf|Infinity|NaN|sctypes"
+            r"|product|cumproduct|in1d"
+            r"|trapz|row_stack|cast|obj2sctype|issctype|find_common_type|sometrue|alltrue|asfarray|maximum_sctype)'",
+            confidence=0.85,
+        ),
+        Signature(pattern=r"Could not infer dtype of numpy\.", confidence=0.85),
+        Signature(pattern=r"expected np\.ndarray \(got numpy\.ndarray\)", confidence=0.85),
+        Signature(pattern=r"Unable to avoid copy while creating an array as requested", confidence=0.7),
+        Signature(pattern=r"No module named 'numpy\._core'", confidence=0.6),
+        Signature(
+            pattern=r"Numba needs NumPy (?P<most>\d+\.\d+) or less\. Got NumPy (?P<numpy>\d+\.\d+)", confidence=0.7
+        ),
+        Signature(
+            pattern=r"module 'numpy' has no attribute '(?:bool|int|float|object|complex|str|long|typeDict)'",
+            confidence=0.4,
+        ),
+    ),
+    message=(
+        "A package uses {gone}, which NumPy 2 has dropped.",
+        "NumPy {numpy} is installed, but a compiled module was built for an older NumPy: they cannot exchange arrays.",
+        (
+            "The installed NumPy is not the one that a compiled module (torch, OpenCV or another) was built for,"
+            " mostly NumPy 2 for NumPy 1."
+        ),
+    ),
+    remedies=(
+        Remedy(
+            text="Hold NumPy below 2 in this environment.",
+            commands=(("python", "-m", "pip", "install", "numpy<2"),),
+        ),
+        NEW_ENVIRONMENT,
+    ),
+    tell_apart=Remedy(
+        text="See which NumPy is loaded, and from where.",
+        commands=(("python", "-c", "import numpy; print(numpy.__version__, numpy.__file__)"),),
+    ),
+)
+
+
 RULE = Rule(
     code="FAM107",
     cause="numpy2_abi",
@@ -123,4 +234,5 @@ RULE = Rule(
     check=check,
     rank=39,
     explains=("torch_import_fails",),
+    log=LOG,
 )

@@ -1,16 +1,24 @@
 """A compiled extension holds no code for the card that torch itself can use.
 
-What it checks
-    The GPU code inside the libraries of packages built on torch (torchvision included) against the compute
-    capability of the cards.
-
-Why it matters
+What you see
     torch runs on the card, and the first call of the extension ends with "no kernel image is available for
     execution on the device".
 
-How to fix
+Why
+    The extension was compiled for other cards: a hand-written list of architectures, an image that was built
+    without a GPU, or a wheel from before this card.
+
+How envfix knows
+    The GPU code inside the libraries of packages built on torch (torchvision included) against the compute
+    capability of the cards. In a log it counts whose code the traceback ends in; the message alone may also be
+    torch's own.
+
+How to mend
     Build the extension again with TORCH_CUDA_ARCH_LIST set to this card, or take a wheel that was built for it.
-    Another torch changes nothing.
+
+What not to do
+    Do not take another torch: it has code for the card already. TORCH_CUDA_ARCH_LIST changes nothing while a
+    program runs.
 
 Sources
     The section .nv_fatbin of the extension's libraries.
@@ -18,12 +26,17 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from envfix.model.facts import Binary, Environment, Gpu, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.model.versions import ComputeCapability
+from envfix.rules import _log_patterns as texts
 from envfix.rules._family import NEW_ENVIRONMENT
+from envfix.rules._log import LogSide
+from envfix.rules._log_libraries import is_extension, last_frames, loading
 from envfix.rules._rule import Rule, cite
 from envfix.tables.architectures import SmList, runs_on
 from envfix.tables.loader import Tables
@@ -74,6 +87,82 @@ def _finding(
     )
 
 
+# torch itself says that it has no code for the card: then nothing is the extension's fault.
+TORCH_ITSELF = (
+    r"is not compatible with the current PyTorch installation",
+    r"PyTorch no longer supports this GPU",
+    r"minimum cuda capability supported by this library",
+)
+
+
+_SOURCE = re.compile(r"[^\s'\"]*\.cuh?\b")
+_TORCHS_OWN = re.compile(r"aten[/\\]|c10[/\\]|[/\\]THC[/\\]|pytorch[/\\]|[/\\]torch[/\\]")
+
+
+def _ends_in(hit: Hit, log: Log) -> float | None:
+    """Where the traceback ends, or which C++ file complains."""
+    del log
+    line = hit.before.rpartition("\n")[2] + hit.after.partition("\n")[0]
+    # What extensions print of their own: "error in x_cuda_kernel: ...", "CUDA kernel failed : ...", "... in file .../csrc/ops.cu".
+    if "cudaCheckError" in line or "CUDA kernel failed" in line or is_extension(line):
+        return 0.85
+    source = _SOURCE.search(line + hit.after[:400])
+    if source is not None or "error in " in line.lower():
+        return 0.85 if source is None or not _TORCHS_OWN.search(source[0]) else 0.1
+    whose = loading(hit)
+    if whose == "extension" or _is_local_build(hit):
+        return 0.88
+    return {"torchvision": 0.6, "torch": 0.1, "unknown": 0.3}.get(whose, 0.2)
+
+
+def _is_local_build(hit: Hit) -> bool:
+    """A function of a compiled module is called in the last line: ``_ext.forward(...)``."""
+    frames = last_frames(hit)[:2]
+    return any(
+        "_ext" in source or "_C." in source or "_cuda." in source or "cuda_forward" in source for _, source in frames
+    )
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=texts.NO_KERNEL_IMAGE, weigh=_ends_in, unless=TORCH_ITSELF),
+        Signature(pattern=texts.NO_BINARY, weigh=_ends_in, unless=TORCH_ITSELF),
+        Signature(pattern=r"FlashAttention only supports Ampere GPUs or newer", confidence=0.6),
+    ),
+    message="A compiled extension holds no code for this card: its GPU functions cannot run there.",
+    remedies=(
+        Remedy(
+            text="Build the extension again with TORCH_CUDA_ARCH_LIST set to the card's compute capability.",
+            commands=(
+                ("python", "-c", "import torch; print(torch.cuda.get_device_capability())"),
+                (
+                    "env",
+                    "TORCH_CUDA_ARCH_LIST=CAPABILITY",
+                    "python",
+                    "-m",
+                    "pip",
+                    "install",
+                    "--no-build-isolation",
+                    "--no-cache-dir",
+                    "--force-reinstall",
+                    "--no-deps",
+                    "PACKAGE",
+                ),
+            ),
+            safe=False,
+        ),
+        Remedy(text="Or take a wheel of the extension that was built for this card."),
+    ),
+    tell_apart=Remedy(
+        text="Calculate something with torch alone: if that works on the card, the extension is at fault;"
+        " otherwise torch is.",
+        commands=(
+            ("python", "-c", "import torch; print(torch.ones(1, device='cuda') + 1, torch.cuda.get_arch_list())"),
+        ),
+    ),
+)
+
+
 RULE = Rule(
     code="FAM111",
     cause="extension_missing_arch",
@@ -81,4 +170,5 @@ RULE = Rule(
     needs=("machine.gpus", "environment.binaries"),
     check=check,
     rank=39,
+    log=LOG,
 )

@@ -1,14 +1,22 @@
 """A card takes one process only, and one is there already.
 
-What it checks
-    An administrator can set a card's compute mode: one process at a time (exclusive) or none at all (prohibited). A second
-    process is refused although memory is free.
+What you see
+    "all CUDA-capable devices are busy or unavailable", "CUDA-capable device(s) is/are busy or unavailable", error
+    46; "E. Process" in nvidia-smi's table.
 
-Why it matters
-    "all CUDA-capable devices are busy or unavailable", and nothing is wrong with torch.
+Why
+    An administrator can set a card's compute mode: one process at a time (exclusive) or none at all (prohibited). A
+    second process is refused although memory is free. Nothing is wrong with torch.
 
-How to fix
+How envfix knows
+    NVML's compute mode and processes of each card; in a log the mode in nvidia-smi's table. The words alone may
+    also come from a virtual card without a licence.
+
+How to mend
     Use a card that is free, or wait. The administrator can set the mode back to default.
+
+What not to do
+    Do not reinstall torch or the driver, and do not end processes of others.
 
 Sources
     NVML: compute mode and processes per card.
@@ -20,7 +28,10 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Gpu, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import cards_to_choose, use_card
+from envfix.rules._log import LogSide
+from envfix.rules._log_patterns import BUSY, VIRTUAL_CARD
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -80,6 +91,43 @@ def _remedies(taken: list[Gpu], free: list[Gpu]) -> Iterator[Remedy]:
         yield Remedy(text="Start one process per card.")
 
 
+_ONE_PROCESS = r"\bE\. (?:Process|Thread)\b|(?i:exclusive[_\s](?:process|thread))|\| Prohibited \|"
+
+
+def _mode(hit: Hit, log: Log) -> float:
+    """A virtual card without licence says the same; a mode in nvidia-smi's table decides."""
+    del hit
+    if log.found(_ONE_PROCESS):
+        return 0.95
+    return 0.2 if log.found(VIRTUAL_CARD) else 0.6
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=BUSY, weigh=_mode, looks_at=(_ONE_PROCESS, VIRTUAL_CARD)),
+        Signature(pattern=r"exclusive[-\s](?:process|thread) mode", confidence=0.6, beside=(BUSY,)),
+        Signature(pattern=r"(?:CUDA|cuda)[\w\s]{0,20}(?:failure|error)[\w\s]{0,12}\(?46\)?\s?:", confidence=0.5),
+        Signature(
+            pattern=r"cudaErrorDevicesUnavailable|compute mode (?:is )?prohibited|CUDA_ERROR_PROHIBITED", confidence=0.4
+        ),
+    ),
+    message="The card takes no further process: its compute mode lets in one at a time, and one is there already.",
+    remedies=(
+        Remedy(text="See which card is free and use that one, one process a card.", commands=(("envfix", "gpus"),)),
+        Remedy(text="End what of your own still runs on the card, or wait until the other process ends."),
+        Remedy(text="Or ask the administrator to set the compute mode to default.", safe=False),
+    ),
+    tell_apart=Remedy(
+        text="See the compute mode and the processes of each card.",
+        commands=(
+            ("nvidia-smi", "--query-gpu=index,name,compute_mode", "--format=csv"),
+            ("nvidia-smi", "-q", "-d", "PIDS"),
+        ),
+    ),
+    explains=("cuda_does_not_start",),
+)
+
+
 RULE = Rule(
     code="GPU104",
     cause="compute_mode_exclusive",
@@ -87,4 +135,5 @@ RULE = Rule(
     needs=("machine.gpus",),
     check=check,
     rank=18,
+    log=LOG,
 )

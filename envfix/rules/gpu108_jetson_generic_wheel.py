@@ -1,16 +1,24 @@
 """On a Jetson board lies a torch that was not made for it.
 
-What it checks
-    The board's L4T release (``/etc/nv_tegra_release``) is known, and the installed torch has no CUDA at all, or code for none
-    of the Jetson chips (5.3, 6.2, 7.2, 8.7). Up to JetPack 6 a Jetson needs the builds made for its release; from JetPack 7 on
-    (L4T R38) the ordinary aarch64 wheels are for it as well.
+What you see
+    ``torch.cuda.is_available()`` is False or "Torch not compiled with CUDA enabled" on a board whose kernel has
+    tegra in its name; "no kernel image is available", "Orin (nvgpu) with CUDA capability sm_87 is not compatible".
 
-Why it matters
-    ``torch.cuda.is_available()`` is False, or the first computation fails, although the board has a GPU.
+Why
+    Up to JetPack 6 a Jetson needs the builds made for its release; the ordinary aarch64 wheel, which ``pip install
+    ultralytics`` brings along, has no CUDA or code for servers only. From JetPack 7 on (L4T R38) the ordinary
+    aarch64 wheels are for it as well.
 
-How to fix
-    Install the torch that NVIDIA builds for this JetPack and Python, and a torchvision built for it; then ultralytics without its
-    dependencies, so that it does not replace them. A CUDA from the desktop repository does not belong on a Jetson.
+How envfix knows
+    The board's L4T release (``/etc/nv_tegra_release``) is known, and the installed torch has no CUDA at all, or
+    code for none of the Jetson chips (5.3, 6.2, 7.2, 8.7). In a log the texts above beside traces of such a board.
+
+How to mend
+    Install the torch that NVIDIA builds for this JetPack and Python, and a torchvision built for it; then
+    ultralytics without its dependencies, so that it does not replace them.
+
+What not to do
+    Do not install a CUDA from the desktop repository, or a cuXXX wheel for x86.
 
 Sources
     NVIDIA: PyTorch for the Jetson platform.
@@ -23,8 +31,21 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine, TorchBuild
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature, Weigh
 from envfix.model.versions import ComputeCapability
 from envfix.rules._devices import cuda_works
+from envfix.rules._log import LogSide
+from envfix.rules._log_context import UNFIT
+from envfix.rules._log_patterns import (
+    CANNOT_START,
+    INVALID_DEVICE,
+    NO_CUDA_GPUS,
+    NO_DRIVER,
+    NO_KERNEL_IMAGE,
+    NOT_AVAILABLE,
+    NOT_COMPILED,
+    ON_JETSON,
+)
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -71,6 +92,80 @@ def _code_of(torch: TorchBuild) -> str:
     return "built for " + " ".join(sm.sm for sm in torch.sm or ())
 
 
+_VENDOR_BUILD = r"torch-?[\d.]+a0\+\w|\+nv\d\d\.\d|nv\d\d\.\d\d-cp\d"
+
+
+def _on_board(board: float, otherwise: float | None) -> Weigh:
+    """Only traces of a Jetson make it this cause; what NVIDIA builds for it is not at fault."""
+
+    def weigh(hit: Hit, log: Log) -> float | None:
+        del hit
+        if not log.found(ON_JETSON):
+            return otherwise
+        return board * 0.4 if log.found(_VENDOR_BUILD) else board
+
+    return weigh
+
+
+_LOOKS_AT = (ON_JETSON, _VENDOR_BUILD)
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=NOT_AVAILABLE, weigh=_on_board(0.85, 0.05), looks_at=_LOOKS_AT),
+        Signature(pattern=NOT_COMPILED, weigh=_on_board(0.85, None), looks_at=_LOOKS_AT),
+        Signature(pattern=INVALID_DEVICE, weigh=_on_board(0.8, None), looks_at=_LOOKS_AT),
+        Signature(pattern=NO_KERNEL_IMAGE, weigh=_on_board(0.85, None), looks_at=_LOOKS_AT),
+        Signature(pattern=NO_DRIVER, weigh=_on_board(0.75, None), looks_at=_LOOKS_AT),
+        Signature(pattern=NO_CUDA_GPUS, weigh=_on_board(0.6, None), looks_at=_LOOKS_AT),
+        Signature(pattern=UNFIT, weigh=_on_board(0.9, None), looks_at=_LOOKS_AT),
+        Signature(pattern=CANNOT_START, weigh=_on_board(0.7, None), looks_at=_LOOKS_AT),
+        Signature(
+            pattern=(
+                r"Orin \(nvgpu\) with CUDA capability sm_87|(?:Orin|Xavier"
+                r"|Tegra)[^\n]{0,40} with CUDA capability sm_\d\d is not compatible"
+            ),
+            confidence=0.93,
+        ),
+        Signature(pattern=r"NvMapMemAllocInternalTagged|NvRmMemInitNvmap failed", confidence=0.12),
+        Signature(
+            pattern=r"torch-[\d.]+(?:\+\w+)?-cp\d+-\S{2,40}aarch64\.whl",
+            confidence=0.6,
+            beside=(ON_JETSON, NOT_AVAILABLE),
+        ),
+        Signature(
+            pattern=r"torchvision==(?P<vision>\S+) is incompatible with torch==", confidence=0.35, beside=(ON_JETSON,)
+        ),
+    ),
+    message="On this Jetson a torch is installed that was not made for it: it cannot use the board's GPU.",
+    remedies=(
+        Remedy(
+            text="See the board's release (L4T); NVIDIA builds one torch for each.",
+            commands=(("cat", "/etc/nv_tegra_release"),),
+        ),
+        Remedy(
+            text="Uninstall this torch and install the one that NVIDIA builds for that JetPack and Python, with its torchvision;"
+            " then ultralytics without dependencies.",
+            commands=(
+                ("python", "-m", "pip", "uninstall", "torch", "torchvision"),
+                ("python", "-m", "pip", "install", "TORCH_WHEEL_FOR_JETPACK"),
+                ("python", "-m", "pip", "install", "--no-deps", "ultralytics"),
+            ),
+        ),
+    ),
+    tell_apart=Remedy(
+        text="See which torch this is: NVIDIA's builds for Jetson have nv in their version.",
+        commands=(("python", "-c", "import torch; print(torch.__version__, torch.version.cuda)"),),
+    ),
+    explains=(
+        "cpu_only_build_installed",
+        "sm_too_old_for_wheel",
+        "sm_too_new_for_wheel",
+        "no_nvidia_gpu",
+        "torchvision_torch_mismatch",
+    ),
+)
+
+
 RULE = Rule(
     code="GPU108",
     cause="jetson_generic_wheel",
@@ -79,4 +174,5 @@ RULE = Rule(
     check=check,
     rank=30,
     explains=("cpu_only_build_installed", "sm_too_old_for_wheel", "sm_too_new_for_wheel"),
+    log=LOG,
 )

@@ -1,33 +1,42 @@
 """torch is installed, but in another Python than the one that is run.
 
-What it checks
+What you see
+    "ModuleNotFoundError: No module named 'torch'" (or 'ultralytics'), while ``conda list``, ``pip list`` or "Requirement already
+    satisfied: torch in ..." show it; or an editor that says 'Import "torch" could not be resolved'.
+
+Why
+    Each Python has its own packages. ``pip``, ``yolo``, a notebook's kernel, an editor, ``sudo`` and, on Windows, ``python3`` may
+    belong to another Python than the one in which torch was installed.
+
+How envfix knows
     The target has no torch, while an environment near by does: one that is active, a conda environment, a virtual
     environment in this folder or above it, another pyenv version, the user's own packages, the operating system's
     Python. Also: an environment is active (CONDA_PREFIX, VIRTUAL_ENV) or was asked for, but the Python that starts
     is another one, for something else comes first on PATH or the environment's ``python`` is only a wrapper or a
-    link to another one; and: ``pip`` or ``yolo`` on PATH belong to another Python than ``python``.
+    link to another one; and: ``pip`` or ``yolo`` on PATH belong to another Python than ``python``. In a log: the error above beside
+    lines that show torch, beside two versions of Python, a notebook, ``sudo`` or a look at ``sys.executable``.
 
-Why it matters
-    ``conda list`` or an editor shows torch, and the terminal says "No module named 'torch'": each looks at another
-    place. Reinstalling puts torch into the wrong place once more; copying site-packages or extending PYTHONPATH
-    mixes two Pythons.
-
-How to fix
+How to mend
     Activate the environment that has it, or run its own Python and its own ``yolo`` by their paths. Install with
     ``python -m pip``, which is always the pip of that very Python.
 
+What not to do
+    Do not reinstall torch: it goes to the wrong place once more. Copying site-packages or extending PYTHONPATH mixes two Pythons.
+
 Sources
     Files of the environments near by and conda's records in them; the target's own ``sys.prefix``; what ``python``,
-    ``pip`` and ``yolo`` on PATH really are, by their first lines.
+    ``pip`` and ``yolo`` on PATH really are, by their first lines; IPython's documentation on kernels for environments.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from envfix.model.facts import ActiveEnvironment, Command, Elsewhere, Environment, Interpreter, Machine, Startup
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import conda_program
 from envfix.rules._elsewhere import misfit, rank, ranked
 from envfix.rules._environments import (
@@ -42,6 +51,24 @@ from envfix.rules._environments import (
     own_command,
     startup_of,
     variable,
+)
+from envfix.rules._log import LogSide, Reading
+from envfix.rules._log_patterns import NO_MODULE_TORCH
+from envfix.rules._log_pythons import (
+    BANNER,
+    CONDA_HAS_ALL,
+    EDITOR,
+    LOOKED,
+    LOOKS_AT,
+    NOTEBOOK,
+    PIP_OF_SYSTEM,
+    SATISFIED,
+    STORE,
+    SUDO,
+    environment_of_prompt,
+    is_isolated_build,
+    torch_is_somewhere,
+    versions,
 )
 from envfix.rules._roots import meant_environment, torch_of_meant
 from envfix.rules._rule import Rule, cite
@@ -418,12 +445,124 @@ def _own(environment: Environment, interpreter: Interpreter, foreign: Command, t
     return IN_NEW_ENVIRONMENT
 
 
+# --- in a log ---
+
+NO_MODULE = (
+    r"No module named '?(?P<module>ultralytics|torchvision|torchaudio|yolov5|cv2|mmcv|mmdet|detectron2|transformers)"
+    r"'?(?:[\s'\"]|$)"
+)
+
+
+def _weigh(hit: Hit, log: Log) -> float | None:
+    """How sure a missing module means another Python: by what else the log says of Pythons and of torch."""
+    if is_isolated_build(log):
+        return 0.15
+    if torch_is_somewhere(log, hit):
+        return 0.92
+    if log.found(SUDO) or log.found(STORE) or len(versions(log)) > 1:
+        return 0.85
+    if log.found(LOOKED):
+        return 0.8
+    inside = environment_of_prompt(log) is not None
+    if log.found(NOTEBOOK) or log.found(EDITOR):
+        return 0.8 if inside else 0.62
+    if log.found(PIP_OF_SYSTEM):
+        return 0.6
+    return 0.48 if inside else 0.4
+
+
+def _weigh_other(hit: Hit, log: Log) -> float | None:
+    """The same for a module that is seldom there without torch: it may as well not be installed."""
+    if hit.groups.get("module") == "ultralytics":
+        banner = any(one.offset < hit.offset for one in log.found(BANNER))
+        return 0.85 if banner else _weigh(hit, log)
+    module = hit.groups.get("module", "")
+    listed = re.search(rf"(?m)^\s*{module}[ \t]+\d|satisfied:? {module}\b", hit.before + hit.after)
+    return 0.8 if listed else None
+
+
+def _weigh_satisfied(hit: Hit, log: Log) -> float | None:
+    """Two tools that both find torch installed, one of them in another place."""
+    del hit
+    return 0.7 if log.found(CONDA_HAS_ALL) else None
+
+
+def _message(reading: Reading) -> str:
+    log = reading.log
+    named = sorted(versions(log))
+    if log.found(SUDO):
+        return "`sudo` starts the operating system's Python, which does not have the environment's packages."
+    if torch_is_somewhere(log, reading.hits[0]):
+        where = reading.groups.get("satisfied")
+        place = f" ({where})" if where else ""
+        return f"torch is installed{place}, but the Python that ran is another one, which has none."
+    if len(named) > 1:
+        return f"Several Pythons are in use here ({', '.join(named)}); the one that ran has no torch."
+    if log.found(NOTEBOOK) or log.found(EDITOR):
+        return "The Python behind this notebook or editor has no torch; what a terminal installs may go to another one."
+    return "The Python that ran has no torch; if torch was installed, then into another Python."
+
+
+_OWN = "import sys; print(sys.executable)"
+
+
+def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
+    log = reading.log
+    start = Remedy(
+        text="Activate the environment that has torch and start the program with its `python` (not `python3`, not with sudo).",
+        commands=(("conda", "activate", "ENV"), ("python", "-c", "import torch; print(torch.__version__)")),
+    )
+    kernel = Remedy(
+        text="Give the notebook that environment's Python as its kernel, then choose it in the notebook's menu.",
+        commands=(
+            ("conda", "run", "-n", "ENV", "python", "-m", "pip", "install", "ipykernel"),
+            ("conda", "run", "-n", "ENV", "python", "-m", "ipykernel", "install", "--user", "--name", "ENV"),
+        ),
+    )
+    install = Remedy(
+        text="Whatever you install, install it with the very Python that will run it: `python -m pip`, not `pip`.",
+        commands=(("python", "-m", "pip", "--version"),),
+    )
+    if log.found(NOTEBOOK):
+        return (kernel, install)
+    if log.found(EDITOR):
+        return (Remedy(text="Choose that environment's interpreter in the editor's settings of the project."), start)
+    return (start, install)
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=NO_MODULE_TORCH, weigh=_weigh, looks_at=LOOKS_AT),
+        Signature(
+            pattern=r"Error while finding (?:module specification|spec) for '(?:torch|ultralytics)[\w.]*'"
+            r" \((?:ModuleNotFoundError|ImportError): No module named",
+            weigh=_weigh,
+            looks_at=LOOKS_AT,
+        ),
+        Signature(pattern=NO_MODULE, weigh=_weigh_other, looks_at=LOOKS_AT),
+        Signature(pattern=SATISFIED, weigh=_weigh_satisfied, looks_at=LOOKS_AT),
+        Signature(
+            pattern=r"Import \"(?:torch|ultralytics|torchvision)[\w.]{0,40}\" could not be resolved"
+            r"|Unresolved reference '?torch\b",
+            confidence=0.85,
+        ),
+    ),
+    message=_message,
+    remedies=_log_remedies,
+    tell_apart=Remedy(
+        text="Ask the Python that fails who it is and whether torch is in it; compare with `conda env list`.",
+        commands=(("python", "-c", _OWN), ("python", "-m", "pip", "show", "torch")),
+    ),
+    explains=("torch_not_installed", "cli_not_on_path"),
+)
+
 RULE = Rule(
     code="INT101",
     cause="wrong_interpreter",
     title="torch is in another Python",
-    needs=("environment.interpreter",),
+    needs=("environment.interpreter", "environment.elsewhere"),
     check=check,
     rank=20,
     explains=("torch_not_installed", "cli_not_on_path"),
+    log=LOG,
 )

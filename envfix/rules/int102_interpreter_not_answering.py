@@ -1,16 +1,24 @@
-"""The interpreter that is meant cannot be asked.
+r"""The interpreter that is meant cannot be asked.
 
-What it checks
-    The target interpreter is run with a short script that only describes itself. It must answer within the time limit.
+What you see
+    "python: command not found", "No Python at 'C:\...'", "Python was not found; run without arguments to install from the
+    Microsoft Store", pyenv's "version `3.9.1' is not installed", "bad interpreter".
 
-Why it matters
+Why
     A ``python`` that hangs, crashes or is only a shim ("command not found", exit code 127) can run nothing, and nothing about its
-    packages can be told.
+    packages can be told. A virtual environment's Python is a link to another one, which may have been removed or updated.
 
-How to fix
+How envfix knows
+    The target interpreter is run with a short script that only describes itself. It must answer within the time limit. In a log:
+    the texts above.
+
+How to mend
     Name another interpreter with ``--python``, or repair this one: activate the environment it belongs to, choose a version in
     pyenv, or recreate the environment. One that hangs is often held by a path file or a sitecustomize that it reads at each
     start: with ``-S`` it reads none of them.
+
+What not to do
+    Do not mend a virtual environment by copying another Python's files into it: make it anew.
 
 Sources
     The interpreter's own exit code and output; what the other commands on PATH start, and environments near by.
@@ -22,6 +30,9 @@ from collections.abc import Iterator
 
 from envfix.model.facts import NOT_ASKED, NOT_TOLD, Environment, Interpreter, Machine, Observed
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Signature
+from envfix.rules._log import LogSide
+from envfix.rules._log_patterns import not_found
 from envfix.rules._rule import Rule, cite
 from envfix.rules._wheels import well_served, with_python
 from envfix.tables.loader import Tables
@@ -83,6 +94,28 @@ def _pythons(machine: Machine, environment: Environment) -> Iterator[str]:
     yield from dict.fromkeys(path for path in (*places, *starts, *later) if path and path not in failed)
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=not_found("python3?|python\\.exe|py"), confidence=0.8),
+        Signature(pattern=r"No Python at '\"?[^'\n]{3,200}|did not find executable at '[^'\n]{3,200}", confidence=0.93),
+        Signature(pattern=r"Python was not found; run without arguments to install", confidence=0.93),
+        Signature(
+            pattern=r"pyenv: (?:version `[^'\n]{1,40}' is not installed|python\d?: command not found)", confidence=0.9
+        ),
+    ),
+    message="The Python that is called does not exist or does not start.",
+    remedies=(
+        Remedy(
+            text="Activate the environment that has a Python, or name one by its path; see which there are.",
+            commands=(("which", "-a", "python", "python3"), ("conda", "env", "list")),
+        ),
+        Remedy(
+            text="Or make a new environment with a Python of its own.",
+            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        ),
+    ),
+)
+
 RULE = Rule(
     code="INT102",
     cause="interpreter_not_answering",
@@ -90,4 +123,5 @@ RULE = Rule(
     needs=(),
     check=check,
     rank=15,
+    log=LOG,
 )

@@ -1,16 +1,24 @@
 """The interpreter is older than any that current torch wheels and tools support.
 
-What it checks
-    The version the target interpreter reports. envfix looks into CPython 3.6 and newer; Python 2.7 ended in 2020.
+What you see
+    "SyntaxError: invalid syntax" at an f-string in pip or in a package just installed, "Python 2.7 reached the end of its life",
+    "ERROR: This script does not work on Python 3.5".
 
-Why it matters
+Why
     No torch of the last years exists for it.
 
-How to fix
+How envfix knows
+    The version the target interpreter reports. envfix looks into CPython 3.6 and newer; Python 2.7 ended in 2020. In a log: pip's
+    words about it.
+
+How to mend
     Make an environment with a newer Python; the old one stays untouched.
 
+What not to do
+    Do not replace the operating system's own Python: parts of the system are written in it.
+
 Sources
-    The interpreter's own version.
+    The interpreter's own version; Python's list of supported versions.
 """
 
 from __future__ import annotations
@@ -19,6 +27,8 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Signature
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -49,6 +59,31 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     )
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"Python 2\.7 (?:reached the end of its life|will reach the end of its life)", confidence=0.4
+        ),
+        Signature(pattern=r"This script does not work on Python (?P<version>[23]\.[0-5])\b", confidence=0.85),
+        Signature(pattern=r"Python 3\.[45] (?:support|reached the end of its life)", confidence=0.4),
+        Signature(
+            pattern=r"[Pp]ython(?P<version>2\.7|3\.[45])[/\\][^\n]{0,200}\n[^\n]{0,200}\n[^\n]{0,120}\n(?:[^\n]{0,120}\n)?"
+            r"SyntaxError: invalid syntax",
+            confidence=0.6,
+        ),
+    ),
+    message=(
+        "Python {version} is too old for every torch of the last years.",
+        "This Python is too old for every torch of the last years.",
+    ),
+    remedies=(
+        Remedy(
+            text="Make an environment with a newer Python.",
+            commands=(("envfix", "install", "--new-env", "yolo-env", "--python", "3.11"),),
+        ),
+    ),
+)
+
 RULE = Rule(
     code="INT103",
     cause="python_too_old",
@@ -56,4 +91,5 @@ RULE = Rule(
     needs=("environment.interpreter",),
     check=check,
     rank=16,
+    log=LOG,
 )

@@ -1,32 +1,42 @@
 """A file or folder of one's own hides torch, or a module that torch needs.
 
-What it checks
+What you see
+    "partially initialized module 'torch' has no attribute ... (most likely due to a circular import)", "No module named
+    'torch.nn'; 'torch' is not a package", "No module named 'torch._C'" with a relative path as in ``File "torch/__init__.py"``.
+
+Why
+    Python looks into the folder of the program (and, with ``python -c`` and ``python -m``, into the working folder)
+    first, then into those of PYTHONPATH, and only then into the environment. ``import torch`` gets the wrong file.
+
+How envfix knows
     The working folder holds ``torch.py``, a package ``torch/`` or the like, or a file named as a module that torch
     imports, of Python itself (``random.py``) or of another package (``typing_extensions.py``); or a folder of
-    PYTHONPATH holds another copy of torch or numpy than the environment.
+    PYTHONPATH holds another copy of torch or numpy than the environment. In a log: the texts above, and in the traceback a file of
+    that name which lies in no folder of packages.
 
-Why it matters
-    Python looks into the folder of the program (and, with ``python -c`` and ``python -m``, into the working folder)
-    first, then into those of PYTHONPATH, and only then into the environment. ``import torch`` gets the wrong file:
-    "No module named 'torch._C'", "partially initialized module 'torch'", "module 'torch' has no attribute ...".
+How to mend
+    Rename the file (and delete the ``__pycache__`` beside it), leave the folder, or take the folder out of PYTHONPATH.
 
-How to fix
-    Rename the file, leave the folder, or take the folder out of PYTHONPATH. torch itself is in order: do not
-    reinstall it.
+What not to do
+    torch itself is in order: do not reinstall it.
 
 Sources
-    The working folder; PYTHONPATH and the target's own path, in the order in which Python looks.
+    The working folder; PYTHONPATH and the target's own path, in the order in which Python looks; Python's documentation of
+    sys.path.
 """
 
 from __future__ import annotations
 
 import os.path
+import re
 from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._environments import startup_of, variable
 from envfix.rules._family import key_of
+from envfix.rules._log import LogSide, Reading
 from envfix.rules._roots import hidden_by_pythonpath, is_other_torch, pythonpath, separator, whole
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
@@ -179,6 +189,165 @@ def _on_pythonpath(environment: Environment, hidden: list[tuple[ModuleCopy, Modu
     )
 
 
+# --- in a log ---
+
+# Modules of Python itself that torch and its friends import, as people like to call their own files.
+_STANDARD = (
+    r"random|code|types|copy|enum|queue|logging|select|signal|string|token|tokenize|typing|statistics|secrets|socket|ssl|struct"
+    r"|operator|numbers|json|inspect|platform|profile|calendar|email|http|html|io|abc|ast|csv|dis|glob|gzip|hashlib|heapq|math|pickle"
+    r"|re|sched|shelve|shutil|site|subprocess|tempfile|threading|time|timeit|trace|traceback|warnings|weakref|uuid|zipfile|parser"
+)
+_FAMILY = (
+    r"torch|torchvision|torchaudio|ultralytics|numpy|typing_extensions|packaging|filelock|sympy|networkx|yaml|tqdm"
+    r"|requests|pandas"
+)
+_PACKAGES = re.compile(r"(?:site|dist)-packages|[/\\][Ll]ib[/\\]|<frozen|[/\\]python\d\.\d+[/\\]")
+_FRAME = re.compile(r'File "(?P<file>[^"\n]+)", line \d+')
+_IMPORTS = r"(?:\bimport|\bfrom)\s+(?:\w+\s*,\s*)*{name}\b"
+
+
+def _files(text: str) -> list[str]:
+    return [match["file"] for match in _FRAME.finditer(text)]
+
+
+def _is_own(file: str) -> bool:
+    """Whether a file lies in no folder of packages and not in Python's own library."""
+    return _PACKAGES.search(file) is None
+
+
+def _named(module: str, files: list[str]) -> str | None:
+    """The own file that has the name of the module, or a folder of that name with a relative path."""
+    name = module.partition(".")[0]
+    for file in files:
+        parts = re.split(r"[/\\]+", file)
+        if _is_own(file) and (parts[-1] == f"{name}.py" or (name in parts[:-1] and parts[-1] == "__init__.py")):
+            return file
+    return None
+
+
+def _weigh_partial(hit: Hit, log: Log) -> float | None:
+    """A module that is only half there: a file of that name is importing itself, or its own files are broken."""
+    del log
+    module, file = hit.groups.get("module", "torch"), hit.groups.get("file", "")
+    name = module.partition(".")[0]
+    if file:
+        return 0.96 if _is_own(file) and _named(module, [file]) else (0.3 if name in ("torch", "ultralytics") else None)
+    trace = _files(hit.before[-2500:])
+    if _named(module, trace):
+        return 0.96
+    inside = trace and not _is_own(trace[-1])
+    if name in ("torch", "ultralytics"):
+        return 0.4 if inside else 0.85
+    return None if inside or name in ("torchvision", "cv2") else 0.5
+
+
+def _weigh_frame(hit: Hit, log: Log) -> float | None:
+    """An own file that a library takes for the module of Python which it wants to import."""
+    del log
+    if not _is_own(hit.groups["file"]):
+        return None
+    *_, last = hit.before.rpartition('File "')
+    file = last.partition('"')[0]
+    if not last or _is_own(file):
+        return None
+    return 0.9 if re.search(_IMPORTS.format(name=re.escape(hit.groups["module"])), last) else None
+
+
+def _weigh_no_extension(hit: Hit, log: Log) -> float | None:
+    """Torch without its compiled part: a checkout of its sources, unless the traceback is within site-packages."""
+    del log
+    trace = _files(hit.before[-2500:])
+    inside = [file for file in trace if re.search(r"(?:^|[/\\])torch[/\\]", file)]
+    if inside:
+        return 0.93 if _is_own(inside[-1]) else 0.35
+    return 0.7
+
+
+def _weigh_attribute(hit: Hit, log: Log) -> float | None:
+    """A torch without the simplest of its names is not torch: an own file, an empty folder, or leftovers of an old one."""
+    del log
+    file, module = hit.groups.get("file", ""), hit.groups.get("module", "torch")
+    if "unknown location" in file:
+        return 0.6
+    if file:
+        return 0.96 if _named(module, [file]) else 0.2
+    return 0.96 if _named(module, _files(hit.before[-2500:])) else 0.55
+
+
+def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
+    """How to get the file out of the way that the log names, else what is mostly called so."""
+    named = [reading.groups.get("own"), reading.groups.get("file")]
+    file = next((one for one in named if one and one.endswith(".py") and _is_own(one) and "torch/" not in one), None)
+    folder, name = re.fullmatch(r"(.*[/\\])?([^/\\]+)", file or "torch.py").groups("")  # type: ignore[union-attr]
+    rename = Remedy(
+        text="Give your own file another name, and delete the `__pycache__` beside it.",
+        commands=(("mv", f"{folder}{name}", f"{folder}my_{name}"),),
+    )
+    leave = Remedy(
+        text="If it is a folder (a checkout of sources), start Python in another folder; take it out of PYTHONPATH, too.",
+        commands=(("cd", ".."), ("python", "-c", "import torch; print(torch.__file__)")),
+    )
+    return (rename, leave) if file else (leave, rename)
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"\(consider renaming '(?P<own>[^'\n]{1,200})' (?:since|if) it has the same name as",
+            confidence=0.97,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?:cannot import name '[^'\n]{1,60}' from )?partially initialized module '(?P<module>[\w.]{2,60})'"
+            r"(?: has no attribute '[^'\n]{1,60}')? \(most likely due to a circular import\)(?: \((?P<file>[^)\n]{3,240})\))?",
+            weigh=_weigh_partial,
+        ),
+        Signature(
+            pattern=rf"No module named '?[\w.]{{3,80}}'?; '?(?P<module>{_FAMILY}|{_STANDARD})'? is not a package",
+            confidence=0.95,
+        ),
+        Signature(
+            pattern=r"(?:It appears that )?PyTorch has loaded the `?torch/_C`? folder of the PyTorch repository"
+            r"|you should not try to import (?:numpy|torch) from its source directory",
+            confidence=0.95,
+        ),
+        Signature(
+            pattern=r"No module named '?(?P<missing>torch\._C|_C|torch\.version|torch\.lib)'?(?:[\s'\"]|$)",
+            weigh=_weigh_no_extension,
+        ),
+        Signature(pattern=r"File \"(?:\./)?(?P<own>torch/(?:[\w/]{1,60}/)?\w+\.py)\", line \d+", confidence=0.85),
+        Signature(
+            pattern=r"module '(?P<module>torch|ultralytics)' has no attribute"
+            r" '(?:__version__|YOLO|nn|Tensor|cuda|device|tensor|utils|float|float32"
+            r"|randn|rand|zeros|ones|load|save|no_grad"
+            r"|manual_seed|from_numpy|FloatTensor|version|hub|optim|autograd|jit|backends)'"
+            r"(?: \((?P<file>[^)\n]{3,240})\))?",
+            weigh=_weigh_attribute,
+        ),
+        Signature(
+            pattern=r"cannot import name '(?:nn|Tensor|tensor|optim|cuda|Generator|device|autograd|YOLO|distributed)'"
+            r" from '(?P<module>torch|ultralytics)' \((?P<file>[^)\n]{3,240})\)",
+            weigh=_weigh_attribute,
+        ),
+        Signature(
+            pattern=rf"File \"(?P<file>(?:[^\"\n]{{0,200}}[/\\])?(?P<module>{_STANDARD}|typing_extensions)\.py)\", line \d+",
+            weigh=_weigh_frame,
+        ),
+    ),
+    message=(
+        "The file {own} hides a module of the same name: Python imports it instead.",
+        "Python imports {file} where it should import the installed module {module}.",
+        "A file or folder called {module} beside the program hides the installed module {module}.",
+        "A file or folder called torch beside the program hides the torch that is installed.",
+    ),
+    remedies=_log_remedies,
+    tell_apart=Remedy(
+        text="See which file is imported.",
+        commands=(("python", "-c", "import importlib.util as u; print(u.find_spec('torch'))"),),
+    ),
+    explains=("torch_import_fails",),
+)
+
 RULE = Rule(
     code="INT105",
     cause="local_name_shadowing",
@@ -186,4 +355,5 @@ RULE = Rule(
     needs=("environment.interpreter",),
     check=check,
     rank=22,
+    log=LOG,
 )

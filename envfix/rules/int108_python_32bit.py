@@ -1,17 +1,27 @@
 """The interpreter is a 32-bit program; torch exists for 64 bits only.
 
-What it checks
-    The target's pointers have 32 bits while the processor has 64, and torch is not installed.
+What you see
+    "Could not find a version that satisfies the requirement torch (from versions: none)" or "(from versions: 0.1.2,
+    0.1.2.post1, 0.1.2.post2)" with a Python in a folder such as ``Python38-32``, or a failing build of
+    ``torch-0.1.2.post2.tar.gz``.
 
-Why it matters
-    There is no 32-bit wheel: pip says "no matching distribution", or falls back to an ancient source package
-    (0.1.2) and fails to build it.
+Why
+    There is no 32-bit wheel: pip says "no matching distribution", or falls back to an ancient source package (0.1.2)
+    and fails to build it.
 
-How to fix
-    Install a 64-bit Python and make a new environment with it. Build tools or another pip change nothing.
+How envfix knows
+    In a log: the folder or the first line of that Python ("32 bit (Intel)"); without them such a list may also come
+    from a Python that is too new. On a machine: the target's pointers have 32 bits while the processor has 64, and
+    torch is not installed.
+
+How to mend
+    Install a 64-bit Python and make a new environment with it.
+
+What not to do
+    Build tools, another pip or another setuptools change nothing.
 
 Sources
-    The size of a pointer in the interpreter; the table of torch wheels.
+    The size of a pointer in the interpreter; the table of torch wheels; messages of pip and uv.
 """
 
 from __future__ import annotations
@@ -19,7 +29,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
-from envfix.model.finding import Finding, Severity
+from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
+from envfix.rules._choices import (
+    ANCIENT,
+    NO_DISTRIBUTION,
+    NOT_SUPPORTED,
+    TELL_APART,
+    UV_NO_TAG,
+    WISH,
+    is_32bit,
+    of_tag,
+    of_wheel_file,
+    weighing,
+    weight,
+)
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.rules._wheels import needs_a_wheel, well_served, with_python
 from envfix.tables.loader import Tables
@@ -46,6 +71,45 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     )
 
 
+def _ancient(hit: Hit, log: Log) -> float | None:
+    """Pip builds the placeholder of old: this Python has no wheel, because of its bits or of its age."""
+    del log
+    return 0.92 if is_32bit(hit.before + hit.after) else 0.4
+
+
+def _folder(hit: Hit, log: Log) -> float | None:
+    """A 32-bit Python where torch is about to be installed."""
+    del log
+    return 0.88 if "torch" in hit.before + hit.text + hit.after else None
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=WISH, weigh=weighing("python_32bit", weight)),
+        Signature(pattern=NO_DISTRIBUTION, unless=(WISH,), weigh=weighing("python_32bit", weight)),
+        Signature(pattern=NOT_SUPPORTED, weigh=weighing("python_32bit", of_wheel_file)),
+        Signature(pattern=UV_NO_TAG, weigh=weighing("python_32bit", of_tag), quoted=True),
+        Signature(pattern=ANCIENT, weigh=_ancient, quoted=True),
+        Signature(
+            pattern=r"[Pp]ython\d{2,3}-32[\\/]|32 bit \(Intel\)\]",
+            beside=(
+                r"(?i)no matching distribution|could not find a version|not a supported wheel|wheel for torch|torch-0\.1\.2",
+            ),
+            weigh=_folder,
+            quoted=True,
+        ),
+    ),
+    message="This Python may be a 32-bit program: torch exists for 64-bit Python only.",
+    remedies=(
+        Remedy(
+            text="Install a 64-bit Python and make the environment with it.",
+            commands=(("envfix", "install", "--new-env", "yolo-env", "--python", "3.11"),),
+        ),
+    ),
+    tell_apart=TELL_APART,
+    explains=("torch_not_installed", "wheel_not_on_index"),
+)
+
 RULE = Rule(
     code="INT108",
     cause="python_32bit",
@@ -54,4 +118,5 @@ RULE = Rule(
     check=check,
     rank=23,
     explains=("platform_without_wheel", "torch_not_installed", "wheel_python_mismatch"),
+    log=LOG,
 )

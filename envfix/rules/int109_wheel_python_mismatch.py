@@ -1,31 +1,68 @@
 """There is no torch wheel for this Python, or the torch found was built for another one.
 
-What it checks
-    The tables of wheels hold none for the target's version and kind of Python (too new, too old, PyPy) on this
-    platform, while torch is not installed. And where a torch is found: the ending of its compiled core
+What you see
+    "Could not find a version that satisfies the requirement torch==1.13.1 (from versions: 2.0.0, 2.0.1, ...)", uv's
+    "has no wheels with a matching Python ABI tag (e.g., `cp313`)", "torch-1.13.1+cu117-cp310-cp310-win_amd64.whl is
+    not a supported wheel on this platform".
+
+Why
+    Each release of torch has wheels for some Pythons only. pip says "no matching distribution found for torch",
+    whatever its own version, and lists only versions that this Python could have. A torch of another Python (through
+    PYTHONPATH, a shared folder, PyPy over the system's packages) is listed, but ``import torch`` cannot load its
+    core.
+
+How envfix knows
+    In a log: the list itself. One that begins after the wish means a Python that is too new (2.0.0: 3.11 on Windows,
+    2.2.0: 3.12, 2.6.0: 3.13), one that ends with the last release for an old Python means one that is too old
+    (1.10.2: 3.6, 1.13.1: 3.7, 2.4.1: 3.8).
+    On a machine: the tables of wheels hold none for the target's version and kind of Python (too new, too old, PyPy)
+    on this platform, while torch is not installed. And where a torch is found: the ending of its compiled core
     (``_C.cpython-311-...``) against what this interpreter loads.
 
-Why it matters
-    pip says "no matching distribution found for torch", whatever its own version. A torch of another Python
-    (through PYTHONPATH, a shared folder, PyPy over the system's packages) is listed, but ``import torch`` cannot
-    load its core.
+How to mend
+    Make an environment with a Python that this torch supports, or take a torch that this Python has, with its
+    siblings.
 
-How to fix
-    Make an environment with a Python that torch supports. Upgrading pip or renaming a wheel changes nothing.
+What not to do
+    Upgrading pip, removing the pin without looking, or renaming a wheel changes nothing.
 
 Sources
-    The table of torch wheels; the files of the installed torch; the interpreter's own ABI.
+    The table of torch wheels; the files of the installed torch; the interpreter's own ABI; messages of pip, uv and
+    Poetry.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import msgspec
 
 from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy
-from envfix.model.finding import Evidence, Finding, Severity
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
+from envfix.rules._choices import (
+    ANCIENT,
+    NO_DISTRIBUTION,
+    NOT_SUPPORTED,
+    POETRY_NO_CANDIDATES,
+    TELL_APART,
+    UV_FOUND,
+    UV_NO_FILE,
+    UV_NO_TAG,
+    WISH,
+    as_text,
+    first_choice,
+    of_candidates,
+    of_file,
+    of_tag,
+    of_wheel_file,
+    python_for,
+    weighing,
+    weight,
+)
 from envfix.rules._environments import startup_of
+from envfix.rules._log import LogSide, Reading
 from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.rules._wheels import (
@@ -111,6 +148,116 @@ def _no_wheel(environment: Environment, interpreter: Interpreter, tables: Tables
     )
 
 
+def _message(reading: Reading) -> str:
+    """What was asked for, and what this Python could have."""
+    choice = first_choice(reading)
+    if choice is not None and choice.wished:
+        name = f"{choice.package} {choice.wished}"
+        if choice.kind == "below":
+            return f"There is no {name} for this Python: the oldest that it can have is {choice.first_text}."
+        if choice.kind == "above":
+            return f"There is no {name} for this Python: the newest that it can have is {choice.last_text}."
+        return f"There is no {name} for this Python, as far as pip sees."
+    groups = reading.groups
+    if "have" in groups:
+        return f"This torch needs Python {groups.get('need', 'of another version')}, and this is {groups['have']}."
+    if "which" in groups:
+        return f"There is no wheel of {groups.get('package', 'torch')} {groups['which'].lstrip('=')} for this Python."
+    if "file" in groups:
+        return f"The file {groups['file']} is for another Python than this one."
+    return "There is no wheel of this torch for this Python."
+
+
+def _mends(reading: Reading) -> tuple[Remedy, ...]:
+    choice = first_choice(reading)
+    python = python_for(reading.tables, choice)
+    if choice is None or choice.wish is None or python is None:
+        return (with_python(well_served(reading.tables, "linux_x86_64")),)
+    release = as_text(choice.wish)
+    return (
+        Remedy(
+            text=f"Make an environment with a Python that has torch {release}.",
+            commands=(("envfix", "install", "--new-env", "yolo-env", "--python", python, "--torch", f"=={release}"),),
+        ),
+        Remedy(
+            text="Or take a torch that this Python has; its siblings go with it.",
+            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        ),
+    )
+
+
+def _needs_python(hit: Hit, log: Log) -> float | None:
+    """Conda wants another Python for this package."""
+    del log
+    return 0.7 if re.search(r"torch", hit.before[-300:]) else 0.3
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=WISH, weigh=weighing("wheel_python_mismatch", weight)),
+        Signature(pattern=NO_DISTRIBUTION, unless=(WISH,), weigh=weighing("wheel_python_mismatch", weight)),
+        Signature(pattern=NOT_SUPPORTED, weigh=weighing("wheel_python_mismatch", of_wheel_file)),
+        Signature(pattern=UV_NO_TAG, weigh=weighing("wheel_python_mismatch", of_tag), quoted=True),
+        Signature(pattern=UV_NO_FILE, weigh=weighing("wheel_python_mismatch", of_file), quoted=True),
+        Signature(pattern=UV_FOUND, confidence=0.93, quoted=True),
+        Signature(pattern=POETRY_NO_CANDIDATES, weigh=weighing("wheel_python_mismatch", of_candidates)),
+        Signature(
+            pattern=r"Package '?(?P<package>torch|torchvision|torchaudio)'? requires a different Python:"
+            r" (?P<have>\S{1,20}) not in '(?P<need>[^'\n]{1,60})'",
+            confidence=0.95,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?:torch|torchvision|torchaudio) (?:\([^)\n]{1,40}\) )?requires Python"
+            r" (?P<need>[<>=!~][^\n]{1,60}?),? so it will not be (?:satisfied|installable) for Python",
+            confidence=0.9,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"the requested Python version \((?P<have>[^)\n]{1,40})\) does not satisfy"
+            r" Python(?P<need>[<>=!~][^\s]{1,40})",
+            beside=(r"\b(?:torch|torchvision|torchaudio)[=<>]",),
+            confidence=0.7,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"Python version mismatch: module was compiled for Python (?P<need>[\d.]{3,6})",
+            confidence=0.85,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?:pytorch|torchvision|torchaudio)[^\n]{0,80} would require (?:[^\n]{0,60}\n)?[^\n]{0,20}python"
+            r" (?P<need>[<>=\d][^\n,]{1,40})",
+            confidence=0.55,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"- (?:pytorch|torchvision|torchaudio)[^\n]{0,120} ->"
+            r" python\[?(?:version=)?(?P<need>'?[<>=\d][^\n]{1,80})",
+            beside=(r"UnsatisfiableError|incompatible with the existing python installation",),
+            confidence=0.7,
+            quoted=True,
+        ),
+        Signature(pattern=ANCIENT, confidence=0.45, quoted=True),
+        Signature(
+            pattern=r"incompatible with the existing python installation in your environment",
+            beside=(r"\bpytorch\b",),
+            confidence=0.75,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?:Python 3\.1\d\+? (?:is )?not (?:yet )?supported|not supported on Python 3\.1\d)",
+            beside=(r"torch",),
+            confidence=0.55,
+            quoted=True,
+        ),
+    ),
+    message=_message,
+    remedies=_mends,
+    tell_apart=TELL_APART,
+    explains=("wheel_not_on_index",),
+)
+
 RULE = Rule(
     code="INT109",
     cause="wheel_python_mismatch",
@@ -119,4 +266,5 @@ RULE = Rule(
     check=check,
     rank=30,
     explains=("torch_not_installed", "torch_import_fails"),
+    log=LOG,
 )

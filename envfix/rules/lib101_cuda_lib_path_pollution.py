@@ -1,20 +1,27 @@
 """A CUDA library from outside is loaded before the one that came with torch.
 
-What it checks
-    Folders on LD_LIBRARY_PATH that hold a CUDA library of the same name as one that torch brought; what the import
-    really loaded; an import that misses a symbol of such a library.
+What you see
+    "libcusparse.so.12: undefined symbol: __nvJitLinkComplete_12_4, version libnvJitLink.so.12", "undefined symbol: cublasLt...",
+    "libtorch_cuda.so: undefined symbol: ncclCommRegister". Or all seems to work, with libraries that nobody tested together.
 
-Why it matters
-    A newer library of the wheel then meets an older companion: "undefined symbol: __nvJitLinkAddData_12_1, version
-    libnvJitLink.so.12", "undefined symbol: cublasLt...". Or all seems to work, with libraries that nobody tested
-    together.
+Why
+    LD_LIBRARY_PATH (or a module, a line in ~/.bashrc, an activation script) makes the loader take an older copy first. A newer
+    library of the wheel then misses a symbol in its older companion.
 
-How to fix
-    Unset the variable for that program, and take the toolkit's folders out of the profile that sets it. More
-    folders in it, an older torch or links to other names make it worse.
+How envfix knows
+    Folders on LD_LIBRARY_PATH that hold a CUDA library of the same name as one that torch brought; what the import really loaded;
+    an import, or a log, that misses a symbol of such a library. A log with NCCL's symbols alone may also come from two mixed
+    installations.
+
+How to mend
+    Unset the variable for that program, and take the toolkit's folders out of the profile that sets it.
+
+What not to do
+    More folders in the variable, an older torch or links to other names make it worse.
 
 Sources
-    LD_LIBRARY_PATH and the files in its folders; the libraries mapped into the process after the import.
+    LD_LIBRARY_PATH and the files in its folders; the libraries mapped into the process after the import; pytorch issues 131312,
+    134929 and 141063.
 """
 
 from __future__ import annotations
@@ -23,7 +30,8 @@ import re
 from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
-from envfix.model.finding import Evidence, Finding, Severity
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure
 from envfix.rules._libraries import (
     is_bundled,
@@ -34,6 +42,8 @@ from envfix.rules._libraries import (
     shadowing,
     without_path,
 )
+from envfix.rules._log import LogSide
+from envfix.rules._log_patterns import CUDA_SYMBOL_MISSING
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -88,6 +98,67 @@ def _variable(machine: Machine) -> tuple[Evidence, ...]:
     )
 
 
+def _weigh_symbol(hit: Hit, log: Log) -> float | None:
+    """Two packages of one library in the log speak for a mixed installation; NCCL's is the usual one of those."""
+    del log
+    symbol = hit.groups.get("symbol", "")
+    around = f"{hit.before[-300:]}{hit.after[:300]}"
+    if re.search(r"/usr/local/cuda|/opt/(?:cuda|conda)/|LD_LIBRARY_PATH|/usr/lib/", around):
+        return 0.93
+    if symbol.startswith(("nccl", "cupti", "nvshmem")):
+        return 0.6
+    return 0.9 if "nvJitLink" in symbol or symbol.startswith("cublasLt") else 0.8
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=CUDA_SYMBOL_MISSING, weigh=_weigh_symbol),
+        Signature(
+            pattern=r"symbol (?P<symbol>(?:__)?(?:cublas|cusparse|cusolver|nvJitLink|nccl"
+            r"|cuda)\w+),? version (?P<companion>lib\w+\.so\.\d+)"
+            r" not defined in file",
+            confidence=0.92,
+        ),
+        Signature(
+            pattern=r"undefined symbol: (?P<symbol>\w+), version (?P<companion>lib(?:cublas(?:Lt)?"
+            r"|cusparse|cusolver|nvJitLink|cudart|cufft)\.so\.\d+)",
+            confidence=0.92,
+        ),
+        Signature(pattern=r"Could not load symbol (?P<symbol>cublas\w+|cusparse\w+)", confidence=0.85),
+        Signature(
+            pattern=r"version '?`?(?P<companion>lib(?:nvJitLink|cublas(?:Lt)?|cusparse|cudart)\.so\.\d+)'? not found",
+            confidence=0.85,
+        ),
+        # A library of the toolkit in the traceback of an import of torch.
+        Signature(
+            pattern=r"ImportError: /usr/local/cuda[\w./-]*/(?P<companion>lib\w+\.so[.\d]*): undefined symbol",
+            confidence=0.9,
+        ),
+    ),
+    message=(
+        "A CUDA library of torch misses {symbol} in {companion}: an older copy, from outside, is loaded before torch's own.",
+        "A CUDA library of torch misses the symbol {symbol}: an older copy of its companion is loaded before torch's own.",
+        "A CUDA library from outside is loaded before torch's own, and they do not fit together.",
+    ),
+    remedies=(
+        Remedy(
+            text="Start the program without LD_LIBRARY_PATH: torch brings its own CUDA libraries. Where that helps, take"
+            " the CUDA folders out of ~/.bashrc, of the module or of the activation script that sets it.",
+            commands=(
+                ("env", "-u", "LD_LIBRARY_PATH", "python", "-c", "import torch; print(torch.zeros(1))"),
+                ("unset", "LD_LIBRARY_PATH"),
+            ),
+        ),
+        NEW_ENVIRONMENT,
+    ),
+    tell_apart=Remedy(
+        text="See whether the same import works without the variable; if not, two installations are mixed in one environment.",
+        commands=(("env", "-u", "LD_LIBRARY_PATH", "python", "-c", "import torch; print(torch.__version__)"),),
+    ),
+    explains=("torch_import_fails",),
+)
+
+
 RULE = Rule(
     code="LIB101",
     cause="cuda_lib_path_pollution",
@@ -96,4 +167,5 @@ RULE = Rule(
     check=check,
     rank=40,
     explains=("torch_import_fails",),
+    log=LOG,
 )

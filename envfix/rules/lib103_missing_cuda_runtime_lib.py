@@ -1,20 +1,29 @@
-"""A CUDA library that torch needs is not there.
+"""A CUDA library that a program needs is not there.
 
-What it checks
-    The nvidia-* packages that torch's metadata names; the files that they and torch list; the libraries that
-    torch's own libraries need, against every place the loader looks; what the import said, and what it took from
-    outside instead.
+What you see
+    "libcudnn.so.9: cannot open shared object file", "Library libcublas.so.12 is not found or cannot be loaded", "CUDA_SETUP:
+    WARNING! libcudart.so not found in any environmental path", "nvrtc: error: failed to open libnvrtc-builtins.so.11.7".
 
-Why it matters
-    "libcudnn.so.9: cannot open shared object file": torch cannot be imported. Or a system-wide CUDA of another
-    release fills the gap in silence, which nobody has tested together.
+Why
+    torch's wheel brings its libraries in nvidia-* packages; programs beside it (bitsandbytes, CTranslate2, CuPy, TensorFlow) need
+    files of one CUDA family and do not look there, or one of those packages was never installed or is damaged. A system-wide CUDA
+    of another release may fill the gap in silence, which nobody has tested together.
 
-How to fix
-    Install the nvidia package that torch names, in the version it names. A link from another major number under the
-    wanted name, or a toolkit of some version, does not make it fit.
+How envfix knows
+    The nvidia-* packages that torch's metadata names; the files that they and torch list; the libraries that torch's own libraries
+    need, against every place the loader looks; what the import said, and what it took from outside instead. In a log also who asks:
+    an extension that was compiled for another CUDA (mmcv, flash-attn, torch-scatter) asks with the same words.
+
+How to mend
+    Install the nvidia package that carries the library, in the version that torch names, or the release of the program for the
+    CUDA that is here.
+
+What not to do
+    A link from another major number under the wanted name, or a toolkit of some version, does not make it fit.
 
 Sources
-    Requires-Dist of torch, RECORD of the nvidia packages, ELF headers of torch's libraries.
+    Requires-Dist of torch, RECORD of the nvidia packages, ELF headers of torch's libraries; the messages of bitsandbytes 0.35 to
+    0.45 and of CTranslate2.
 """
 
 from __future__ import annotations
@@ -25,6 +34,8 @@ from typing import NamedTuple
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
+from envfix.rules._askers import BUILT_FOR_TORCH, OWN, asker, carried_by
 from envfix.rules._changing import in_place
 from envfix.rules._family import (
     CUDA_LIBRARY,
@@ -38,6 +49,8 @@ from envfix.rules._family import (
     requirements,
 )
 from envfix.rules._libraries import is_bundled, loaded_from_outside
+from envfix.rules._log import LogSide, Reading
+from envfix.rules._log_patterns import CUDA_LIBRARY_MISSING
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -152,6 +165,139 @@ def _remedies(environment: Environment, packages: tuple[str, ...]) -> Iterator[R
         yield in_place(environment, "Put the missing libraries back, in the versions that torch names.", *arguments)
 
 
+def _weigh_library(hit: Hit, log: Log) -> float | None:
+    """Who asks: torch and programs with a CUDA of their own miss it; what was compiled for torch is of another CUDA."""
+    library, by = hit.groups.get("library", ""), asker(hit)
+    if by == "torchcodec" or log.found(_WHILE_TRYING):
+        return 0.5
+    if by == "onnxruntime" or "onnxruntime" in hit.before[-300:]:
+        return 0.25
+    if "dlerror" in hit.before[-80:]:
+        return 0.4 if log.found(_NO_MATTER) else 0.7
+    if re.search(r"Could not load library libcudnn\w*\S* Error: *$", hit.before[-120:]):
+        return 0.6
+    if by in BUILT_FOR_TORCH or by == OWN:
+        return 0.3
+    if library.startswith("libnvinfer"):
+        return 0.6
+    if not by:
+        return 0.62
+    return 0.9
+
+
+_WHILE_TRYING = r"\[start of libtorchcodec loading traceback\]"
+# TensorFlow's own words for a machine without a card, printed by TensorBoard in logs of torch too.
+_NO_MATTER = r"Ignore above cudart dlerror if you do not have a GPU"
+
+
+def _weigh_dynamic(hit: Hit, log: Log) -> float | None:
+    """TensorFlow looks for its libraries at every import, with a card or without."""
+    del hit
+    return 0.4 if log.found(_NO_MATTER) else 0.75
+
+
+def _message(reading: Reading) -> str:
+    library = reading.groups.get("library")
+    by = next((asker(hit) for hit in reading.hits if hit.groups.get("library")), "")
+    who = by if by not in ("", OWN) else "The program"
+    if library is None:
+        return "A CUDA library that this program needs is not where the loader looks."
+    return f"{who} needs the CUDA library {library}, and the loader finds it nowhere."
+
+
+def _mends(reading: Reading) -> Iterator[Remedy]:
+    library = reading.groups.get("library", "")
+    by = next((asker(hit) for hit in reading.hits if hit.groups.get("library")), "")
+    package = carried_by(library)
+    if by == "torch":
+        yield Remedy(
+            text="Put torch's own CUDA libraries back: install torch anew from its CUDA index, with what it asks for.",
+            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        )
+    if package is not None:
+        number = " (cuNN: the CUDA that the program was built for, such as cu12)" if "cuNN" in package else ""
+        yield Remedy(
+            text=f"Install the package that carries {library}{number}, and let the loader see its folder (nvidia/*/lib in"
+            " site-packages) if the program does not find it by itself.",
+            commands=(("python", "-m", "pip", "install", package),),
+        )
+    yield Remedy(
+        text="Or take the release of the asking package that was built for the CUDA that is here; a link from another"
+        " number to this name does not help."
+    )
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=CUDA_LIBRARY_MISSING, weigh=_weigh_library, looks_at=(_WHILE_TRYING, _NO_MATTER)),
+        # CTranslate2 (faster-whisper) and others that open them by name.
+        Signature(
+            pattern=r"(?:Library|library) (?P<library>lib(?:cublas|cudnn|cudart|cufft|curand)\w*\.so[.\d]*"
+            r"|(?:cublas|cudnn|cudart|cufft|curand)\w*\.dll)"
+            r" (?:is )?not found(?: or cannot be loaded)?",
+            confidence=0.92,
+        ),
+        Signature(pattern=r"Could not locate (?P<library>(?:cudnn|cublas|zlibwapi|cudart)\w*\.dll)", confidence=0.88),
+        Signature(
+            pattern=r"Unable to load any of \{(?P<library>libcudnn\w*\.so[.\d]*)|Unable to load any of \{libcudnn",
+            confidence=0.62,
+        ),
+        Signature(
+            pattern=r"Could not load dynamic library '(?P<library>(?:lib)?(?:cudart|cublas"
+            r"|cudnn|cufft|curand|cusolver|cusparse)\w*\.(?:so[.\d]*|dll))'",
+            weigh=_weigh_dynamic,
+            looks_at=(_NO_MATTER,),
+        ),
+        Signature(pattern=r"Cannot dlopen some GPU libraries", confidence=0.6),
+        # torch's own search for its companions.
+        Signature(
+            pattern=r"(?P<library>lib(?:cublas(?:Lt)?|cudnn|cudart|nvrtc|cusparse|cufft"
+            r"|curand|cusolver|nccl|nvJitLink|nvtx|cupti))\.so\.?[^\s]{0,20}"
+            r" not found in the system path",
+            confidence=0.93,
+        ),
+        Signature(pattern=r"No module named 'nvidia\.(?P<module>\w+)'", confidence=0.6),
+        # The compiler at run time and its tables.
+        Signature(pattern=r"nvrtc: error: failed to open (?P<library>(?:lib)?nvrtc-builtins[\w.-]*)", confidence=0.93),
+        Signature(
+            pattern=r"CuPy failed to load (?P<library>[\w.-]+)|Could not find module '[^'\n]*?(?P<dll>(?:cudar"
+            r"t|cublas|cudnn|nvrtc)\w*\.dll)'",
+            confidence=0.85,
+        ),
+        Signature(
+            pattern=r"(?:libNVVM|libnvvm) cannot be found|Could not find libnvToolsExt|Can't find libdevice directory",
+            confidence=0.5,
+        ),
+        # bitsandbytes 0.35 to 0.45.
+        Signature(
+            pattern=r"(?P<library>libcudart\.so) not found in any environmental path|No libcudart\.so found! Install CUDA",
+            confidence=0.7,
+        ),
+        Signature(pattern=r"CUDA Setup failed despite (?:GPU being available|CUDA being available)", confidence=0.55),
+        Signature(
+            pattern=r"CUDA SETUP: (?:CUDA detection failed|Required library version not found"
+            r"|Setup Failed|WARNING! CUDA runtime files not found)"
+            r"|CUDA_SETUP: WARNING! (?:CUDA runtime files|libcudart)",
+            confidence=0.5,
+        ),
+        Signature(
+            pattern=r"bitsandbytes library load error|Could not load bitsandbytes native library"
+            r"|CUDA runtime path was not found|cuBLAS library was not found",
+            confidence=0.4,
+        ),
+        Signature(pattern=r"Could not find the bitsandbytes CUDA binary at", confidence=0.35),
+    ),
+    message=_message,
+    remedies=lambda reading: tuple(_mends(reading)),
+    tell_apart=Remedy(
+        text="See which libraries of the environment and of the system the loader knows, and which package asks for one of"
+        " them.",
+        commands=(("python", "-m", "pip", "list"), ("ldconfig", "-p")),
+    ),
+    explains=("torch_import_fails",),
+)
+
+
 RULE = Rule(
     code="LIB103",
     cause="missing_cuda_runtime_lib",
@@ -160,4 +306,5 @@ RULE = Rule(
     check=check,
     rank=42,
     explains=("torch_import_fails",),
+    log=LOG,
 )

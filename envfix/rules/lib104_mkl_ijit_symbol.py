@@ -1,15 +1,21 @@
 """conda's torch is older than a change in MKL that took a symbol away.
 
-What it checks
-    The build of the pytorch channel against the mkl beside it, by the table of known traps; or an import that
-    misses ``iJIT_...``.
+What you see
+    "libtorch_cpu.so: undefined symbol: iJIT_NotifyEvent" (or iJIT_IsProfilingActive): torch cannot be imported, right after an
+    installation that went well.
 
-Why it matters
-    "libtorch_cpu.so: undefined symbol: iJIT_NotifyEvent": torch cannot be imported, right after an installation
-    that went well.
+Why
+    The pytorch channel's builds up to 2.2 call profiling symbols that MKL dropped in 2024.1, and ask for no older MKL.
 
-How to fix
-    Hold mkl below 2024.1 in that environment, or take a newer torch. Reinstalling torch brings the same mkl back.
+How envfix knows
+    The build of the pytorch channel against the mkl beside it, by the table of known traps; or an import, or a log, that misses
+    iJIT_....
+
+How to mend
+    Hold mkl below 2024.1 in that environment, or take a newer torch.
+
+What not to do
+    Reinstalling torch brings the same mkl back; LD_LIBRARY_PATH has nothing to do with it.
 
 Sources
     conda-meta of the target's prefix; the message of the import; the table of conda's traps.
@@ -24,6 +30,7 @@ from packaging.version import Version
 
 from envfix.model.facts import CondaRecord, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Signature
 from envfix.rules._changing import conda, in_place
 from envfix.rules._family import (
     NEW_ENVIRONMENT,
@@ -33,6 +40,7 @@ from envfix.rules._family import (
     records,
     version,
 )
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -95,6 +103,29 @@ def _channel(row: CondaRecord) -> str | None:
     return parts[-1] if parts else None
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=r"undefined symbol: (?P<symbol>iJIT_\w+)", confidence=0.98),
+        Signature(pattern=r"Symbol not found: _?(?P<symbol>iJIT_\w+)", confidence=0.95),
+    ),
+    message=(
+        "This torch of conda needs {symbol}, which MKL took away in 2024.1.",
+        "This torch of conda needs an MKL older than 2024.1.",
+    ),
+    remedies=(
+        Remedy(
+            text="Hold MKL below 2024.1 in this environment.",
+            commands=(("conda", "install", "mkl<2024.1", "intel-openmp<2024.1"),),
+        ),
+        Remedy(
+            text="Or take a newer torch, by pip's wheel in an environment of its own.",
+            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        ),
+    ),
+    explains=("torch_import_fails",),
+)
+
+
 RULE = Rule(
     code="LIB104",
     cause="mkl_ijit_symbol",
@@ -103,4 +134,5 @@ RULE = Rule(
     check=check,
     rank=40,
     explains=("torch_import_fails",),
+    log=LOG,
 )

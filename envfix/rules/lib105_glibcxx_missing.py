@@ -1,16 +1,21 @@
-"""The C++ library that is loaded is older than the one torch needs.
+"""The C++ library that is loaded is older than the one a compiled file needs.
 
-What it checks
-    The newest GLIBCXX version that torch's libraries ask for against the libstdc++ that comes first
-    (LD_LIBRARY_PATH, then the environment, then the system); or an import that misses one.
+What you see
+    "libstdc++.so.6: version `GLIBCXX_3.4.30' not found (required by ...)", the same with CXXABI_1.3.15, "undefined symbol:
+    _ZSt28__throw_bad_array_new_lengthv, version GLIBCXX_3.4.29".
 
-Why it matters
-    "version `GLIBCXX_3.4.30' not found (required by ...)": one old copy, often in a conda environment, is loaded
-    for all.
+Why
+    One old copy, of the system or in a conda environment, is loaded first and then serves all.
 
-How to fix
-    A newer libstdc++ in the environment (conda: libstdcxx-ng), or let the right copy be found first. Never replace
-    the system's own, and never link a file to another name.
+How envfix knows
+    The newest GLIBCXX version that torch's libraries ask for against the libstdc++ that comes first (LD_LIBRARY_PATH, then the
+    environment, then the system); or an import, or a log, that misses one. GLIBC_... (without XX) is the C library, another cause.
+
+How to mend
+    A newer libstdc++ in the environment (conda: libstdcxx-ng), or let the right copy be found first.
+
+What not to do
+    Never replace the system's own, and never link a file to another name.
 
 Sources
     The version tables of the ELF files; the message of the import.
@@ -25,9 +30,11 @@ from packaging.version import Version
 
 from envfix.model.facts import Binary, CppLibrary, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Signature
 from envfix.rules._changing import conda
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure, import_works, version
 from envfix.rules._libraries import without_path
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -86,6 +93,54 @@ def _remedies(machine: Machine, environment: Environment, gap: tuple[Binary, Cpp
         yield Remedy(text="Put a newer libstdc++ into this conda environment.", commands=commands)
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"(?P<loaded>[^\s:]*libstdc\+\+\.so\.6): version [`'\"]?(?P<version>(?:GLIBCXX|CXXABI)_[\w.]+)[`'\"]? not found"
+            r"(?: \(required by (?P<by>[^)\n]{1,300})\))?",
+            confidence=0.97,
+        ),
+        Signature(
+            pattern=r"version [`'\"]?(?P<version>(?:GLIBCXX|CXXABI)_[\w.]+)[`'\"]? not found"
+            r"(?: \(required by (?P<by>[^)\n]{1,300})\))?",
+            confidence=0.95,
+        ),
+        Signature(
+            pattern=r"undefined symbol: \w+,? version (?P<version>(?:GLIBCXX|CXXABI)_[\d.]+)"
+            r"|symbol \w+,? version (?P<version2>(?:GLIBCXX|CXXABI)_[\d.]+) not defined in file",
+            confidence=0.92,
+        ),
+        Signature(pattern=r"undefined symbol: _ZSt28__throw_bad_array_new_length", confidence=0.85),
+        Signature(pattern=r"libgcc_s\.so\.1: version [`'\"]?(?P<version>GCC_[\d.]+)[`'\"]? not found", confidence=0.85),
+        Signature(pattern=r"lib(?:stdc\+\+\.so\.6|gcc_s\.so\.1): cannot open shared object file", confidence=0.8),
+    ),
+    message=(
+        "The C++ library {loaded} is loaded and is too old: {by} needs {version}.",
+        "The C++ library that is loaded is too old: {version} is needed.",
+        "The C++ library that is loaded is too old or not there.",
+    ),
+    remedies=(
+        Remedy(
+            text="In a conda environment, put a newer libstdc++ into it and let the loader find that one first.",
+            commands=(
+                ("conda", "install", "-c", "conda-forge", "libstdcxx-ng"),
+                ("export", "LD_LIBRARY_PATH=FOLDER_OF_THE_ENVIRONMENT/lib"),
+            ),
+        ),
+        Remedy(
+            text="Where the old copy comes from a folder on LD_LIBRARY_PATH, start the program without it.",
+            commands=(("unset", "LD_LIBRARY_PATH"),),
+        ),
+        Remedy(
+            text="Or take wheels that were built for this system, in an environment of their own; leave the system's own"
+            " library as it is.",
+            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        ),
+    ),
+    explains=("torch_import_fails",),
+)
+
+
 RULE = Rule(
     code="LIB105",
     cause="glibcxx_missing",
@@ -94,4 +149,5 @@ RULE = Rule(
     check=check,
     rank=43,
     explains=("torch_import_fails",),
+    log=LOG,
 )

@@ -1,16 +1,21 @@
 """The system's C library is older than the one that torch, or something built on it, needs.
 
-What it checks
-    The newest GLIBC version that the ELF files of torch and of what is built on it ask for, and the manylinux tag
-    of torch's wheel, against the C library of this system; or an import that misses one.
+What you see
+    "/lib64/libc.so.6: version `GLIBC_2.32' not found (required by ...)"; uv says "no wheels with a matching platform tag (e.g.,
+    `manylinux_2_17_x86_64`)", conda "__glibc >=2.28, which is missing on the system".
 
-Why it matters
-    "version `GLIBC_2.28' not found": the file was built on a newer system. The C library cannot be updated in
-    place.
+Why
+    The file was built on a newer system. The C library cannot be updated in place: it is the system.
 
-How to fix
-    An older build for this system, a container, or a newer system. A C library of one's own on LD_LIBRARY_PATH
-    breaks every program.
+How envfix knows
+    The newest GLIBC version that the ELF files of torch and of what is built on it ask for, and the manylinux tag of torch's
+    wheel, against the C library of this system; or an import, or a log, that misses one.
+
+How to mend
+    An older build for this system, a build from source on it, a container, or a newer system.
+
+What not to do
+    A C library of one's own on LD_LIBRARY_PATH breaks every program.
 
 Sources
     The version tables of the ELF files, the WHEEL file of torch, the running C library.
@@ -23,6 +28,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Libc, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._family import (
     NEW_ENVIRONMENT,
     import_evidence,
@@ -31,6 +37,7 @@ from envfix.rules._family import (
     installed,
     version,
 )
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -88,6 +95,64 @@ def _by_files(machine: Machine, environment: Environment) -> tuple[str, str, Evi
     return f"{floor[0]}.{floor[1]}", "torch", wheel
 
 
+def _weigh_tag(hit: Hit, log: Log) -> float | None:
+    """Uv names the tag of this system: below 2.28 the newer wheels of torch are out of reach."""
+    del log
+    here = int(hit.groups["here"])
+    offered = [int(number) for number in re.findall(r"manylinux_2_(\d+)", hit.after[:1500])]
+    if offered and all(number > here for number in offered):
+        return 0.9
+    return 0.6 if here < 28 else None
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"version [`'\"]?GLIBC_(?P<wanted>2[\d.]+)[`'\"]? not found(?: \(required by (?P<by>[^)\n]{1,300})\))?",
+            confidence=0.97,
+        ),
+        Signature(
+            pattern=r"undefined symbol: \w+,? version GLIBC_(?P<wanted>2[\d.]+)"
+            r"|symbol \w+,? version GLIBC_(?P<wanted2>2[\d.]+) not defined in file",
+            confidence=0.88,
+        ),
+        Signature(
+            pattern=r"__glibc(?:\[version=')?[\s=]*>=?\s?(?P<wanted>2\.\d+)[^\n]{0,80}(?:is missing on the "
+            r"system|which does not exist|Your installed version is: [\d.]+)",
+            confidence=0.85,
+        ),
+        Signature(pattern=r"Your installed version is: (?P<own>2\.(?:5|1[0-9]|2[0-7]))\b", confidence=0.4),
+        Signature(
+            pattern=r"no wheels with a matching platform tag \(e\.g\., `manylinux_2_(?P<here>\d+)_\w+`\)",
+            weigh=_weigh_tag,
+            quoted=True,
+        ),
+        Signature(pattern=r"manylinux_2_(?:28|3\d)_\w+\.whl is not a supported wheel on this platform", confidence=0.4),
+        Signature(
+            pattern=r"(?i)(?:requires|needs|need) glibc (?:version )?(?:>=?\s?)?(?P<wanted>2\.\d+)", confidence=0.6
+        ),
+    ),
+    message=(
+        "The C library of this system is too old: {by} needs glibc {wanted}.",
+        "The C library of this system is too old: glibc {wanted} or newer is needed.",
+        "The C library (glibc) of this system is too old for this build.",
+    ),
+    remedies=(
+        Remedy(
+            text="Let envfix choose the newest torch that this system can load, in an environment of its own; take the"
+            " extension's release that fits it, or compile the extension here.",
+            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        ),
+        Remedy(
+            text="Or run it in a container of a newer system (apptainer on clusters), or move to a machine with one.",
+            safe=False,
+        ),
+    ),
+    tell_apart=Remedy(text="See the version of the C library here.", commands=(("ldd", "--version"),)),
+    explains=("glibcxx_missing", "torch_import_fails"),
+)
+
+
 RULE = Rule(
     code="LIB106",
     cause="glibc_too_old",
@@ -96,4 +161,5 @@ RULE = Rule(
     check=check,
     rank=42,
     explains=("torch_import_fails", "glibcxx_missing"),
+    log=LOG,
 )

@@ -1,15 +1,21 @@
 """Two copies of the OpenMP library lie in the environment.
 
-What it checks
-    Files libiomp5 and libomp in the prefix and beside torch; an import that ended with "OMP: Error #15".
+What you see
+    "OMP: Error #15: Initializing libiomp5md.dll, but found libiomp5md.dll already initialized.", "mkl-service + Intel(R) MKL:
+    MKL_THREADING_LAYER=INTEL is incompatible with libgomp".
 
-Why it matters
-    The library ends the program when it finds a second copy of itself in the process. On Linux the loader mostly
-    takes one for both, so there it is worth knowing only.
+Why
+    conda's MKL and pip's torch each bring one. The library ends the program when it finds a second copy of itself in the process.
+    On Linux the loader mostly takes one for both, so there it is worth knowing only.
 
-How to fix
-    Keep one copy: numpy and torch from one installer. KMP_DUPLICATE_LIB_OK=TRUE silences the message and may give
-    wrong results.
+How envfix knows
+    Files libiomp5 and libomp in the prefix and beside torch; an import, or a log, with "OMP: Error #15".
+
+How to mend
+    Keep one copy: numpy and torch from one installer.
+
+What not to do
+    KMP_DUPLICATE_LIB_OK=TRUE silences the message and may give wrong results.
 
 Sources
     The files themselves; what the import said before it ended.
@@ -21,8 +27,10 @@ import re
 from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
-from envfix.model.finding import Evidence, Finding, Severity
+from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Signature
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure, import_works
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -53,6 +61,45 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     )
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"OMP: Error #15\b(?:: Initializing (?P<second>[\w.+-]+), but found (?P<first>[\w.+-]+) already initialized)?",
+            confidence=0.98,
+        ),
+        Signature(
+            pattern=r"Initializing (?P<second>lib(?:iomp5?|omp|gomp)[\w.+-]*), but found (?P<first>[\w.+-]+) already initialized",
+            confidence=0.97,
+        ),
+        Signature(pattern=r"multiple copies of the OpenMP runtime have been linked into the program", confidence=0.93),
+        Signature(
+            pattern=r"MKL_THREADING_LAYER=INTEL is incompatible with lib(?P<first>gomp[\w.-]*) library", confidence=0.8
+        ),
+        Signature(
+            pattern=r"Found Intel OpenMP \('libiomp'\) and LLVM OpenMP \('libomp'\) loaded at the same time",
+            confidence=0.75,
+        ),
+        Signature(pattern=r"OMP: Error #13\b", confidence=0.5),
+    ),
+    message=(
+        "Two copies of the OpenMP library meet in one process: {second} finds {first} there already.",
+        "Two copies of the OpenMP library meet in one process.",
+    ),
+    remedies=(
+        Remedy(
+            text="Keep one copy: take numpy, torch and opencv from one installer, in an environment of their own.",
+            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        ),
+        Remedy(
+            text="In a conda environment with a torch of pip, see which copies lie there; drop conda's numpy and MKL for"
+            " pip's, which brings no OpenMP of Intel.",
+            commands=(("conda", "list", "openmp|mkl|numpy"),),
+        ),
+    ),
+    explains=("torch_import_fails",),
+)
+
+
 RULE = Rule(
     code="LIB107",
     cause="openmp_duplicate",
@@ -61,4 +108,5 @@ RULE = Rule(
     check=check,
     rank=44,
     explains=("torch_import_fails",),
+    log=LOG,
 )

@@ -1,18 +1,23 @@
 """A library that is loaded late finds no room for its thread-local data.
 
-What it checks
-    An import that says "cannot allocate memory in static TLS block".
+What you see
+    "libgomp.so.1: cannot allocate memory in static TLS block", "dlopen: cannot load any more object with static TLS".
 
-Why it matters
-    libgomp and a few others need a place that is small and given away at the start; mostly on aarch64 and with an
-    older glibc. It has nothing to do with main memory.
+Why
+    libgomp and a few others need a place that is small and given away at the start; mostly on aarch64 (Jetson) and with an older
+    glibc. It has nothing to do with main memory.
 
-How to fix
-    Load that library first: LD_PRELOAD with the path that the message names, or import torch before the other
-    packages. More memory or swap changes nothing.
+How envfix knows
+    An import, or a log, with these words.
+
+How to mend
+    Load that library first: LD_PRELOAD with the path that the message names, or import torch before the other packages.
+
+What not to do
+    More memory or swap changes nothing.
 
 Sources
-    The message of the import.
+    The message of the import; glibc's notes on static TLS (2.32 made more room).
 """
 
 from __future__ import annotations
@@ -22,7 +27,9 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Signature
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -55,6 +62,31 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     )
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"(?P<library>[^\s:'\"]+\.so[.\d]*): cannot allocate memory in static TLS block", confidence=0.98
+        ),
+        Signature(pattern=r"cannot allocate memory in static TLS block", confidence=0.97),
+        Signature(pattern=r"(?:dlopen: )?cannot load any more object with static TLS", confidence=0.96),
+    ),
+    message=(
+        "The library {library} is loaded too late: there is no room left for its thread-local data.",
+        "A library is loaded too late: there is no room left for its thread-local data.",
+    ),
+    remedies=lambda reading: (
+        Remedy(
+            text="Load that library before everything else.",
+            commands=(("export", f"LD_PRELOAD={reading.groups.get('library', '/PATH/TO/libgomp.so.1')}"),),
+        ),
+        Remedy(
+            text="Or change the order: the package that fails (torch, cv2 or sklearn) is imported first in the program.",
+        ),
+    ),
+    explains=("torch_import_fails",),
+)
+
+
 RULE = Rule(
     code="LIB108",
     cause="static_tls_exhausted",
@@ -63,4 +95,5 @@ RULE = Rule(
     check=check,
     rank=45,
     explains=("torch_import_fails",),
+    log=LOG,
 )

@@ -1,29 +1,42 @@
 """Somebody else's process holds most of a GPU's memory.
 
-What it checks
-    Less than a tenth of a card's memory is free although this interpreter runs nothing on it. The processes that hold it
-    are named where the driver tells. Cards that CUDA_VISIBLE_DEVICES hides from this shell are left out.
+What you see
+    "CUDA out of memory. Tried to allocate 84.00 MiB (GPU 0; 23.69 GiB total capacity; 1.71 GiB already allocated; 13.12 MiB free;
+    1.84 GiB reserved in total by PyTorch)": little is ours, and next to nothing is free. Before it fails ``envfix diagnose`` sees
+    a card of which less than a tenth is free.
 
-Why it matters
-    A training on that card dies with "CUDA out of memory" however small its batch is, and the card is the one that programs take
-    by default (GPU 0).
+Why
+    Another user's job, an old notebook kernel or the workers of a run that was interrupted hold the rest. GPU 0 is the card
+    that programs take by default, and CUDA may count the cards in another order than nvidia-smi does.
 
-How to fix
-    Use a card that is free, by its serial id (UUID), so that the numbering cannot mislead; or talk to the owner. Reducing the
-    batch does not help, and resetting the card hurts the others. In a job of a batch system only the cards that it was given
-    are proposed.
+How envfix knows
+    By the sum in the message: total - reserved - free is what others hold. On the machine NVML tells how much of each card is
+    free and which processes hold it; cards that CUDA_VISIBLE_DEVICES hides from this shell are left out.
+
+How to mend
+    Use a card that is free, by its serial id (UUID), so that the numbering cannot mislead (``envfix gpus`` prints the line to
+    paste); end what is left over of your own; or talk to the owner. In a job of a batch system only the cards that it was
+    given are proposed.
+
+What not to do
+    Reducing the batch does not help, setting ``max_split_size_mb`` neither. Resetting the card or ending somebody's process
+    hurts the others.
 
 Sources
-    NVML: memory and processes per card.
+    NVML: memory and processes per card; the message of torch's caching allocator in its releases.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from envfix.logs.memory_arithmetic import in_words
 from envfix.model.facts import Environment, Gpu, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
+from envfix.rules import _memory
 from envfix.rules._devices import GIB, cards_to_choose, container, use_card, visible_cards
+from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -93,6 +106,68 @@ def _holders(full: list[Gpu], machine: Machine) -> Iterator[Evidence]:
             yield Evidence(fact="machine.gpus", value=value, source=machine.gpus.source)
 
 
+# nvidia-smi shows processes without a name, fuser those that hold a card's file: whoever pastes that has looked for the holder.
+NAMELESS = (
+    r"\|\s+\d+\s+(?:N/A\s+N/A\s+)?\d+\s+[CG+]{1,3}\s+(?:Unknown Error|\[Not Found\]|\[Insufficient Permissions\]|-)"
+    r"\s+\d+MiB \|"
+)
+HOLDS_FILE = r"/dev/nvidia\d+:\s+\S+\s+\d+\s+[Fmro.]{3,8}\s+\S+"
+PADDLE = r"Out of memory error on GPU \d+\. Cannot allocate [^\n]{0,200}available memory is only"
+
+
+def _message(reading: Reading) -> str:
+    found = _memory.of_reading(reading)
+    if found is None:
+        return "Another process (or a leftover of an earlier run) holds the memory of this card."
+    named = ", ".join(f"process {pid} {in_words(held)}" for pid, held in found.holders)
+    who = f" ({named})" if named else ""
+    return (
+        f"Others hold {in_words(found.others)} of {_memory.card(found)}{who}, and this program only {in_words(found.reserved)}:"
+        f" {_memory.whole(found)}. A smaller batch does not help."
+    )
+
+
+def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
+    idle = max(
+        (card for card in cards_to_choose(reading.machine) if _free_share(card) >= FULL),
+        key=lambda card: card.memory_free or 0,
+        default=None,
+    )
+    who = Remedy(
+        text="See who holds the card and which one is free; the line that chooses it is printed along.",
+        commands=(("envfix", "gpus"),),
+    )
+    if idle is not None:
+        who = use_card(idle, f"Use GPU {idle.index}, of which {(idle.memory_free or 0) / GIB:.1f} GiB are free.")
+    return (
+        who,
+        Remedy(
+            text="End it if it is a leftover of yours (a notebook's kernel, workers of a run that was stopped); else ask its owner."
+        ),
+    )
+
+
+def _beside_memory(hit: Hit, log: Log) -> float | None:
+    """A table of processes alone is no failure: something must have run out of memory, or it is pasted alone to ask about."""
+    del hit
+    texts = (_memory.WITH_NUMBERS, _memory.WITHOUT_NUMBERS, _memory.RAW)
+    return 0.9 if any(map(log.found, texts[1:])) else 0.6 if not log.found(texts[0]) else None
+
+
+LOG = LogSide(
+    signatures=(
+        *_memory.signatures("other_process"),
+        Signature(pattern=NAMELESS, weigh=_beside_memory),
+        Signature(pattern=HOLDS_FILE, weigh=_beside_memory),
+        Signature(pattern=PADDLE, confidence=0.7),
+    ),
+    message=_message,
+    remedies=_log_remedies,
+    tell_apart=Remedy(
+        text="See who holds the card's memory while your program does not run.", commands=(("envfix", "gpus"),)
+    ),
+)
+
 RULE = Rule(
     code="MEM102",
     cause="oom_other_process",
@@ -100,4 +175,5 @@ RULE = Rule(
     needs=("machine.gpus",),
     check=check,
     rank=60,
+    log=LOG,
 )

@@ -1,15 +1,22 @@
-"""Windows can promise too little memory for several processes with torch and CUDA.
+r"""Windows can promise too little memory for several processes with torch and CUDA.
 
-What it checks
-    On Windows: the commit limit (main memory and page file together) is below 16 GiB, and the target's torch carries CUDA.
+What you see
+    'OSError: [WinError 1455] The paging file is too small for this operation to complete. Error loading "...\\torch\lib\...dll"',
+    mostly out of ``multiprocessing\spawn.py``; "os error 1455" when a model file is opened.
 
-Why it matters
+Why
     Every worker that loads data imports torch, and its CUDA libraries are counted with several GiB each, used or not. Where
-    the limit is reached, Windows refuses: "WinError 1455" (the paging file is too small), while importing cudnn or cublas.
+    the limit (main memory and page file together) is reached, Windows refuses.
 
-How to fix
-    Fewer workers (``workers=0`` or ``workers=2`` for YOLO), or a larger page file. Installing torch again or a smaller batch
-    changes nothing.
+How envfix knows
+    On Windows: the commit limit (main memory and page file together) is below 16 GiB, and the target's torch carries CUDA. In a
+    log: the error's number 1455, whatever the language.
+
+How to mend
+    Fewer workers (``workers=0`` or ``workers=2`` for YOLO), or a larger page file.
+
+What not to do
+    Installing torch again or a smaller batch changes nothing.
 
 Sources
     GlobalMemoryStatusEx of Windows; https://learn.microsoft.com/windows/client-management/introduction-page-file
@@ -21,7 +28,10 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._environments import startup_of
+from envfix.rules._log import LogSide
+from envfix.rules._log_patterns import WORKER_EXITED
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -50,6 +60,40 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     )
 
 
+WINDOWS = r"[A-Za-z]:[/\\]{1,2}(?:Users|Program|\w+[/\\])|win32|Windows|\.dll\b"
+
+
+def _weigh_exit(hit: Hit, log: Log) -> float | None:
+    """Under Windows a worker that ends without a word often could not get its memory."""
+    del hit
+    return 0.3 if log.found(WINDOWS) else None
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"WinError 1455\b[^\n]{0,300}?(?:Error loading \"[^\"\n]{0,260}?(?P<dll>[\w.+-]{2,60}\.dll))?",
+            confidence=0.97,
+        ),
+        Signature(pattern=r"(?:os error|error code:?|Error code|errno) 1455\b|ERROR_COMMITMENT_LIMIT", confidence=0.95),
+        Signature(
+            pattern=r"paging file is too small|archivo de paginación es demasiado pequeño|页面文件太小", confidence=0.95
+        ),
+        Signature(pattern=WORKER_EXITED, weigh=_weigh_exit, looks_at=(WINDOWS,)),
+        Signature(pattern=r"DefaultCPUAllocator: not enough memory", confidence=0.25),
+    ),
+    message="Windows can promise no more memory: main memory and page file together are too small for so many processes.",
+    remedies=(
+        Remedy(text="Use fewer loader processes (2, or 0 for none).", commands=(("yolo", "train", "workers=0"),)),
+        Remedy(
+            text="Or enlarge the page file: advanced system settings, performance, virtual memory, then restart.",
+            safe=False,
+        ),
+    ),
+    tell_apart=Remedy(text="See how much memory Windows can promise (its commit limit).", commands=(("systeminfo",),)),
+    explains=("windows_dll_dependency_missing", "torch_import_fails", "host_ram_exhausted_runtime"),
+)
+
 RULE = Rule(
     code="MEM105",
     cause="windows_pagefile_too_small",
@@ -57,4 +101,5 @@ RULE = Rule(
     needs=("environment.torch", "environment.startup"),
     check=check,
     rank=91,
+    log=LOG,
 )

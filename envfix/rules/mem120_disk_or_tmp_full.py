@@ -1,30 +1,44 @@
 """There is no room on a disk that installing needs: the environment, a cache, or the folder for temporary files.
 
-What it checks
-    Free bytes where the target's packages lie, in the caches of pip and uv, and where temporary files go. Nothing free is an
-    error wherever one may write. Little room is a warning, and only while torch still has to be installed: a CUDA stack takes
-    about 6 GiB unpacked (1.5 GiB without CUDA), and downloading it 3 GiB (0.5 GiB) of cache or temporary files.
+What you see
+    "[Errno 28] No space left on device", often with plenty of room on another disk; "[Errno 122] Disk quota
+    exceeded", "[WinError 112]", conda's NoSpaceLeftError, "no space left on device" from docker build, uv's "(os
+    error 28)".
 
-Why it matters
-    "[Errno 28] No space left on device", often with plenty of room on another disk: pip unpacks below TMPDIR, and /tmp is
-    sometimes a piece of main memory. Quotas of users are not seen here.
+Why
+    A CUDA stack takes about 6 GiB unpacked and 3 GiB while it is downloaded. pip unpacks below TMPDIR, and /tmp is
+    sometimes a piece of main memory or a small disk; caches and environments lie in a home with a quota.
 
-How to fix
-    Clear caches, or name folders on a bigger disk: TMPDIR for temporary files, PIP_CACHE_DIR and UV_CACHE_DIR for caches, a
-    new environment elsewhere.
+How envfix knows
+    In a log: the messages above, where they are not about shared memory. On a machine: free bytes where the target's
+    packages lie, in the caches of pip and uv, and where temporary files go. Nothing free is an error wherever one may
+    write. Little room is a warning, and only while torch still has to be installed: a CUDA stack takes about 6 GiB
+    unpacked (1.5 GiB without CUDA), and downloading it 3 GiB (0.5 GiB) of cache or temporary files. Quotas of users
+    are not seen there.
+
+How to mend
+    Clear caches, or name folders on a bigger disk: TMPDIR for temporary files, PIP_CACHE_DIR and UV_CACHE_DIR for
+    caches, a new environment elsewhere.
+
+What not to do
+    Do not look at the disk of the home only: temporary files, caches and the environment may lie on three others.
 
 Sources
-    The file systems' own figures; sizes measured on torch 1.8 to 2.15 with ultralytics.
+    The file systems' own figures; sizes measured on torch 1.8 to 2.15 with ultralytics; messages of the programs.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from envfix.model.facts import Disk, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._cards import nvidia_displays
+from envfix.rules._downloads import succeeded
 from envfix.rules._fetching import torch_is_wanted
+from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -115,6 +129,80 @@ def _remedies(disk: Disk, roomy: Disk | None) -> Iterator[Remedy]:
         )
 
 
+def _full(hit: Hit, log: Log) -> float | None:
+    """No space: on a disk, or in the shared memory of a container, which is another cause."""
+    del log
+    near = hit.before[-300:] + hit.after[:250]
+    if _SHARED.search(near):
+        return 0.1
+    return 0.5 if succeeded(hit) else 0.95
+
+
+_SHARED = re.compile(
+    r"posix_fallocate|shared memory|/dev/shm|NCCL|/torch_\d+|shm_open|bus error|shmem|SemLock", re.IGNORECASE
+)
+
+
+def _where(reading: Reading) -> str:
+    text = " ".join(hit.shown + hit.before[-1500:] for hit in reading.hits[:1])
+    if "quota" in " ".join(hit.text for hit in reading.hits).lower():
+        return "The quota of this account is used up."
+    if re.search(r"pip|whl|Collecting|/tmp", text):
+        return "There is no room left on a disk that installing needs; it may be the one for temporary files (/tmp)."
+    return "There is no room left on a disk."
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"\[Errno 28\]|\(os error 28\)|OSError\(28|\bENOSPC\b|[Nn]o space left on device",
+            weigh=_full,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"\[Errno 122\]|\(os error 122\)|[Dd]isk quota exceeded|EDQUOT",
+            confidence=0.96,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"WinError 112\b|\(os error 112\)|[Tt]here is not enough space on the disk",
+            confidence=0.96,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"NoSpaceLeftError|[Nn]ot enough free (?:disk )?space|don't have enough free space in",
+            confidence=0.95,
+            quoted=True,
+        ),
+        Signature(pattern=r"[Ii]nsufficient (?:free )?disk space", confidence=0.93, quoted=True),
+        Signature(
+            pattern=r"PytorchStreamWriter failed writing file|inline_container\.cc:\d+\] \. unexpected pos \d+ vs",
+            confidence=0.7,
+            quoted=True,
+        ),
+        Signature(pattern=r"(?:disk|file\s?system) is full\b|database or disk is full", confidence=0.8),
+    ),
+    message=_where,
+    remedies=(
+        Remedy(
+            text="See which of the disks is full: temporary files, cache, environment.",
+            commands=(("df", "-h"),),
+        ),
+        Remedy(
+            text="Let temporary files and caches go to a disk with room, and try again.",
+            commands=(
+                ("mkdir", "-p", "BIG-DISK/tmp"),
+                ("export", "TMPDIR=BIG-DISK/tmp", "PIP_CACHE_DIR=BIG-DISK/pip", "UV_CACHE_DIR=BIG-DISK/uv"),
+            ),
+        ),
+        Remedy(
+            text="Or make room by clearing caches.",
+            commands=(("pip", "cache", "purge"), ("uv", "cache", "clean"), ("conda", "clean", "--all")),
+        ),
+    ),
+    explains=("corrupt_download_hash", "torch_import_fails"),
+)
+
 RULE = Rule(
     code="MEM120",
     cause="disk_or_tmp_full",
@@ -122,4 +210,5 @@ RULE = Rule(
     needs=("machine.resources",),
     check=check,
     rank=65,
+    log=LOG,
 )

@@ -1,19 +1,32 @@
-"""Packages cannot be fetched: a Python without ssl, a certificate file that is not there, or a proxy that cannot work.
+"""Packages cannot be fetched: a certificate is not trusted, a proxy or firewall refuses, or this Python has no ssl.
 
-What it checks
-    Whether the target can load its ssl module; whether certificate files that pip, conda and Python are told to use exist;
-    and proxy settings that cannot work: an address nobody can read, a local proxy addressed by https, a SOCKS proxy without
-    PySocks in the target, two spellings of a variable that contradict each other.
+What you see
+    "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self signed certificate in certificate chain", uv's
+    "invalid peer certificate: UnknownIssuer", "Cannot connect to proxy", "the ssl module in Python is not available".
+    pip then says that no version of torch exists, which is not true.
 
-Why it matters
-    Every download fails: "the ssl module in Python is not available", "Could not find a suitable TLS CA certificate bundle",
-    "Missing dependencies for SOCKS support". pip then says that no version of torch exists, which is not true.
+Why
+    A company's or campus's network opens encrypted connections with a certificate of its own, which Python does not
+    know; a proxy is needed and not set, or set wrongly; a conda Python is started outside its environment and does
+    not find OpenSSL; or the clock is wrong, so that no certificate is valid.
 
-How to fix
-    Correct or unset the one setting that is wrong. Switching the check of certificates off for good is no cure.
+How envfix knows
+    In a log: the messages of OpenSSL, rustls, urllib3, curl, git and conda. They explain an empty list of versions
+    below them.
+    On a machine: whether the target can load its ssl module; whether certificate files that pip, conda and Python are
+    told to use exist; and proxy settings that cannot work: an address nobody can read, a local proxy addressed by
+    https, a SOCKS proxy without PySocks in the target, two spellings of a variable that contradict each other.
+
+How to mend
+    Give the network's own certificate to the program (``SSL_CERT_FILE``, ``PIP_CERT``, or ``--native-tls`` for uv),
+    set the right proxy, activate the environment. Correct or unset the one setting that is wrong.
+
+What not to do
+    Do not switch the check of certificates off for good (``--trusted-host``, ``ssl_verify: false``), and do not look
+    for another torch: the versions are there.
 
 Sources
-    The target's own answer; proxy and certificate variables; settings of pip, uv and conda.
+    The target's own answer; proxy and certificate variables; settings of pip, uv and conda; messages of the programs.
 """
 
 from __future__ import annotations
@@ -24,7 +37,10 @@ from urllib.parse import urlsplit
 
 from envfix.model.facts import Environment, Machine, NetworkSetting
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
+from envfix.rules._downloads import fetches, runs, succeeded
 from envfix.rules._fetching import holds, settings_of, take_back, torch_is_wanted, variable_of
+from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -170,6 +186,191 @@ def _evidence(setting: NetworkSetting) -> Evidence:
     return Evidence(fact="machine.network", value=f"{setting.name}={setting.value}", source=setting.configured_in)
 
 
+_CERTIFICATE = Remedy(
+    text="Get the certificate file of your network (ask its administrator), and tell all programs of this shell to use it.",
+    commands=(("export", "SSL_CERT_FILE=NETWORK.pem", "REQUESTS_CA_BUNDLE=NETWORK.pem", "PIP_CERT=NETWORK.pem"),),
+)
+_OWN_STORE = Remedy(
+    text="Newer programs can use the certificates of the operating system instead.",
+    commands=(
+        ("python", "-m", "pip", "install", "--use-feature=truststore", "torch"),
+        ("uv", "pip", "install", "--native-tls", "torch"),
+    ),
+)
+_PROXY = Remedy(
+    text="Set the proxy that this network wants (mostly http:// also for https), or unset one that is not there any more.",
+    commands=(("export", "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT", "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT"),),
+)
+_MODULE = (
+    Remedy(
+        text="Activate the environment first: a conda Python finds its OpenSSL only then.",
+        commands=(("conda", "activate", "ENVIRONMENT"),),
+    ),
+    Remedy(
+        text="If it is a Python that was built from source, use another one: its ssl module was left out.",
+        commands=(("envfix", "install", "--new-env", "yolo-env", "--python", "3.11"),),
+    ),
+)
+_CLOCK = Remedy(
+    text="Set the clock of this machine right: no certificate is valid at the time it shows.", commands=(("date",),)
+)
+
+
+def _what(reading: Reading) -> str:
+    """Which of the kinds of failure the surest text is."""
+    for hit in reading.hits:
+        for kind in ("clock", "module", "proxy", "certificate", "network"):
+            if hit.groups.get(kind):
+                return kind
+    return "certificate"
+
+
+def _message(reading: Reading) -> str:
+    return {
+        "clock": "A certificate is refused because of its dates: the clock of this machine is probably wrong.",
+        "module": "This Python cannot load its ssl module, so it can fetch nothing over https.",
+        "proxy": "The proxy refuses or cannot be reached, so packages cannot be fetched.",
+        "certificate": "The certificate that the network shows is not trusted here (often a company opens encrypted connections),"
+        " so nothing can be fetched.",
+        "network": "The server cannot be reached from here: no name service, no route, or a firewall or proxy in between.",
+    }[_what(reading)]
+
+
+def _mends(reading: Reading) -> tuple[Remedy, ...]:
+    return {
+        "clock": (_CLOCK, _CERTIFICATE),
+        "module": _MODULE,
+        "proxy": (_PROXY,),
+        "certificate": (_CERTIFICATE, _OWN_STORE, _PROXY),
+        "network": (_PROXY,),
+    }[_what(reading)]
+
+
+def _forbidden(hit: Hit, log: Log) -> float | None:
+    """An answer 403: a firewall's, but of torch's index it means that there is no such file."""
+    del log
+    return None if "/whl/" in hit.text else 0.6
+
+
+def _unreachable(hit: Hit, log: Log) -> float | None:
+    del log
+    return None if succeeded(hit) or not fetches(hit) or runs(hit) else 0.6
+
+
+def _handshake(hit: Hit, log: Log) -> float | None:
+    del log
+    return 0.3 if succeeded(hit) else 0.85
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"(?P<clock>certificate (?:is not yet valid|has expired)|certificate verify failed: certificate"
+            r" has expired"
+            r"|invalid peer certificate: (?:certificate )?(?:NotValidYet|not valid yet|Expired|expired))",
+            confidence=0.9,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?P<certificate>CERTIFICATE_VERIFY_FAILED\]?[\s'\",:]{0,4}certificate verify failed"
+            r"|SSLCertVerificationError\("
+            r"|certificate verify failed: (?:self[-\s]signed|unable to get)|invalid peer certificate:\s?\w"
+            r"|There was a problem confirming the ssl certificate|SSL certificate problem:|server certificate"
+            r" verification failed"
+            r"|cannot verify \S{1,80} certificate)",
+            confidence=0.95,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?P<certificate>urlopen error \[SSL: CERTIFICATE_VERIFY_FAILED)",
+            confidence=0.95,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?P<module>ssl module in Python is not available|because the SSL module is not available|No"
+            r" module named '?_ssl\b"
+            r"|DLL load failed while importing _ssl|Can't connect to HTTPS URL because)",
+            confidence=0.96,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?P<proxy>ProxyError\(|ProxyError: |Cannot connect to proxy|Unable to connect to proxy|Tunnel"
+            r" connection failed: \d{3}"
+            r"|407 Proxy Authentication|CONNECT tunnel failed, response \d{3}|Received HTTP code \d{3} from proxy"
+            r" after CONNECT"
+            r"|Could not resolve proxy|Missing dependencies for SOCKS support|Unable to determine SOCKS version"
+            r"|ProxySchemeUnknown"
+            r"|Please check proxy URL|InvalidProxyURL|Not supported proxy scheme|proxy connect aborted|tunnel error:"
+            r" \w)",
+            confidence=0.94,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?P<proxy>ValueError: check_hostname requires server_hostname)",
+            confidence=0.9,
+        ),
+        Signature(pattern=r"(?P<proxy>CondaProxyError|ProxyError: Conda cannot proceed)", confidence=0.95, quoted=True),
+        Signature(
+            pattern=r"(?P<certificate>CondaSSLError|requests\.exceptions\.SSLError|Caused by SSLError\("
+            r"|SSLError\(SSL\w*Error\(|\bSSLError\s{5,60}Traceback"
+            r"|\[SSL: (?:WRONG_VERSION_NUMBER|UNEXPECTED_EOF_WHILE_READING|TLSV1\w*|SSLV3\w*|BAD_SIGNATURE"
+            r"|UNSAFE_LEGACY_RENEGOTIATION_DISABLED"
+            r"|DH_KEY_TOO_SMALL|EE_KEY_TOO_SMALL|CA_MD_TOO_WEAK|NO_PROTOCOLS_AVAILABLE|HTTP_REQUEST"
+            r"|INVALID_SESSION_ID|KRB5_S_INIT)"
+            r"|SSLEOFError\(|SSLZeroReturnError\(|SSLZeroReturnError: |EOF occurred in violation of protocol"
+            r"|OpenSSL appears to be unavailable|HTTPSConnectionPool[^\n]{0,300}SSLError\()",
+            weigh=_handshake,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?P<certificate>curl: \((?:35|51|58|59|60|77)\)|curl return value (?:35|51|60|77)\b"
+            r"|gnutls_handshake\(\) failed"
+            r"|OpenSSL SSL_connect:|schannel: (?:next InitializeSecurityContext|SNI or|CertGetCertificateChain))",
+            confidence=0.88,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?P<certificate>Could not find a suitable TLS CA certificate bundle|error setting certificate"
+            r" (?:verify locations|file))",
+            confidence=0.95,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?:HTTP error 403 while getting|403 Client Error: \w+ for url:|HTTP status client error \(403"
+            r" Forbidden\) for url \()[^\n]{0,160}",
+            weigh=_forbidden,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"(?P<network>getaddrinfo failed|Temporary failure in name resolution|Name or service not known"
+            r"|nodename nor servname"
+            r"|Could not resolve host|failed to lookup address information|NameResolutionError\(|Network is"
+            r" unreachable|WinError 10061\b"
+            r"|WinError 11001\b|\[Errno 11001\]|\[Errno 111\] Connection refused|No route to host)",
+            weigh=_unreachable,
+            quoted=True,
+        ),
+    ),
+    message=_message,
+    remedies=_mends,
+    tell_apart=Remedy(
+        text="See whether the ssl module loads and whether the index answers.",
+        commands=(
+            ("python", "-c", "import ssl; print(ssl.OPENSSL_VERSION)"),
+            ("python", "-m", "pip", "index", "versions", "torch"),
+        ),
+    ),
+    explains=(
+        "wheel_not_on_index",
+        "wheel_python_mismatch",
+        "python_32bit",
+        "platform_without_wheel",
+        "download_timeout",
+        "conda_channel_unreachable",
+        "torch_not_installed",
+    ),
+)
+
 RULE = Rule(
     code="NET103",
     cause="ssl_or_proxy_failure",
@@ -177,4 +378,5 @@ RULE = Rule(
     needs=("machine.network",),
     check=check,
     rank=72,
+    log=LOG,
 )

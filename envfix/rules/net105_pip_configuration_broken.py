@@ -1,15 +1,23 @@
 """A configuration file of pip is broken, so that no pip starts.
 
-What it checks
-    Every file that pip reads before it does anything (pip.conf, pip.ini, the one that PIP_CONFIG_FILE names), in the way
-    pip reads it.
+What you see
+    "ERROR: Configuration file could not be loaded. File contains no section headers. file:" "
+    '/home/me/.config/pip/pip.conf', line: 1", or a UnicodeDecodeError out of ``pip/_internal/configuration.py``.
 
-Why it matters
-    pip stops before it does anything, ``pip --version`` included: "Configuration file could not be loaded", "File contains
-    no section headers". Nothing can be installed, updated or removed by it. The same goes for every Python of this user.
+Why
+    pip reads its files (pip.conf, pip.ini, the one that PIP_CONFIG_FILE names) before it does anything, ``pip
+    --version`` included. Nothing can be installed, updated or removed by it. The same goes for every Python of this
+    user.
 
-How to fix
-    Correct the line that is named, or move the file aside. ``PIP_CONFIG_FILE=/dev/null`` makes pip pass over all of them.
+How envfix knows
+    In a log: pip's words about its configuration. On a machine: every file that pip reads, in the way pip reads it.
+
+How to mend
+    Correct the line that is named, or move the file aside. ``PIP_CONFIG_FILE=/dev/null`` makes pip pass over all of
+    them.
+
+What not to do
+    Do not reinstall pip or Python: the file stays.
 
 Sources
     The files themselves; pip's documentation on its configuration.
@@ -22,7 +30,9 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Signature
 from envfix.rules._fetching import torch_is_wanted
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -62,6 +72,42 @@ def _bypass(machine: Machine) -> Remedy:
     return Remedy(text="Or let pip pass over all its configuration files in this shell.", commands=(line,))
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"Configuration file (?:could not be loaded|contains invalid \S{1,20} characters"
+            r" in)(?:[^\n]*\n)?[^\n]{0,160}?(?:'(?P<file>[^'\n]{1,200}pip\.(?:conf|ini))')?",
+            confidence=0.95,
+        ),
+        Signature(pattern=r"ConfigurationFileCouldNotBeLoaded", confidence=0.95, quoted=True),
+        Signature(
+            pattern=r"(?:MissingSectionHeaderError|ParsingError|DuplicateOptionError"
+            r"|DuplicateSectionError)[^\n]{0,40}(?:[^\n]*\n)?[^\n]{0,160}pip\.(?:conf|ini)",
+            confidence=0.95,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"UnicodeDecodeError: ",
+            beside=(r"pip[/\\]_internal[/\\]configuration\.py",),
+            confidence=0.9,
+        ),
+    ),
+    message=(
+        "The configuration file {file} is broken and keeps every pip from starting.",
+        "A configuration file is broken and keeps every pip from starting.",
+    ),
+    remedies=(
+        Remedy(
+            text="See which files pip reads, and correct the line that is named or move the file aside.",
+            commands=(("python", "-m", "pip", "config", "debug"),),
+        ),
+        Remedy(
+            text="Or let pip pass over all its configuration files in this shell.",
+            commands=(("export", "PIP_CONFIG_FILE=/dev/null"),),
+        ),
+    ),
+)
+
 RULE = Rule(
     code="NET105",
     cause="pip_configuration_broken",
@@ -69,4 +115,5 @@ RULE = Rule(
     needs=(),
     check=check,
     rank=70,
+    log=LOG,
 )

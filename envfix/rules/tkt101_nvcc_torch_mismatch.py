@@ -1,18 +1,26 @@
 """nvcc and torch are of different CUDA families, which stops every build of a CUDA extension.
 
-What it checks
-    The major number of the nvcc that torch's extension builder would take (CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda)
-    against the CUDA inside torch. Judged only where something shows that extensions are compiled here: a package that
-    compiles when it is used, ninja, or variables such as TORCH_CUDA_ARCH_LIST.
+What you see
+    "The detected CUDA version (12.1) mismatches the version that was used to compile PyTorch (11.7)"; DeepSpeed's "Installed CUDA
+    version 12.2 does not match the version torch was compiled with 11.8"; apex' "Cuda extensions are being compiled with a version
+    of Cuda that does not match".
 
-Why it matters
-    torch refuses the build: "The detected CUDA version mismatches the version that was used to compile PyTorch". A
-    different minor number only warns. Ready-made wheels do not care: they bring their own CUDA and need only the driver,
-    so for them nvcc 11.1 beside a torch for CUDA 12 is no fault.
+Why
+    torch refuses the build where the major numbers differ. A different minor number only warns. Ready-made wheels do not care: they
+    bring their own CUDA and need only the driver, so for them nvcc 11.1 beside a torch for CUDA 12 is no fault.
 
-How to fix
-    Point CUDA_HOME to a toolkit of torch's family, get the compiler package of that family into the environment, or take
-    the torch variant of the toolkit's family. The driver and the "CUDA Version" of nvidia-smi have nothing to do with it.
+How envfix knows
+    The major number of the nvcc that torch's extension builder would take (CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda) against the
+    CUDA inside torch. Judged only where something shows that extensions are compiled here: a package that compiles when it is
+    used, ninja, or variables such as TORCH_CUDA_ARCH_LIST. In a log the texts above.
+
+How to mend
+    Point CUDA_HOME to a toolkit of torch's family, get the compiler package of that family into the environment, or take the torch
+    variant of the toolkit's family.
+
+What not to do
+    The driver and the "CUDA Version" of nvidia-smi have nothing to do with it. Taking the check out of torch lets the build go on
+    to worse errors.
 
 Sources
     version.json, version.txt or cuda.h of the toolkit; torch's version.py; torch/utils/cpp_extension.py.
@@ -24,8 +32,10 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy
+from envfix.model.log import Signature
 from envfix.model.versions import CudaVersion
 from envfix.rules._changing import conda
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.rules._toolchain import build_toolkit, compiling, home
 from envfix.tables.loader import Tables
@@ -78,6 +88,66 @@ def _remedies(machine: Machine, environment: Environment, wanted: CudaVersion) -
     yield Remedy(text="If you compile nothing, do nothing: ready-made wheels bring their own CUDA.")
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"The detected CUDA version \((?P<nvcc>[\d.]+)\) mismatches the version that was used to compile"
+            r" PyTorch \((?P<torch>[\d.]+)\)",
+            confidence=0.98,
+        ),
+        Signature(pattern=r"detected CUDA version [^\n]{0,30}mismatches the version", confidence=0.93),
+        # DeepSpeed.
+        Signature(
+            pattern=r"Installed CUDA version (?P<nvcc>[\d.]+) does not match the version torch was compiled with (?P<torch>[\d.]+)",
+            confidence=0.96,
+        ),
+        Signature(pattern=r"CUDAMismatchException", confidence=0.9),
+        # apex and what copied from it.
+        Signature(
+            pattern=r"Cuda extensions are being compiled with a version of Cuda that does not match the "
+            r"version used to compile Py[Tt]orch"
+            r"(?: binaries\. Pytorch binaries were compiled with Cuda (?P<torch>[\d.]+))?",
+            confidence=0.97,
+        ),
+        # CMake: nvcc of one release, headers of another.
+        Signature(
+            pattern=r"FindCUDA says CUDA version is (?P<nvcc>[\d.]+)[^\n]{0,60}but the CUDA headers say the "
+            r"version is (?P<torch>[\d.]+)",
+            confidence=0.7,
+        ),
+        Signature(
+            pattern=r"(?i)\bnvcc(?: version)? \(?(?P<nvcc>[\d.]+)\)? (?:does not match"
+            r"|is different from|mismatche?s)[^\n]{0,40}(?:torch|PyTorch)[^\n]{0,40}?(?P<torch>\d+\.\d"
+            r")",
+            confidence=0.85,
+        ),
+    ),
+    message=(
+        "nvcc is of CUDA {nvcc} and torch of CUDA {torch}: an extension compiled by it would not fit, so the build is refused.",
+        "nvcc and torch are of different CUDA families, so the build is refused.",
+    ),
+    remedies=lambda reading: (
+        Remedy(text="If a ready-made wheel of the extension exists for your torch, take it: nothing is compiled then."),
+        Remedy(
+            text="Or get the compiler of torch's own CUDA into the environment and let the build use it.",
+            commands=(
+                ("conda", "install", "-c", "nvidia", f"cuda-nvcc={reading.groups.get('torch', 'TORCH_CUDA')}"),
+                ("export", "CUDA_HOME=FOLDER_OF_THE_ENVIRONMENT"),
+            ),
+        ),
+        Remedy(
+            text="Or install a torch for the CUDA of the nvcc that is here"
+            + (f" ({reading.groups['nvcc']})." if "nvcc" in reading.groups else "."),
+            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        ),
+    ),
+    tell_apart=Remedy(
+        text="Compare the two numbers; what nvidia-smi shows has nothing to do with it.",
+        commands=(("nvcc", "--version"), ("python", "-c", "import torch; print(torch.version.cuda)")),
+    ),
+)
+
+
 RULE = Rule(
     code="TKT101",
     cause="nvcc_torch_mismatch",
@@ -85,4 +155,5 @@ RULE = Rule(
     needs=("environment.torch",),
     check=check,
     rank=50,
+    log=LOG,
 )

@@ -1,14 +1,22 @@
 """The CUDA compiler is older than the card and cannot compile for it.
 
-What it checks
-    The release of the nvcc that a build would take against the first release that knows the card's architecture. Judged
-    only where extensions are compiled here, and not where TORCH_CUDA_ARCH_LIST asks for older architectures.
+What you see
+    "nvcc fatal   : Unsupported gpu architecture 'compute_86'" (75, 80, 86, 89, 90, 120), "ptxas fatal   : Value 'sm_121a' is not
+    defined for option 'gpu-name'". With a low number (35, 37; 50 to 70 with CUDA 13) the same words mean that nvcc is too new.
 
-Why it matters
-    The build ends with "nvcc fatal : Unsupported gpu architecture". Ready-made wheels are not touched by it.
+Why
+    Each toolkit knows the cards of its time: 7.5 came with CUDA 10.0, 8.0 with 11.0, 8.6 with 11.1, 8.9 and 9.0 with 11.8, 12.0
+    with 12.8. Ready-made wheels are not touched by it.
 
-How to fix
+How envfix knows
+    The release of the nvcc that a build would take against the first release that knows the card's architecture. Judged only where
+    extensions are compiled here, and not where TORCH_CUDA_ARCH_LIST asks for older architectures. In a log the number decides, with
+    the release of nvcc where it is named.
+
+How to mend
     A newer toolkit (and torch for it), or TORCH_CUDA_ARCH_LIST with the newest architecture the compiler knows, plus +PTX.
+
+What not to do
     The driver does not matter here.
 
 Sources
@@ -21,7 +29,10 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Gpu, Machine
 from envfix.model.finding import Finding, Remedy
-from envfix.model.versions import CudaVersion
+from envfix.model.log import Hit, Log, Signature
+from envfix.model.versions import ComputeCapability, CudaVersion
+from envfix.rules._log import LogSide, Reading
+from envfix.rules._nvcc_architectures import RELEASES, UNSUPPORTED, is_dropped, number_of
 from envfix.rules._rule import Rule, cite
 from envfix.rules._toolchain import build_toolkit, compiling, home
 from envfix.tables.loader import Tables
@@ -77,6 +88,61 @@ def _remedies(machine: Machine, since: CudaVersion) -> Iterator[Remedy]:
     )
 
 
+def _weigh_architecture(hit: Hit, log: Log) -> float | None:
+    """The same words say that nvcc is too old and that it is too new: the number decides, and nvcc's release."""
+    old = 1 - is_dropped(hit, log)
+    return round(0.97 * old, 2) if old > OFTEN else None
+
+
+OFTEN = 0.2
+
+
+def _message(reading: Reading) -> str:
+    hit = next((one for one in reading.hits if number_of(one)), None)
+    if hit is None:
+        return "The CUDA compiler is older than the card and cannot compile for it."
+    release = next((one for pattern in RELEASES for one in reading.log.found(pattern)), None)
+    which = f"of CUDA {release.groups['release']} " if release else ""
+    number = number_of(hit)
+    since = reading.tables.host_compilers.oldest_cuda_for(ComputeCapability.parse(f"sm_{number}"))
+    need = f"; that needs CUDA {since}" if since else ""
+    return (
+        f"The CUDA compiler {which}is older than the card: it knows no architecture {number // 10}.{number % 10}{need}."
+    )
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=UNSUPPORTED, weigh=_weigh_architecture, looks_at=RELEASES),
+        Signature(
+            pattern=r"unsupported CUDA gpu architecture: sm_(?P<arch>\d{2,3})|Unknown CUDA Architecture Name (?P<name>[\d.]+)",
+            confidence=0.8,
+        ),
+        Signature(
+            pattern=r"Unknown CUDA arch \((?P<name>[\d.]+[af]?)(?:\+PTX)?\) or GPU not supported", confidence=0.5
+        ),
+        Signature(
+            pattern=r"CUDA (?P<needed>\d+\.\d) or higher is required for compute capability (?P<name>[\d.]+)",
+            confidence=0.9,
+        ),
+        Signature(pattern=r"Unsupported \.version [\d.]+; current version is '[\d.]+'", confidence=0.4),
+    ),
+    message=_message,
+    remedies=(
+        Remedy(
+            text="Take a ready-made wheel of the extension, or a toolkit that knows the card and is of torch's own CUDA family;"
+            " print that first.",
+            commands=(("python", "-c", "import torch; print(torch.version.cuda)"),),
+        ),
+        Remedy(
+            text="Or compile for the newest architecture that this nvcc knows and let the driver do the rest (+PTX).",
+            commands=(("nvcc", "--list-gpu-arch"), ("export", "TORCH_CUDA_ARCH_LIST=NEWEST_KNOWN+PTX")),
+        ),
+    ),
+    tell_apart=Remedy(text="See which release of nvcc the build takes.", commands=(("nvcc", "--version"),)),
+)
+
+
 RULE = Rule(
     code="TKT103",
     cause="nvcc_too_old_for_gpu",
@@ -84,4 +150,5 @@ RULE = Rule(
     needs=("environment.torch",),
     check=check,
     rank=52,
+    log=LOG,
 )

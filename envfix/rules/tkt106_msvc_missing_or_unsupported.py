@@ -1,19 +1,26 @@
 """On Windows, Microsoft's C++ compiler is not in this shell, or newer than the CUDA compiler accepts.
 
-What it checks
-    Whether cl.exe is on PATH (it is only in a developer's prompt) or in Visual Studio's folder, and its version against the
-    range in the toolkit's own crt/host_config.h. Judged only where extensions are compiled here.
+What you see
+    "Error checking compiler version for cl: [WinError 2]", "Microsoft Visual C++ 14.0 or greater is required", "unsupported
+    Microsoft Visual Studio version! Only the versions between 2017 and 2022 (inclusive) are supported!", "STL1002: Unexpected
+    compiler version, expected CUDA 12.4 or newer".
 
-Why it matters
-    Builds end with "Error checking compiler version for cl", "Microsoft Visual C++ 14.0 or greater is required" or
-    "unsupported Microsoft Visual Studio version". Ready-made wheels are not touched.
+Why
+    cl.exe is on PATH only in a developer's prompt, and each CUDA release accepts those of its time: late updates of Visual Studio
+    2022 (17.10 on) need CUDA 12.4. Ready-made wheels are not touched.
 
-How to fix
-    Open the "x64 Native Tools Command Prompt" and build there; install the C++ build tools of a year that nvcc accepts. The
-    redistributable alone is no compiler.
+How envfix knows
+    Whether cl.exe is on PATH or in Visual Studio's folder, and its version against the range in the toolkit's own
+    crt/host_config.h. Judged only where extensions are compiled here. In a log the texts above.
+
+How to mend
+    Open the "x64 Native Tools Command Prompt" and build there; install the C++ build tools of a year that nvcc accepts.
+
+What not to do
+    The redistributable alone is no compiler. Do not edit host_config.h.
 
 Sources
-    PATH and Visual Studio's folder; include/crt/host_config.h of the toolkit.
+    PATH and Visual Studio's folder; include/crt/host_config.h of the toolkit; yvals_core.h of the C++ library.
 """
 
 from __future__ import annotations
@@ -23,6 +30,8 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, HostCompiler, Machine
 from envfix.model.finding import Evidence, Finding, Remedy
+from envfix.model.log import Hit, Log, Signature
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.rules._toolchain import Compiling, build_toolkit, compiling
 from envfix.tables.loader import Tables
@@ -103,6 +112,107 @@ def _not_here(machine: Machine, found: list[HostCompiler], reason: Compiling) ->
     )
 
 
+def _weigh_check(hit: Hit, log: Log) -> float | None:
+    """The check of the version failed: there is no cl, or its words are in a language that Python cannot read."""
+    del log
+    rest = hit.after[:200]
+    if "WinError 2" in rest or "Errno 2" in rest or "returned non-zero" in rest:
+        return 0.92
+    return 0.4 if "codec can't decode" in rest else 0.7
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=r"Error checking compiler version for cl\b", weigh=_weigh_check),
+        Signature(pattern=r"Microsoft Visual C\+\+ (?P<vc>\d+\.\d+) (?:or greater )?is required", confidence=0.94),
+        Signature(
+            pattern=r"Unable to find vcvarsall\.bat|vcvarsall\.bat[^\n]{0,40}not found|Microsoft Visual C\+\+ Build Tools",
+            confidence=0.9,
+        ),
+        Signature(
+            pattern=r"unsupported Microsoft Visual Studio version! Only the versions between (?P<first>\d+) and (?P<last>\d+)",
+            confidence=0.97,
+        ),
+        Signature(pattern=r"unsupported Microsoft Visual Studio version", confidence=0.96),
+        Signature(
+            pattern=r"STL100[0-9]: Unexpected compiler version, expected (?P<expected>[^\n]{3,40}?) or newer",
+            confidence=0.94,
+            quoted=True,
+        ),
+        Signature(
+            pattern=r"Cannot find compiler 'cl(?:\.exe)?' in PATH|Compiler: cl(?:\.exe)? is not found"
+            r"|Failed to find (?:a )?MSVC|MSVC (?:is |was )?not found",
+            confidence=0.96,
+        ),
+        Signature(
+            pattern=r"(?:command|unable to execute) '(?:[^'\n]{0,200}[\\/])?(?:cl|link|lib|rc|nmake)(?:\.exe)?'"
+            r"(?: failed)?: (?:None|No such file)|'(?:cl|nmake|cl\.exe)' is not recognized"
+            r"|Command '\['where', 'cl'\]|No such file or directory: '(?:cl|nmake)(?:\.exe)?'",
+            confidence=0.94,
+        ),
+        Signature(
+            pattern=r"could not find (?:any instance of Visual Studio|specified instance of Visual Studio)"
+            r"|Running 'nmake' '-\?' failed|Visual Studio configuration file '[^'\n]*' could not be "
+            r"found",
+            confidence=0.93,
+        ),
+        Signature(
+            pattern=r"It seems that the VC environment is activated but DISTUTILS_USE_SDK is not set", confidence=0.9
+        ),
+        Signature(pattern=r"Host compiler targets unsupported OS", confidence=0.85),
+        Signature(
+            pattern=r"C1083: Cannot open include file: '(?:corecrt|io|stdio|stdlib|stddef"
+            r"|basetsd|crtdbg|windows|ctype|inttypes|math|string)\.h'"
+            r"|fatal error C1083:[^\n]{0,40}[\"'](?:corecrt|io|stdio|stdlib|stddef|basetsd|crtdbg|windows|ctype|inttypes)\.h[\"']"
+            r"|LNK1104[^\n]{0,30}[\"']?(?:kernel32|ucrt|msvcrt|libucrt|msvcprt|uuid)\.lib|LNK1158[^\n]{0,20}rc\.exe",
+            confidence=0.92,
+        ),
+        Signature(pattern=r"No CUDA toolset found", confidence=0.4),
+        Signature(pattern=r"command '[^'\n]{0,200}[\\/]cl\.exe' failed with exit (?:code|status) 2", confidence=0.15),
+        Signature(pattern=r"C1189: #error: ", confidence=0.3, unless=(r"You need C\+\+1",)),
+    ),
+    message=(
+        "nvcc does not accept this Visual C++: it takes those of Visual Studio {first} to {last}, up to a certain update.",
+        "Microsoft's C++ compiler ({vc} or newer) is not here, or not reachable from this shell.",
+        "This Visual C++ is newer than the CUDA toolkit: it expects {expected}.",
+        "Microsoft's C++ compiler (cl.exe) is not here, not reachable from this shell, or not the one that nvcc accepts.",
+    ),
+    remedies=lambda reading: (
+        *(_other_toolset() if {"first", "expected"} & set(reading.groups) else _get_compiler()),
+        Remedy(
+            text="Or take a ready-made wheel of the package, for this Python and torch: nothing has to be compiled then."
+        ),
+    ),
+    tell_apart=Remedy(
+        text="See whether the compiler is in this shell, and which.", commands=(("where", "cl"), ("cl",))
+    ),
+)
+
+
+def _get_compiler() -> tuple[Remedy, ...]:
+    return (
+        Remedy(
+            text='Install the "Desktop development with C++" part of the Visual Studio Build Tools, with a Windows SDK; the'
+            " redistributable alone is no compiler.",
+            safe=False,
+        ),
+        Remedy(
+            text='If it is installed, open the "x64 Native Tools Command Prompt for VS", activate the environment, and build.',
+            commands=(("set", "DISTUTILS_USE_SDK=1"),),
+        ),
+    )
+
+
+def _other_toolset() -> tuple[Remedy, ...]:
+    return (
+        Remedy(
+            text="Add an older toolset (v142 or an earlier v143) in the Visual Studio installer and build in its prompt, or take a"
+            " newer toolkit of torch's CUDA family, which accepts newer compilers.",
+            safe=False,
+        ),
+    )
+
+
 RULE = Rule(
     code="TKT106",
     cause="msvc_missing_or_unsupported",
@@ -110,4 +220,5 @@ RULE = Rule(
     needs=("environment.torch",),
     check=check,
     rank=55,
+    log=LOG,
 )

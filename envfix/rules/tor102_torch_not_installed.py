@@ -1,14 +1,23 @@
 """torch is not installed in the interpreter that is meant.
 
-What it checks
-    No folder ``torch`` lies on the module path of the target interpreter.
+What you see
+    "ModuleNotFoundError: No module named 'torch'", "requires the PyTorch library but it was not found in your
+    environment".
 
-Why it matters
-    ``import torch`` says "No module named 'torch'", and everything built on it fails.
+Why
+    This Python has no torch: it was never installed there, or it was installed for another Python.
 
-How to fix
-    Install a stack into an environment made for it. If torch is installed elsewhere, use that interpreter instead (see the
-    cause wrong_interpreter).
+How envfix knows
+    No folder ``torch`` lies on the module path of the target interpreter. A log alone leaves open whether torch
+    is installed elsewhere (see the cause wrong_interpreter).
+
+How to mend
+    Install a stack into an environment made for it. If torch is installed elsewhere, use that interpreter
+    instead.
+
+What not to do
+    Do not copy site-packages from one Python to another, and do not extend PYTHONPATH to another Python's
+    packages.
 
 Sources
     The target's own ``sys.path``.
@@ -20,7 +29,11 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
+from envfix.rules import _log_patterns as texts
+from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
+from envfix.rules.fam114_build_isolation_no_torch import while_building
 from envfix.tables.loader import Tables
 
 
@@ -47,6 +60,36 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     )
 
 
+def _imported(hit: Hit, log: Log) -> float | None:
+    """Where a package is being built, the builder's own environment lacks it: another cause."""
+    del log
+    return None if while_building(hit) else 0.35
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(pattern=texts.NO_MODULE_TORCH, weigh=_imported),
+        Signature(pattern=texts.NO_TORCH_FOR_LIBRARY, confidence=0.35),
+        Signature(pattern=r"Package\(s\) not found: torch\b", confidence=0.6),
+    ),
+    message="The Python that ran this has no torch, or it is installed for another Python.",
+    remedies=(
+        Remedy(
+            text="Let envfix choose and install a stack that runs here, in an environment of its own.",
+            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        ),
+        Remedy(
+            text="Or start the program with the Python that has torch: this shows which one runs now.",
+            commands=(("python", "-c", "import sys; print(sys.executable, sys.path)"),),
+        ),
+    ),
+    tell_apart=Remedy(
+        text="See whether torch is installed for the Python that ran the program.",
+        commands=(("python", "-m", "pip", "show", "torch"),),
+    ),
+)
+
+
 RULE = Rule(
     code="TOR102",
     cause="torch_not_installed",
@@ -54,4 +97,5 @@ RULE = Rule(
     needs=("environment.interpreter", "environment.torch"),
     check=check,
     rank=40,
+    log=LOG,
 )

@@ -1,14 +1,21 @@
 """torch is installed, but importing it fails.
 
-What it checks
+What you see
+    A traceback that ends within ``torch/__init__.py``, whatever its last line says.
+
+Why
+    A library that torch loads at its start is missing, too old, or another one than it was built with. The last
+    line is often not the cause.
+
+How envfix knows
     One real ``import torch`` in the target, limited in time. Whatever it says when it fails is shown as it is.
+    Where envfix knows the cause, it is shown before this finding, and this one follows from it.
 
-Why it matters
-    Nothing built on torch starts. The last line of such a message is often not the cause: where envfix knows the
-    cause, it is shown before this finding, and this one follows from it.
-
-How to fix
+How to mend
     Mend the cause that is named. Where none is, install a stack into an environment made for it and compare.
+
+What not to do
+    Do not reinstall torch over itself, and do not copy single libraries into its folder.
 
 Sources
     The message of the import itself.
@@ -20,7 +27,9 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.log import Signature
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure, shortened
+from envfix.rules._log import LogSide
 from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
@@ -49,6 +58,32 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     )
 
 
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=r"torch[/\\]__init__\.py\"?, line \d+, in (?:<module>|_load_global_deps|_load_dll_libraries"
+            r"|_preload_cuda_deps)"
+            r"\s+[^\n]{1,160}\s+(?:\^+\s+)?(?:[A-Za-z.]*(?:ImportError|OSError|RuntimeError|AttributeError)): ",
+            confidence=0.25,
+        ),
+        Signature(
+            pattern=r"Error loading \"[^\"\n]*[/\\]torch[/\\]lib[/\\][^\"\n]*\" or one of its dependencies",
+            confidence=0.2,
+        ),
+        Signature(pattern=r"Failed to load PyTorch C extensions", confidence=0.3),
+    ),
+    message="Importing torch itself fails.",
+    remedies=(
+        NEW_ENVIRONMENT,
+        Remedy(
+            text="See the whole message, or after 30 seconds the line that hangs.",
+            commands=(("python", "-X", "faulthandler", "-c", SHOW),),
+        ),
+    ),
+    tell_apart=Remedy(text="Let envfix look at this machine.", commands=(("envfix", "diagnose"),)),
+)
+
+
 RULE = Rule(
     code="TOR103",
     cause="torch_import_fails",
@@ -56,4 +91,5 @@ RULE = Rule(
     needs=("environment.torch_import",),
     check=check,
     rank=49,
+    log=LOG,
 )

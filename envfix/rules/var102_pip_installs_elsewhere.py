@@ -1,16 +1,23 @@
 """A setting makes pip install into another place than this Python looks, or refuse to install at all.
 
-What it checks
-    PIP_TARGET, PIP_PREFIX and PIP_ROOT, or ``target``, ``prefix`` and ``root`` in pip's configuration files, name a folder
-    that is not on the target's path; or PIP_USER (``user``) is set in a virtual environment, which does not see the user's
-    own packages.
+What you see
+    "Can not perform a '--user' install. User site-packages are not visible in this virtualenv", or "Successfully
+    installed" and an ``import torch`` that finds nothing.
 
-Why it matters
-    ``pip install torch`` says "Successfully installed", and ``import torch`` finds nothing; or pip refuses ("Can
-    not perform a '--user' install").
+Why
+    PIP_TARGET, PIP_PREFIX and PIP_ROOT, or ``target``, ``prefix`` and ``root`` in pip's configuration files, name a
+    folder that is not on the target's path; or PIP_USER (``user``) is set in a virtual environment, which does not
+    see the user's own packages.
 
-How to fix
+How envfix knows
+    The variables, pip's configuration files and the target's own path; in a log the refusal, surest where no option
+    --user was typed.
+
+How to mend
     Unset the variable, or take the line out of the file, where environments are used.
+
+What not to do
+    Do not extend PYTHONPATH by the folder, and do not install as root.
 
 Sources
     The variables; the configuration files of pip; the target's own path.
@@ -24,8 +31,11 @@ from typing import NamedTuple
 
 from envfix.model.facts import Environment, Interpreter, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.log import Hit, Log, Signature
 from envfix.rules._environments import variable
 from envfix.rules._fetching import settings_of, take_back
+from envfix.rules._log import LogSide
+from envfix.rules._log_patterns import NO_MODULE_TORCH
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -116,6 +126,57 @@ def _finding(environment: Environment, interpreter: Interpreter, settings: list[
     )
 
 
+_FLAG = r"pip3? install[^\n]{0,200} (?:--user|-t |--target|--prefix)"
+_SETTING = r"\bPIP_(?:USER|TARGET|PREFIX|ROOT)\s?=\s?\S|global\.(?:user|target|prefix|root)\s?="
+
+
+def _refused(hit: Hit, log: Log) -> float:
+    """Whoever typed the option knows it; a setting is what is not seen."""
+    del hit
+    if log.found(_SETTING):
+        return 0.93
+    return 0.5 if log.found(_FLAG) else 0.8
+
+
+LOG = LogSide(
+    signatures=(
+        Signature(
+            pattern=(
+                r"Can\s?not (?:perform|combine)(?: a)? '?--user'? install|Can not combine '--user' and '--(?:prefix"
+                r"|target)'"
+            ),
+            weigh=_refused,
+            looks_at=(_FLAG, _SETTING),
+        ),
+        Signature(
+            pattern=r"can't combine user with prefix, exec_prefix/home", weigh=_refused, looks_at=(_FLAG, _SETTING)
+        ),
+        Signature(
+            pattern=r"Target directory (?P<folder>\S+) already exists\. Specify --upgrade to force replacement",
+            confidence=0.5,
+        ),
+        Signature(pattern=_SETTING, confidence=0.6, beside=(NO_MODULE_TORCH,)),
+        Signature(
+            pattern=r"Cannot set --home and --prefix together|Option 'install' uses prefix and target", confidence=0.5
+        ),
+    ),
+    message=(
+        "pip installs into {folder}, which is not where this Python looks.",
+        "A setting or option makes pip install into another place than this environment, or refuse to install at all.",
+    ),
+    remedies=(
+        Remedy(text="See the setting and where it stands.", commands=(("python", "-m", "pip", "config", "debug"),)),
+        Remedy(
+            text="Unset it, and install without --user or --target into the environment.",
+            commands=(("unset", "PIP_USER", "PIP_TARGET", "PIP_PREFIX"), ("python", "-m", "pip", "install", "PACKAGE")),
+        ),
+    ),
+    tell_apart=Remedy(
+        text="See what pip was told by files and variables.", commands=(("python", "-m", "pip", "config", "list"),)
+    ),
+)
+
+
 RULE = Rule(
     code="VAR102",
     cause="pip_installs_elsewhere",
@@ -123,4 +184,5 @@ RULE = Rule(
     needs=("environment.interpreter",),
     check=check,
     rank=71,
+    log=LOG,
 )

@@ -1,0 +1,130 @@
+"""gpus: who holds which card, and which one to take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from envfix.app.settings import NOBODY, tables_for, time_limit
+from envfix.host.interface import ProbeHost
+from envfix.host.real import RealHost
+from envfix.model.documents import without_secrets
+from envfix.model.facts import NOT_ASKED, Gpu, Machine, Observed, unknown
+from envfix.model.gpu_use import CardUse, GpuUse
+from envfix.model.reporter import Reporter
+from envfix.probes import nvidia_driver, os_libc, scheduler
+from envfix.rules._devices import cards_to_choose, container, under_wsl
+
+# From here on a card counts as free to take.
+FREE_SHARE = 0.1
+VARIABLES = ("CUDA_", "NVIDIA_", "SLURM_")
+
+
+def gpu_use(snapshot: str | None = None, reporter: Reporter = NOBODY) -> GpuUse:
+    """Who holds which card of this machine, or of a saved one; raises ``SnapshotError`` for a file that holds none."""
+    host = RealHost()
+    if snapshot is not None:
+        from envfix.app.snapshotting import read_snapshot
+
+        return judge(read_snapshot(host, snapshot, tables_for(host)).machine, origin=snapshot)
+    reporter.stage("asking the driver")
+    return judge(ask(host, time_limit(host)))
+
+
+def watch(every: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[GpuUse]:
+    """The same again and again, ``every`` so many seconds, without an end."""
+    host = RealHost()
+    limit = time_limit(host)
+    while True:
+        yield judge(ask(host, limit))
+        sleep(every)
+
+
+def ask(host: ProbeHost, timeout: float) -> Machine:
+    """The machine as far as its cards go; everything else is not asked."""
+    driver, gpus, layers = nvidia_driver.probe(host, timeout=timeout)
+    rest: Observed[Any] = unknown("machine", NOT_ASKED)
+    return Machine(
+        platform=os_libc.probe(host),
+        driver=driver,
+        gpus=gpus,
+        driver_layers=layers,
+        displays=rest,
+        toolkits=rest,
+        host_compilers=rest,
+        conda=rest,
+        scheduler=scheduler.probe(host),
+        variables=without_secrets(host.environ(VARIABLES)),
+    )
+
+
+def judge(machine: Machine, origin: str | None = None) -> GpuUse:
+    """Whose memory it is on each card, and the one to take."""
+    cards = machine.gpus.value or ()
+    if not cards:
+        problem = machine.gpus.problem or machine.driver.problem
+        return GpuUse(
+            cards=(),
+            problem=problem or "there is no NVIDIA card and no NVIDIA driver",
+            failed=machine.gpus.is_unknown,
+            origin=origin,
+        )
+    allowed = cards_to_choose(machine)
+    uses = tuple(_use(card, allowed=card in allowed) for card in cards)
+    return GpuUse(cards=uses, best=_best(uses), notes=tuple(_notes(machine, uses)), origin=origin)
+
+
+def _use(card: Gpu, *, allowed: bool) -> CardUse:
+    obstacle = _obstacle(card, allowed=allowed)
+    if card.memory_total is None or card.memory_free is None:
+        return CardUse(card=card, obstacle=obstacle)
+    used = max(0, card.memory_total - card.memory_free)
+    named = sum(process.memory or 0 for process in card.processes)
+    yours = min(used, sum(process.memory or 0 for process in card.processes if process.own))
+    return CardUse(card=card, yours=yours, others=used - yours, nameless=max(0, used - named), obstacle=obstacle)
+
+
+def _obstacle(card: Gpu, *, allowed: bool) -> str | None:
+    if not allowed:
+        return "not given to this job, or hidden by CUDA_VISIBLE_DEVICES"
+    if card.compute_mode == "prohibited":
+        return "its compute mode lets no program in"
+    if card.compute_mode in ("exclusive-process", "exclusive-thread") and card.processes:
+        return "its compute mode lets one process in, and one is there"
+    if card.licensed is False:
+        return "a virtual card without a licence"
+    return None
+
+
+def _best(uses: tuple[CardUse, ...]) -> CardUse | None:
+    """The card with most free memory that this shell may use; none where all of them are full."""
+    free = [use for use in uses if use.obstacle is None and _free_share(use.card) >= FREE_SHARE]
+    return min(
+        free, key=lambda use: (-(use.card.memory_free or 0), len(use.card.processes), use.card.index), default=None
+    )
+
+
+def _free_share(card: Gpu) -> float:
+    if card.memory_free is None or not card.memory_total or card.mig:
+        return 1.0  # the driver does not tell, or only instances have memory of their own
+    return card.memory_free / card.memory_total
+
+
+# Less than that belongs to the driver itself.
+_DRIVER_PART = 700 << 20
+
+
+def _notes(machine: Machine, uses: tuple[CardUse, ...]) -> Iterator[str]:
+    nameless = [use for use in uses if (use.nameless or 0) > _DRIVER_PART]
+    if under_wsl(machine):
+        yield "Inside WSL the driver names no processes: the Task Manager of Windows does."
+    elif nameless and container(machine) is not None:
+        yield "In a container only its own processes are named: nvidia-smi on the host knows the others."
+    elif nameless:
+        names = ", ".join(f"GPU {use.card.index}" for use in nameless)
+        yield f"The driver names no process for much of the memory of {names}: a desktop, or a leftover that has the card open."
+    if any(use.card.mig for use in uses):
+        yield "A card in MIG mode is used by instance: CUDA_VISIBLE_DEVICES=MIG-..., `nvidia-smi -L` lists them."
+    if any(use.card.memory_free is None for use in uses):
+        yield "The driver does not tell how much memory of some cards is free."

@@ -1,0 +1,59 @@
+"""run: a program untouched, explained only if it fails."""
+
+from __future__ import annotations
+
+import io
+import signal
+from collections.abc import Sequence
+
+from envfix import explaining
+from envfix.app.explaining import explain_log
+from envfix.app.settings import NOBODY, named_target
+from envfix.host import passthrough
+from envfix.host.passthrough import Ended
+from envfix.host.real import RealHost
+from envfix.model.explanation import Explanation
+from envfix.model.reporter import Reporter
+from envfix.probes import commands
+
+# A user who stops a program knows why it ended.
+STOPPED = (passthrough.BY_SIGNAL + signal.SIGINT, passthrough.BY_SIGNAL + signal.SIGTERM)
+
+
+def run(argv: Sequence[str], target: str | None = None) -> Ended:
+    """Run the program with this shell's own streams; raises ``UsageError`` for a ``--python`` that is none."""
+    if target is not None:
+        named_target(RealHost(), target)
+    return passthrough.run(argv)
+
+
+def explain(
+    ended: Ended,
+    argv: Sequence[str],
+    target: str | None = None,
+    *,
+    with_machine: bool = True,
+    reporter: Reporter = NOBODY,
+) -> Explanation | None:
+    """Why it failed; None where it did not, or was stopped by its user. The facts are those of the Python that it ran with."""
+    if ended.code == 0 or not ended.started or ended.code in STOPPED:
+        return None
+    host = RealHost()
+    log = explaining.read(io.BytesIO(ended.output + _last_words(ended.code)))
+    return explain_log(log, host, target or _python_of(host, argv[0]), with_machine=with_machine, reporter=reporter)
+
+
+def _last_words(code: int) -> bytes:
+    """What a shell would write of a program that a signal ended: ``Killed``, ``Illegal instruction``, ``Bus error``."""
+    words = (
+        signal.strsignal(code - passthrough.BY_SIGNAL)
+        if passthrough.BY_SIGNAL < code < passthrough.BY_SIGNAL + 32
+        else None
+    )
+    return f"\n{words}\n".encode() if words else b""
+
+
+def _python_of(host: RealHost, program: str) -> str | None:
+    """The interpreter that a command runs with: itself, or the one its first line names; None where it is no Python's."""
+    hits = (program,) if "/" in program else host.which(program)
+    return commands.describe(host, program, hits[0]).interpreter if hits else None

@@ -1,0 +1,43 @@
+"""What ``gpus`` answers: who holds which card, which one is free, and the line that chooses it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from envfix.model.facts import Gpu
+
+
+class CardUse(msgspec.Struct, frozen=True, kw_only=True):
+    """One card and whose memory it is, in bytes (None where the driver does not tell how much is free).
+
+    ``yours`` is held by processes of this user, ``others`` by everything else, which may be a desktop or processes that the
+    driver does not name (``nameless``: their part). ``obstacle`` says why this shell cannot use the card (None: it can).
+    """
+
+    card: Gpu
+    yours: int | None = None
+    others: int | None = None
+    nameless: int | None = None
+    obstacle: str | None = None
+
+
+class GpuUse(msgspec.Struct, frozen=True, kw_only=True):
+    """All cards, the best to take now (None: none is free that this shell may use), and what cannot be known here.
+
+    ``problem`` says why there are no cards to show; ``failed``: because the driver gives no answer, not because there is none.
+    """
+
+    cards: tuple[CardUse, ...]
+    best: CardUse | None = None
+    notes: tuple[str, ...] = ()
+    problem: str | None = None
+    failed: bool = False
+    origin: str | None = None
+
+    @property
+    def export(self) -> tuple[str, ...]:
+        """The variables that make a program use the best card, as ``NAME=VALUE``."""
+        if self.best is None:
+            return ()
+        card = self.best.card
+        return ("CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={card.uuid or card.index}")

@@ -1,0 +1,82 @@
+"""The work of one process needs more memory than the card has.
+
+What you see
+    "CUDA out of memory. Tried to allocate 84.00 MiB (GPU 0; 4.00 GiB total capacity; 3.32 GiB already allocated ...", with most
+    of the card already allocated by this very program. Also "Unable to find a valid cuDNN algorithm to run convolution",
+    ``CUBLAS_STATUS_ALLOC_FAILED`` and ``CUBLAS_STATUS_NOT_INITIALIZED`` when a library finds no room for its workspace.
+
+Why
+    Weights, gradients, the optimizer's state and above all the activations of a batch must be on the card at once. What
+    is allocated, plus the request, plus what CUDA itself takes (0.3 to 0.6 GiB) is more than the card has. On Windows the driver
+    lends main memory, so that "allocated" may even exceed the card.
+
+How envfix knows
+    By the sum in the message: total - reserved - free is what others hold; allocated + request + CUDA's own part is what
+    this process needs. If that does not fit on the empty card, or others hold next to nothing and nothing much is reserved
+    without being used, the work is too big.
+
+How to mend
+    A smaller batch first (for YOLO ``batch=8`` or ``batch=-1``), then a smaller image size, a smaller model, mixed precision,
+    gradient checkpointing.
+
+What not to do
+    ``max_split_size_mb`` and ``expandable_segments`` are printed with every such message and help against fragmentation only.
+    ``torch.cuda.empty_cache()`` and restarting change nothing: the memory is in use.
+
+Sources
+    The message of torch's caching allocator in its releases; PyTorch documentation, memory management.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envfix.logs.memory_arithmetic import in_words
+from envfix.model.facts import Environment, Machine
+from envfix.model.finding import Finding, Remedy
+from envfix.rules import _memory
+from envfix.rules._log import LogSide, Reading
+from envfix.rules._rule import Rule
+from envfix.tables.loader import Tables
+
+
+def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
+    """No fact shows it: what a program will ask for is seen when it asks."""
+    del machine, environment, tables
+    yield from ()
+
+
+def _message(reading: Reading) -> str:
+    found = _memory.of_reading(reading)
+    if found is None:
+        return "The card's memory does not hold what this program wants to put there."
+    need = f"{in_words(found.allocated)} in use and {in_words(found.asked)} more asked for"
+    unused = f"only {in_words(found.unused)} of it is held without being used, so it is not fragmentation"
+    if found.allocated > found.total:
+        unused = "the rest is main memory, which Windows lends"
+    return f"The work is too big for {_memory.card(found)}: {need}. {_memory.whole(found)}; {unused}."
+
+
+def _remedies(reading: Reading) -> tuple[Remedy, ...]:
+    return _memory.smaller(reading)
+
+
+LOG = LogSide(
+    signatures=_memory.signatures("too_big"),
+    message=_message,
+    remedies=_remedies,
+    tell_apart=Remedy(
+        text="See how much of the card is free before the program starts, and who holds the rest.",
+        commands=(("envfix", "gpus"),),
+    ),
+)
+
+RULE = Rule(
+    code="MEM106",
+    cause="oom_workload_too_big",
+    title="The work needs more memory than the card has",
+    needs=(),
+    check=check,
+    rank=62,
+    log=LOG,
+)
