@@ -84,8 +84,13 @@ def test_message_without_numbers_gives_none(text: str) -> None:
 
 
 def _card(total: float, allocated: float, reserved: float, free: float, asked: float) -> Shares:
-    sizes = {name: int(value * GIB) for name, value in locals().items()}
-    return Shares(**sizes)
+    return Shares(
+        total=int(total * GIB),
+        allocated=int(allocated * GIB),
+        reserved=int(reserved * GIB),
+        free=int(free * GIB),
+        asked=int(asked * GIB),
+    )
 
 
 @pytest.mark.parametrize(

@@ -52,27 +52,19 @@ class Stream(Protocol):
 
 def blocks(stream: Stream, *, size: int = BLOCK) -> Iterator[bytes]:
     """The log, cleaned, in blocks of about ``size`` bytes that end with a line (unless a line is longer than that)."""
-    decoder: codecs.IncrementalDecoder | None = None
-    rest, first, escaped = b"", True, False
-    while True:
-        raw = stream.read(size)
-        if first:
-            decoder, escaped, first = _decoder(raw), _is_json(raw), False
-        if decoder is not None:
-            raw = decoder.decode(raw, final=not raw).encode()
-            if not raw and not rest:
-                return
-        if not raw:
-            if rest:
-                yield clean(rest, escaped=escaped)
-            return
-        whole = rest + raw
-        end = max(whole.rfind(b"\n"), whole.rfind(b"\r")) + 1
-        if end == 0:
-            end = len(whole) if len(whole) >= size else 0
+    raw = stream.read(size)
+    decoder, escaped = _decoder(raw), _is_json(raw)
+    rest = b""
+    while raw:
+        # One is read ahead: the last line, which need not end, belongs to the block before it.
+        ahead = stream.read(size)
+        whole = rest + (raw if decoder is None else decoder.decode(raw, final=not ahead).encode("utf-8", "replace"))
+        end = len(whole) if not ahead else max(whole.rfind(b"\n"), whole.rfind(b"\r")) + 1
+        if end == 0 and len(whole) >= size:
+            end = len(whole)
         if end:
             yield clean(whole[:end], escaped=escaped)
-        rest = whole[end:]
+        rest, raw = whole[end:], ahead
 
 
 def _decoder(start: bytes) -> codecs.IncrementalDecoder | None:
@@ -101,6 +93,11 @@ def clean(block: bytes, *, escaped: bool = False) -> bytes:
     """One block as plain lines; each part of a progress bar that was drawn over is a line of its own."""
     if escaped:
         block = _replaced(block, _ESCAPES)
+    return _without_markup(_without_control(block))
+
+
+def _without_control(block: bytes) -> bytes:
+    """Without what steers a terminal."""
     if b"\x1b" in block:
         block = _COLOURS.sub(b"", block)
     if b"[0m" in block or b"[39m" in block or b"[K" in block or b"[m" in block:
@@ -111,6 +108,11 @@ def clean(block: bytes, *, escaped: bool = False) -> bytes:
         block = block.replace(b"\0", b"")
     if b"\x08" in block:
         block = block.replace(b"\x08", b"")
+    return block
+
+
+def _without_markup(block: bytes) -> bytes:
+    """Without what a page, a typesetter or another program's quotation put in."""
     if b"\xe2\x80" in block or b"\xc2\xa0" in block or b"\xef\xbb\xbf" in block:
         block = _replaced(block, _PLAIN)
     if b"\\n  " in block or b"\\nTraceback" in block:

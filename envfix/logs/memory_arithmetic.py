@@ -76,11 +76,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 def read(text: str) -> Shares | None:
     """The numbers of a message (it may go on over several lines); None where it holds none."""
     text = " ".join(text.split())
-    asked = re.search(rf"Tried to allocate {_SIZE}", text)
-    if asked is None:
-        return None
-    for read_one in (_sentences, _brackets):
-        shares = read_one(text, _bytes(asked[1], asked[2]))
+    asked = _amount(rf"(?:Tried to allocate|Requested *:) {_SIZE}", text) or 0
+    for read_one in (_sentences, _brackets, _list):
+        shares = read_one(text, asked)
         if shares is not None and shares.total > 0:
             return shares
     return None
@@ -150,6 +148,18 @@ def _sentences(text: str, asked: int) -> Shares | None:
         holders=named,
         wording="sentences",
     )
+
+
+def _list(text: str, asked: int) -> Shares | None:
+    """``Currently allocated : 14.81 GiB Requested : 320.00 MiB Device limit : 15.92 GiB Free (according to CUDA): 0 bytes``.
+
+    CUDA's own asynchronous allocator, which torch can use, tells nothing of what is held without being used.
+    """
+    allocated, total = _amount(rf"Currently allocated *: {_SIZE}", text), _amount(rf"Device limit *: {_SIZE}", text)
+    if allocated is None or total is None:
+        return None
+    free = _amount(rf"Free \(according to CUDA\): {_SIZE}", text) or 0
+    return Shares(asked=asked, total=total, allocated=allocated, reserved=allocated, free=free)
 
 
 def judge(shares: Shares) -> Judgement:

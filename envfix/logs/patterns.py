@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 # Bytes that one pattern may use for what it has worked out about texts.
@@ -14,6 +15,7 @@ def expanded(pattern: str) -> bytes:
     return pattern.replace(" ", r"[\s|]+").encode()
 
 
+@cache
 def compiled(pattern: bytes) -> Any:
     """A pattern that searches bytes; raises ``re2.error`` for what RE2 cannot say."""
     import re2
@@ -44,6 +46,12 @@ class Candidates:
         """Numbers of the patterns that are worth looking for in a text."""
         numbers = self._potential(text)
         return numbers if len(numbers) > len(self.anywhere) else ()
+
+
+@cache
+def candidates(patterns: tuple[bytes, ...]) -> Candidates:
+    """The same patterns are put together once: it takes longer than reading a short log."""
+    return Candidates(patterns)
 
 
 def _options() -> Any:

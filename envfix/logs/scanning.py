@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from envfix.logs import cleaning
-from envfix.logs.patterns import Candidates, compiled, expanded
+from envfix.logs.patterns import candidates, compiled, expanded
 from envfix.model.log import Hit, Log
 
 # The first places of a pattern are enough to explain; the rest is not looked for.
@@ -42,9 +41,8 @@ class _Finder:
         self.name = name
         self.hits: dict[str, list[Hit]] = {}
         self.left = CLOSE
-        self._expanded = [expanded(pattern) for pattern in self.patterns]
-        self._candidates = Candidates(self._expanded)
-        self._single: dict[int, Any] = {}
+        self._expanded = tuple(expanded(pattern) for pattern in self.patterns)
+        self._candidates = candidates(self._expanded)
         self._seen: set[int] = set()
 
     def is_new(self, window: bytes) -> bool:
@@ -65,9 +63,7 @@ class _Finder:
 
     def places(self, number: int, window: bytes) -> Iterator[tuple[int, int, dict[str, str]]]:
         """Where one pattern is found in a window: start, end and named groups."""
-        if number not in self._single:
-            self._single[number] = compiled(self._expanded[number])
-        for match in self._single[number].finditer(window):
+        for match in compiled(self._expanded[number]).finditer(window):
             yield (
                 match.start(),
                 match.end(),

@@ -13,6 +13,8 @@ _EMITTER = re.compile(
     r"(?:[\w.]*(?:Error|Exception|Warning|Interrupt|Failure)|ERROR|WARNING|CRITICAL|FATAL|FAILED|[Ee]rror|[Ww]arning|[Ff]atal|what\(\)|E)"
     r"(?: \d+)?(?:: ?|\s+)$"
 )
+# The same earlier in the line: what follows is what the program goes on to say.
+_EMITTED = re.compile(r"[\w.]{3,60}(?:Error|Exception|Warning): \S")
 # How what a program writes before a message ends: a mark, or a word that announces it.
 _ANNOUNCES = re.compile(
     r"(?:[:\]|>)}%=*/\\,;-]|\b(?:error|exception|failed|fails|failure|reason|message|got|with|an?|[Dd]ue to|[Cc]aused by))\s*$"
@@ -28,6 +30,7 @@ _PERSON = re.compile(
     r"(?i)\b(?:i|i'm|you|your|we|my|if|when|whenever|because|although|usually|sometimes|often|please|should|means?|avoid|fix(?:e[sd])?"
     r"|handles?|raises?|such as|about|typical|common|how to|keeps?|getting|that|prints?|says?|reports?|complains?)\b"
 )
+_SENTENCES = re.compile(r"[a-z)][.!?] [A-Z][a-z]+ [a-z]+ [a-z]")
 _PRONOUN = re.compile(r"\b(?:I|I'm|[Yy]ou|[Yy]our|[Ww]e|[Mm]y)\b")
 # Sentences that programs do say before the error itself.
 _OF_A_PROGRAM = re.compile(
@@ -38,6 +41,10 @@ _ABOUT = re.compile(
     r"[\"'`]?\s+(?:is|are|was|means?|can|may|might|will|happens?|occurs?|appears?|usually|often|errors?|issues?|problems?"
     r"|when (?:you|I))\b"
 )
+# What a message may begin with before the words that a pattern looks for.
+_ARTICLE = re.compile(r"\s*(?:[Tt]he|[Aa]n?|[Tt]his|[Yy]our|[Ss]ome|[Aa]ll|[Nn]o)?\s*")
+# A comment in source code; a shell of root shows commands behind such a mark, and a compiler's message has no blank.
+_COMMENT = re.compile(r"\s*(?://|#) [a-z]+ (?!-)")
 _HEADING = re.compile(r"\s*#{1,6}\s+$")
 # Code that raises, prints or looks for the text.
 _CODE = re.compile(
@@ -51,24 +58,47 @@ _ENOUGH_WORDS = 3
 
 def is_speech(hit: Hit) -> bool:
     """Whether the place is within somebody's sentence, quotation or source code rather than said by a program."""
-    before = hit.before.rpartition("\n")[2][-_NEAR:]
-    after = hit.after.partition("\n")[0][:_NEAR]
-    if _JSON.search(before) or before.lstrip().startswith(("File ", "Traceback ")):
+    line = hit.before.rpartition("\n")[2]
+    before, after = line[-_NEAR:], hit.after.partition("\n")[0][:_NEAR]
+    if _JSON.search(before) or line.lstrip().startswith(("File ", "Traceback ")):
         return False
-    if _CODE.search(before) or _HEADING.fullmatch(before):
+    if _CODE.search(before) or _HEADING.fullmatch(line) or _is_literal(line, after):
         return True
     introduction = _EMITTER.sub("", before)
-    if introduction[-1:] in _QUOTES and introduction:
+    if introduction.count("`") % 2:
+        introduction = introduction[: introduction.rindex("`") + 1]
+    if introduction and introduction[-1] in _QUOTES:
         return _is_quoted(hit, introduction, after)
-    if not introduction.strip():
+    if _ARTICLE.fullmatch(introduction):
         return _ABOUT.match(after) is not None
-    if _OF_A_PROGRAM.search(before):
-        return False
+    if _COMMENT.match(line):
+        return True
     words = len(_WORD.findall(introduction))
-    begins = _PROSE.match(introduction) is not None
+    begins = _PROSE.match(line) is not None
+    if _OF_A_PROGRAM.search(line) or (
+        not begins and _EMITTED.search(line[: len(line) - len(before) + len(introduction)])
+    ):
+        return False
     if _ANNOUNCES.search(introduction):
         return words >= _ENOUGH_WORDS and (begins or _PRONOUN.search(introduction) is not None)
     return (begins and words >= 1) or (words >= _ENOUGH_WORDS and _PERSON.search(introduction) is not None)
+
+
+# A line of code that is a string, or tells one of several cases.
+_LITERAL = re.compile(
+    r"\s*(?:\(|\[|\{|case \w+:|return|if|elif|[\w.]+ =|[\w.]+\()?\s*[(\[{]?\s*[rbfu]{0,2}(?P<mark>[\"'])"
+)
+_CASE = re.compile(r"\s*case \w*$")
+
+
+def _is_literal(line: str, after: str) -> bool:
+    """Whether the place is in a string of source code."""
+    if _CASE.fullmatch(line):
+        return True
+    opened = _LITERAL.match(line)
+    if opened is None or line.count(opened["mark"]) % 2 == 0:
+        return False
+    return re.match(rf"[^{opened['mark']}]*{opened['mark']}\s*[,)\]}};:]", after) is not None
 
 
 def _is_quoted(hit: Hit, introduction: str, after: str) -> bool:
@@ -80,4 +110,6 @@ def _is_quoted(hit: Hit, introduction: str, after: str) -> bool:
         return False
     if not around:
         return len(_WORD.findall(rest)) >= _ENOUGH_WORDS
-    return _PROSE.match(introduction) is not None or _PERSON.search(around) is not None
+    listed = mark == "`" and introduction.lstrip()[:2] in ("* ", "- ")
+    told = _PROSE.match(introduction) or _PERSON.search(around) or _SENTENCES.search(introduction)
+    return listed or told is not None

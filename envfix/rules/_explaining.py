@@ -16,13 +16,17 @@ from envfix.rules._rule import Rule, judge
 from envfix.tables.loader import Tables
 
 # What facts do to the confidence that a log alone gives: a rule that finds its cause on the machine, one that does not.
-CONFIRMED, DENIED = 0.3, 0.4
+CONFIRMED, DENIED = 0.3, 0.5
+# A finding that is only good to know speaks for a cause, and does not prove it.
+SUGGESTED = 0.7
 # Facts that find a cause whose text is in the log are at least so sure; those without a text are worth a line.
 AT_LEAST = 0.8
 # From here on a log alone is believed whatever the facts of the machine are: they may have changed since.
 PLAIN = 0.85
 # Weaker ones are not told; what is at least half as sure as the first is a candidate beside it.
 WORTH_TELLING, NEAR, SURE = 0.1, 0.5, 0.8
+# A root is about as sure as what it explains.
+AS_SURE = 0.9
 TOLD = 6
 LINES_SHOWN = 3
 
@@ -82,7 +86,7 @@ def _cause(one: Suspicion, reading: Reading, verdict: Verdict) -> Cause:
         code=one.rule.code,
         title=one.rule.title,
         severity=side.gravity(reading),
-        confidence=round(_confidence(one, verdict, finding), 2),
+        confidence=round(_confidence(one, reading, verdict), 2),
         message=side.says(reading),
         because=(*_lines(one), *((_told(finding), *finding.because) if finding is not None else ())),
         remedies=_remedies(side, reading, finding),
@@ -90,14 +94,19 @@ def _cause(one: Suspicion, reading: Reading, verdict: Verdict) -> Cause:
     )
 
 
-def _confidence(one: Suspicion, verdict: Verdict, finding: Finding | None) -> float:
-    """How sure it is with the facts: proved, not found where it was looked for, or as the log alone says."""
-    by_log = one.confidence
-    if finding is not None:
+def _confidence(one: Suspicion, reading: Reading, verdict: Verdict) -> float:
+    """How sure it is with the facts: proved, weighed by the rule, not found where it was looked for, or as the log alone says."""
+    by_log, side = one.confidence, one.rule.log
+    worst = {finding.severity for finding in verdict.findings}
+    if worst - {Severity.INFO}:
         return max(1 - (1 - by_log) * CONFIRMED, AT_LEAST)
-    if verdict.status == "passed" and one.rule.needs and by_log < PLAIN:
-        return by_log * DENIED
-    return by_log
+    weighed = side.with_facts(reading, by_log) if side is not None and side.with_facts is not None else None
+    if weighed is not None:
+        return weighed
+    if worst:
+        return 1 - (1 - by_log) * SUGGESTED
+    refuted = verdict.status == "passed" and one.rule.needs and side is not None and side.with_facts is None
+    return by_log * DENIED if refuted and by_log < PLAIN else by_log
 
 
 def _remedies(side: LogSide, reading: Reading, finding: Finding | None) -> tuple[Remedy, ...]:
@@ -169,7 +178,7 @@ def _root(one: Cause, confidence: Mapping[str, float], rules: Sequence[Rule]) ->
         if rule.cause in confidence
         and rule.cause != one.cause
         and one.cause in (*(rule.log.explains if rule.log is not None else ()), *rule.explains)
-        and confidence[rule.cause] >= NEAR
+        and confidence[rule.cause] >= max(NEAR, AS_SURE * one.confidence)
     ]
     return max(explaining, key=lambda name: confidence[name], default=None)
 

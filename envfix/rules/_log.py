@@ -43,6 +43,8 @@ class LogSide(msgspec.Struct, frozen=True, kw_only=True):
     is taken whose names are all known. ``remedies`` are those that hold whatever the machine is; facts bring better ones.
     ``tell_apart`` is the one command that shows whether it is this cause, where the log leaves it open.
     ``explains`` are causes whose texts are only consequences of this one where both are found in one log.
+    Facts that prove the cause make it sure, and those among which it is not found speak against it; where that is not so, or
+    other facts speak for it, ``with_facts`` tells how sure it is with them (None: as by the log alone).
     """
 
     signatures: tuple[Signature, ...]
@@ -51,6 +53,7 @@ class LogSide(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity | Callable[[Reading], Severity] = Severity.ERROR
     tell_apart: Remedy | None = None
     explains: tuple[str, ...] = ()
+    with_facts: Callable[[Reading, float], float | None] | None = None
 
     def says(self, reading: Reading) -> str:
         """The message with what the log says filled in."""

@@ -16,6 +16,8 @@ from envfix.rules._log import Reading
 WITH_NUMBERS = (
     r"(?:CUDA|HIP|XPU) out of memory\. Tried to allocate [\d.]+ (?:bytes|B|[KMG]i?B)"
     r"|Tried to allocate [\d.]+ (?:bytes|[KMG]iB)\.? (?:\(GPU \d+;|GPU \d+ has a total)"
+    r"|\(GPU \d+; [\d.]+ [MG]iB total capacity; [\d.]+ [KMG]iB already allocated"
+    r"|Currently allocated : [\d.]+ [KMG]iB Requested : [\d.]+ [KMG]iB"
 )
 # The same without numbers: a framework's short form, CUDA's own allocations, other frameworks.
 WITHOUT_NUMBERS = r"CUDA out of memory\.?(?:\s*\n|\s*$|[\s'\")])|OutOfMemoryError: CUDA out of memory"
@@ -28,6 +30,7 @@ CHECK_FAILED = r"cudaSuccess \(2 vs\. 0\)[^\n]{0,80}out of memory"
 # Servers of language models look before they start, and Apple's cards have a limit of their own.
 AT_START = r"Free memory on device(?: \S+)? \((?P<left>[\d.]+)/[\d.]+ GiB\) on startup is less than desired GPU memory utilization"
 FOR_CACHE = r"No available memory for the cache blocks"
+ON_DEVICE = r"OutOfMemoryError: Allocation on device|Allocation on device \d would exceed allowed memory"
 APPLE = r"MPS backend out of memory \(MPS allocated: [\d.]+ [KMG]B, other allocations: [\d.]+ [KMG]B, max allowed: [\d.]+ [KMG]B\)"
 # What a full card looks like from inside other libraries.
 CUBLAS = r"CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|CUSOLVER_STATUS_ALLOC_FAILED|CUFFT_ALLOC_FAILED"
@@ -47,6 +50,7 @@ _SHARES: dict[str, dict[Verdict, float]] = {
     CHECK_FAILED: {"too_big": 0.6, "other_process": 0.4},
     AT_START: {"other_process": 0.85, "too_big": 0.15},
     FOR_CACHE: {"too_big": 0.8, "other_process": 0.2},
+    ON_DEVICE: {"too_big": 0.75, "other_process": 0.25},
     APPLE: {"too_big": 0.85, "other_process": 0.15},
     CUBLAS: {"too_big": 0.75, "other_process": 0.3, "fragmentation": 0.02},
     NOT_INITIALIZED: {"too_big": 0.5, "other_process": 0.25},

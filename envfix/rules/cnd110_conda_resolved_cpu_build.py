@@ -121,8 +121,9 @@ LOG = LogSide(
     signatures=(
         Signature(pattern=ROW, weigh=_weigh_row, looks_at=(ASKED_FOR, MAC, NOT_COMPILED, NOT_AVAILABLE, CARD)),
         Signature(pattern=SHORT_ROW, weigh=_weigh_row, looks_at=(ASKED_FOR, MAC, NOT_COMPILED, NOT_AVAILABLE, CARD)),
+        Signature(pattern=r"pytorch-nightly-[\w.]+\+cpu-py[\d.]+_cpu_\d", confidence=0.9),
         Signature(pattern=r"pytorch-mutex-[\d.]+-cpu\b|pytorch-mutex[\s|]+[\d.]+[\s|]+cpu\b", confidence=0.8),
-        Signature(pattern=r"\bcpuonly(?:-\d[\d.]*|[\x20\t|]+\d[\d.]*)", confidence=0.6, unless=(ASKED_FOR,)),
+        Signature(pattern=r"\bcpu-?only(?:-\d[\d.]*|[\x20\t|]+\d[\d.]*)", confidence=0.6, unless=(ASKED_FOR,)),
         Signature(pattern=r"__cuda[^\n]{0,80}which is missing on the system", weigh=_weigh_missing, quoted=True),
         Signature(pattern=r"nothing provides __cuda|feature:[^\n]{0,40}::__cuda[=<>][^\n]{0,80}", weigh=_weigh_missing),
     ),

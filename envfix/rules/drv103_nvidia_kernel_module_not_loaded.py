@@ -188,6 +188,10 @@ LOG = LogSide(
         Signature(pattern=r"(?:Failed to initialize NVML: |nvml error: )?(?i:driver not loaded)", confidence=0.9),
         Signature(pattern=r"nvml error: driver not loaded", confidence=0.9, quoted=True),
         Signature(pattern=r"NVMLError_DriverNotLoaded", confidence=0.9),
+        Signature(
+            pattern=r"NVIDIA Corporation[^\n]{0,120}\n(?:[^\n]{0,120}\n){0,8}\s*Kernel driver in use: nouveau",
+            confidence=0.9,
+        ),
         Signature(pattern=r"NVIDIA probe routine was not called|nouveau, rivafb, nvidiafb", confidence=0.95),
         Signature(
             pattern=r"(?:(?:could not )?insert (?:module )?'?nvidia[\w-]*'?"

@@ -114,6 +114,7 @@ LOG = LogSide(
         Signature(
             pattern=r"CUDA unknown error - this may be due to an incorrectly set up environment", confidence=0.85
         ),
+        Signature(pattern=r"cudaGetDeviceCount returned (?:30|999)\b", confidence=0.8),
         Signature(
             pattern=r"cudaErrorUnknown\b|(?:failed call to \w+: |Call to \w+ results in )?CUDA_ERROR_UNKNOWN\b"
             r"|(?:(?:(?:Unexpected error from cudaGetDeviceCount\(\)\. )?Did you run some cuda functions before "

@@ -333,6 +333,12 @@ def _companion(hit: Hit, log: Log) -> float | None:
     return 0.5 if hit.groups["symbol"].startswith("nccl") else 0.2
 
 
+def _two_majors(hit: Hit, log: Log) -> float | None:
+    """A library of the same name comes from the packages of two majors."""
+    del log
+    return 0.85 if len(set(re.findall(r"cu1[123]", hit.text))) > 1 else None
+
+
 def _nowhere(hit: Hit, log: Log) -> float | None:
     """A folder torch that holds no torch has no location."""
     del log
@@ -406,6 +412,11 @@ LOG = LogSide(
         Signature(pattern=texts.SYMBOL_NOT_FOUND, weigh=_symbol),
         Signature(pattern=texts.CUDA_SYMBOL_MISSING, weigh=_companion),
         Signature(pattern=INVALID, confidence=0.6),
+        # One library from the packages of two CUDA majors.
+        Signature(
+            pattern=r"nvidia-nccl-cu1[123](?P<first>[=\s]{1,40}[\d.]+)[^\n]{0,40}\s[^\n]{0,20}nvidia-nccl-cu1[123]",
+            weigh=_two_majors,
+        ),
         # Two builds of torch in one list of conda.
         Signature(pattern=r"pytorch\s{2,40}\d[\w.]+\s+\S+\s+\S+\s+pytorch-nightly\s{2,40}\d[\w.]+", confidence=0.9),
         Signature(

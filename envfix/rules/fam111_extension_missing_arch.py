@@ -36,7 +36,7 @@ from envfix.model.versions import ComputeCapability
 from envfix.rules import _log_patterns as texts
 from envfix.rules._family import NEW_ENVIRONMENT
 from envfix.rules._log import LogSide
-from envfix.rules._log_libraries import is_extension, last_frames, loading
+from envfix.rules._log_libraries import is_extension, last_frames, loading, package_at
 from envfix.rules._rule import Rule, cite
 from envfix.tables.architectures import SmList, runs_on
 from envfix.tables.loader import Tables
@@ -112,7 +112,31 @@ def _ends_in(hit: Hit, log: Log) -> float | None:
     whose = loading(hit)
     if whose == "extension" or _is_local_build(hit):
         return 0.88
+    if whose == "other" and package_at(hit) not in (None, *PURE_PYTHON):
+        return 0.6
     return {"torchvision": 0.6, "torch": 0.1, "unknown": 0.3}.get(whose, 0.2)
+
+
+# Packages that call torch and compile nothing for cards themselves.
+PURE_PYTHON = (
+    "ultralytics",
+    "transformers",
+    "diffusers",
+    "accelerate",
+    "lightning",
+    "pytorch_lightning",
+    "timm",
+    "whisper",
+    "easyocr",
+    "fastai",
+    "sentence_transformers",
+    "segment_anything",
+    "kornia",
+    "torchmetrics",
+    "einops",
+    "peft",
+    "trl",
+)
 
 
 def _is_local_build(hit: Hit) -> bool:

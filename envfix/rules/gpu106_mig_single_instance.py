@@ -115,6 +115,11 @@ LOG = LogSide(
         Signature(pattern=NOT_AVAILABLE, confidence=0.6, beside=(_MIG,)),
         Signature(pattern=r"invalid device ordinal", confidence=0.75, beside=(_MIG,)),
         Signature(pattern=r"invalid literal for int\(\) with base 10: [b'\"]{1,2}MIG-", confidence=0.92),
+        Signature(
+            pattern=r"specifies more device ids than the number of GPUs present|there are 1 visible CUDA devices",
+            confidence=0.85,
+            beside=(_MIG,),
+        ),
         Signature(pattern=NO_MIG_DEVICES, confidence=0.7),
         Signature(
             pattern=r"MIG[-\s](?:enabled|mode)[^\n]{0,60}(?:not supported|no (?:compute|GPU) instance|cannot)",

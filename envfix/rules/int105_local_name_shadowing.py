@@ -263,6 +263,16 @@ def _weigh_no_extension(hit: Hit, log: Log) -> float | None:
     return 0.7
 
 
+def _weigh_standard(hit: Hit, log: Log) -> float | None:
+    """A module of Python without one of its names: a file of that name, the user's own or one of torch's folder, is taken for it."""
+    del log
+    module, file = hit.groups["module"], hit.groups.get("file", "")
+    if file:
+        in_library = re.search(rf"[/\\]python\d\.\d+[/\\]{module}\b|[/\\]Lib[/\\]{module}\b", file)
+        return None if in_library else 0.95
+    return 0.95 if _named(module, _files(hit.before[-3000:])) else None
+
+
 def _weigh_attribute(hit: Hit, log: Log) -> float | None:
     """A torch without the simplest of its names is not torch: an own file, an empty folder, or leftovers of an old one."""
     del log
@@ -314,6 +324,15 @@ LOG = LogSide(
         Signature(
             pattern=r"No module named '?(?P<missing>torch\._C|_C|torch\.version|torch\.lib)'?(?:[\s'\"]|$)",
             weigh=_weigh_no_extension,
+        ),
+        Signature(pattern=r"NameError: name '_C' is not defined", weigh=_weigh_no_extension),
+        Signature(
+            pattern=rf"cannot import name '[^'\n]{{1,60}}' from '(?P<module>{_STANDARD})' \((?P<file>[^)\n]{{3,240}})\)",
+            weigh=_weigh_standard,
+        ),
+        Signature(
+            pattern=rf"module '(?P<module>{_STANDARD})' has no attribute '[^'\n]{{1,60}}'",
+            weigh=_weigh_standard,
         ),
         Signature(pattern=r"File \"(?:\./)?(?P<own>torch/(?:[\w/]{1,60}/)?\w+\.py)\", line \d+", confidence=0.85),
         Signature(

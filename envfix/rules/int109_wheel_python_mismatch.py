@@ -196,6 +196,11 @@ LOG = LogSide(
     signatures=(
         Signature(pattern=WISH, weigh=weighing("wheel_python_mismatch", weight)),
         Signature(pattern=NO_DISTRIBUTION, unless=(WISH,), weigh=weighing("wheel_python_mismatch", weight)),
+        Signature(
+            pattern=r"none of the wheel's tags match: cp\d+[^\n]{0,200}/torch-\d|No compatible version found for: torch\b",
+            confidence=0.5,
+            quoted=True,
+        ),
         Signature(pattern=NOT_SUPPORTED, weigh=weighing("wheel_python_mismatch", of_wheel_file)),
         Signature(pattern=UV_NO_TAG, weigh=weighing("wheel_python_mismatch", of_tag), quoted=True),
         Signature(pattern=UV_NO_FILE, weigh=weighing("wheel_python_mismatch", of_file), quoted=True),

@@ -167,6 +167,7 @@ LOG = LogSide(
     signatures=(
         Signature(pattern=WISH, weigh=weighing("platform_without_wheel", weight)),
         Signature(pattern=NO_DISTRIBUTION, unless=(WISH,), weigh=weighing("platform_without_wheel", weight)),
+        Signature(pattern=r"none of the wheel's tags match: cp\d+[^\n]{0,200}/torch-\d", confidence=0.3, quoted=True),
         Signature(pattern=NOT_SUPPORTED, weigh=weighing("platform_without_wheel", of_wheel_file)),
         Signature(pattern=UV_NO_TAG, weigh=weighing("platform_without_wheel", of_tag), quoted=True),
         Signature(pattern=UV_NO_FILE, weigh=weighing("platform_without_wheel", of_file), quoted=True),

@@ -180,7 +180,9 @@ LOG = LogSide(
             r" (?:found runtime version|linked against) \((?P<found>[\d,\x20]+)\)",
             confidence=0.98,
         ),
-        Signature(pattern=r"(?i)cuDNN version incompatibility", confidence=0.95),
+        Signature(
+            pattern=r"(?i)cuDNN version (?:incompatibility|mismatch: PyTorch was compiled against)", confidence=0.95
+        ),
         Signature(
             pattern=r"Loaded runtime CuDNN library: (?P<found>[\d.]+) but source was compiled with: (?P<built>[\d.]+)",
             confidence=0.95,

@@ -71,7 +71,11 @@ LOG = LogSide(
             pattern=r"Initializing (?P<second>lib(?:iomp5?|omp|gomp)[\w.+-]*), but found (?P<first>[\w.+-]+) already initialized",
             confidence=0.97,
         ),
-        Signature(pattern=r"multiple copies of the OpenMP runtime have been linked into the program", confidence=0.93),
+        Signature(
+            pattern=r"multiple copies of the OpenMP runtime have been linked into the program",
+            confidence=0.93,
+            quoted=True,
+        ),
         Signature(
             pattern=r"MKL_THREADING_LAYER=INTEL is incompatible with lib(?P<first>gomp[\w.-]*) library", confidence=0.8
         ),

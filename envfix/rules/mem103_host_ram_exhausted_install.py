@@ -82,8 +82,10 @@ def _ended(hit: Hit, log: Log) -> float | None:
     )
 
 
+# What a shell says of a program that the kernel ended, in the languages in which it was met.
+KILLED = "Killed|已杀死|已终止|已砍掉|強制終了|Getötet|Tué|Processus arrêté|Terminado \\(killed\\)|Matado|Убито|죽었음"
 _INSTALLER = re.compile(
-    r"\d [kMG]B/s|\d%\s*\|?|\.whl|Downloading|Collecting|Installing collected|Building wheel|Solving environment"
+    r"\d [kMG]B/s|\.whl|Downloading|Collecting|Installing collected|Building wheel|Solving environment"
     r"|Collecting package metadata"
     r"|pip3? install|conda (?:install|create|env)|Preparing|eta \d|Extracting"
 )
@@ -115,7 +117,7 @@ def _memory(hit: Hit, log: Log) -> float | None:
 
 LOG = LogSide(
     signatures=(
-        Signature(pattern=r"Killed(?:\s|\n|\.)|Killed: 9", weigh=_ended, quoted=True),
+        Signature(pattern=rf"(?:{KILLED})(?:\s|\n|\.|$)|Killed: 9", weigh=_ended, quoted=True),
         Signature(
             pattern=r"(?:exit(?:ed with)?(?:\sstatus|\scode)?|exitcode|returned a non-zero code|did not complete"
             r" successfully: exit code|status|return\s?code)[:=]?\s?137\b",

@@ -210,6 +210,12 @@ _CONDA = (
     r"\b[^\n]{0,60})"
 )
 
+# What torch itself asks for: its own index has it, or has it in another version.
+_OF_TORCH = (
+    r"(?i)could not find a version that satisfies the requirement (?:cuda-[a-z]+|nvidia-[\w-]+|triton|pytorch-triton)[^\n]{0,80}"
+    r"\(from torch"
+)
+
 LOG = LogSide(
     signatures=(
         Signature(pattern=WISH, weigh=weighing("wheel_not_on_index", weight)),
@@ -221,6 +227,7 @@ LOG = LogSide(
             looks_at=(UV_FIRST,),
             quoted=True,
         ),
+        Signature(pattern=_OF_TORCH, confidence=0.8, quoted=True),
         Signature(
             pattern=r"only the following versions of (?:torch|torchvision|torchaudio)(?:\{[^}]{0,90}\})? are"
             r" available:",

@@ -122,6 +122,13 @@ LOG = LogSide(
             quoted=True,
         ),
         Signature(
+            pattern=r"there is no version of (?P<other>certifi|requests|urllib3|idna|numpy|pillow|tqdm|jinja2|markupsafe|packaging)"
+            r"[=<>]",
+            beside=(r"download\.pytorch\.org|/whl/c(?:u\d|pu)",),
+            confidence=0.85,
+            quoted=True,
+        ),
+        Signature(
             pattern=r"\+ torchvision==0\.[12]\.\d",
             beside=(r"\buv (?:pip|add|sync)|\+ torch==\d",),
             confidence=0.85,

@@ -178,12 +178,13 @@ LOG = LogSide(
             quoted=True,
         ),
         Signature(
-            pattern=r"(?P<weights>invalid load key, '(?:<|v|\\x0[0-9a-f]|\\n|\s)|EOFError: Ran out of input|pickle"
+            pattern=r"(?P<weights>invalid load key, '(?:\\x0[0-9a-f]|\\n|\s)|EOFError: Ran out of input|pickle"
             r" data was truncated"
             r"|MetadataIncompleteBuffer|HeaderTooLarge|Unable to load weights from pytorch checkpoint)",
             weigh=_pickle,
             quoted=True,
         ),
+        Signature(pattern=r"Bad (?:hash|CRC-32) for file '|BadWheelFile", confidence=0.93),
         Signature(pattern=r"IncompleteRead\(", confidence=0.25, quoted=True),
     ),
     message=_message,

@@ -95,6 +95,9 @@ def _count_of_load(hit: Hit, log: Log) -> float | None:
     return 0.93 if int(hit.groups["count"]) else 0.3
 
 
+# Instances of a card in MIG mode are not counted: their own rule explains it.
+MIG_NAMED = r"\bMIG-(?:GPU-)?[0-9a-f]{8}"
+
 LOG = LogSide(
     signatures=(
         Signature(
@@ -104,6 +107,7 @@ LOG = LogSide(
                 r"|CUDA_ERROR_INVALID_DEVICE\b"
             ),
             confidence=0.93,
+            unless=(MIG_NAMED,),
         ),
         Signature(
             pattern=(
