@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
 import re
 from collections.abc import Iterable
@@ -212,7 +211,7 @@ def test_rule_is_complete(rule: Rule) -> None:
     page = manual(rule)
     headings = ["What you see", "Why", "How envfix knows", "How to mend", "What not to do", "Sources"]
     assert [line for line in page.splitlines() if line in headings] == headings
-    assert importlib.import_module(rule.check.__module__).RULE is rule
+    assert rule.check is not None or rule.log is not None
 
 
 def test_what_a_rule_explains_is_the_cause_of_some_rule_or_of_the_catalogue() -> None:

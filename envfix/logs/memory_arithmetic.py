@@ -175,7 +175,9 @@ def judge(shares: Shares) -> Judgement:
     )
     fits_alone = shares.allocated + shares.asked + CONTEXT <= limit
     crowded = shares.others >= threshold and others > 0
-    fragmented = shares.usable >= shares.asked and shares.unused >= max(UNUSED_SHARE * shares.total, shares.asked / 2)
+    fragmented = 0 < shares.asked <= shares.usable and shares.unused >= max(
+        UNUSED_SHARE * shares.total, shares.asked / 2
+    )
     if not fits_alone:
         by_others = 0.25 if crowded and others > shares.allocated else 0.05
         return _answer("too_big", 0.95 - by_others, other_process=by_others, fragmentation=0.02)

@@ -105,7 +105,7 @@ def _confidence(one: Suspicion, reading: Reading, verdict: Verdict) -> float:
         return weighed
     if worst:
         return 1 - (1 - by_log) * SUGGESTED
-    refuted = verdict.status == "passed" and one.rule.needs and side is not None and side.with_facts is None
+    refuted = verdict.status == "passed" and one.rule.check is not None and side is not None and side.with_facts is None
     return by_log * DENIED if refuted and by_log < PLAIN else by_log
 
 

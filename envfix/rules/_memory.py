@@ -84,6 +84,8 @@ def signatures(verdict: Verdict) -> tuple[Signature, ...]:
 def _with_numbers(verdict: Verdict) -> Weigh:
     def weigh(hit: Hit, log: Log) -> float | None:
         del log
+        if hit.text.startswith("(GPU") and "Tried to allocate" in hit.before[-80:]:
+            return None  # the rest of a message that was read from its beginning
         found = shares(hit)
         if found is None:
             return _SHARES[WITHOUT_NUMBERS].get(verdict)

@@ -22,7 +22,7 @@ Check = Callable[[Machine, Environment, Tables], Iterable[Finding]]
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One cause: how facts prove it (``check``, and which facts it ``needs`` to be known), how a ``log`` shows it.
 
-    Its module's docstring is the manual page.
+    ``check`` is None where only a log can show it. The docstring of its module is the manual page.
     ``rank`` orders root causes: a lower one explains more (a broken driver before a torch that finds no GPU).
     """
 
@@ -30,7 +30,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     title: str
     needs: tuple[str, ...]
-    check: Check
+    check: Check | None
     rank: int = 50
     explains: tuple[str, ...] = ()
     log: LogSide | None = None
@@ -47,7 +47,7 @@ def all_rules() -> tuple[Rule, ...]:
 
 def manual(rule: Rule) -> str:
     """The manual page of a rule: the docstring of its file."""
-    return importlib.import_module(rule.check.__module__).__doc__ or ""
+    return importlib.import_module(f"{__package__}.{rule.code.lower()}_{rule.cause}").__doc__ or ""
 
 
 def cite(name: str, fact: Observed[Any], value: object | None = None) -> Evidence:
@@ -72,6 +72,8 @@ def judge(
 
 
 def _judge_one(rule: Rule, facts: dict[str, Any], tables: Tables) -> Verdict:
+    if rule.check is None:
+        return Verdict(code=rule.code, cause=rule.cause, status="passed")
     for need in rule.needs:
         record, _, field = need.partition(".")
         fact: Observed[Any] = getattr(facts[record], field)

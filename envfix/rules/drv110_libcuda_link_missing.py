@@ -68,11 +68,11 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
 
 def _remedies(*, inside: bool) -> tuple[Remedy, ...]:
     link = Remedy(
-        text="Make the name in a folder of your own, and show that folder to linker and loader.",
+        text="Make the name in a folder here, and show it to linker and loader as long as you work in this one.",
         commands=(
             ("mkdir", "-p", "lib"),
             ("ln", "-s", "/usr/lib/x86_64-linux-gnu/libcuda.so.1", "lib/libcuda.so"),
-            ("export", "LIBRARY_PATH=$PWD/lib", "LD_LIBRARY_PATH=$PWD/lib:$LD_LIBRARY_PATH"),
+            ("export", "LIBRARY_PATH=lib", "LD_LIBRARY_PATH=lib"),
         ),
     )
     stubs = Remedy(

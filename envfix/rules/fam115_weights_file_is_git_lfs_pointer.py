@@ -25,21 +25,10 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from envfix.model.facts import Environment, Machine
-from envfix.model.finding import Finding, Remedy
+from envfix.model.finding import Remedy
 from envfix.model.log import Signature
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule
-from envfix.tables.loader import Tables
-
-
-def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    """No facts of a machine show it: they do not look into files of models."""
-    del machine, environment, tables
-    return iter(())
-
 
 # The first byte of a pointer is a v (118), that of a page a < (60).
 POINTER = (
@@ -104,7 +93,7 @@ RULE = Rule(
     cause="weights_file_is_git_lfs_pointer",
     title="A file of weights is a pointer or a web page",
     needs=(),
-    check=check,
+    check=None,  # no facts of a machine show it: they do not look into files of models
     rank=60,
     log=LOG,
 )

@@ -27,22 +27,11 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from envfix.model.facts import Environment, Machine
-from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.finding import Remedy, Severity
 from envfix.model.log import Signature
 from envfix.rules import _log_patterns as texts
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule
-from envfix.tables.loader import Tables
-
-
-def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    """No facts of a machine show it: the environment is well."""
-    del machine, environment, tables
-    return iter(())
-
 
 SHAPES = (
     r"mat1 and mat2 shapes cannot be multiplied \((?P<first>\d+x\d+) and (?P<second>\d+x\d+)\)",
@@ -184,7 +173,7 @@ RULE = Rule(
     cause="not_environment_shape_mismatch",
     title="Not the environment: shapes or layers do not fit",
     needs=(),
-    check=check,
+    check=None,  # no facts of a machine show it: the environment is well
     rank=95,
     log=LOG,
 )

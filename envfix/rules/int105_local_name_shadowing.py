@@ -264,7 +264,7 @@ def _weigh_no_extension(hit: Hit, log: Log) -> float | None:
 
 
 def _weigh_standard(hit: Hit, log: Log) -> float | None:
-    """A module of Python without one of its names: a file of that name, the user's own or one of torch's folder, is taken for it."""
+    """A module of Python without one of its names: a file of that name is taken for it, an own one or one of torch's folder."""
     del log
     module, file = hit.groups["module"], hit.groups.get("file", "")
     if file:

@@ -22,21 +22,10 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from envfix.model.facts import Environment, Machine
-from envfix.model.finding import Finding, Remedy
+from envfix.model.finding import Remedy
 from envfix.model.log import Signature
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
-from envfix.tables.loader import Tables
-
-
-def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    """Facts cannot show it: only a program or its error tells which name it imports."""
-    del machine, environment, tables
-    return iter(())
-
 
 LOG = LogSide(
     signatures=(
@@ -63,7 +52,7 @@ RULE = Rule(
     cause="wrong_import_name",
     title="The module is called torch, not pytorch",
     needs=(),
-    check=check,
+    check=None,  # facts cannot show it: only a program or its error tells which name it imports
     rank=93,
     log=LOG,
 )

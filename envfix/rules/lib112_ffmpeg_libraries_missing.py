@@ -27,21 +27,10 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from envfix.model.facts import Environment, Machine
-from envfix.model.finding import Finding, Remedy
+from envfix.model.finding import Remedy
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
-from envfix.tables.loader import Tables
-
-
-def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    """No fact shows it yet: the libraries of torchcodec are not looked at."""
-    del machine, environment, tables
-    yield from ()
-
 
 # One release of FFmpeg that works is enough.
 _LOADED = r"Successfully loaded FFmpeg\d"
@@ -141,7 +130,7 @@ RULE = Rule(
     cause="ffmpeg_libraries_missing",
     title="FFmpeg's libraries are missing",
     needs=(),
-    check=check,
+    check=None,  # no fact shows it yet: the libraries of torchcodec are not looked at
     rank=47,
     log=LOG,
 )

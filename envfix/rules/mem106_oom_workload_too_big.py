@@ -29,21 +29,11 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from envfix.logs.memory_arithmetic import in_words
-from envfix.model.facts import Environment, Machine
-from envfix.model.finding import Finding, Remedy
+from envfix.model.finding import Remedy
 from envfix.rules import _memory
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule
-from envfix.tables.loader import Tables
-
-
-def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    """No fact shows it: what a program will ask for is seen when it asks."""
-    del machine, environment, tables
-    yield from ()
 
 
 def _message(reading: Reading) -> str:
@@ -76,7 +66,7 @@ RULE = Rule(
     cause="oom_workload_too_big",
     title="The work needs more memory than the card has",
     needs=(),
-    check=check,
+    check=None,  # no fact shows it: what a program will ask for is seen when it asks
     rank=62,
     log=LOG,
 )

@@ -27,21 +27,11 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from envfix.model.facts import Environment, Machine
-from envfix.model.finding import Finding, Remedy
+from envfix.model.finding import Remedy
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._downloads import fetches, installs, succeeded
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule
-from envfix.tables.loader import Tables
-
-
-def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    """Facts do not show it: nobody knows what a file should hold."""
-    del machine, environment, tables
-    yield from ()
 
 
 def _while_installing(hit: Hit, log: Log) -> float | None:
@@ -196,7 +186,7 @@ RULE = Rule(
     cause="corrupt_download_hash",
     title="A downloaded file is damaged",
     needs=(),
-    check=check,
+    check=None,  # facts do not show it: nobody knows what a file should hold
     rank=75,
     log=LOG,
 )

@@ -28,20 +28,11 @@ Sources
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-from envfix.model.facts import Environment, Machine
-from envfix.model.finding import Finding, Remedy
+from envfix.model.finding import Remedy
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
-from envfix.tables.loader import Tables
-
-
-def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
-    """No fact shows it: what a source needs is seen when it is compiled."""
-    del machine, environment, tables
-    yield from ()
 
 
 def _weigh_requires(hit: Hit, log: Log) -> float | None:
@@ -173,7 +164,7 @@ RULE = Rule(
     cause="nvcc_too_old_for_extension",
     title="nvcc is older than the source needs",
     needs=(),
-    check=check,
+    check=None,  # no fact shows it: what a source needs is seen when it is compiled
     rank=52,
     log=LOG,
 )

@@ -71,6 +71,7 @@ REQUIRED = (
     "cuda>=12.8 brand=unknown,driver>=470,driver<471 brand=tesla,driver>=470,driver<471"
     " brand=unknown,driver>=550,driver<551 brand=tesla,driver>=550,driver<551"
 )
+NO_LIBCUDA = TorchImport(ok=False, seconds=1.0, error="ImportError: libcuda.so: cannot open shared object file")
 
 
 def works(**said: Any) -> Observed[DriverLayers]:
@@ -423,6 +424,12 @@ DRIVERS: HandMade = {
         machine(driver_layers=works(libcuda="/usr/local/cuda/lib64/stubs/libcuda.so")),
         environment(),
         ("DRV108",),
+    ),
+    # DRV110
+    "name of libcuda without a number is asked for": (
+        machine(driver_layers=works(libcuda="/usr/lib/x86_64-linux-gnu/libcuda.so.1")),
+        environment(torch_import=found(NO_LIBCUDA, "import torch")),
+        ("DRV110", "TOR103"),
     ),
     "nothing: libcuda was not asked for": (machine(driver_layers=works(libcuda=None)), environment(), ()),
 }

@@ -219,6 +219,19 @@ HAND_MADE: HandMade = {
         environment(**TORCH_2, distributions=DEEPSPEED),
         (),
     ),
+    # TKT108
+    "nvcc that has dropped the card": (
+        machine("580.95.05", [card("NVIDIA GeForce GTX 1080 Ti", "6.1")], toolkits=kits(kit("13.0.88"))),
+        environment(torch=torch("2.9.0+cu130", "13.0"), torchvision=absent("-"), distributions=NINJA),
+        ("GPU103", "TKT108"),
+    ),
+    "nothing: last nvcc that has the card": (
+        machine("580.95.05", [card("NVIDIA GeForce GTX 1080 Ti", "6.1")], toolkits=kits(kit("12.6.85"))),
+        environment(
+            torch=torch("2.9.0+cu126", "12.6", "sm_50 sm_61 sm_80"), torchvision=absent("-"), distributions=NINJA
+        ),
+        (),
+    ),
     # TKT103
     "nvcc that does not know the card": (
         machine(NEW, [card("NVIDIA GeForce RTX 4090", "8.9")], toolkits=kits(kit("11.1.105"))),
