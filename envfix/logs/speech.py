@@ -5,53 +5,54 @@ from __future__ import annotations
 import re
 
 from envfix.model.log import Hit
+from envfix.model.regex import regex
 
 # What is looked at of the line before and after the place, in characters.
 _NEAR = 300
 # The name of an error right before its message, with the colon.
-_EMITTER = re.compile(
+_EMITTER = regex(
     r"(?:[\w.]*(?:Error|Exception|Warning|Interrupt|Failure)|ERROR|WARNING|CRITICAL|FATAL|FAILED|[Ee]rror|[Ww]arning|[Ff]atal|what\(\)|E)"
     r"(?: \d+)?(?:: ?|\s+)$"
 )
 # The same earlier in the line: what follows is what the program goes on to say.
-_EMITTED = re.compile(r"[\w.]{3,60}(?:Error|Exception|Warning): \S")
+_EMITTED = regex(r"[\w.]{3,60}(?:Error|Exception|Warning): \S")
 # How what a program writes before a message ends: a mark, or a word that announces it.
-_ANNOUNCES = re.compile(
+_ANNOUNCES = regex(
     r"(?:[:\]|>)}%=*/\\,;-]|\b(?:error|exception|failed|fails|failure|reason|message|got|with|an?|[Dd]ue to|[Cc]aused by))\s*$"
 )
 # Words as people write them; names of cards, files and errors are not among them.
-_WORD = re.compile(r"(?<![\w./\\-])[A-Za-z][a-z]*(?![\w/\\(=.:-])")
+_WORD = regex(r"(?<![\w./\\-])[A-Za-z][a-z]*(?![\w/\\(=.:-])")
 # How sentences about an error begin, and words that programs hardly ever say before one.
-_PROSE = re.compile(
+_PROSE = regex(
     r"\s*(?:[-*>]+\s+)?(?:\d+[.)]\s+)?(?:If|When|Whenever|This|The|You|I|We|It|In|To|For|Fix|Fixed|Fixes|Avoid|Note|See|My|Why|How"
     r"|What|Sometimes|Most|Some|Here|After|Before|Then|But|And|So|Also|Because|Please|Hi|Hello|Solved|Handle|Add|Added)\b"
 )
-_PERSON = re.compile(
+_PERSON = regex(
     r"(?i)\b(?:i|i'm|you|your|we|my|if|when|whenever|because|although|usually|sometimes|often|please|should|means?|avoid|fix(?:e[sd])?"
     r"|handles?|raises?|such as|about|typical|common|how to|keeps?|getting|that|prints?|says?|reports?|complains?)\b"
 )
-_SENTENCES = re.compile(r"[a-z)][.!?] [A-Z][a-z]+ [a-z]+ [a-z]")
-_PRONOUN = re.compile(r"\b(?:I|I'm|[Yy]ou|[Yy]our|[Ww]e|[Mm]y)\b")
+_SENTENCES = regex(r"[a-z)][.!?] [A-Z][a-z]+ [a-z]+ [a-z]")
+_PRONOUN = regex(r"\b(?:I|I'm|[Yy]ou|[Yy]our|[Ww]e|[Mm]y)\b")
 # Sentences that programs do say before the error itself.
-_OF_A_PROGRAM = re.compile(
+_OF_A_PROGRAM = regex(
     r"Unexpected error from \w+\(\)|Did you run some cuda functions|Call to \w+ results in|failed call to \w+"
 )
 # How a sentence goes on that begins with the message itself.
-_ABOUT = re.compile(
+_ABOUT = regex(
     r"[\"'`]?\s+(?:is|are|was|means?|can|may|might|will|happens?|occurs?|appears?|usually|often|errors?|issues?|problems?"
     r"|when (?:you|I))\b"
 )
 # What a message may begin with before the words that a pattern looks for.
-_ARTICLE = re.compile(r"\s*(?:[Tt]he|[Aa]n?|[Tt]his|[Yy]our|[Ss]ome|[Aa]ll|[Nn]o)?\s*")
+_ARTICLE = regex(r"\s*(?:[Tt]he|[Aa]n?|[Tt]his|[Yy]our|[Ss]ome|[Aa]ll|[Nn]o)?\s*")
 # A comment in source code; a shell of root shows commands behind such a mark, and a compiler's message has no blank.
-_COMMENT = re.compile(r"\s*(?://|#) [a-z]+ (?!-)")
-_HEADING = re.compile(r"\s*#{1,6}\s+$")
+_COMMENT = regex(r"\s*(?://|#) [a-z]+ (?!-)")
+_HEADING = regex(r"\s*#{1,6}\s+$")
 # Code that raises, prints or looks for the text.
-_CODE = re.compile(
+_CODE = regex(
     r"(?:\braise |\bprint\(|\bassert |\breturn |\bthrow |logger\.|logging\.|warnings?\.|TORCH_CHECK|AT_ERROR|\bre\.\w+\(|match="
     r"|in str\(|f?printf\()[^:]*$|[(,] ?[rbfu]{0,2}[\"'`]{1,3}$"
 )
-_JSON = re.compile(r"[\"']\s*[:,]\s*\[?\s*[\"'](?:[\w.]+: )?$")
+_JSON = regex(r"[\"']\s*[:,]\s*\[?\s*[\"'](?:[\w.]+: )?$")
 _QUOTES = "\"'`"
 _ENOUGH_WORDS = 3
 
@@ -85,10 +86,8 @@ def is_speech(hit: Hit) -> bool:
 
 
 # A line of code that is a string, or tells one of several cases.
-_LITERAL = re.compile(
-    r"\s*(?:\(|\[|\{|case \w+:|return|if|elif|[\w.]+ =|[\w.]+\()?\s*[(\[{]?\s*[rbfu]{0,2}(?P<mark>[\"'])"
-)
-_CASE = re.compile(r"\s*case \w*$")
+_LITERAL = regex(r"\s*(?:\(|\[|\{|case \w+:|return|if|elif|[\w.]+ =|[\w.]+\()?\s*[(\[{]?\s*[rbfu]{0,2}(?P<mark>[\"'])")
+_CASE = regex(r"\s*case \w*$")
 
 
 def _is_literal(line: str, after: str) -> bool:

@@ -8,6 +8,8 @@ from itertools import islice
 
 import msgspec
 
+from envfix.model.regex import regex
+
 FIRST, LAST = "PyTorch version", "Versions of relevant libraries"
 # What the report prints before a colon, over all releases of torch; a line that starts with none of them goes on with
 # the one above. "HIP runtime version" and those behind it say where the list of cards or of cuDNN files ends.
@@ -47,9 +49,9 @@ ENOUGH = 3
 LINES_LIMIT, LINE_LIMIT, TEXT_LIMIT = 2_000, 500, 2_000
 
 # Quotation marks, list marks and headings of the place it was pasted into.
-_MARKS = re.compile(r"^[\s>#*|`]*(?:- )?")
-_KEY = re.compile(rf"({'|'.join(map(re.escape, KEYS))})\s*:\s*(.*)")
-_PACKAGE = re.compile(r"\[(pip3?|conda)\]\s+(.+)")
+_MARKS = regex(r"^[\s>#*|`]*(?:- )?")
+_KEY = regex(rf"({'|'.join(map(re.escape, KEYS))})\s*:\s*(.*)")
+_PACKAGE = regex(r"\[(pip3?|conda)\]\s+(.+)")
 
 
 class Lines(msgspec.Struct, frozen=True, kw_only=True):

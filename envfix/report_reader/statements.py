@@ -36,7 +36,7 @@ WINDOWS = (
     r"[A-Za-z]:(?:\\{1,2}|/)(?:Users|Program Files|ProgramData|Windows)|win_amd64|\[WinError \d+\]|\.dll\b|PS [A-Z]:\\"
 )
 MAC = r"/Users/\w+/|macosx_\d|\bDarwin\b|/opt/homebrew/"
-LINUX = r"/home/|/usr/lib/|linux_x86_64|\.so\.\d|/opt/conda/|x86_64-linux-gnu"
+LINUX = r"linux_x86_64|x86_64-linux-gnu"
 PATTERNS = (BANNER, OLD_BANNER, SMI, SMI_CARD, UNFIT, REPORT, WINDOWS, MAC, LINUX)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from envfix.model.log import Hit
+from envfix.model.regex import regex
 
 # Compiled against one torch and one CUDA: a missing CUDA library means that theirs is another one than torch's.
 BUILT_FOR_TORCH = frozenset(
@@ -34,12 +35,12 @@ BUILT_FOR_TORCH = frozenset(
 )
 OWN = "own"
 # Frames that only open what others asked for.
-_LOADERS = re.compile(r"torch[/\\]_?(?:ops|classes)\.py|torch[/\\]utils[/\\]cpp_extension\.py|pkg_resources|setuptools")
-_FRAME = re.compile(
+_LOADERS = regex(r"torch[/\\]_?(?:ops|classes)\.py|torch[/\\]utils[/\\]cpp_extension\.py|pkg_resources|setuptools")
+_FRAME = regex(
     r"File \"?([^\"\n,:]{1,400}?\.pyx?)\"?(?:, line \d+|:\d+)?,? in [^\n]*\n(?:[ \t]*(?:--> ?\d+|\d+)?[ \t]*([^\n]*))?"
 )
-_PACKAGE = re.compile(r"(?:site|dist)-packages[/\\]([A-Za-z]\w*)")
-_STANDARD = re.compile(r"[/\\]lib[/\\](?:python[\d.]+[/\\])?(?:importlib|ctypes|runpy|contextlib)|<frozen")
+_PACKAGE = regex(r"(?:site|dist)-packages[/\\]([A-Za-z]\w*)")
+_STANDARD = regex(r"[/\\]lib[/\\](?:python[\d.]+[/\\])?(?:importlib|ctypes|runpy|contextlib)|<frozen")
 _NEARBY = 3_000
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from envfix.model.finding import Remedy
 from envfix.model.log import Hit, Log, Weigh
+from envfix.model.regex import regex
 from envfix.rules._log import Reading
 from envfix.tables.loader import Tables
 
@@ -31,7 +32,7 @@ NO_DISTRIBUTION = (
     r"|torch)(?P<wish>[=<>~!][^()\s]{1,60}|\s|\z)"
 )
 # Signs that nothing could be fetched at all: then an empty list says nothing about torch.
-NO_CONNECTION = re.compile(
+NO_CONNECTION = regex(
     r"Retrying \(Retry\(|SSLError|ProxyError|ConnectTimeoutError|ReadTimeoutError|NewConnectionError|Could not fetch"
     r" URL"
     r"|Cannot connect to proxy|ssl module (?:in Python )?is not available|CERTIFICATE_VERIFY_FAILED"
@@ -82,17 +83,17 @@ OLD_FOLDERS = ("cu75", "cu80", "cu90", "cu91")
 # torchvision's wheels of pure Python, which every Python could have.
 _PURE = (0, 2, 2)
 
-_RELEASE = re.compile(r"(?<![\d.])(\d+)\.(\d+)(?:\.(\d+))?((?:\.?(?:post|dev|a|b|rc)\d*)*)(?:\+([\w.]+))?")
-_CLAUSE = re.compile(r"(===|==|>=|<=|~=|!=|<|>)\s*v?([\d.]+(?:\.?(?:post|dev|a|b|rc)\d+)?)(?:\.\*)?(?:\+([\w.]+))?")
-_FOLDER = re.compile(r"/whl/(?:nightly/|test/)?(cu\d{2,3}|cpu|rocm[\d.]+|xpu)\b")
-_LOOKING = re.compile(r"Looking in (?:indexes|links): ([^\n]*)")
-_BITS_32 = re.compile(r"(?i)python[\d.]*-32\b|32[ -]?bit \(Intel\)|32[ -]bit python|-win32\.whl|cp3\d+-none-win32")
-_MAC = re.compile(r"macosx|(?i:darwin)|macOS|/opt/homebrew|(?<![A-Za-z]:)/Users/|/Library/Frameworks/Python|zsh: ")
-_WINDOWS = re.compile(r"\b[A-Za-z]:\\|win_amd64|\bPS [A-Z]:|on win32|\.exe\b")
-_ODD = re.compile(
+_RELEASE = regex(r"(?<![\d.])(\d+)\.(\d+)(?:\.(\d+))?((?:\.?(?:post|dev|a|b|rc)\d*)*)(?:\+([\w.]+))?")
+_CLAUSE = regex(r"(===|==|>=|<=|~=|!=|<|>)\s*v?([\d.]+(?:\.?(?:post|dev|a|b|rc)\d+)?)(?:\.\*)?(?:\+([\w.]+))?")
+_FOLDER = regex(r"/whl/(?:nightly/|test/)?(cu\d{2,3}|cpu|rocm[\d.]+|xpu)\b")
+_LOOKING = regex(r"Looking in (?:indexes|links): ([^\n]*)")
+_BITS_32 = regex(r"(?i)python[\d.]*-32\b|32[ -]?bit \(Intel\)|32[ -]bit python|-win32\.whl|cp3\d+-none-win32")
+_MAC = regex(r"macosx|(?i:darwin)|macOS|/opt/homebrew|(?<![A-Za-z]:)/Users/|/Library/Frameworks/Python|zsh: ")
+_WINDOWS = regex(r"\b[A-Za-z]:\\|win_amd64|\bPS [A-Z]:|on win32|\.exe\b")
+_ODD = regex(
     r"(?i)\balpine\b|musl(?!\w)|musllinux|apk add|armv[67]l|armhf|ppc64le|s390x|riscv64|linux_i686|win_arm64|raspbian"
 )
-_PYTHON = re.compile(r"[Pp]ython[ /\\-]?v?(\d)\.(\d{1,2})\b|\bcp(\d)(\d{1,2})\b|[Pp]ython(\d)(\d{1,2})[\\/]")
+_PYTHON = regex(r"[Pp]ython[ /\\-]?v?(\d)\.(\d{1,2})\b|\bcp(\d)(\d{1,2})\b|[Pp]ython(\d)(\d{1,2})[\\/]")
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):

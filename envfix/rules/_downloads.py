@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 
 from envfix.model.log import Hit
+from envfix.model.regex import regex
 
-_FETCHING = re.compile(
+_FETCHING = regex(
     r"(?i)\bpip3?\b|\bconda\b|\bmamba\b|\buv\b|poetry|Downloading|Collecting |\.whl|\.tar\.(?:gz|bz2)|\.conda\b"
     r"|urllib|requests/|httpx?\b"
     r"|huggingface|load_state_dict_from_url|torch[./]hub|Retrying|index-url|git clone|curl|wget|gdown|docker (?:build"
     r"|pull)|\.pt\b.{0,40}download"
 )
-_INSTALLING = re.compile(
+_INSTALLING = regex(
     r"(?i)\bpip3? install|\bpip[._/\\](?:_vendor|_internal)|Could not install packages|Installing collected packages"
     r"|Attempting uninstall"
     r"|Collecting \S|Downloading \S|Using cached |\d [kMG]B/s|\.whl\b|conda (?:install|create|update|env)|Executing"
@@ -24,7 +25,7 @@ _INSTALLING = re.compile(
     r"|easy_install|setup\.py install"
     r"|Building wheels? for|RUN \S*pip|pip-(?:unpack|install|req-build|uninstall|ephem)"
 )
-_RUNNING = re.compile(
+_RUNNING = regex(
     r"(?i)DataLoader|\bepoch\b|train\.py|trainer\.py|images/s|it/s\]|NCCL|c10d|torchrun|\bloss\b|multiprocessing"
     r"|spawn_main"
 )

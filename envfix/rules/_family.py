@@ -10,6 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from envfix.model.facts import Binary, CondaRecord, Distribution, Environment, Interpreter, Machine
 from envfix.model.finding import Evidence, Remedy
+from envfix.model.regex import regex
 from envfix.rules._cards import nvidia_displays
 from envfix.rules._rule import cite
 
@@ -22,7 +23,7 @@ NEW_ENVIRONMENT = Remedy(
     commands=(("envfix", "install", "--new-env", "yolo-env"),),
 )
 # Families of CUDA libraries, by the beginning of their file names.
-CUDA_LIBRARY = re.compile(
+CUDA_LIBRARY = regex(
     r"lib(cudart|cublas|cublasLt|cudnn\w*|cufft|cufftw|cupti|curand|cusolver\w*|cusparse\w*|nccl|nvJitLink|nvrtc|nvToolsExt)\b"
 )
 # Packages of compiled code that fits one torch only; their own rules judge them.
@@ -108,7 +109,7 @@ def has_nvidia_card(machine: Machine) -> bool:
     return bool(machine.gpus.value or nvidia_displays(machine))
 
 
-_NAME = re.compile(r"[\w.-]+")
+_NAME = regex(r"[\w.-]+")
 
 
 class Asked(NamedTuple):

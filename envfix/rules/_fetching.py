@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from envfix.model.facts import Environment, Machine, NetworkSetting, PackageSource
 from envfix.model.finding import Remedy
+from envfix.model.regex import regex
 
-_VARIABLE = re.compile(r"environment variable (\w+)")
+_VARIABLE = regex(r"environment variable (\w+)")
 
 
 def torch_is_wanted(environment: Environment) -> bool:

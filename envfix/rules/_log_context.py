@@ -6,7 +6,9 @@ import re
 from typing import NamedTuple
 
 from envfix.model.log import Hit, Log, Weigh
+from envfix.model.regex import regex
 from envfix.rules import _log_patterns as texts
+from envfix.rules._log import Reading
 
 # Traces of a place, the most telling first.
 PLACES = {
@@ -56,6 +58,8 @@ OLD_CARD = (
     r"|40|100)\b|\bV100\b"
     r"|Quadro\s[KMP]\d+|TITAN\s?(?:X|Z|Black|Xp|V)\b|\bMX\d{3}\b|\b9[234]0MX?\b"
 )
+# Compute capabilities from here on are newer than what older builds knew; those below are dropped by newer builds.
+FIRST_NEW_MAJOR = 8
 # The two halves of what torch says of a card that it has no code for.
 UNFIT = (
     r"(?:(?:NVIDIA|GeForce|Tesla|Quadro|TITAN|RTX|Orin"
@@ -68,7 +72,7 @@ RANGE = (
 )
 KERNELS = r"(?:Found GPU\d+ [^\n]{0,60} )?which is of compute capability \(CC\) (?P<major>\d{1,2})\.(?P<minor>\d)"
 # Native libraries beside torch: what fails in them is their own code for cards.
-EXTENSION = re.compile(
+EXTENSION = regex(
     r"flash_?attn|xformers|mmcv|bitsandbytes|detectron2|apex|spconv|pytorch3d|torch_scatter|torch_sparse"
     r"|MultiScaleDeformable|causal_conv1d"
     r"|mamba_ssm|tiny-?cuda-?nn|diff_gaussian|nvdiffrast|torch_extensions|_ext\b|\.cu\b"
@@ -115,3 +119,18 @@ def of_kernel(hit: Hit, log: Log) -> Sure:
     if EXTENSION.search(hit.before[-_NEAR:]):
         return Sure(newer * 0.5, older * 0.5)
     return Sure(newer, older)
+
+
+def by_card(reading: Reading, by_log: float, *, newer: bool) -> float | None:
+    """Where the cards are known and torch is not: whether they are of the newer ones, or of those that builds have dropped."""
+    cards = [card.capability for card in reading.machine.gpus.value or () if card.capability is not None]
+    if not cards or reading.environment.torch.value is not None:
+        return None
+    fits = all((card.major >= FIRST_NEW_MAJOR) == newer for card in cards)
+    return max(by_log, 0.6) if fits else by_log * 0.3
+
+
+def as_by_log(reading: Reading, by_log: float) -> float:
+    """What was asked for and was not there is no fact of a machine: facts say nothing against it."""
+    del reading
+    return by_log

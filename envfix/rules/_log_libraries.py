@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from envfix.model.log import Hit
+from envfix.model.regex import regex
 from envfix.rules._log import Reading
 
 # Packages of compiled code for torch, by how their modules and folders are called.
@@ -22,19 +23,19 @@ EXTENSION = (
     r"|gridencoder|iou3d\w*|roiaware\w*|correlation\w*|alt_cuda_corr|torchmcubes|warp_rnnt|fastmoe"
     r"|quant_cuda|groundingdino|unilm"
 )
-_EXTENSION = re.compile(rf"(?:^|[/\\\s.'\"])(?:{EXTENSION})(?:$|[/\\\s.'\"-])")
+_EXTENSION = regex(rf"(?:^|[/\\\s.'\"])(?:{EXTENSION})(?:$|[/\\\s.'\"-])")
 # Names that torch's own libraries give: mangled ones of its name spaces, those of old releases, those of its C interface.
-_OF_TORCH = re.compile(
+_OF_TORCH = regex(
     r"(?:2at|3c10|5torch|6caffe2)(?=[0-9A-Z])|^_?TH(?:C|P|N|Cuda|Tensor|Storage|Float)?\w*_|^_?TH[CP]\w+"
     r"|^torch_|^aoti_torch"
 )
-_OF_PYTHON = re.compile(r"^_?Py[A-Z_]\w+")
-_FRAME = re.compile(
+_OF_PYTHON = regex(r"^_?Py[A-Z_]\w+")
+_FRAME = regex(
     r"(?:File |^)\s*[\"']?(?P<path>[^\s\"'(]+?\.(?:py|pyx))[\"']?(?:, line |:)\d+[^\n]*\n?(?P<source>[^\n]*)",
     re.MULTILINE,
 )
-_PACKAGE = re.compile(r"(?:site|dist)-packages[/\\](?P<name>[A-Za-z_]\w*)")
-_LOADERS = re.compile(r"torch[/\\](?:_ops|_classes)\.py|ctypes[/\\]__init__\.py|importlib[/\\]")
+_PACKAGE = regex(r"(?:site|dist)-packages[/\\](?P<name>[A-Za-z_]\w*)")
+_LOADERS = regex(r"torch[/\\](?:_ops|_classes)\.py|ctypes[/\\]__init__\.py|importlib[/\\]")
 
 
 def of_torch(symbol: str) -> bool:

@@ -14,7 +14,7 @@ from envfix.rules._log import Reading
 
 # All three generations of the message, for CUDA and ROCm builds; what follows it holds the numbers.
 WITH_NUMBERS = (
-    r"(?:CUDA|HIP|XPU) out of memory\. Tried to allocate [\d.]+ (?:bytes|B|[KMG]i?B)"
+    r"(?:CUDA|HIP|XPU) out of memory\s?\.\s?Tried to allocate [\d.]+\s?(?:bytes|B|[KMG]i?B)"
     r"|Tried to allocate [\d.]+ (?:bytes|[KMG]iB)\.? (?:\(GPU \d+;|GPU \d+ has a total)"
     r"|\(GPU \d+; [\d.]+ [MG]iB total capacity; [\d.]+ [KMG]iB already allocated"
     r"|Currently allocated : [\d.]+ [KMG]iB Requested : [\d.]+ [KMG]iB"

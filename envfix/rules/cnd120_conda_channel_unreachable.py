@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from envfix.model.facts import ChannelState, CondaInstall, CondaSettings, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._fetching import torch_is_wanted
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
@@ -154,7 +155,7 @@ def _look(conda: CondaInstall) -> Remedy:
 # --- in a log ---
 
 # Not the channel but what is between: certificates, proxies.
-_BETWEEN = re.compile(r"(?i)ssl|certificate|proxy")
+_BETWEEN = regex(r"(?i)ssl|certificate|proxy")
 # libcurl's numbers: certificates 35, 58, 60, 77; proxies 5, 56, 97; time 28.
 _CURL = {"35": 0.2, "58": 0.2, "60": 0.15, "77": 0.15, "5": 0.2, "97": 0.2, "56": 0.5, "28": 0.6}
 

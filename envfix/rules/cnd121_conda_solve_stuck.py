@@ -26,7 +26,6 @@ Sources
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from packaging.version import InvalidVersion, Version
@@ -34,6 +33,7 @@ from packaging.version import InvalidVersion, Version
 from envfix.model.facts import CondaInstall, CondaSettings, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._fetching import torch_is_wanted
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
@@ -113,7 +113,7 @@ CONFLICT = (
     r"UnsatisfiableError|LibMambaUnsatisfiableError|Could not solve for environment specs"
     r"|found to be incompatible with (?:each other|your)"
 )
-_SPINNER = re.compile(
+_SPINNER = regex(
     r"[\s/\\|.\-^C]*(?:\.\.\.working\.\.\.)?[\s/\\|.\-]*(?:\^C|Killed|KeyboardInterrupt|Terminated"
     r"|CondaError: KeyboardInterrupt)?"
 )

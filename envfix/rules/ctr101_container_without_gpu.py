@@ -32,7 +32,7 @@ from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature, Weigh
 from envfix.rules._cards import nvidia_displays
-from envfix.rules._log import LogSide
+from envfix.rules._log import LogSide, Reading
 from envfix.rules._log_patterns import (
     CANNOT_START,
     DRIVER_ANSWERS,
@@ -115,6 +115,13 @@ def _without_gpu(with_traces: float, otherwise: float | None) -> Weigh:
 
 _LOOKS_AT = (DRIVER_ANSWERS, GPU_ASKED_FOR, IN_CONTAINER, _STARTED)
 
+
+def _with_facts(reading: Reading, by_log: float) -> float | None:
+    """Outside a container it is not this; inside, a host that is not seen proves nothing."""
+    place = reading.machine.platform.value
+    return by_log * 0.3 if place is not None and place.container is None else by_log
+
+
 LOG = LogSide(
     signatures=(
         Signature(
@@ -168,6 +175,7 @@ LOG = LogSide(
         commands=(("ls", "/dev/nvidiactl"), ("nvidia-smi",)),
     ),
     explains=("no_nvidia_gpu", "cuda_driver_library_missing", "cuda_does_not_start", "driver_too_old_for_wheel"),
+    with_facts=_with_facts,
 )
 
 

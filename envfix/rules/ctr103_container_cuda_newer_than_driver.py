@@ -33,6 +33,7 @@ from typing import NamedTuple
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Signature
+from envfix.model.regex import regex
 from envfix.model.versions import CudaVersion, DriverVersion
 from envfix.rules._devices import container, cuda_works
 from envfix.rules._log import LogSide
@@ -40,7 +41,7 @@ from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 VARIABLE = "NVIDIA_REQUIRE_CUDA"
-_CONDITION = re.compile(r"(cuda|driver|brand|arch)(>=|<=|<|>|=|!=)([\w.]+)")
+_CONDITION = regex(r"(cuda|driver|brand|arch)(>=|<=|<|>|=|!=)([\w.]+)")
 
 
 def parse_requirement(text: str) -> tuple[tuple[tuple[str, str, str], ...], ...]:

@@ -26,12 +26,12 @@ Sources
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._devices import container, cuda_works, on_jetson, torch_said, under_wsl
 from envfix.rules._log import LogSide
 from envfix.rules._log_context import LOOKS_AT, by_place
@@ -95,7 +95,7 @@ def _because(machine: Machine, said: Evidence | None, *, missing: bool) -> Itera
 
 
 # Where CUDA is started: the same words later on are a program's own fault.
-_START = re.compile(
+_START = regex(
     r"cudaGetDeviceCount|_cuda_init|_lazy_init|cuInit|THCGeneral|CUDAFunctions|is_available"
     r"|CUDA initialization|init\.c|cuda error:|NumCudaDevices|device_count"
 )

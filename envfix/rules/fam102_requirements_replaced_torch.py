@@ -37,6 +37,7 @@ from packaging.version import Version
 from envfix.model.facts import Distribution, Environment, Machine, TorchBuild
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules import _log_patterns as texts
 from envfix.rules._family import EXTENSIONS, NEW_ENVIRONMENT, installed, requirements, version
 from envfix.rules._log import LogSide, Reading
@@ -137,10 +138,10 @@ UV = r"- torch==(?P<old>\d[\w.+]*)\s+\+ torch==(?P<new>\d[\w.+]*)"
 CONDA = r"\bpytorch\s+(?P<old>\d[\w.]*-\w*cu(?:da)?\d[\w.]*) --> (?P<new>\d[\w.]*-\w*cpu\w*)"
 AFTERWARDS = (texts.NOT_AVAILABLE, texts.NOT_COMPILED, texts.INVALID_DEVICE)
 # Who installs torch itself knows what they do: its family does not come by surprise.
-_OWN = re.compile(r"whl/(?:nightly/)?cu\d{2,3}|whl/cpu|(?:pip3?|uv) (?:pip )?install [^\n]*\btorch(?:==|\s|$)")
+_OWN = regex(r"whl/(?:nightly/)?cu\d{2,3}|whl/cpu|(?:pip3?|uv) (?:pip )?install [^\n]*\btorch(?:==|\s|$)")
 
 
-_INSTALLED = re.compile(r"Successfully installed [^\n]*?\btorch-(\d[\w.+]*)")
+_INSTALLED = regex(r"Successfully installed [^\n]*?\btorch-(\d[\w.+]*)")
 
 
 def _kind(build: str) -> str | None:

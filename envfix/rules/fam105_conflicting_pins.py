@@ -38,6 +38,7 @@ from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import in_place
 from envfix.rules._family import EXTENSIONS, NEW_ENVIRONMENT, Asked, installed, key_of, requirements, version
 from envfix.rules._log import LogSide, Reading
+from envfix.rules._log_context import as_by_log
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -235,6 +236,7 @@ LOG = LogSide(
         ),
     ),
     tell_apart=Remedy(text="See what does not go together now.", commands=(("python", "-m", "pip", "check"),)),
+    with_facts=as_by_log,
 )
 
 RULE = Rule(

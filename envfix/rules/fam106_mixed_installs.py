@@ -38,6 +38,7 @@ from typing import NamedTuple
 from envfix.model.facts import Distribution, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules import _log_patterns as texts
 from envfix.rules._changing import conda, conda_program, pip
 from envfix.rules._family import (
@@ -62,8 +63,8 @@ WATCHED = ("torch", "torchvision", "torchaudio", "numpy")
 # Torch's name in conda.
 IN_CONDA = {"pytorch": "torch", "libtorch": "torch", "torchvision": "torchvision", "torchaudio": "torchaudio"}
 # Packages of two CUDA families that carry files of the same name in the same folder.
-SHARING = re.compile(r"(?P<stem>nvidia-(?:cudnn|nccl))-cu(?P<major>\d+)$")
-LEFTOVER = re.compile(r"~(orch|orchvision|orchaudio|umpy|riton|vidia)", re.IGNORECASE)
+SHARING = regex(r"(?P<stem>nvidia-(?:cudnn|nccl))-cu(?P<major>\d+)$")
+LEFTOVER = regex(r"~(orch|orchvision|orchaudio|umpy|riton|vidia)", re.IGNORECASE)
 
 
 class Trouble(NamedTuple):

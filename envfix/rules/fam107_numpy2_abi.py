@@ -33,6 +33,7 @@ from packaging.version import Version
 from envfix.model.facts import Distribution, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._changing import in_place
 from envfix.rules._family import (
     NEW_ENVIRONMENT,
@@ -47,7 +48,7 @@ from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
-SAYS = re.compile(
+SAYS = regex(
     r"compiled using NumPy 1|_ARRAY_API not found|Numpy is not available|multiarray failed to import"
     r"|Failed to initialize NumPy",
     re.IGNORECASE,

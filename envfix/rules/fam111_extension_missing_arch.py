@@ -26,12 +26,12 @@ Sources
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from envfix.model.facts import Binary, Environment, Gpu, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.model.versions import ComputeCapability
 from envfix.rules import _log_patterns as texts
 from envfix.rules._family import NEW_ENVIRONMENT
@@ -95,8 +95,8 @@ TORCH_ITSELF = (
 )
 
 
-_SOURCE = re.compile(r"[^\s'\"]*\.cuh?\b")
-_TORCHS_OWN = re.compile(r"aten[/\\]|c10[/\\]|[/\\]THC[/\\]|pytorch[/\\]|[/\\]torch[/\\]")
+_SOURCE = regex(r"[^\s'\"]*\.cuh?\b")
+_TORCHS_OWN = regex(r"aten[/\\]|c10[/\\]|[/\\]THC[/\\]|pytorch[/\\]|[/\\]torch[/\\]")
 
 
 def _ends_in(hit: Hit, log: Log) -> float | None:

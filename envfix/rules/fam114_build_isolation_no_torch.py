@@ -27,10 +27,9 @@ Sources
 
 from __future__ import annotations
 
-import re
-
 from envfix.model.finding import Remedy
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules import _log_patterns as texts
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule
@@ -95,9 +94,7 @@ def _named_by_installer(hit: Hit, log: Log) -> float | None:
     return 0.6 if any(map(while_building, log.found(texts.NO_MODULE_TORCH))) else None
 
 
-_NAMED = re.compile(
-    r"(?:Collecting|Building wheel for|Installing|Building|Preparing) ([A-Za-z][\w.-]*)(?=[\s=<>!~(@\[])"
-)
+_NAMED = regex(r"(?:Collecting|Building wheel for|Installing|Building|Preparing) ([A-Za-z][\w.-]*)(?=[\s=<>!~(@\[])")
 
 
 def _package(reading: Reading) -> str | None:

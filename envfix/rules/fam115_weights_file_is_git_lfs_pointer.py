@@ -74,6 +74,7 @@ def _remedies(reading: Reading) -> tuple[Remedy, ...]:
 LOG = LogSide(
     signatures=(
         Signature(pattern=POINTER, confidence=0.96),
+        Signature(pattern=r"WeightsUnpickler error: Unsupported operand (?:118|60)\b", confidence=0.96, quoted=True),
         Signature(pattern=PAGE, confidence=0.96),
         Signature(pattern=HEADER, confidence=0.7),
         Signature(pattern=SENTENCES, confidence=0.5),

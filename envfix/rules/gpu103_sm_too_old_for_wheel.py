@@ -32,7 +32,18 @@ from envfix.model.finding import Finding, Remedy
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._cards import unfit_cards
 from envfix.rules._log import LogSide
-from envfix.rules._log_context import KERNELS, NEW_CARD, OLD_CARD, RANGE, UNFIT, of_kernel, of_range, of_unfit
+from envfix.rules._log_context import (
+    FIRST_NEW_MAJOR,
+    KERNELS,
+    NEW_CARD,
+    OLD_CARD,
+    RANGE,
+    UNFIT,
+    by_card,
+    of_kernel,
+    of_range,
+    of_unfit,
+)
 from envfix.rules._log_patterns import NO_BINARY, NO_KERNEL_IMAGE, ON_JETSON
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
@@ -66,8 +77,6 @@ def _half(hit: Hit, log: Log) -> float | None:
     older = of_kernel(hit, log).older
     return older * 0.8 if older else None
 
-
-FIRST_NEW_MAJOR = 8
 
 LOG = LogSide(
     signatures=(
@@ -113,6 +122,7 @@ LOG = LogSide(
             ("python", "-c", "import torch; print(torch.cuda.get_device_capability(), torch.cuda.get_arch_list())"),
         ),
     ),
+    with_facts=lambda reading, by_log: by_card(reading, by_log, newer=False),
 )
 
 

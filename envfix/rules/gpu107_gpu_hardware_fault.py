@@ -33,6 +33,7 @@ from collections.abc import Iterator
 from envfix.model.facts import DriverLayers, Environment, Gpu, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._devices import cards_to_choose, use_card
 from envfix.rules._log import LogSide
 from envfix.rules._log_patterns import IN_CONTAINER, NO_DEVICES_FOUND, NO_MIG_DEVICES, NVML_UNKNOWN
@@ -43,7 +44,7 @@ from envfix.tables.loader import Tables
 POWER, LOST, RESET = 8, 15, 16
 HARDWARE_XIDS = frozenset((48, 64, 74, 79, 92, 95, 140))
 # NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus.
-_XID = re.compile(r"Xid \((?:PCI:)?[\da-f]*:?(?P<bus>[\da-f]{2}:[\da-f]{2})[^)]*\): (?P<number>\d+)", re.IGNORECASE)
+_XID = regex(r"Xid \((?:PCI:)?[\da-f]*:?(?P<bus>[\da-f]{2}:[\da-f]{2})[^)]*\): (?P<number>\d+)", re.IGNORECASE)
 _START = "RmInitAdapter failed"
 
 
@@ -131,7 +132,7 @@ def _remedies(machine: Machine) -> Iterator[Remedy]:
 
 # Fault numbers that may also come from the driver's own firmware, and those that a program causes.
 _DOUBTFUL_XIDS = frozenset((38, 54, 56, 57, 58, 61, 62, 63, 94, 110, 119, 120, 121, 143, 144, 145, 146, 149, 154, 166))
-_NOT_LOST = re.compile(r"\b(?:Insufficient Permissions|Not Supported|Driver/library version mismatch)")
+_NOT_LOST = regex(r"\b(?:Insufficient Permissions|Not Supported|Driver/library version mismatch)")
 
 
 def _xid(hit: Hit, log: Log) -> float | None:

@@ -530,6 +530,12 @@ def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
     return (start, install)
 
 
+def _with_facts(reading: Reading, by_log: float) -> float | None:
+    """The log misses torch, and the Python that is looked at has it: it was another one that ran."""
+    has_torch = reading.environment.torch.value is not None
+    return max(by_log, 0.8) if has_torch and reading.log.found(NO_MODULE_TORCH) else None
+
+
 LOG = LogSide(
     signatures=(
         Signature(pattern=NO_MODULE_TORCH, weigh=_weigh, looks_at=LOOKS_AT),
@@ -554,6 +560,7 @@ LOG = LogSide(
         commands=(("python", "-c", _OWN), ("python", "-m", "pip", "show", "torch")),
     ),
     explains=("torch_not_installed", "cli_not_on_path"),
+    with_facts=_with_facts,
 )
 
 RULE = Rule(

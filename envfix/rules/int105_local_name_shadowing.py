@@ -34,6 +34,7 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._environments import startup_of, variable
 from envfix.rules._family import key_of
 from envfix.rules._log import LogSide, Reading
@@ -201,8 +202,8 @@ _FAMILY = (
     r"torch|torchvision|torchaudio|ultralytics|numpy|typing_extensions|packaging|filelock|sympy|networkx|yaml|tqdm"
     r"|requests|pandas"
 )
-_PACKAGES = re.compile(r"(?:site|dist)-packages|[/\\][Ll]ib[/\\]|<frozen|[/\\]python\d\.\d+[/\\]")
-_FRAME = re.compile(r'File "(?P<file>[^"\n]+)", line \d+')
+_PACKAGES = regex(r"(?:site|dist)-packages|[/\\][Ll]ib[/\\]|<frozen|[/\\]python\d\.\d+[/\\]")
+_FRAME = regex(r'File "(?P<file>[^"\n]+)", line \d+')
 _IMPORTS = r"(?:\bimport|\bfrom)\s+(?:\w+\s*,\s*)*{name}\b"
 
 

@@ -63,6 +63,7 @@ from envfix.rules._choices import (
 )
 from envfix.rules._environments import startup_of
 from envfix.rules._log import LogSide, Reading
+from envfix.rules._log_context import as_by_log
 from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.rules._wheels import (
@@ -261,6 +262,7 @@ LOG = LogSide(
     remedies=_mends,
     tell_apart=TELL_APART,
     explains=("wheel_not_on_index",),
+    with_facts=as_by_log,
 )
 
 RULE = Rule(

@@ -163,6 +163,20 @@ def _conda_mac(hit: Hit, log: Log) -> float | None:
     return 0.85 if "/osx-" in hit.after or "osx-64" in hit.before[-800:] or "osx-arm64" in hit.before[-800:] else None
 
 
+def _with_facts(reading: Reading, by_log: float) -> float | None:
+    """Whether this is one of the platforms for which nobody builds wheels; another one may miss a single release."""
+    place = reading.machine.platform.value
+    if place is None:
+        return by_log
+    arm = place.machine.lower() in ("arm64", "aarch64")
+    odd = (
+        (place.system == "win32" and arm)
+        or (place.system == "darwin" and not arm)
+        or (place.libc is not None and place.libc.family == "musl")
+    )
+    return max(by_log, 0.8) if odd else by_log * 0.5
+
+
 LOG = LogSide(
     signatures=(
         Signature(pattern=WISH, weigh=weighing("platform_without_wheel", weight)),
@@ -210,6 +224,7 @@ LOG = LogSide(
     remedies=_mends,
     tell_apart=TELL_APART,
     explains=("wheel_not_on_index",),
+    with_facts=_with_facts,
 )
 
 RULE = Rule(

@@ -25,12 +25,12 @@ Sources
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.log import Signature
+from envfix.model.regex import regex
 from envfix.rules._changing import in_place
 from envfix.rules._environments import IN_NEW_ENVIRONMENT
 from envfix.rules._log import LogSide
@@ -38,7 +38,7 @@ from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 # The versions of the placeholder on the index: 0.1.2 and 1.0.2.
-PLACEHOLDER = re.compile(r"(?:0\.|1\.0\.)")
+PLACEHOLDER = regex(r"(?:0\.|1\.0\.)")
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._environments import startup_of
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule, cite
@@ -64,11 +65,11 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
 # Numbers of Windows' errors: how often each of them is a missing library where torch's own are loaded. Others mean something else:
 # 5 and 225 a guard, 8, 1450 and 1455 memory, 193 a damaged or 32-bit file, 206 long paths.
 _NUMBERS = {"126": 0.95, "127": 0.6, "1114": 0.75, "182": 0.7, "193": 0.3}
-_TORCH_FILE = re.compile(
+_TORCH_FILE = regex(
     r"[/\\](?:torch|functorch)[/\\]|\btorch\\lib|^(?:c10|torch|fbgemm|asmjit|caffe2|shm|uv|libomp|libiomp)",
     re.IGNORECASE,
 )
-_OF_OTHERS = re.compile(r"site-packages[/\\](?!torch[/\\])\w+", re.IGNORECASE)
+_OF_OTHERS = regex(r"site-packages[/\\](?!torch[/\\])\w+", re.IGNORECASE)
 
 
 def _weigh_number(hit: Hit, log: Log) -> float | None:

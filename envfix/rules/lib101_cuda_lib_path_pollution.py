@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure
 from envfix.rules._libraries import (
     is_bundled,
@@ -47,7 +48,7 @@ from envfix.rules._log_patterns import CUDA_SYMBOL_MISSING
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
-SAYS = re.compile(
+SAYS = regex(
     r"undefined symbol: (__nvJitLink|nvJitLink|cublas|nccl|cusparse|cusolver|cufft)\w+|symbol \w+,? version libnvJitLink"
 )
 

@@ -35,6 +35,7 @@ from typing import NamedTuple
 from envfix.model.facts import Distribution, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._changing import in_place
 from envfix.rules._family import (
     NEW_ENVIRONMENT,
@@ -59,9 +60,7 @@ from envfix.rules._log_patterns import (
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
-SAYS = re.compile(
-    r"cuDNN version incompatibility|Could not load library libcudnn|undefined symbol: cudnn\w+", re.IGNORECASE
-)
+SAYS = regex(r"cuDNN version incompatibility|Could not load library libcudnn|undefined symbol: cudnn\w+", re.IGNORECASE)
 
 
 class Pinned(NamedTuple):

@@ -35,6 +35,7 @@ from typing import NamedTuple
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._askers import BUILT_FOR_TORCH, OWN, asker, carried_by
 from envfix.rules._changing import in_place
 from envfix.rules._family import (
@@ -54,7 +55,7 @@ from envfix.rules._log_patterns import CUDA_LIBRARY_MISSING
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
-SAYS = re.compile(
+SAYS = regex(
     r"(lib(?:cudart|cublas|cudnn|cufft|curand|cusolver|cusparse|nccl|nvrtc|nvJitLink|cupti|nvToolsExt|nvshmem|cufile)[^\s:]*)"
     r": cannot open"
 )

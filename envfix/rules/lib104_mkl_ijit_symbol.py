@@ -31,6 +31,7 @@ from packaging.version import Version
 from envfix.model.facts import CondaRecord, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Signature
+from envfix.model.regex import regex
 from envfix.rules._changing import conda, in_place
 from envfix.rules._family import (
     NEW_ENVIRONMENT,
@@ -44,7 +45,7 @@ from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
-SAYS = re.compile(r"undefined symbol: iJIT_\w+")
+SAYS = regex(r"undefined symbol: iJIT_\w+")
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:

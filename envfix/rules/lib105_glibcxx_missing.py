@@ -23,7 +23,6 @@ Sources
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from packaging.version import Version
@@ -31,6 +30,7 @@ from packaging.version import Version
 from envfix.model.facts import Binary, CppLibrary, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Signature
+from envfix.model.regex import regex
 from envfix.rules._changing import conda
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure, import_works, version
 from envfix.rules._libraries import without_path
@@ -38,7 +38,7 @@ from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
-SAYS = re.compile(r"version .?((?:GLIBCXX|CXXABI)_[\d.]+).? not found")
+SAYS = regex(r"version .?((?:GLIBCXX|CXXABI)_[\d.]+).? not found")
 JUDGED = ("torch", "torchvision")
 
 

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Libc, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._family import (
     NEW_ENVIRONMENT,
     import_evidence,
@@ -41,7 +42,7 @@ from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
-SAYS = re.compile(r"version .?GLIBC_([\d.]+).? not found(?: \(required by ([^)]*)\))?")
+SAYS = regex(r"version .?GLIBC_([\d.]+).? not found(?: \(required by ([^)]*)\))?")
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:

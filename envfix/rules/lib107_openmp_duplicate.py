@@ -23,18 +23,18 @@ Sources
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Signature
+from envfix.model.regex import regex
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure, import_works
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
-SAYS = re.compile(r"OMP: Error #15|Initializing lib(iomp5|omp)\S*, but found")
+SAYS = regex(r"OMP: Error #15|Initializing lib(iomp5|omp)\S*, but found")
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:

@@ -22,18 +22,18 @@ Sources
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.log import Signature
+from envfix.model.regex import regex
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
-SAYS = re.compile(r"(?P<path>/[^\s:]+)?:? ?cannot allocate memory in static TLS block")
+SAYS = regex(r"(?P<path>/[^\s:]+)?:? ?cannot allocate memory in static TLS block")
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:

@@ -30,12 +30,13 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure, import_works
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
-SAYS = re.compile(r"killed by signal 4\b|Illegal instruction|SIGILL", re.IGNORECASE)
+SAYS = regex(r"killed by signal 4\b|Illegal instruction|SIGILL", re.IGNORECASE)
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:

@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._devices import GIB, allowed_memory
 from envfix.rules._downloads import installs, runs, succeeded
 from envfix.rules._log import LogSide
@@ -84,7 +85,7 @@ def _ended(hit: Hit, log: Log) -> float | None:
 
 # What a shell says of a program that the kernel ended, in the languages in which it was met.
 KILLED = "Killed|已杀死|已终止|已砍掉|強制終了|Getötet|Tué|Processus arrêté|Terminado \\(killed\\)|Matado|Убито|죽었음"
-_INSTALLER = re.compile(
+_INSTALLER = regex(
     r"\d [kMG]B/s|\.whl|Downloading|Collecting|Installing collected|Building wheel|Solving environment"
     r"|Collecting package metadata"
     r"|pip3? install|conda (?:install|create|env)|Preparing|eta \d|Extracting"

@@ -35,6 +35,7 @@ from collections.abc import Iterator
 from envfix.model.facts import Disk, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.regex import regex
 from envfix.rules._cards import nvidia_displays
 from envfix.rules._downloads import succeeded
 from envfix.rules._fetching import torch_is_wanted
@@ -138,7 +139,7 @@ def _full(hit: Hit, log: Log) -> float | None:
     return 0.5 if succeeded(hit) else 0.95
 
 
-_SHARED = re.compile(
+_SHARED = regex(
     r"posix_fallocate|shared memory|/dev/shm|NCCL|/torch_\d+|shm_open|bus error|shmem|SemLock", re.IGNORECASE
 )
 

@@ -59,6 +59,7 @@ from envfix.rules._choices import (
 )
 from envfix.rules._fetching import take_back, torch_is_wanted
 from envfix.rules._log import LogSide, Reading
+from envfix.rules._log_context import as_by_log
 from envfix.rules._rule import Rule
 from envfix.tables.indexes import Index
 from envfix.tables.loader import Tables
@@ -298,6 +299,7 @@ LOG = LogSide(
     remedies=_mends,
     tell_apart=TELL_APART,
     explains=("torch_not_installed",),
+    with_facts=as_by_log,
 )
 
 RULE = Rule(

@@ -40,6 +40,7 @@ from envfix.model.log import Hit, Log, Signature
 from envfix.rules._choices import FAMILY, UV_FIRST, UV_NO_FILE, UV_NO_TAG, of_file, of_tag, weighing
 from envfix.rules._fetching import holds, is_of_uv, settings_of, take_back, torch_is_wanted
 from envfix.rules._log import LogSide
+from envfix.rules._log_context import as_by_log
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -154,6 +155,7 @@ LOG = LogSide(
         _BACKEND,
     ),
     explains=("wheel_not_on_index", "wheel_python_mismatch", "cpu_only_build_installed"),
+    with_facts=as_by_log,
 )
 
 RULE = Rule(

@@ -25,21 +25,19 @@ Sources
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Signature
+from envfix.model.regex import regex
 from envfix.rules._fetching import torch_is_wanted
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
 # The words of the probe; several problems are joined by a semicolon.
-BROKEN = re.compile(
-    r"(?:^|; )(?P<path>[^;]+?) is not a configuration file pip can read: (?P<why>.+?)(?=; [~/]|; [A-Z]:|$)"
-)
+BROKEN = regex(r"(?:^|; )(?P<path>[^;]+?) is not a configuration file pip can read: (?P<why>.+?)(?=; [~/]|; [A-Z]:|$)")
 # Files that the administrator looks after.
 OF_ALL = ("/etc/", "/usr/", "/Library/", "C:/ProgramData/")
 
