@@ -24,7 +24,7 @@ AT_LEAST = 0.8
 # From here on a log alone is believed whatever the facts of the machine are: they may have changed since.
 PLAIN = 0.85
 # Weaker ones are not told; what is at least half as sure as the first is a candidate beside it.
-WORTH_TELLING, NEAR, SURE = 0.1, 0.5, 0.8
+WORTH_TELLING, NEAR, LIKELY, SURE = 0.1, 0.5, 0.6, 0.8
 # A root is about as sure as what it explains.
 AS_SURE = 0.9
 TOLD = 6
@@ -49,7 +49,7 @@ def causes(
     found = []
     for one in suspected:
         reading = Reading(
-            hits=one.hits, groups=one.groups, log=log, machine=machine, environment=environment, tables=tables
+            hits=one.hits, groups=one.groups(log), log=log, machine=machine, environment=environment, tables=tables
         )
         cause = _cause(one, reading, verdicts[one.rule.code])
         if cause.confidence >= WORTH_TELLING:
@@ -59,7 +59,7 @@ def causes(
         named = {one.cause for one in found}
         for verdict in verdicts.values():
             found += [_from_facts(finding, rules) for finding in verdict.findings if finding.cause not in named]
-    return _ordered(found, rules)[:TOLD]
+    return _ordered(found, rules, {one.rule.cause: one for one in suspected})[:TOLD]
 
 
 def _without_lesser_readings(found: Sequence[Cause], suspected: Mapping[str, Suspicion]) -> list[Cause]:
@@ -145,10 +145,10 @@ def _from_facts(finding: Finding, rules: Sequence[Rule]) -> Cause:
     )
 
 
-def _ordered(found: Sequence[Cause], rules: Sequence[Rule]) -> tuple[Cause, ...]:
+def _ordered(found: Sequence[Cause], rules: Sequence[Rule], suspected: Mapping[str, Suspicion]) -> tuple[Cause, ...]:
     """The surest first, each consequence behind the cause that explains it."""
     confidence = {one.cause: one.confidence for one in found}
-    roots = {one.cause: _root(one, confidence, rules) for one in found}
+    roots = {one.cause: _root(one, confidence, rules, suspected) for one in found}
     codes = {one.cause: one.code for one in found}
 
     def chain(cause: str) -> list[str]:
@@ -170,8 +170,10 @@ def _ordered(found: Sequence[Cause], rules: Sequence[Rule]) -> tuple[Cause, ...]
     return tuple(msgspec.structs.replace(one, follows_from=codes.get(roots[one.cause] or "")) for one in ordered)
 
 
-def _root(one: Cause, confidence: Mapping[str, float], rules: Sequence[Rule]) -> str | None:
-    """The surest of the other causes that explain this one, if it is about as sure."""
+def _root(
+    one: Cause, confidence: Mapping[str, float], rules: Sequence[Rule], suspected: Mapping[str, Suspicion]
+) -> str | None:
+    """The surest of the other causes that explain this one, if it is about as sure and shows by more than the same lines."""
     explaining = [
         rule.cause
         for rule in rules
@@ -179,11 +181,23 @@ def _root(one: Cause, confidence: Mapping[str, float], rules: Sequence[Rule]) ->
         and rule.cause != one.cause
         and one.cause in (*(rule.log.explains if rule.log is not None else ()), *rule.explains)
         and confidence[rule.cause] >= max(NEAR, AS_SURE * one.confidence)
+        and not _is_another_reading(rule.cause, one.cause, confidence, suspected)
     ]
     return max(explaining, key=lambda name: confidence[name], default=None)
 
 
+def _is_another_reading(
+    cause: str, other: str, confidence: Mapping[str, float], suspected: Mapping[str, Suspicion]
+) -> bool:
+    """Whether two causes are only two readings of the same lines, of which neither is proved."""
+    if cause not in suspected or other not in suspected or confidence[cause] >= SURE:
+        return False
+    return {hit.offset for hit in suspected[cause].hits} <= {hit.offset for hit in suspected[other].hits}
+
+
 def is_ambiguous(found: Sequence[Cause]) -> bool:
-    """Whether the log leaves open which of several causes it is."""
+    """Whether the log leaves open which of several causes it is, or whether it is this one at all."""
     roots = [one for one in found if one.follows_from is None]
-    return len(roots) > 1 and roots[0].confidence < SURE and roots[1].confidence >= roots[0].confidence * NEAR
+    if not roots or roots[0].confidence >= SURE:
+        return False
+    return roots[0].confidence < LIKELY or (len(roots) > 1 and roots[1].confidence >= roots[0].confidence * NEAR)

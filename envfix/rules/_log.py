@@ -12,6 +12,7 @@ from envfix.logs.speech import is_speech
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
+from envfix.rules._symptoms import SYMPTOMS, UNTOLD, symptoms_of
 from envfix.tables.loader import Tables
 
 if TYPE_CHECKING:
@@ -84,11 +85,12 @@ class Suspicion(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float
     hits: tuple[Hit, ...]
 
-    @property
-    def groups(self) -> dict[str, str]:
-        """The named parts of all its patterns, the surest place first."""
+    def groups(self, log: Log) -> dict[str, str]:
+        """The named parts of all its patterns, the surest place first; then those of the patterns beside them."""
+        side = self.rule.log
+        others = [] if side is None else [each for one in side.signatures for each in (*one.beside, *one.looks_at)]
         named: dict[str, str] = {}
-        for hit in self.hits:
+        for hit in (*self.hits, *(hit for pattern in dict.fromkeys(others) for hit in log.found(pattern))):
             named = {**{name: value for name, value in hit.groups.items() if value}, **named}
         return named
 
@@ -99,7 +101,7 @@ def patterns(rules: Iterable[Rule]) -> tuple[str, ...]:
     for rule in rules:
         for signature in rule.log.signatures if rule.log is not None else ():
             every |= dict.fromkeys((signature.pattern, *signature.beside, *signature.unless, *signature.looks_at))
-    return tuple(every)
+    return tuple(every | dict.fromkeys(SYMPTOMS))
 
 
 def suspicions(log: Log, rules: Iterable[Rule]) -> tuple[Suspicion, ...]:
@@ -141,3 +143,6 @@ def _weighed(rule: Rule, log: Log, said: Mapping[str, tuple[Hit, ...]]) -> Itera
             confidence = signature.confidence if signature.weigh is None else signature.weigh(hit, log)
             if confidence:
                 yield confidence, hit
+    if rule.log is not None:
+        for pattern in symptoms_of(rule.code):
+            yield from ((UNTOLD, hit) for hit in said.get(pattern, ()))

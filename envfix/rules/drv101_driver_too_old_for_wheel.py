@@ -162,7 +162,7 @@ LOG = LogSide(
             looks_at=(DRIVER_ANSWERS, *_WITHOUT_DRIVER),
         ),
         Signature(
-            pattern=r"(?i)CUDA (?:initialization )?(?:failure|error)(?: with error| code)?:? ?\(?35\b", confidence=0.85
+            pattern=r"(?i)CUDA (?:initialization )?(?:failure|error)(?: with error| code)?:?\s?\(?35\b", confidence=0.85
         ),
         # Code of a newer toolkit is compiled on the machine, and the driver does not understand it.
         Signature(

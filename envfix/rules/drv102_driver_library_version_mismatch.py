@@ -158,10 +158,11 @@ LOG = LogSide(
     ),
     remedies=(REBOOT, OWN_FILES),
     explains=(
+        "no_nvidia_gpu",
+        "container_without_gpu",
+        "nvidia_kernel_module_not_loaded",
         "cuda_unknown_error_uvm",
         "cuda_does_not_start",
-        "nvidia_kernel_module_not_loaded",
-        "no_nvidia_gpu",
         "container_lost_gpu_cgroup",
         "cuda_compat_unsupported_hw",
     ),

@@ -174,12 +174,12 @@ LOG = LogSide(
     signatures=(
         Signature(
             pattern=r"PyTorch >= (?P<needs>[\d.]*\d) is required but found (?P<have>\d[\w.+]*)"
-            r"|PyTorch version >= ?(?P<least>[\d.]*\d) is required",
+            r"|PyTorch version >=\s?(?P<least>[\d.]*\d) is required",
             confidence=0.97,
         ),
         Signature(
             pattern=r"PyTorch >= [\d.]*\d is required|requires? (?:at least )?PyTorch (?:version )?(?:>="
-            r"|at least) ?v?[\d.]*\d",
+            r"|at least)\s?v?[\d.]*\d",
             confidence=0.85,
         ),
         Signature(

@@ -34,7 +34,10 @@ LOG = LogSide(
             confidence=0.95,
         ),
     ),
-    message="There is no module called {module}: the name to import is written `torch` (and `ultralytics`), in small letters.",
+    message=(
+        "There is no module called {module}: the name to import is written `torch` (and `ultralytics`), in small letters.",
+        "The module is called `torch`, in small letters, whatever its package is called.",
+    ),
     remedies=(
         Remedy(
             text="Write `import torch` in the line that the traceback names; try it first.",

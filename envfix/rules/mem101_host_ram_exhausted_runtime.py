@@ -114,7 +114,7 @@ LOG = LogSide(
     signatures=(
         Signature(pattern=r"DataLoader worker[^\n]{0,60} is killed by signal: Killed", confidence=0.97),
         Signature(
-            pattern=r"(?:Out of memory|Memory cgroup out of memory): Kill(?:ed)? process \d+ \((?P<process>[\w. -]{1,40})",
+            pattern=r"(?:Out of memory|Memory cgroup out of memory): Kill(?:ed)? process \d+ \((?P<process>[\w.\x20-]{1,40})",
             weigh=_weigh_oom,
         ),
         Signature(pattern=r"invoked oom-killer|oom-kill:constraint=|oom_reaper: reaped process", confidence=0.9),

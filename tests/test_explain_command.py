@@ -1,0 +1,239 @@
+"""explain: what a user pastes or pipes, what comes back, and what the facts of a machine change."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import envfix
+from envfix import explaining
+from envfix.errors import SnapshotError, UsageError
+from envfix.model.explanation import Explanation
+
+MACHINES = Path(__file__).resolve().parent / "machines"
+SHARED_SERVER = (
+    "RuntimeError: CUDA out of memory. Tried to allocate 84.00 MiB (GPU 0; 23.69 GiB total capacity; 1.71 GiB already allocated;"
+    " 13.12 MiB free; 1.84 GiB reserved in total by PyTorch)\n"
+)
+LAPTOP = (
+    "RuntimeError: CUDA out of memory. Tried to allocate 84.00 MiB (GPU 0; 4.00 GiB total capacity; 3.32 GiB already allocated;"
+    " 0 bytes free; 3.42 GiB reserved in total by PyTorch) If reserved memory is >> allocated memory try setting"
+    " max_split_size_mb\n"
+)
+NO_KERNEL = "RuntimeError: CUDA error: no kernel image is available for execution on the device\n"
+TOO_OLD = "RuntimeError: The NVIDIA driver on your system is too old (found version 11040).\n"
+NO_TORCH = "ModuleNotFoundError: No module named 'torch'\n"
+
+
+def run(*arguments: str, text: str | bytes = "", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    data = text.encode() if isinstance(text, str) else text
+    command = [sys.executable, "-m", "envfix", "explain", *arguments]
+    return subprocess.run(command, input=data, capture_output=True, timeout=120, check=False, cwd=cwd)
+
+
+def document(*arguments: str, text: str | bytes = "") -> dict[str, Any]:
+    answer = run("--json", *arguments, text=text)
+    parsed: dict[str, Any] = json.loads(answer.stdout)
+    return parsed
+
+
+def test_two_messages_of_the_story_get_two_answers_with_the_sum_written_out() -> None:
+    server, laptop = document("--no-machine", text=SHARED_SERVER), document("--no-machine", text=LAPTOP)
+    assert server["causes"][0]["cause"] == "oom_other_process"
+    assert (
+        "23.69 GiB = 1.84 GiB this process (1.71 GiB in use) + 13 MiB free + 21.84 GiB others"
+        in server["causes"][0]["message"]
+    )
+    assert laptop["causes"][0]["cause"] == "oom_workload_too_big"
+    assert "4.00 GiB = 3.42 GiB this process (3.32 GiB in use)" in laptop["causes"][0]["message"]
+    said = json.dumps(laptop)
+    assert "max_split_size_mb:" not in said
+    assert "expandable_segments" not in said
+
+
+def test_document_is_what_the_contract_says() -> None:
+    answer = run("--no-machine", "--json", text=TOO_OLD)
+    parsed = json.loads(answer.stdout)
+    assert answer.returncode == 1
+    assert next(iter(parsed)) == "schema"
+    assert parsed["schema"] == "envfix.explain/1"
+    first = parsed["causes"][0]
+    assert {"cause", "code", "confidence", "message", "because", "remedies"} <= first.keys()
+    assert first["because"][0] == {"fact": "log", "value": TOO_OLD.strip(), "source": "line 1"}
+    assert 0.9 <= first["confidence"] <= 1
+    assert all({"text", "commands", "safe"} <= remedy.keys() for remedy in first["remedies"])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hello world\n", "100%|##########| 8/8 [00:03<00:00]\nResults saved to runs/detect\n"]
+)
+def test_nothing_recognised_is_an_empty_list_and_zero(text: str) -> None:
+    answer = run("--json", text=text)
+    assert answer.returncode == 0
+    assert json.loads(answer.stdout)["causes"] == []
+    assert b"Nothing in" in run(text=text).stdout
+
+
+def test_what_is_not_the_environments_fault_is_an_answer_and_no_error() -> None:
+    answer = run(
+        "--no-machine", "--json", text="RuntimeError: mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)\n"
+    )
+    assert answer.returncode == 0
+    assert json.loads(answer.stdout)["causes"][0]["severity"] == "warning"
+
+
+def test_lines_are_named_by_file_where_there_are_several(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text("all is well\n", encoding="utf-8")
+    (tmp_path / "b.log").write_bytes(("one\r\ntwo\r\n" + TOO_OLD).encode("utf-16"))
+    parsed = json.loads(run("--no-machine", "--json", "a.log", "b.log", cwd=tmp_path).stdout)
+    assert parsed["causes"][0]["because"][0]["source"] == "b.log, line 3"
+
+
+@pytest.mark.parametrize("name", ["no-such-file.log", "."])
+def test_file_that_cannot_be_read_is_told_with_what_to_do(name: str, tmp_path: Path) -> None:
+    answer = run(name, cwd=tmp_path)
+    assert answer.returncode == 3
+    assert b"cannot read" in answer.stderr
+    assert b"hint:" in answer.stderr
+    assert b"Traceback" not in answer.stderr
+
+
+def test_input_that_is_no_text_is_read_all_the_same() -> None:
+    data = gzip.compress(os.urandom(300_000)) + b"\n" + TOO_OLD.encode()
+    assert document("--no-machine", text=data)["causes"][0]["cause"] == "driver_too_old_for_wheel"
+
+
+def test_python_and_another_machine_together_make_no_sense() -> None:
+    answer = run("--python", sys.executable, "--from", str(MACHINES / "pyenv-shim" / "snapshot.json"), text=NO_TORCH)
+    assert answer.returncode == 2
+
+
+def test_log_cannot_steer_the_terminal() -> None:
+    answer = run(
+        "--no-machine", text=b"\x1b]0;owned\x07\x1b[2J" + TOO_OLD.encode().replace(b"too old", b"too old\x9b31m")
+    )
+    assert b"\x1b" not in answer.stdout
+    assert b"\x9b" not in answer.stdout.replace("\u009b".encode(), b"")
+
+
+def test_secrets_in_a_line_are_not_shown() -> None:
+    text = f"https://anna:s3cret-pass@mirror.example/simple {TOO_OLD}"
+    said = run("--no-machine", text=text).stdout + run("--no-machine", "--json", text=text).stdout
+    assert b"s3cret-pass" not in said
+
+
+def explained(text: str, machine: str) -> Explanation:
+    return envfix.explain(text, snapshot=MACHINES / machine / "snapshot.json")
+
+
+@pytest.mark.parametrize(
+    ("machine", "text", "cause"),
+    [
+        ("seed-wrong-interpreter", NO_TORCH, "wrong_interpreter"),
+        ("docker-without-gpus", "RuntimeError: No CUDA GPUs are available\n", "container_without_gpu"),
+        (
+            "rtx5090-torch-cu118",
+            NO_KERNEL,
+            "sm_too_new_for_wheel",
+        ),
+        (
+            "gtx1080ti-torch-cu128",
+            NO_KERNEL,
+            "sm_too_old_for_wheel",
+        ),
+        ("driver-470-torch-cu121", ">>> torch.cuda.is_available()\nFalse\n", "driver_too_old_for_wheel"),
+        ("seed-lab-server", "torch.cuda.OutOfMemoryError: CUDA out of memory.\n", "oom_other_process"),
+    ],
+)
+def test_facts_of_the_machine_decide_what_the_log_leaves_open(machine: str, text: str, cause: str) -> None:
+    alone, joined = envfix.explain(text), explained(text, machine)
+    assert joined.causes[0].cause == cause
+    assert joined.causes[0].confidence > max((one.confidence for one in alone.causes if one.cause == cause), default=0)
+    assert any(evidence.fact != "log" for evidence in joined.causes[0].because)
+    assert joined.facts == "file"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NO_TORCH,
+        "RuntimeError: No CUDA GPUs are available\n",
+        NO_KERNEL,
+    ],
+)
+def test_ambiguous_log_gives_candidates_and_the_command_that_decides(text: str) -> None:
+    answer = envfix.explain(text)
+    assert answer.ambiguous
+    assert len(answer.causes) > 1
+    assert answer.causes[0].tell_apart is not None
+    assert answer.causes[0].tell_apart.commands
+    shown = run("--no-machine", text=text).stdout.decode()
+    assert "leaves open" in shown
+    assert "  ? " in shown
+
+
+def test_consequences_come_after_their_cause() -> None:
+    text = (
+        "Failed to initialize NVML: Driver/library version mismatch\n"
+        "RuntimeError: Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU\n"
+    )
+    first, *others = envfix.explain(text).causes
+    assert first.cause == "driver_library_version_mismatch"
+    assert all(one.follows_from == first.code for one in others)
+
+
+def test_generic_last_line_is_no_cause() -> None:
+    text = "error: subprocess-exited-with-error\nError code: 2\nCUDA kernel errors might be asynchronously reported\n"
+    assert envfix.explain(text).causes == ()
+
+
+def test_what_the_log_says_of_its_machine_is_judged() -> None:
+    text = (
+        "Ultralytics 8.3.95 Python-3.10.12 torch-2.6.0+cu124 CUDA:0 (NVIDIA GeForce RTX 5090, 32120MiB)\n"
+        "platform: manylinux linux_x86_64\n"
+        "RuntimeError: CUDA error: no kernel image is available for execution on the device\n"
+    )
+    answer = envfix.explain(text)
+    assert (answer.facts, answer.causes[0].cause) == ("log", "sm_too_new_for_wheel")
+    assert "RTX 5090" in json.dumps([evidence.value for evidence in answer.causes[0].because])
+
+
+def test_log_of_another_machine_is_not_joined_with_this_one() -> None:
+    text = f"| NVIDIA-SMI 123.45    Driver Version: 123.45    CUDA Version: 9.9 |\n|   0  NVIDIA Moonshot 9000  Off  |\n{TOO_OLD}"
+    parsed = document(text=text)
+    assert parsed["facts"] == "log"
+    assert "its facts are left out" in parsed["notes"][0]
+
+
+def test_report_of_torch_is_explained_like_a_log() -> None:
+    report = (
+        "Collecting environment information...\nPyTorch version: 2.3.1+cu121\nIs debug build: False\n"
+        "CUDA used to build PyTorch: 12.1\nOS: Ubuntu 20.04.6 LTS (x86_64)\nGCC version: (Ubuntu 9.4.0) 9.4.0\n"
+        "Python version: 3.10.12 (64-bit runtime)\nPython platform: Linux-5.4.0-150-generic-x86_64-with-glibc2.31\n"
+        "Is CUDA available: False\nGPU models and configuration: GPU 0: NVIDIA GeForce RTX 3090\n"
+        "Nvidia driver version: 450.51.06\n\nVersions of relevant libraries:\n[pip3] torch==2.3.1+cu121\n"
+    )
+    answer = envfix.explain(report)
+    assert answer.causes[0].cause == "driver_too_old_for_wheel"
+
+
+def test_api_takes_text_bytes_and_nothing_else() -> None:
+    assert envfix.explain(TOO_OLD.encode("utf-16")).causes[0].cause == "driver_too_old_for_wheel"
+    assert envfix.explain("\ud800" + TOO_OLD).causes[0].cause == "driver_too_old_for_wheel"
+    with pytest.raises(UsageError, match="neither text nor bytes"):
+        envfix.explain(3)  # type: ignore[arg-type]
+    with pytest.raises(SnapshotError):
+        envfix.explain("x", snapshot="no-such-file.json")
+
+
+def test_silent_log_starts_no_program() -> None:
+    import io
+
+    assert explaining.is_silent(explaining.read(io.BytesIO(b"all is well\n")))
