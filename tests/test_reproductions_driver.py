@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from envfix import explain
 from tests.conftest import interpreter
 from tests.fakes.running import cleaned_environment, envfix
 
@@ -69,6 +72,39 @@ def test_what_torch_says_of_a_driver_that_answers(
     assert first(document) == (code, cause)
     assert [one["code"] for one in document["findings"]] == [code]
     assert words in document["findings"][0]["because"][0]["value"]
+
+
+@pytest.mark.parametrize(
+    ("cuinit", "variables", "causes"),
+    [
+        (802, {}, {"fabric_manager_not_running"}),
+        (803, {}, {"driver_library_version_mismatch"}),
+        (804, {}, {"cuda_compat_unsupported_hw"}),
+        (999, {}, {"cuda_unknown_error_uvm"}),
+        (100, {"CUDA_VISIBLE_DEVICES": "3"}, {"cuda_visible_devices_hides_gpu", "no_nvidia_gpu"}),
+    ],
+)
+def test_traceback_of_torch_is_explained(
+    fake_machine: MakeMachine, torch_190: str, cuinit: int, variables: dict[str, str], causes: set[str]
+) -> None:
+    """What the real torch prints when a program of somebody moves a tensor to the card."""
+    env = {**fake_machine("volta-580-v100", cuinit=cuinit), **variables}
+    program = [f"{torch_190}/bin/python", "-c", "import torch; torch.zeros(1).cuda()"]
+    done = subprocess.run(program, env=env, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 1
+    answer = explain(done.stderr)
+    assert answer.causes[0].cause in causes, done.stderr
+    if variables:
+        joined = subprocess.run(
+            [sys.executable, "-m", "envfix", "explain", "--json", "--python", torch_190, "-"],
+            env=env,
+            input=done.stderr,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+        )
+        assert json.loads(joined.stdout)["causes"][0]["cause"] == "cuda_visible_devices_hides_gpu"
 
 
 def test_driver_that_is_too_old(fake_machine: MakeMachine, torch_190: str) -> None:
