@@ -158,7 +158,7 @@ NO_BINARY = (
 # The driver's tool sees no card although the driver runs.
 NO_DEVICES_FOUND = r"No devices were found"
 # NVML fails without a reason.
-NVML_UNKNOWN = r"Failed to initialize NVML: Unknown Error|nvml error: unknown error|NVMLError_Unknown"
+NVML_UNKNOWN = r"(?i:failed to initialize nvml:?\s+unknown error)|nvml error: unknown error|NVMLError_Unknown"
 # A container that asked for a card is refused, because no library of the driver is there.
 CLI_NO_LIBRARY = r"load library failed: (?P<library>lib(?:nvidia-ml|cuda)\.so\.1)"
 # A job or pod that no node can take.

@@ -121,6 +121,7 @@ LOG = LogSide(
     signatures=(
         Signature(pattern=ROW, weigh=_weigh_row, looks_at=(ASKED_FOR, MAC, NOT_COMPILED, NOT_AVAILABLE, CARD)),
         Signature(pattern=SHORT_ROW, weigh=_weigh_row, looks_at=(ASKED_FOR, MAC, NOT_COMPILED, NOT_AVAILABLE, CARD)),
+        Signature(pattern=r"[Pp]y[Tt]orch\s['\"]?cpu_py\d+h\w+_\d", confidence=0.85),
         Signature(pattern=r"pytorch-nightly-[\w.]+\+cpu-py[\d.]+_cpu_\d", confidence=0.9),
         Signature(pattern=r"pytorch-mutex-[\d.]+-cpu\b|pytorch-mutex[\s|]+[\d.]+[\s|]+cpu\b", confidence=0.8),
         Signature(pattern=r"\bcpu-?only(?:-\d[\d.]*|[\x20\t|]+\d[\d.]*)", confidence=0.6, unless=(ASKED_FOR,)),

@@ -72,8 +72,8 @@ LOG = LogSide(
     signatures=(
         Signature(
             pattern=(
-                r"could not select device driver ['\"\\]{0,4}(?:nvidia)?['\"\\]{0,4} with capabilities: \[\[(?:\w+ "
-                r")*gpu"
+                r"could not select device driver ['\"\\]{0,4}(?:nvidia)?['\"\\]{0,4} with capabilities: \[\[[\w\x20]{0,40}"
+                r"(?:gpu|compute|utility)"
             ),
             confidence=0.97,
         ),

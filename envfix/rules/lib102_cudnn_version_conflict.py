@@ -180,6 +180,10 @@ LOG = LogSide(
             confidence=0.98,
         ),
         Signature(
+            pattern=r"Found cuDNN version (?P<found>\d{4,6}), but \w+ was built against version (?P<built>\d{4,6})",
+            confidence=0.97,
+        ),
+        Signature(
             pattern=r"(?i)cuDNN version (?:incompatibility|mismatch: PyTorch was compiled against)", confidence=0.95
         ),
         Signature(

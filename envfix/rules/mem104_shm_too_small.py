@@ -82,7 +82,7 @@ def _weigh_full(hit: Hit, log: Log) -> float | None:
     del log
     near = hit.before[-1200:] + hit.after[:300]
     shared = re.search(
-        r"dev/shm|multiprocessing[/\\](?:heap|synchronize|shared_memory|reductions)|psm_\w+|nccl-|/torch_\d", near
+        r"dev/shm|multiprocessing[/\\](?:heap|synchronize|shared_memory|reductions)|psm_\w+|/nccl-|/torch_\d", near
     )
     return 0.85 if shared else None
 
