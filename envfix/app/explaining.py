@@ -56,7 +56,12 @@ def _together(logs: Sequence[Log]) -> Log:
     hits: dict[str, tuple[Hit, ...]] = {}
     for log in logs:
         hits |= {pattern: (*hits.get(pattern, ()), *found) for pattern, found in log.hits.items()}
-    return Log(hits=hits, lines=sum(log.lines for log in logs), bytes=sum(log.bytes for log in logs))
+    return Log(
+        hits=hits,
+        lines=sum(log.lines for log in logs),
+        bytes=sum(log.bytes for log in logs),
+        passed_over=sum(log.passed_over for log in logs),
+    )
 
 
 def explain_log(

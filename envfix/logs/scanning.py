@@ -24,8 +24,8 @@ LINE_SHOWN = 400
 SMALL = 1 << 21
 # The end of a log is looked at closely in any case, in bytes.
 END = 1 << 20
-# How much is looked at closely: bytes times patterns that may be in them. It takes about two seconds.
-CLOSE = 600_000_000
+# How much is looked at closely: bytes times patterns that may be in them. It takes about a second.
+CLOSE = 350_000_000
 # Lines that are remembered, by their hash.
 REMEMBERED = 300_000
 # In a window of more lines than that they are too short to be worth remembering.
@@ -41,6 +41,7 @@ class _Finder:
         self.name = name
         self.hits: dict[str, list[Hit]] = {}
         self.left = CLOSE
+        self.passed_over = 0
         self._expanded = tuple(expanded(pattern) for pattern in self.patterns)
         self._candidates = candidates(self._expanded)
         self._seen: set[int] = set()
@@ -99,7 +100,9 @@ def scan(stream: cleaning.Stream, patterns: Iterable[str], *, name: str | None =
             small.append(block)
             if offset > SMALL:
                 small = None
+    passed_over = 0
     if finder.left <= 0:
+        passed_over = max(0, finder.passed_over - END)
         finder.left = CLOSE
         _scan_end(finder, end[-END:], offset, lines)
     if small is not None:
@@ -107,7 +110,8 @@ def scan(stream: cleaning.Stream, patterns: Iterable[str], *, name: str | None =
     hits = {
         pattern: tuple(sorted(places, key=lambda hit: hit.offset)) for pattern, places in finder.hits.items() if places
     }
-    return Log(hits=hits, lines=lines + (0 if tail.endswith(b"\n") or not offset else 1), bytes=offset)
+    count = lines + (0 if tail.endswith(b"\n") or not offset else 1)
+    return Log(hits=hits, lines=count, bytes=offset, passed_over=passed_over)
 
 
 def _tail(text: bytes) -> bytes:
@@ -123,6 +127,7 @@ def _scan_block(finder: _Finder, text: bytes, offset: int, line: int, *, new_fro
     """Look through one block, window by window; ``new_from`` is where it goes on behind what was looked at before."""
     for start in range(new_from, len(text), WINDOW):
         if finder.left <= 0:
+            finder.passed_over += len(text) - start
             return
         begin = max(0, start - WINDOW_OVERLAP)
         window = text[begin : start + WINDOW]

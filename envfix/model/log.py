@@ -32,11 +32,15 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):
-    """A log that was read: where each pattern was found (the first places only), and how much was read."""
+    """A log that was read: where each pattern was found (the first places only), and how much was read.
+
+    ``passed_over`` are the bytes in its middle that were not looked at closely, for too much in it looks like errors.
+    """
 
     hits: Mapping[str, tuple[Hit, ...]] = {}
     lines: int = 0
     bytes: int = 0
+    passed_over: int = 0
 
     def found(self, pattern: str) -> tuple[Hit, ...]:
         """Where a pattern was found; it must be a signature's, or among what a signature ``looks_at``."""

@@ -165,8 +165,8 @@ class ConsoleOutput:
         for note in explanation.notes:
             self._say(Text(note, style="yellow"))
         if not explanation.causes:
-            size = f"{explanation.lines} lines" if explanation.lines != 1 else "1 line"
-            self._say(Text(f"Nothing in these {size} is a failure that envfix knows."))
+            where = f"these {explanation.lines} lines" if explanation.lines != 1 else "this line"
+            self._say(Text(f"Nothing in {where} is a failure that envfix knows."))
             self._say("`envfix diagnose` looks at the machine itself.")
             return
         first, *others = explanation.causes
