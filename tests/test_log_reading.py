@@ -157,7 +157,7 @@ def test_pieces_of_logs_are_read_alike_in_any_blocks(pieces: list[str]) -> None:
 def test_log_made_of_near_misses_is_read_at_its_beginning_and_end_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanning, "CLOSE", 200_000)
     words = (str(number).translate(str.maketrans("0123456789", "abcdefghij")) for number in range(60_000))
-    near = "".join(f"Torch not compiled with CUDA unstable {word} {word * 5}\n" for word in words).encode()
+    near = "".join(f"enabled CUDA with compiled not Torch {word} {word * 5}\n" for word in words).encode()
     log = scan(
         LINE.encode() + b"\n" + near + b"\nThe detected CUDA version (10.1) mismatches the version that was used to"
         b" compile PyTorch (11.3)\n"
