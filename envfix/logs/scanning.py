@@ -103,7 +103,7 @@ def scan(stream: cleaning.Stream, patterns: Iterable[str], *, name: str | None =
     passed_over = 0
     if finder.left <= 0:
         passed_over = max(0, finder.passed_over - END)
-        finder.left = CLOSE
+        finder.left = 3 * END * len(finder.patterns)  # all of it, whatever it holds
         _scan_end(finder, end[-END:], offset, lines)
     if small is not None:
         _scan_repaired(finder, b"".join(small))
