@@ -61,7 +61,7 @@ def is_speech(hit: Hit) -> bool:
     """Whether the place is within somebody's sentence, quotation or source code rather than said by a program."""
     line = hit.before.rpartition("\n")[2]
     before, after = line[-_NEAR:], hit.after.partition("\n")[0][:_NEAR]
-    if _JSON.search(before) or line.lstrip().startswith(("File ", "Traceback ")):
+    if _JSON.search(before) or _is_of_traceback(hit, line):
         return False
     if _CODE.search(before) or _HEADING.fullmatch(line) or _is_literal(line, after):
         return True
@@ -83,6 +83,16 @@ def is_speech(hit: Hit) -> bool:
     if _ANNOUNCES.search(introduction):
         return words >= _ENOUGH_WORDS and (begins or _PRONOUN.search(introduction) is not None)
     return (begins and words >= 1) or (words >= _ENOUGH_WORDS and _PERSON.search(introduction) is not None)
+
+
+_TRACED = re.compile(r"File \"[^\"\n]+\", line \d+(?:, in [^\n]+)?$")
+
+
+def _is_of_traceback(hit: Hit, line: str) -> bool:
+    """Whether the line is one of a traceback: what it shows of the code was run."""
+    if line.lstrip().startswith(("File ", "Traceback ")):
+        return True
+    return _TRACED.search(hit.before.rpartition("\n")[0].rpartition("\n")[2].rstrip()) is not None
 
 
 # A line of code that is a string, or tells one of several cases.

@@ -281,7 +281,7 @@ def _causes(
     return {"wheel_not_on_index": 0.45, "wheel_python_mismatch": 0.25}
 
 
-def _of_nothing(  # noqa: PLR0911 - one block a kind of hint
+def _of_nothing(  # noqa: PLR0911, C901 - one block a kind of hint
     kind: str, wish: Release | None, label: str, context: str, hit: Hit, *, development: bool
 ) -> Iterator[tuple[str, float]]:
     """The list is empty, holds only what every Python could have, or was cut away."""
@@ -303,6 +303,10 @@ def _of_nothing(  # noqa: PLR0911 - one block a kind of hint
     spans = [SPANS[name] for name in folders if name in SPANS]
     if python and wish and wish < FIRST_OF_PYTHON.get(python, (0, 0, 0)):
         yield "wheel_python_mismatch", 0.9
+        return
+    span = SPANS.get(label)
+    if wish and span and (wish < span[0] or (span[1] and wish > span[1])):
+        yield "wheel_not_on_index", 0.9
         return
     if python and spans and all(end and end < FIRST_OF_PYTHON.get(python, (0, 0, 0)) for _, end in spans):
         yield "wheel_python_mismatch", 0.9

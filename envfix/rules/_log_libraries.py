@@ -73,12 +73,21 @@ def is_extension(text: str) -> bool:
     return _EXTENSION.search(text) is not None
 
 
+# Where programs begin: a list of frames that starts there has the innermost one last.
+_BEGINS = regex(r"execution\.py|main\w*\.py|app\.py|train\w*\.py|launch\.py|<string>|<stdin>|runpy|webui\.py|/bin/")
+
+
 def last_frames(hit: Hit) -> list[tuple[str, str]]:
     """Paths and source lines of the traceback that ends at a place, the last first; loaders of libraries left out."""
     before = hit.before.rpartition("Traceback (most recent call last)")[2]
-    # Some programs print the message first and the traceback below it.
-    frames = _frames(before[-3500:]) or _frames(hit.after.partition("Traceback (most recent call last)")[0])
-    return [frame for frame in reversed(frames) if not _LOADERS.search(frame[0])]
+    frames = _frames(before[-3500:])[::-1]
+    if not frames:
+        # Some programs print the message first and the traceback below it, with its heading or without, in either order.
+        below, _, rest = hit.after.partition("Traceback (most recent call last)")
+        frames = _frames(below) or _frames(rest)[::-1]
+        if frames and _BEGINS.search(frames[0][0]):
+            frames = frames[::-1]
+    return [frame for frame in frames if not _LOADERS.search(frame[0])]
 
 
 def _frames(text: str) -> list[tuple[str, str]]:

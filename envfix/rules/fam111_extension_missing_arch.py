@@ -141,10 +141,8 @@ PURE_PYTHON = (
 
 def _is_local_build(hit: Hit) -> bool:
     """A function of a compiled module is called in the last line: ``_ext.forward(...)``."""
-    frames = last_frames(hit)[:2]
-    return any(
-        "_ext" in source or "_C." in source or "_cuda." in source or "cuda_forward" in source for _, source in frames
-    )
+    calls = ("_ext", "ext_module", "_C.", "_cuda.", "cuda_forward")
+    return any(call in source for _, source in last_frames(hit)[:2] for call in calls)
 
 
 LOG = LogSide(

@@ -167,7 +167,7 @@ LOG = LogSide(
         Signature(
             pattern=r"uncorrectable ECC error|(?:failed call to \w+: |Call to \w+ results in )?CUDA_ERROR_ECC_UNCORRECTABLE"
             r"|cudaErrorECCUncorrectable|uncorrectable (?:NVLink|nvlink) error|cudaErrorNvlinkUncorrectable"
-            r"|[Dd]ouble[-\s]?[Bb]it ECC",
+            r"|[Dd]ouble[-\s]?[Bb]it ECC (?:[Ee]rror|[Ee]vent)",
             confidence=0.95,
         ),
         Signature(

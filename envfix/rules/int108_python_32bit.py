@@ -93,7 +93,10 @@ LOG = LogSide(
         Signature(
             pattern=r"[Pp]ython\d{2,3}-32[\\/]|32 bit \(Intel\)\]",
             beside=(
-                r"(?i)no matching distribution|could not find a version|not a supported wheel|wheel for torch|torch-0\.1\.2",
+                (
+                    r"(?i)no matching distribution|could not find a version|[/\\]torch[/\\]setup\.py"
+                    r"|not a supported wheel|wheel for torch|torch-0\.1\.2"
+                ),
             ),
             weigh=_folder,
             quoted=True,

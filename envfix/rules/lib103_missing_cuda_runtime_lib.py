@@ -230,6 +230,12 @@ def _mends(reading: Reading) -> Iterator[Remedy]:
 
 LOG = LogSide(
     signatures=(
+        Signature(
+            pattern=r"third-party dynamic library \((?P<library>(?:lib)?(?:cublas|cudnn|cudart|curand|cusolver|cusparse|cufft)"
+            r"[^)\n]{0,80})\)"
+            r" that Paddle depends on is not configured correctly",
+            confidence=0.9,
+        ),
         Signature(pattern=CUDA_LIBRARY_MISSING, weigh=_weigh_library, looks_at=(_WHILE_TRYING, _NO_MATTER)),
         # CTranslate2 (faster-whisper) and others that open them by name.
         Signature(

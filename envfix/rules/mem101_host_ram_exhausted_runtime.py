@@ -112,7 +112,7 @@ def _weigh_oom(hit: Hit, log: Log) -> float | None:
 
 LOG = LogSide(
     signatures=(
-        Signature(pattern=r"DataLoader worker[^\n]{0,60} is killed by signal: Killed", confidence=0.97),
+        Signature(pattern=r"(?i)DataLoader worker[^\n]{0,60} is killed by signal:\s?Killed", confidence=0.97),
         Signature(
             pattern=r"(?:Out of memory|Memory cgroup out of memory): Kill(?:ed)? process \d+ \((?P<process>[\w.\x20-]{1,40})",
             weigh=_weigh_oom,
