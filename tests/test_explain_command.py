@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import subprocess
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import envfix
 from envfix import explaining
 from envfix.errors import SnapshotError, UsageError
 from envfix.model.explanation import Explanation
+from tests.test_explain_samples import CASES
 
 MACHINES = Path(__file__).resolve().parent / "machines"
 SHARED_SERVER = (
@@ -234,6 +238,22 @@ def test_api_takes_text_bytes_and_nothing_else() -> None:
 
 
 def test_silent_log_starts_no_program() -> None:
-    import io
-
     assert explaining.is_silent(explaining.read(io.BytesIO(b"all is well\n")))
+
+
+# Pieces of what programs print, of which a hostile log may be made.
+PIECES = [line for case in CASES for line in case["symptom"].splitlines() if line.strip()]
+NOISE = [
+    *("\x1b[31m", "\r", "\0", "\ufeff", "&lt;", "\\n", "\u2018", "{", '"', "x" * 5_000, "\ud800"),
+    "Traceback (most recent call last):",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.sampled_from(NOISE) | st.text(max_size=30), max_size=60))
+@settings(max_examples=150, deadline=None)
+def test_any_log_is_explained_without_a_failure(pieces: list[str]) -> None:
+    answer = envfix.explain("\n".join(pieces))
+    assert all(0 < one.confidence <= 1 for one in answer.causes)
+    assert all(one.message and one.because and one.remedies for one in answer.causes)
+    codes = [one.code for one in answer.causes]
+    assert all(one.follows_from in (None, *codes[:place]) for place, one in enumerate(answer.causes))

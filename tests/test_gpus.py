@@ -55,7 +55,7 @@ def test_idle_card_is_the_one_to_take() -> None:
 
 def test_memory_is_divided_into_yours_and_others() -> None:
     (one,) = judge(machine(card(0, 4, held(12), held(7, own=True)))).cards
-    assert (one.yours, one.others) == (7 * GIB, 13 * GIB)
+    assert (one.yours, one.own, one.others) == (7 * GIB, 0, 13 * GIB)
 
 
 def test_no_card_is_taken_where_all_are_full() -> None:
@@ -152,3 +152,9 @@ def test_watching_ends_with_ctrl_c(fake_machine: Callable[..., dict[str, str]]) 
         assert "GPU 0" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
+
+
+def test_what_no_process_holds_is_the_drivers_own_if_it_is_little() -> None:
+    idle, busy = judge(machine(card(0, 23.6), card(1, 20))).cards
+    assert (idle.others, idle.nameless) == (0, 0)
+    assert busy.others == busy.nameless == 4 * GIB

@@ -39,6 +39,11 @@ def fitted(
     return msgspec.structs.replace(diagnosis, findings=tuple(findings))
 
 
+def typed(remedies: tuple[Remedy, ...], target: str | None, is_taken: Callable[[str], bool]) -> tuple[Remedy, ...]:
+    """The same remedies with commands to install that can be typed as they are."""
+    return tuple(_retyped(remedy, target, is_taken) for remedy in remedies)
+
+
 def _retyped(remedy: Remedy, python: str | None, is_taken: Callable[[str], bool]) -> Remedy:
     commands = []
     for argv in remedy.commands:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+import msgspec
+
 from envfix import explaining
+from envfix.app.advising import typed
 from envfix.app.detecting import detect
 from envfix.app.settings import NOBODY, named_target, tables_for, time_limit
 from envfix.errors import EnvfixError, UsageError
@@ -13,6 +16,7 @@ from envfix.host.real import RealHost
 from envfix.model.explanation import Explanation
 from envfix.model.log import Hit, Log
 from envfix.model.reporter import Reporter
+from envfix.probes.interpreter import literal
 from envfix.report_reader import statements
 
 STANDARD_INPUT = "-"
@@ -88,4 +92,9 @@ def explain_log(
     if stranger is not None:
         # What is true here says nothing about another machine.
         return explaining.alone(log, tables, notes=(stranger,))
-    return explaining.joined(log, machine, environment, tables, facts="machine")
+    answer = explaining.joined(log, machine, environment, tables, facts="machine")
+    causes = (
+        msgspec.structs.replace(one, remedies=typed(one.remedies, target, lambda name: bool(host.glob(literal(name)))))
+        for one in answer.causes
+    )
+    return msgspec.structs.replace(answer, causes=tuple(causes))

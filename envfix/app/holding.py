@@ -18,6 +18,8 @@ from envfix.rules._devices import cards_to_choose, container, under_wsl
 
 # From here on a card counts as free to take.
 FREE_SHARE = 0.1
+# What no process holds, up to so many bytes, is the driver's own.
+DRIVER_PART = 700 << 20
 VARIABLES = ("CUDA_", "NVIDIA_", "SLURM_")
 
 
@@ -82,7 +84,11 @@ def _use(card: Gpu, *, allowed: bool) -> CardUse:
     used = max(0, card.memory_total - card.memory_free)
     named = sum(process.memory or 0 for process in card.processes)
     yours = min(used, sum(process.memory or 0 for process in card.processes if process.own))
-    return CardUse(card=card, yours=yours, others=used - yours, nameless=max(0, used - named), obstacle=obstacle)
+    nameless = max(0, used - named)
+    own = nameless if nameless <= DRIVER_PART else 0
+    return CardUse(
+        card=card, yours=yours, own=own, others=used - yours - own, nameless=nameless - own, obstacle=obstacle
+    )
 
 
 def _obstacle(card: Gpu, *, allowed: bool) -> str | None:
@@ -111,12 +117,8 @@ def _free_share(card: Gpu) -> float:
     return card.memory_free / card.memory_total
 
 
-# Less than that belongs to the driver itself.
-_DRIVER_PART = 700 << 20
-
-
 def _notes(machine: Machine, uses: tuple[CardUse, ...]) -> Iterator[str]:
-    nameless = [use for use in uses if (use.nameless or 0) > _DRIVER_PART]
+    nameless = [use for use in uses if use.nameless]
     if under_wsl(machine):
         yield "Inside WSL the driver names no processes: the Task Manager of Windows does."
     elif nameless and container(machine) is not None:

@@ -10,12 +10,14 @@ from envfix.model.facts import Gpu
 class CardUse(msgspec.Struct, frozen=True, kw_only=True):
     """One card and whose memory it is, in bytes (None where the driver does not tell how much is free).
 
-    ``yours`` is held by processes of this user, ``others`` by everything else, which may be a desktop or processes that the
-    driver does not name (``nameless``: their part). ``obstacle`` says why this shell cannot use the card (None: it can).
+    ``yours`` is held by processes of this user, ``own`` by the driver itself, ``others`` by everything else, which may be a
+    desktop or processes that the driver does not name (``nameless``: their part). ``obstacle`` says why this shell cannot use
+    the card (None: it can).
     """
 
     card: Gpu
     yours: int | None = None
+    own: int | None = None
     others: int | None = None
     nameless: int | None = None
     obstacle: str | None = None

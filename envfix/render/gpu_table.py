@@ -9,9 +9,9 @@ from rich.text import Text
 from envfix.model.gpu_use import CardUse
 
 GIB = 1024**3
-# Others, yours, free: told apart by their shape, and by colour where there is some.
-PARTS = (("█", "#", "red"), ("▒", "=", "yellow"), ("·", ".", "green"))
-NAMES = ("others", "yours", "free")
+# Others, yours, the driver's own, free: told apart by their shape, and by colour where there is some.
+PARTS = (("█", "#", "red"), ("▒", "=", "yellow"), ("░", ":", "dim"), ("·", ".", "green"))
+NAMES = ("others", "yours", "driver", "free")
 
 
 def legend(*, unicode: bool) -> Text:
@@ -26,12 +26,13 @@ def legend(*, unicode: bool) -> Text:
 def bar(use: CardUse, width: int, *, unicode: bool) -> Text:
     """One card's memory as a bar of ``width`` signs; empty where the driver does not tell."""
     total = use.card.memory_total
-    if not total or use.others is None or use.yours is None:
+    if not total or use.others is None or use.yours is None or use.own is None:
         return Text("(memory not told)", style="dim")
     others = _signs(use.others, total, width)
     yours = min(_signs(use.yours, total, width), width - others)
+    own = min(_signs(use.own, total, width), width - others - yours)
     line = Text("[")
-    for (sign, plain, style), count in zip(PARTS, (others, yours, width - others - yours), strict=True):
+    for (sign, plain, style), count in zip(PARTS, (others, yours, own, width - others - yours - own), strict=True):
         line.append((sign if unicode else plain) * count, style=style)
     line.append("]")
     return line
