@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -254,3 +255,20 @@ def test_what_comes_after_the_first_cause_is_told() -> None:
     text = shown(msgspec.structs.replace(report(FINDING), afterwards=Afterwards(plan=blocked)))
     assert "No stack runs here as things are:" in text
     assert "→ a newer driver" in text
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("plain", "plain"),
+        ("~/my env/bin", "~/'my env/bin'"),
+        ("import torch; print(1)", "'import torch; print(1)'"),
+        ("print(find('torch'))", "\"print(find('torch'))\""),
+        ("print('$HOME')", "'print('\"'\"'$HOME'\"'\"')'"),
+        ("a'b\"c", "'a'\"'\"'b\"c'"),
+        ("it's!", "'it'\"'\"'s!'"),
+    ],
+)
+def test_word_of_a_command_is_what_the_shell_reads(word: str, shown: str) -> None:
+    assert command_line((word,)) == shown
+    assert shlex.split(shown.replace("~/", "")) == [word.replace("~/", "")]

@@ -31,5 +31,13 @@ def duration(seconds: float) -> str:
 
 def command_line(argv: Sequence[str]) -> str:
     """An argument list as a line that can be pasted into a shell."""
-    # A quoted ~ would not be expanded by the shell.
-    return " ".join("~/" + shlex.quote(word[2:]) if word.startswith("~/") else shlex.quote(word) for word in argv)
+    return " ".join(map(_quoted, argv))
+
+
+def _quoted(word: str) -> str:
+    """One word as a shell reads it, with as few marks as it takes."""
+    if word.startswith("~/"):  # a quoted ~ would not be expanded
+        return "~/" + shlex.quote(word[2:])
+    if "'" in word and not set(word) & set('"$`\\!\n'):
+        return f'"{word}"'
+    return shlex.quote(word)

@@ -46,13 +46,6 @@ NO_NVIDIA_SMI = (
     r"|exec:? \"?nvidia-smi\"?:? executable file not found|No such file or directory: 'nvidia-smi'"
     r"|executable file [`']nvidia-smi[`'] not found"
 )
-# pip found no version to install; what it lists are those that this Python could have.
-NO_MATCHING_VERSION = (
-    r"(?i)could not find a version that satisfies the requirement (?P<wanted>(?:torch|torchvision"
-    r"|torchaudio)\b[^\s(;]*)[^\n(]{0,80}"
-    r"\(from versions:? (?P<versions>[^)\n]*)"
-)
-
 # A process that loads data ended without a word: main memory, shared memory, the page file, a program without its main guard ...
 WORKER_EXITED = r"DataLoader worker \(pid\(?s?\)?[^)\n]{0,80}\) exited unexpectedly"
 # An environment for a build of its own, in which what is installed is not seen.

@@ -135,7 +135,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Put the folder of Windows' driver first on the loader's path (and into ~/.bashrc).",
-            commands=(("export", f"{PATH}={FOLDER}/lib:$LD_LIBRARY_PATH"),),
+            commands=(("export", f"{PATH}={FOLDER}/lib"),),
         ),
         Remedy(text="Remove a Linux driver that was installed inside WSL; keep the driver of Windows.", safe=False),
         Remedy(

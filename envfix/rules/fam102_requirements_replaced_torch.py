@@ -133,7 +133,7 @@ def _dated(item: Distribution) -> Evidence:
 
 
 PIP = r"Found existing installation: (?:torch|pytorch) (?P<old>\d[\w.+]*)"
-ASKED = r"Collecting torch(?P<asked>[=<>!~]=?[^\s(]*|) \(from (?P<by>[^)\n]{1,200})\)"
+ASKED = r"Collecting torch(?P<asked>[=<>!~]=?[^\s(]*|) \(from (?P<by>[\w.-]+)"
 UV = r"- torch==(?P<old>\d[\w.+]*)\s+\+ torch==(?P<new>\d[\w.+]*)"
 CONDA = r"\bpytorch\s+(?P<old>\d[\w.]*-\w*cu(?:da)?\d[\w.]*) --> (?P<new>\d[\w.]*-\w*cpu\w*)"
 AFTERWARDS = (texts.NOT_AVAILABLE, texts.NOT_COMPILED, texts.INVALID_DEVICE)
@@ -160,7 +160,7 @@ def _by_pip(hit: Hit, log: Log) -> float | None:
     followed = any(map(log.found, AFTERWARDS))
     if _OWN.search(hit.before[-3000:]):
         return 0.3 if followed else None
-    asked = any(not one.groups.get("by", "").startswith(("torchvision", "-r ")) for one in log.found(ASKED))
+    asked = any(not one.groups.get("by", "").startswith(("torchvision", "-r")) for one in log.found(ASKED))
     if lost:
         return 0.9 if asked or followed or new is not None else 0.8
     return 0.75 if asked and followed else 0.5 if followed else 0.35 if asked else None
@@ -179,7 +179,7 @@ def _message(reading: Reading) -> str:
     if old and not new:
         found = next(filter(None, (_INSTALLED.search(hit.after) for hit in reading.hits)), None)
         new = found[1] if found else None
-    who = f" ({by} asked for it)" if by else ""
+    who = f" ({by} asked for it)" if by and not by.startswith("-") else ""
     if old and new:
         return f"A later installation replaced torch {old} with {new}{who}."
     return (
