@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -257,3 +258,39 @@ def test_any_log_is_explained_without_a_failure(pieces: list[str]) -> None:
     assert all(one.message and one.because and one.remedies for one in answer.causes)
     codes = [one.code for one in answer.causes]
     assert all(one.follows_from in (None, *codes[:place]) for place, one in enumerate(answer.causes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["errors", "words of errors", "progress"])
+def test_large_hostile_log_takes_bounded_time_and_memory(kind: str, tmp_path: Path) -> None:
+    """A third of the 100 MB that are to take four seconds and 150 MB, on whatever machine this runs."""
+    resource = pytest.importorskip("resource", reason="counts of POSIX")
+    chance = random.Random(7)  # noqa: S311 - the same log each time
+    words = " ".join(PIECES).split()
+    with (tmp_path / "big.log").open("w", encoding="utf-8", errors="replace") as stream:
+        size = 0
+        while size < 33_000_000:
+            if kind == "errors":
+                line = chance.choice(PIECES)
+            elif kind == "words of errors":
+                line = " ".join(chance.choices(words, k=12))
+            else:
+                line = f"\r\x1b[K{chance.random():.1%}|{'#' * chance.randrange(40)}| {chance.randrange(999)}/999"
+            size += stream.write(line + "\n")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-c", _MEASURED, "explain", "--no-machine", "--json", str(tmp_path / "big.log")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert json.loads(done.stdout)["schema"] == "envfix.explain/1", done.stderr
+    assert int(done.stderr.rpartition("peak ")[2]) < 150_000, "kilobytes"
+    assert after.ru_utime - before.ru_utime < 12
+
+
+# envfix, and at the end how much memory it took at most.
+_MEASURED = """
+import resource, sys
+from envfix.cli import main
+code = main(sys.argv[1:])
+sys.stderr.write("peak %d" % resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+raise SystemExit(code)
+"""
