@@ -52,6 +52,11 @@ def scan(data: bytes, *patterns: str) -> Log:
             id="times",
         ),
         pytest.param(b"[rank0]: AssertionError: Torch not compiled\n[rank0]: with CUDA enabled", id="ranks"),
+        pytest.param(
+            b"[rank0]: AssertionError: Torch not compiled\n[rank1]: RuntimeError: other\n[rank0]: with CUDA enabled\n",
+            id="ranks-that-write-at-once",
+        ),
+        pytest.param(b"0: Error: Torch not compiled\n1: hello\n0: with CUDA enabled\n1: bye\n", id="labels-of-srun"),
         pytest.param(b"trainer-1  | AssertionError: Torch not compiled\ntrainer-1  | with CUDA enabled", id="compose"),
         pytest.param(b"> AssertionError: Torch not compiled\n> with CUDA enabled", id="quotation"),
         pytest.param(

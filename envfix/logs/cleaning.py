@@ -147,6 +147,23 @@ _PREFIX = re.compile(
 )
 
 
+# What marks the lines of one of several processes that write into one log.
+_RANK = re.compile(
+    rb"[ \t]*(?:\[(?:default|rank|stage-\d+ )?(\d+)\]:|\[\d+,(\d+)\]<std(?:err|out)>:|\[?(?:rank|worker|node)[-_ =:]?(\d+)\]?:?"
+    rb"|(\d{1,4}):|\([\w.]+ pid=(\d+)[^)\n]*\))[ \t]"
+)
+
+
+def by_process(text: bytes) -> bytes:
+    """A small log to which several processes wrote at once, one process after the other; the same where none is marked."""
+    lines: dict[bytes, list[bytes]] = {}
+    for line in text.split(b"\n"):
+        mark = _RANK.match(line)
+        whose = next((part for part in mark.groups() if part), b"") if mark else b""
+        lines.setdefault(whose, []).append(line)
+    return b"\n".join(line for own in lines.values() for line in own) if len(lines) > 2 else text
+
+
 def without_prefixes(text: bytes) -> bytes:
     """A small log without what other programs put before each of its lines."""
     return _PREFIX.sub(b"", text)

@@ -174,8 +174,9 @@ def _text(value: bytes) -> str:
 def _scan_repaired(finder: _Finder, text: bytes) -> None:
     """Find what is only there once cut lines are whole again; the line numbers stay those of the log."""
     plain = cleaning.without_prefixes(text)
+    apart = cleaning.without_prefixes(cleaning.by_process(text))
     originals = _line_starts(text)
-    for whole in (plain, cleaning.joined(plain)):
+    for whole in dict.fromkeys((plain, apart, cleaning.joined(plain))):
         if whole == text:
             continue
         first = finder.hits
