@@ -55,6 +55,10 @@ class _Finder:
             self._seen |= new
         return bool(new)
 
+    def forget(self) -> None:
+        """Take every line for a new one again: the next text holds the same ones in another order."""
+        self._seen.clear()
+
     def wanted(self, window: bytes) -> list[int]:
         """Numbers of the patterns that a window may hold and of which more places are wanted."""
         numbers = self._candidates.of(window)
@@ -181,6 +185,7 @@ def _scan_repaired(finder: _Finder, text: bytes) -> None:
             continue
         first = finder.hits
         finder.hits = {}
+        finder.forget()
         _scan_block(finder, whole, 0, 0, new_from=0)
         new = {pattern: hits for pattern, hits in finder.hits.items() if pattern not in first}
         finder.hits = first | {
