@@ -1,7 +1,7 @@
 """One pass over a log of any size: where each pattern is found, in bounded memory and linear time.
 
-Most of a long log repeats itself but for its numbers: a window of it is looked at closely only if it holds a line that was not
-there before and words that some pattern needs. What is looked at closely has a limit all the same, so that a log made of errors
+Most of a long log repeats itself, at last but for its numbers: a window of it is looked at closely only if it holds a line that
+was not there before and words that some pattern needs. What is looked at closely has a limit all the same, so that a log made of errors
 takes no longer than another one: beyond it only the end is looked at.
 """
 
@@ -47,8 +47,8 @@ class _Finder:
         self._seen: set[int] = set()
 
     def is_new(self, window: bytes) -> bool:
-        """Whether a window holds a line that was not there before, but for its numbers."""
-        plain = window.translate(_DIGITS)
+        """Whether a window holds a line that was not there before; in a log that takes long, a line with other numbers is none."""
+        plain = window.translate(_DIGITS) if self.left < CLOSE // 2 else window
         lines = {plain} if plain.count(b"\n") > SHORT_LINES else plain.split(b"\n")
         new = set(map(hash, lines)) - self._seen
         if len(self._seen) < REMEMBERED:
