@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def read(stream: Stream, name: str | None = None) -> Log:
     """Everything in a log that any rule looks for; ``name`` is what it is called where several are read."""
-    return scanning.scan(stream, (*_log.patterns(all_rules()), *statements.PATTERNS), name=name)
+    errors, beside = _log.patterns(all_rules())
+    return scanning.scan(stream, errors, (*beside, *statements.PATTERNS), name=name)
 
 
 def is_silent(log: Log) -> bool:

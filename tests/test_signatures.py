@@ -17,7 +17,7 @@ from envfix.rules._rule import Rule, all_rules
 from tests.test_explain_samples import CASES
 
 RULES = tuple(rule for rule in all_rules() if rule.log is not None)
-PATTERNS = (*patterns(RULES), *statements.PATTERNS)
+PATTERNS = tuple(dict.fromkeys((*patterns(RULES)[0], *patterns(RULES)[1], *statements.PATTERNS)))
 
 
 def side(rule: Rule) -> LogSide:

@@ -1,8 +1,9 @@
 """One pass over a log of any size: where each pattern is found, in bounded memory and linear time.
 
-Most of a long log repeats itself, at last but for its numbers: a window of it is looked at closely only if it holds a line that
-was not there before and words that some pattern needs. What is looked at closely has a limit all the same, so that a log made of errors
-takes no longer than another one: beyond it only the end is looked at.
+A window of the log is looked at closely only if it holds a line that was not there before (in a log that takes long: but for its
+numbers) and words that the pattern of an error needs. What tells of the errors' surroundings is looked for at the beginning and
+around what was found. Closeness has a limit all the same, so that a log made of errors takes no longer than another one: beyond it
+only the end is looked at.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ LINE_SHOWN = 400
 SMALL = 1 << 21
 # The end of a log is looked at closely in any case, in bytes.
 END = 1 << 20
+# Surroundings: so much at the beginning, and on either side of what was found, in bytes.
+BEGINNING, AROUND = 1 << 20, 1 << 15
 # How much is looked at closely: bytes times patterns that may be in them. It takes about a second.
 CLOSE = 350_000_000
 # Lines that are remembered, by their hash.
@@ -36,8 +39,9 @@ _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 class _Finder:
     """All patterns, what was found of them, what was seen before, and how much may still be looked at closely."""
 
-    def __init__(self, patterns: Sequence[str], name: str | None) -> None:
-        self.patterns = tuple(patterns)
+    def __init__(self, patterns: Sequence[str], context: Sequence[str], name: str | None) -> None:
+        self.patterns = tuple(dict.fromkeys((*patterns, *context)))
+        self._context = frozenset(range(len(dict.fromkeys(patterns)), len(self.patterns)))
         self.name = name
         self.hits: dict[str, list[Hit]] = {}
         self.left = CLOSE
@@ -45,11 +49,17 @@ class _Finder:
         self._expanded = tuple(expanded(pattern) for pattern in self.patterns)
         self._candidates = candidates(self._expanded)
         self._seen: set[int] = set()
+        self._plain = False
 
     def is_new(self, window: bytes) -> bool:
-        """Whether a window holds a line that was not there before; in a log that takes long, a line with other numbers is none."""
-        plain = window.translate(_DIGITS) if self.left < CLOSE // 2 else window
-        lines = {plain} if plain.count(b"\n") > SHORT_LINES else plain.split(b"\n")
+        """Whether a window holds a line that was not there before; in a log that takes long, other numbers make none."""
+        if self.left < CLOSE // 2 and not self._plain:
+            self._plain = True
+            self._seen.clear()
+        plain = window.translate(_DIGITS) if self._plain else window
+        lines = plain.split(b"\n") if plain.count(b"\n") <= SHORT_LINES else [plain]
+        # Lines that a window cuts are whole in the one before or behind.
+        lines = lines[1:-1] if len(lines) > 3 else lines
         new = set(map(hash, lines)) - self._seen
         if len(self._seen) < REMEMBERED:
             self._seen |= new
@@ -59,12 +69,24 @@ class _Finder:
         """Take every line for a new one again: the next text holds the same ones in another order."""
         self._seen.clear()
 
-    def wanted(self, window: bytes) -> list[int]:
-        """Numbers of the patterns that a window may hold and of which more places are wanted."""
+    def wanted(self, window: bytes, *, errors: bool = True, context: bool = False) -> list[int]:
+        """Numbers of the patterns that a window may hold and of which more places are wanted.
+
+        Those of the context only where there may be an error, unless they are asked for.
+        """
         numbers = self._candidates.of(window)
         wanted = [number for number in numbers if len(self.hits.get(self.patterns[number], ())) < PLACES]
-        self.left -= len(window) * (len(numbers) + len(wanted))
+        aside = self._context | self._candidates.anywhere
+        if not context and aside.issuperset(wanted):
+            wanted = []
+        if not errors:
+            wanted = [number for number in wanted if number in self._context]
+        self.left -= len(window) * len(wanted)
         return wanted
+
+    def is_error(self, number: int) -> bool:
+        """Whether a pattern is that of an error, and not of what stands around."""
+        return number not in self._context
 
     def places(self, number: int, window: bytes) -> Iterator[tuple[int, int, dict[str, str]]]:
         """Where one pattern is found in a window: start, end and named groups."""
@@ -83,12 +105,14 @@ class _Finder:
         return len(places) < PLACES
 
 
-def scan(stream: cleaning.Stream, patterns: Iterable[str], *, name: str | None = None) -> Log:
+def scan(
+    stream: cleaning.Stream, patterns: Iterable[str], context: Iterable[str] = (), *, name: str | None = None
+) -> Log:
     """Find the first places of every pattern in a log; raises nothing for what the log holds (``OSError`` for reading it).
 
-    ``name`` is what the log is called where several are read.
+    ``context`` are patterns that matter beside others only; ``name`` is what the log is called where several are read.
     """
-    finder = _Finder(tuple(dict.fromkeys(patterns)), name)
+    finder = _Finder(tuple(patterns), tuple(context), name)
     offset = lines = 0
     tail = b""
     small: list[bytes] | None = []
@@ -129,22 +153,46 @@ def _tail(text: bytes) -> bytes:
 
 def _scan_block(finder: _Finder, text: bytes, offset: int, line: int, *, new_from: int) -> None:
     """Look through one block, window by window; ``new_from`` is where it goes on behind what was looked at before."""
+    around: list[int] = []
     for start in range(new_from, len(text), WINDOW):
         if finder.left <= 0:
             finder.passed_over += len(text) - start
-            return
+            break
         begin = max(0, start - WINDOW_OVERLAP)
         window = text[begin : start + WINDOW]
         if finder.is_new(window):
-            _scan_window(finder, text, window, begin, offset, line)
+            wanted = finder.wanted(window, context=offset + start < BEGINNING)
+            if _scan_window(finder, wanted, text, window, begin, offset, line):
+                around.append(start)
+    for start in _places_around(around, len(text)):
+        window = text[max(0, start - WINDOW_OVERLAP) : start + WINDOW]
+        wanted = finder.wanted(window, errors=False, context=True)
+        _scan_window(finder, wanted, text, window, max(0, start - WINDOW_OVERLAP), offset, line)
 
 
-def _scan_window(finder: _Finder, text: bytes, window: bytes, begin: int, offset: int, line: int) -> None:
-    for number in finder.wanted(window):
+def _places_around(found: Sequence[int], size: int) -> list[int]:
+    """Where the windows begin on either side of what was found, each once."""
+    return sorted(
+        {
+            start
+            for place in found
+            for start in range(max(0, (place - AROUND) // WINDOW * WINDOW), min(size, place + AROUND), WINDOW)
+        }
+    )
+
+
+def _scan_window(
+    finder: _Finder, wanted: Sequence[int], text: bytes, window: bytes, begin: int, offset: int, line: int
+) -> bool:
+    """Look for these patterns in a window; the answer is whether an error was found."""
+    found = False
+    for number in wanted:
         for start, end, groups in finder.places(number, window):
+            found |= finder.is_error(number)
             hit = _hit(finder, number, text, begin + start, begin + end, offset, line, groups)
             if not finder.add(number, hit):
                 break
+    return found
 
 
 def _scan_end(finder: _Finder, text: bytes, offset: int, lines: int) -> None:

@@ -95,13 +95,12 @@ class Suspicion(msgspec.Struct, frozen=True, kw_only=True):
         return named
 
 
-def patterns(rules: Iterable[Rule]) -> tuple[str, ...]:
-    """Every pattern that any rule looks for, once."""
-    every: dict[str, None] = {}
-    for rule in rules:
-        for signature in rule.log.signatures if rule.log is not None else ():
-            every |= dict.fromkeys((signature.pattern, *signature.beside, *signature.unless, *signature.looks_at))
-    return tuple(every | dict.fromkeys(SYMPTOMS))
+def patterns(rules: Iterable[Rule]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Every pattern that any rule looks for, once: those of errors, and those that matter beside them only."""
+    signatures = [one for rule in rules if rule.log is not None for one in rule.log.signatures]
+    errors = dict.fromkeys([*(one.pattern for one in signatures), *SYMPTOMS])
+    beside = dict.fromkeys(each for one in signatures for each in (*one.beside, *one.unless, *one.looks_at))
+    return tuple(errors), tuple(pattern for pattern in beside if pattern not in errors)
 
 
 def suspicions(log: Log, rules: Iterable[Rule]) -> tuple[Suspicion, ...]:
