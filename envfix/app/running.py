@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+import sys
 from collections.abc import Sequence
 
 from envfix import explaining
@@ -25,6 +26,14 @@ def run(argv: Sequence[str], target: str | None = None) -> Ended:
     if target is not None:
         named_target(RealHost(), target)
     return passthrough.run(argv)
+
+
+def leave(ended: Ended) -> int:
+    """The program's exit code; where Ctrl-C ended it this process ends the same way, so that a shell's loop ends too."""
+    if ended.code == passthrough.BY_SIGNAL + signal.SIGINT and sys.platform != "win32":
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+    return ended.code
 
 
 def explain(

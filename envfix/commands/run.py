@@ -41,4 +41,4 @@ def command(*, argv: tuple[str, ...], target: str | None, no_machine: bool, verb
         pass  # whoever stops the explanation still gets the program's own exit code
     except Exception as error:  # noqa: BLE001 - and so does a script, whatever goes wrong in here
         click.echo(f"envfix: cannot explain it: {error}", err=True)
-    return ended.code
+    return running.leave(ended)
