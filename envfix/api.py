@@ -179,6 +179,8 @@ def explain(
     seen = explaining.read(io.BytesIO(log.encode("utf-8", "replace") if isinstance(log, str) else log))
     if snapshot is None:
         return explaining.alone(seen, tables)
+    if not isinstance(snapshot, (str, Path, Snapshot)):
+        raise UsageError(f"snapshot={type(snapshot).__name__} is neither a file nor a snapshot")
     saved = snapshot if isinstance(snapshot, Snapshot) else _read(Path(snapshot))
     origin = None if isinstance(snapshot, Snapshot) else str(snapshot)
     return explaining.joined(seen, saved.machine, saved.environment, tables, facts="file", origin=origin)

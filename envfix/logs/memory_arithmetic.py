@@ -15,7 +15,10 @@ import msgspec
 GIB = 1 << 30
 _UNITS = {"bytes": 1, "byte": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": GIB, "TiB": 1 << 40}
 _UNITS |= {"KB": 1 << 10, "MB": 1 << 20, "GB": GIB}
-_SIZE = r"(\d+(?:\.\d+)?) ?(bytes|byte|[KMGT]i?B|B)\b"
+_SIZE = r"(?<![\d.])(\d{1,9}(?:\.\d{1,3})?) ?(bytes|byte|[KMGT]i?B|B)\b"
+
+# No card has so much; torch prints such numbers where it counts below zero.
+ABSURD = 1 << 50
 
 # What CUDA itself takes for a process that uses a card (libraries, kernels): measured 0.2 to 0.6 GiB.
 CONTEXT = int(0.6 * GIB)
@@ -79,7 +82,7 @@ def read(text: str) -> Shares | None:
     asked = _amount(rf"(?:Tried to allocate|Requested *:) {_SIZE}", text) or 0
     for read_one in (_sentences, _brackets, _list):
         shares = read_one(text, asked)
-        if shares is not None and shares.total > 0:
+        if shares is not None and 0 < shares.total < ABSURD:
             return shares
     return None
 
@@ -127,6 +130,7 @@ def _sentences(text: str, asked: int) -> Shares | None:
         return None
     reserved = allocated + (unused or 0)
     process = _amount(rf"this process has {_SIZE} memory in use", text)
+    process = process if process is not None and process <= total else None
     named = tuple(
         (int(match[1]), _bytes(match[2], match[3]))
         for match in re.finditer(rf"Process (\d+) has {_SIZE} memory in use", text)
@@ -178,6 +182,10 @@ def judge(shares: Shares) -> Judgement:
     fragmented = 0 < shares.asked <= shares.usable and shares.unused >= max(
         UNUSED_SHARE * shares.total, shares.asked / 2
     )
+    if shares.asked and shares.asked <= shares.free:
+        # There was room: a limit of this process, or another one that took it in between.
+        beyond = shares.allowed is not None and shares.reserved + shares.asked > limit
+        return _answer("too_big", 0.9 if beyond else 0.45, other_process=0.05 if beyond else 0.4, fragmentation=0.05)
     if not fits_alone:
         by_others = 0.25 if crowded and others > shares.allocated else 0.05
         return _answer("too_big", 0.95 - by_others, other_process=by_others, fragmentation=0.02)

@@ -13,6 +13,7 @@ from envfix.model.finding import Evidence, Finding, Remedy, Severity, Verdict
 from envfix.model.log import Log
 from envfix.rules._log import LogSide, Reading, Suspicion, suspicions
 from envfix.rules._rule import Rule, judge
+from envfix.rules._symptoms import UNTOLD
 from envfix.tables.loader import Tables
 
 # What facts do to the confidence that a log alone gives: a rule that finds its cause on the machine, one that does not.
@@ -48,10 +49,17 @@ def causes(
     verdicts = {verdict.code: verdict for verdict in judge(machine, environment, tables, rules)}
     found = []
     for one in suspected:
+        verdict = verdicts[one.rule.code]
         reading = Reading(
-            hits=one.hits, groups=one.groups(log), log=log, machine=machine, environment=environment, tables=tables
+            hits=one.hits,
+            groups=one.groups(log),
+            log=log,
+            machine=machine,
+            environment=environment,
+            tables=tables,
+            proved=any(finding.severity is not Severity.INFO for finding in verdict.findings),
         )
-        cause = _cause(one, reading, verdicts[one.rule.code])
+        cause = _cause(one, reading, verdict)
         if cause.confidence >= WORTH_TELLING:
             found.append(cause)
     found = _without_lesser_readings(found, {one.rule.code: one for one in suspected})
@@ -97,13 +105,13 @@ def _cause(one: Suspicion, reading: Reading, verdict: Verdict) -> Cause:
 def _confidence(one: Suspicion, reading: Reading, verdict: Verdict) -> float:
     """How sure it is with the facts: proved, weighed by the rule, not found where it was looked for, or as the log alone says."""
     by_log, side = one.confidence, one.rule.log
-    worst = {finding.severity for finding in verdict.findings}
-    if worst - {Severity.INFO}:
-        return max(1 - (1 - by_log) * CONFIRMED, AT_LEAST)
-    weighed = side.with_facts(reading, by_log) if side is not None and side.with_facts is not None else None
+    hook = side.with_facts if side is not None and by_log > UNTOLD else None
+    weighed = hook(reading, by_log) if hook is not None else None
     if weighed is not None:
         return weighed
-    if worst:
+    if reading.proved:
+        return max(1 - (1 - by_log) * CONFIRMED, AT_LEAST)
+    if verdict.findings:
         return 1 - (1 - by_log) * SUGGESTED
     refuted = verdict.status == "passed" and one.rule.check is not None and side is not None and side.with_facts is None
     return by_log * DENIED if refuted and by_log < PLAIN else by_log

@@ -23,7 +23,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What a rule found in a log: its places (the surest first) and the facts that are known beside it.
 
     ``groups`` are the named parts of all its patterns, the surest place first. ``machine`` and ``environment`` are those of
-    the machine that is looked at, or what the log itself states; all of them may be unknown.
+    the machine that is looked at, or what the log itself states; all of them may be unknown. ``proved``: the rule finds its
+    cause among them.
     """
 
     hits: tuple[Hit, ...]
@@ -32,6 +33,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     environment: Environment
     tables: Tables
+    proved: bool = False
 
 
 Words = str | tuple[str, ...] | Callable[[Reading], str]

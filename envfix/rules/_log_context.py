@@ -124,13 +124,12 @@ def of_kernel(hit: Hit, log: Log) -> Sure:
 def by_card(reading: Reading, by_log: float, *, newer: bool) -> float | None:
     """Where the cards are known and torch is not: whether they are of the newer ones, or of those that builds have dropped."""
     cards = [card.capability for card in reading.machine.gpus.value or () if card.capability is not None]
-    if not cards or reading.environment.torch.value is not None:
+    if reading.proved or not cards or reading.environment.torch.value is not None:
         return None
     fits = all((card.major >= FIRST_NEW_MAJOR) == newer for card in cards)
     return max(by_log, 0.6) if fits else by_log * 0.3
 
 
-def as_by_log(reading: Reading, by_log: float) -> float:
+def as_by_log(reading: Reading, by_log: float) -> float | None:
     """What was asked for and was not there is no fact of a machine: facts say nothing against it."""
-    del reading
-    return by_log
+    return None if reading.proved else by_log

@@ -10,6 +10,7 @@ from envfix.logs import memory_arithmetic
 from envfix.logs.memory_arithmetic import Shares, Verdict, in_words
 from envfix.model.finding import Remedy
 from envfix.model.log import Hit, Log, Signature, Weigh
+from envfix.model.regex import regex
 from envfix.rules._log import Reading
 
 # All three generations of the message, for CUDA and ROCm builds; what follows it holds the numbers.
@@ -67,8 +68,9 @@ def shares(hit: Hit) -> Shares | None:
 
 
 def of_reading(reading: Reading) -> Shares | None:
-    """The numbers of the first message that has some."""
-    return next((found for hit in reading.log.found(WITH_NUMBERS) if (found := shares(hit)) is not None), None)
+    """The numbers of the message that made the cause sure."""
+    own = (hit for hit in reading.hits if hit.pattern == WITH_NUMBERS)
+    return next((found for hit in own if (found := shares(hit)) is not None), None)
 
 
 def signatures(verdict: Verdict) -> tuple[Signature, ...]:
@@ -89,15 +91,33 @@ def _with_numbers(verdict: Verdict) -> Weigh:
         found = shares(hit)
         if found is None:
             return _SHARES[WITHOUT_NUMBERS].get(verdict)
+        if _went_on(hit):
+            return None  # the program had a smaller try in hand
         return memory_arithmetic.judge(found).confidence.get(verdict)
 
     return weigh
 
 
+# What follows an allocation that failed where the program goes on with a smaller one.
+_SMALLER = regex(r"AutoBatch: Using batch-size|skipping batch|retrying with|epochs completed in|Results saved to")
+
+
+def _went_on(hit: Hit) -> bool:
+    """Whether the program goes on behind the place, and does not fail later."""
+    goes_on = _SMALLER.search(hit.after)
+    return goes_on is not None and "Traceback" not in hit.after[: goes_on.start()]
+
+
+def by_numbers(reading: Reading, by_log: float) -> float | None:
+    """Facts of today do not change what the numbers of a message say; they may only confirm it."""
+    if of_reading(reading) is None:
+        return None if reading.proved else by_log
+    return None if reading.proved and by_log >= 0.5 else by_log
+
+
 def _without_numbers(verdict: Verdict, confidence: float) -> Weigh:
     def weigh(hit: Hit, log: Log) -> float | None:
-        del hit
-        if log.found(WITH_NUMBERS):
+        if log.found(WITH_NUMBERS) or _went_on(hit):
             return None  # the message with numbers decides
         full = any(int(one.groups["used"]) > int(one.groups["size"]) * _FULL for one in log.found(CARD_IN_USE))
         return 0.7 if full and verdict == "other_process" else confidence

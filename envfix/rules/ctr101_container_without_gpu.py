@@ -118,6 +118,8 @@ _LOOKS_AT = (DRIVER_ANSWERS, GPU_ASKED_FOR, IN_CONTAINER, _STARTED)
 
 def _with_facts(reading: Reading, by_log: float) -> float | None:
     """Outside a container it is not this; inside, a host that is not seen proves nothing."""
+    if reading.proved:
+        return None
     place = reading.machine.platform.value
     return by_log * 0.3 if place is not None and place.container is None else by_log
 

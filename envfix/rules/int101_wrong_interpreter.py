@@ -532,6 +532,8 @@ def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
 
 def _with_facts(reading: Reading, by_log: float) -> float | None:
     """The log misses torch, and the Python that is looked at has it: it was another one that ran."""
+    if reading.proved:
+        return None
     has_torch = reading.environment.torch.value is not None
     return max(by_log, 0.8) if has_torch and reading.log.found(NO_MODULE_TORCH) else None
 

@@ -165,6 +165,8 @@ def _conda_mac(hit: Hit, log: Log) -> float | None:
 
 def _with_facts(reading: Reading, by_log: float) -> float | None:
     """Whether this is one of the platforms for which nobody builds wheels; another one may miss a single release."""
+    if reading.proved:
+        return None
     place = reading.machine.platform.value
     if place is None:
         return by_log

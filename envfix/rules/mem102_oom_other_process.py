@@ -37,7 +37,6 @@ from envfix.model.log import Hit, Log, Signature
 from envfix.rules import _memory
 from envfix.rules._devices import GIB, cards_to_choose, container, use_card, visible_cards
 from envfix.rules._log import LogSide, Reading
-from envfix.rules._log_context import as_by_log
 from envfix.rules._rule import Rule
 from envfix.tables.loader import Tables
 
@@ -164,8 +163,7 @@ LOG = LogSide(
     ),
     message=_message,
     remedies=_log_remedies,
-    # A card that is free by now proves nothing about then.
-    with_facts=as_by_log,
+    with_facts=_memory.by_numbers,
     tell_apart=Remedy(
         text="See who holds the card's memory while your program does not run.", commands=(("envfix", "gpus"),)
     ),

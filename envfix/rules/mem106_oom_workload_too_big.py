@@ -42,6 +42,11 @@ def _message(reading: Reading) -> str:
         return "The card's memory does not hold what this program wants to put there."
     need = f"{in_words(found.allocated)} in use and {in_words(found.asked)} more asked for"
     unused = f"only {in_words(found.unused)} of it is held without being used, so it is not fragmentation"
+    if found.allowed is not None and found.reserved + found.asked > found.allowed < found.total:
+        return (
+            f"This process may have {in_words(found.allowed)} of {_memory.card(found)} (a limit that the program sets, as by"
+            f" torch.cuda.set_per_process_memory_fraction), and needs more: {need}."
+        )
     if found.allocated > found.total:
         unused = "the rest is main memory, which Windows lends"
     return f"The work is too big for {_memory.card(found)}: {need}. {_memory.whole(found)}; {unused}."
