@@ -151,7 +151,7 @@ def test_watching_ends_with_ctrl_c(fake_machine: Callable[..., dict[str, str]]) 
         assert process.stdout is not None
         assert "GPU 0" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 130
+        assert process.wait(timeout=20) == 0
 
 
 def test_what_no_process_holds_is_the_drivers_own_if_it_is_little() -> None:

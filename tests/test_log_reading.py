@@ -89,9 +89,19 @@ def test_message_across_the_edge_of_a_block_is_found_once(gap: int) -> None:
         assert hit.line == data[: data.index(LINE.encode())].count(b"\n") + 1
 
 
-def test_only_the_first_places_are_kept() -> None:
+def test_the_first_places_and_those_at_the_end_are_kept() -> None:
     log = scan((LINE.encode() + b"\n") * 5_000)
-    assert [hit.line for hit in log.found(NOT_COMPILED)] == list(range(1, scanning.PLACES + 1))
+    lines = [hit.line for hit in log.found(NOT_COMPILED)]
+    assert lines[: scanning.PLACES] == list(range(1, scanning.PLACES + 1))
+    assert len(lines) <= scanning.PLACES + scanning.LAST_PLACES
+    assert lines[scanning.PLACES] > 4_900
+
+
+def test_what_people_write_about_it_hides_no_error() -> None:
+    prose = b"".join(
+        b"If you see Torch not compiled with CUDA enabled, install it (%d).\n" % number for number in range(50)
+    )
+    assert scan(prose + LINE.encode()).found(NOT_COMPILED)[-1].line == 51
 
 
 def test_stream_is_read_block_by_block() -> None:

@@ -88,7 +88,7 @@ def explain_log(
         return explaining.alone(log, tables)
     reporter.stage("looking at this machine and its Python")
     machine, environment = detect(host, target, with_import=False, timeout=time_limit(host))
-    stranger = statements.differs(statements.read(log, tables), machine)
+    stranger = statements.differs(log, statements.read(log, tables), machine)
     if stranger is not None:
         # What is true here says nothing about another machine.
         return explaining.alone(log, tables, notes=(stranger,))

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
+
 from envfix.app.settings import NOBODY, tables_for, time_limit
 from envfix.host.interface import ProbeHost
 from envfix.host.real import RealHost
@@ -13,7 +15,8 @@ from envfix.model.documents import without_secrets
 from envfix.model.facts import NOT_ASKED, Gpu, Machine, Observed, unknown
 from envfix.model.gpu_use import CardUse, GpuUse
 from envfix.model.reporter import Reporter
-from envfix.probes import nvidia_driver, os_libc, scheduler
+from envfix.probes import displays, nvidia_driver, os_libc, scheduler
+from envfix.rules._cards import nvidia_displays
 from envfix.rules._devices import cards_to_choose, container, under_wsl
 
 # From here on a card counts as free to take.
@@ -52,7 +55,7 @@ def ask(host: ProbeHost, timeout: float) -> Machine:
         driver=driver,
         gpus=gpus,
         driver_layers=layers,
-        displays=rest,
+        displays=displays.probe(host, timeout=timeout),
         toolkits=rest,
         host_compilers=rest,
         conda=rest,
@@ -63,18 +66,35 @@ def ask(host: ProbeHost, timeout: float) -> Machine:
 
 def judge(machine: Machine, origin: str | None = None) -> GpuUse:
     """Whose memory it is on each card, and the one to take."""
-    cards = machine.gpus.value or ()
+    cards = tuple(map(_clean, machine.gpus.value or ()))
     if not cards:
+        on_bus = ", ".join(display.name or "an NVIDIA card" for display in nvidia_displays(machine))
         problem = machine.gpus.problem or machine.driver.problem
+        if on_bus and not machine.gpus.is_unknown:
+            problem = f"{on_bus} is on the PCI bus, and no driver opens it here"
         return GpuUse(
             cards=(),
-            problem=problem or "there is no NVIDIA card and no NVIDIA driver",
-            failed=machine.gpus.is_unknown,
+            problem=(problem or "there is no NVIDIA card and no NVIDIA driver").rstrip("."),
+            failed=machine.gpus.is_unknown or bool(on_bus),
             origin=origin,
         )
     allowed = cards_to_choose(machine)
     uses = tuple(_use(card, allowed=card in allowed) for card in cards)
     return GpuUse(cards=uses, best=_best(uses), notes=tuple(_notes(machine, uses)), origin=origin)
+
+
+def _clean(card: Gpu) -> Gpu:
+    """Without passwords in commands and line breaks in names; numbers that cannot be are not told."""
+    processes = tuple(
+        msgspec.structs.replace(process, command=_one_line(process.command)) for process in card.processes
+    )
+    absurd = card.memory_total is not None and card.memory_free is not None and card.memory_free > card.memory_total
+    free = None if absurd else card.memory_free
+    return msgspec.structs.replace(card, name=_one_line(card.name) or "", memory_free=free, processes=processes)
+
+
+def _one_line(text: str | None) -> str | None:
+    return None if text is None else " ".join(str(without_secrets(text)).split())[:300]
 
 
 def _use(card: Gpu, *, allowed: bool) -> CardUse:

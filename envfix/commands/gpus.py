@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from envfix.commands import _options as shared
@@ -24,7 +26,7 @@ def command(*, watch: bool, snapshot: str | None, as_json: bool, verbose: bool, 
     \b
     envfix gpus
     envfix gpus --watch
-    eval $(envfix gpus --json | jq -r '"export " + .best.export')
+    envfix gpus --json
     """
     from envfix.app import holding
     from envfix.errors import UsageError
@@ -34,7 +36,8 @@ def command(*, watch: bool, snapshot: str | None, as_json: bool, verbose: bool, 
         raise UsageError("--watch looks at this machine and is for people", hint="leave out --json and --from")
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
     if watch:
-        out.watch_gpus(holding.watch(every=2.0))
+        with contextlib.suppress(KeyboardInterrupt):
+            out.watch_gpus(holding.watch(every=2.0))
         return 0
     use = holding.gpu_use(snapshot, out.reporter)
     out.gpus(use)

@@ -13,10 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from envfix.logs import cleaning
 from envfix.logs.patterns import candidates, compiled, expanded
+from envfix.logs.speech import is_speech
 from envfix.model.log import Hit, Log
 
 # The first places of a pattern are enough to explain; the rest is not looked for.
 PLACES = 8
+# Of what is found so often, so many places from the end, of so many bytes.
+LAST_PLACES, LAST = 16, 1 << 11
 # Text around a place that is kept, in bytes, and what neighbouring blocks and windows share, so that nothing is cut in two.
 AROUND_BEFORE, AROUND_AFTER, OVERLAP = 4_000, 2_000, 4_000
 WINDOW, WINDOW_OVERLAP = 1 << 12, 1 << 10
@@ -48,6 +51,8 @@ class _Finder:
         self.passed_over = 0
         self._expanded = tuple(expanded(pattern) for pattern in self.patterns)
         self._candidates = candidates(self._expanded)
+        self.more = 0
+        self._spoken: dict[str, int] = {}
         self._seen: set[int] = set()
         self._plain = False
 
@@ -75,7 +80,7 @@ class _Finder:
         Those of the context only where there may be an error, unless they are asked for.
         """
         numbers = self._candidates.of(window)
-        wanted = [number for number in numbers if len(self.hits.get(self.patterns[number], ())) < PLACES]
+        wanted = [number for number in numbers if self._is_wanted(number)]
         aside = self._context | self._candidates.anywhere
         if not context and aside.issuperset(wanted):
             wanted = []
@@ -98,11 +103,25 @@ class _Finder:
             )
 
     def add(self, number: int, hit: Hit) -> bool:
-        """Keep a place unless it is known; False where no more are wanted."""
-        places = self.hits.setdefault(self.patterns[number], [])
-        if all(known.offset != hit.offset for known in places):
+        """Keep a place unless it is known; False where no more are wanted. What people write about it takes no place away."""
+        pattern = self.patterns[number]
+        places = self.hits.setdefault(pattern, [])
+        if any(known.offset == hit.offset for known in places):
+            return True
+        speech = is_speech(hit)
+        self._spoken[pattern] = self._spoken.get(pattern, 0) + speech
+        if not speech or self._spoken[pattern] <= PLACES:
             places.append(hit)
-        return len(places) < PLACES
+        return self._is_wanted(number)
+
+    def _is_wanted(self, number: int) -> bool:
+        pattern = self.patterns[number]
+        spoken = min(self._spoken.get(pattern, 0), PLACES)
+        return len(self.hits.get(pattern, ())) - spoken < PLACES + self.more
+
+    def want_more(self, more: int) -> None:
+        """Of each pattern so many places more."""
+        self.more = more
 
 
 def scan(
@@ -129,6 +148,12 @@ def scan(
             if offset > SMALL:
                 small = None
     passed_over = 0
+    full = finder.left > 0 and any(len(places) >= PLACES for places in finder.hits.values())
+    if full:
+        # What a program died of stands at the end, also where the same was survived before.
+        finder.want_more(LAST_PLACES)
+        finder.forget()
+        _scan_end(finder, end[-LAST:], offset, lines)
     if finder.left <= 0:
         passed_over = max(0, finder.passed_over - END)
         finder.left = 3 * END * len(finder.patterns)  # all of it, whatever it holds
@@ -215,7 +240,8 @@ def _hit(  # one place in a block and where the block begins
         shown=_text(shown).strip()[: 2 * LINE_SHOWN],
         groups=groups,
         before=_text(text[max(0, start - AROUND_BEFORE) : start]),
-        after=_text(text[end : end + AROUND_AFTER]),
+        # A match that takes the line break along ends its line all the same.
+        after=("\n" if text[end - 1 : end] == b"\n" else "") + _text(text[end : end + AROUND_AFTER]),
     )
 
 

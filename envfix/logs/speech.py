@@ -46,6 +46,10 @@ _ABOUT = regex(
 _ARTICLE = regex(r"\s*(?:[Tt]he|[Aa]n?|[Tt]his|[Yy]our|[Ss]ome|[Aa]ll|[Nn]o)?\s*")
 # A comment in source code; a shell of root shows commands behind such a mark, and a compiler's message has no blank.
 _COMMENT = regex(r"\s*(?://|#) [a-z]+ (?!-)")
+# A name that is given a number, or an item of a numbered list or a table.
+_NUMBERED = regex(r"\s*=\s*(?:0x)?\d+\s*,?\s*(?://|/\*|$)")
+_DEFINED = regex(r"\s*#\s*define\s+\w*$")
+_ITEM = regex(r"\s*(?:\d{1,2}[.)]|\|)\s+$")
 _HEADING = regex(r"\s*#{1,6}\s+$")
 # Code that raises, prints or looks for the text.
 _CODE = regex(
@@ -63,7 +67,7 @@ def is_speech(hit: Hit) -> bool:
     before, after = line[-_NEAR:], hit.after.partition("\n")[0][:_NEAR]
     if _JSON.search(before) or _is_of_traceback(hit, line):
         return False
-    if _CODE.search(before) or _HEADING.fullmatch(line) or _is_literal(line, after):
+    if _CODE.search(before) or _HEADING.fullmatch(line) or _is_literal(hit, line, after) or _is_listed(line, after):
         return True
     introduction = _EMITTER.sub("", before)
     if introduction.count("`") % 2:
@@ -100,13 +104,23 @@ _LITERAL = regex(r"\s*(?:\(|\[|\{|case \w+:|return|if|elif|[\w.]+ =|[\w.]+\()?\s
 _CASE = regex(r"\s*case \w*$")
 
 
-def _is_literal(line: str, after: str) -> bool:
+def _is_listed(line: str, after: str) -> bool:
+    """Whether the place is one of a list of names, of a numbered list or of a table."""
+    if _NUMBERED.match(after) or _DEFINED.fullmatch(line):
+        return True
+    item = _ITEM.fullmatch(line)
+    return item is not None and ("|" not in line or "|" in after)
+
+
+def _is_literal(hit: Hit, line: str, after: str) -> bool:
     """Whether the place is in a string of source code."""
     if _CASE.fullmatch(line):
         return True
     opened = _LITERAL.match(line)
     if opened is None or line.count(opened["mark"]) % 2 == 0:
         return False
+    if hit.text.endswith(opened["mark"]):  # the match took the end of the string along
+        return re.match(r"\s*[,)\]};:]", after) is not None
     return re.match(rf"[^{opened['mark']}]*{opened['mark']}\s*[,)\]}};:]", after) is not None
 
 

@@ -42,4 +42,6 @@ class GpuUse(msgspec.Struct, frozen=True, kw_only=True):
         if self.best is None:
             return ()
         card = self.best.card
+        if self.origin is not None:  # ids of a saved machine are not the real ones
+            return ("CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={card.index}")
         return ("CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={card.uuid or card.index}")

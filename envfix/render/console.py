@@ -235,9 +235,10 @@ class ConsoleOutput:
 
         with Live(console=self.console, auto_refresh=False, screen=True) as live:
             for use in uses:
-                live.update(Group(*self._gpu_lines(use), Text("Ctrl-C ends", style="dim")), refresh=True)
+                end = Text("Ctrl-C ends; `envfix gpus` prints the line to paste", style="dim")
+                live.update(Group(*self._gpu_lines(use, paste=False), end), refresh=True)
 
-    def _gpu_lines(self, use: GpuUse) -> Iterator[Text]:
+    def _gpu_lines(self, use: GpuUse, *, paste: bool = True) -> Iterator[Text]:
         if not use.cards:
             yield Text(f"No card to show: {use.problem}.", style="bold")
             return
@@ -258,6 +259,9 @@ class ConsoleOutput:
         yield Text("")
         if use.best is None:
             yield Text("No card is free that this shell may use.", style="bold yellow")
+            return
+        if not paste:
+            yield Text(f"Most is free on GPU {use.best.card.index}.", style="bold")
             return
         yield Text(
             f"Most is free on GPU {use.best.card.index}. Paste this before you start your program:", style="bold"

@@ -31,13 +31,16 @@ UNFIT = (
     r"(?P<card>(?:NVIDIA|GeForce|Tesla|Quadro|TITAN|RTX)[\x20\w-]{2,50}) with CUDA capability sm_(?P<sm>\d{2,3}) is not"
     r" compatible"
 )
+# The size of the card that ran out of memory, and the newest CUDA that a driver serves, in torch's words.
+CAPACITY = r"(?:total capaci?ty of (?P<total>[\d.]{1,8}) GiB|(?P<total2>[\d.]{1,8}) GiB total capacity)"
+SERVES = r"driver on your system is too old \(found version (?P<found>\d{4,5})\)"
 REPORT = r"PyTorch version: \S+"
 WINDOWS = (
     r"[A-Za-z]:(?:\\{1,2}|/)(?:Users|Program Files|ProgramData|Windows)|win_amd64|\[WinError \d+\]|\.dll\b|PS [A-Z]:\\"
 )
 MAC = r"/Users/\w+/|macosx_\d|\bDarwin\b|/opt/homebrew/"
 LINUX = r"linux_x86_64|x86_64-linux-gnu"
-PATTERNS = (BANNER, OLD_BANNER, SMI, SMI_CARD, UNFIT, REPORT, WINDOWS, MAC, LINUX)
+PATTERNS = (BANNER, OLD_BANNER, SMI, SMI_CARD, UNFIT, CAPACITY, SERVES, REPORT, WINDOWS, MAC, LINUX)
 
 
 class Stated(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,8 +137,49 @@ def _called(record: Any) -> Any:
     return msgspec.structs.replace(record, **changed)
 
 
-def differs(stated: Stated, machine: Machine) -> str | None:
+def differs(log: Log, stated: Stated, machine: Machine) -> str | None:
     """Why the log cannot be of this machine, in a sentence; None where nothing speaks against it."""
+    return (
+        _other_card(stated, machine)
+        or _other_driver(log, machine)
+        or _other_size(log, machine)
+        or _other_system(log, machine)
+    )
+
+
+def _other_driver(log: Log, machine: Machine) -> str | None:
+    driver = machine.driver.value
+    for hit in log.found(SERVES)[:1]:
+        number = int(hit.groups["found"])
+        cuda = f"{number // 1000}.{number % 1000 // 10}"
+        have = f"one for CUDA {driver.cuda}" if driver is not None and driver.cuda else "no NVIDIA driver"
+        if machine.driver.is_absent or (driver is not None and driver.cuda is not None and str(driver.cuda) != cuda):
+            return f"The log speaks of a driver for CUDA {cuda} and this machine has {have}: its facts are left out."
+    return None
+
+
+def _other_size(log: Log, machine: Machine) -> str | None:
+    sizes = [card.memory_total / (1 << 30) for card in machine.gpus.value or () if card.memory_total]
+    for hit in log.found(CAPACITY)[:1]:
+        total = float((hit.groups.get("total") or hit.groups["total2"]).strip("."))
+        if sizes and not any(abs(size - total) < 0.05 * size for size in sizes):
+            have = ", ".join(f"{size:.1f}" for size in dict.fromkeys(sizes))
+            return (
+                f"The log speaks of a card of {total:.1f} GiB and this machine has {have} GiB: its facts are left out."
+            )
+    return None
+
+
+def _other_system(log: Log, machine: Machine) -> str | None:
+    place = machine.platform.value
+    names = {"win32": "Windows", "darwin": "macOS", "linux": "Linux"}
+    seen = [name for name, pattern in (("win32", WINDOWS), ("darwin", MAC), ("linux", LINUX)) if log.found(pattern)]
+    if place is None or place.wsl or len(seen) != 1 or seen[0] == place.system or place.system not in names:
+        return None
+    return f"The log was written under {names[seen[0]]} and this machine runs {names[place.system]}: its facts are left out."
+
+
+def _other_card(stated: Stated, machine: Machine) -> str | None:
     theirs, ours = stated.machine.gpus.value or (), machine.gpus.value or ()
     names = {_model(card.name) for card in ours}
     strange = [card.name for card in theirs if _model(card.name) not in names]

@@ -13,7 +13,6 @@ from envfix.model.finding import Evidence, Finding, Remedy, Severity, Verdict
 from envfix.model.log import Log
 from envfix.rules._log import LogSide, Reading, Suspicion, suspicions
 from envfix.rules._rule import Rule, judge
-from envfix.rules._symptoms import UNTOLD
 from envfix.tables.loader import Tables
 
 # What facts do to the confidence that a log alone gives: a rule that finds its cause on the machine, one that does not.
@@ -105,7 +104,7 @@ def _cause(one: Suspicion, reading: Reading, verdict: Verdict) -> Cause:
 def _confidence(one: Suspicion, reading: Reading, verdict: Verdict) -> float:
     """How sure it is with the facts: proved, weighed by the rule, not found where it was looked for, or as the log alone says."""
     by_log, side = one.confidence, one.rule.log
-    hook = side.with_facts if side is not None and by_log > UNTOLD else None
+    hook = side.with_facts if side is not None and by_log >= WORTH_TELLING else None
     weighed = hook(reading, by_log) if hook is not None else None
     if weighed is not None:
         return weighed
