@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+import msgspec
+
 from envfix import explaining
 from envfix.app.explaining import explain_log
 from envfix.app.settings import NOBODY, named_target
@@ -14,6 +16,7 @@ from envfix.host import passthrough
 from envfix.host.passthrough import Ended
 from envfix.host.real import RealHost
 from envfix.model.explanation import Explanation
+from envfix.model.log import Log
 from envfix.model.reporter import Reporter
 from envfix.probes import commands
 
@@ -45,21 +48,40 @@ def explain(
     reporter: Reporter = NOBODY,
 ) -> Explanation | None:
     """Why it failed; None where it did not, or was stopped by its user. The facts are those of the Python that it ran with."""
-    if ended.code == 0 or not ended.started or ended.code in STOPPED:
+    if ended.code == 0 or ended.code in STOPPED or (not ended.started and ended.code != passthrough.NOT_FOUND):
         return None
     host = RealHost()
-    log = explaining.read(io.BytesIO(ended.output + _last_words(ended.code)))
-    return explain_log(log, host, target or _python_of(host, argv[0]), with_machine=with_machine, reporter=reporter)
-
-
-def _last_words(code: int) -> bytes:
-    """What a shell would write of a program that a signal ended: ``Killed``, ``Illegal instruction``, ``Bus error``."""
-    words = (
-        signal.strsignal(code - passthrough.BY_SIGNAL)
-        if passthrough.BY_SIGNAL < code < passthrough.BY_SIGNAL + 32
-        else None
+    output = ended.output if ended.started else f"{argv[0]}: command not found".encode()
+    log = explaining.read(io.BytesIO(output + b"\n" + how_it_ended(ended.code).encode()))
+    return explain_log(
+        _with_the_end_named(log, how_it_ended(ended.code)),
+        host,
+        target or _python_of(host, argv[0]),
+        with_machine=with_machine,
+        reporter=reporter,
     )
-    return f"\n{words}\n".encode() if words else b""
+
+
+def _with_the_end_named(log: Log, words: str) -> Log:
+    """The words of the last line are no line of the output: they tell how it ended."""
+    hits = {
+        pattern: tuple(
+            msgspec.structs.replace(hit, line=1, file=END) if words and hit.shown == words else hit for hit in found
+        )
+        for pattern, found in log.hits.items()
+    }
+    return msgspec.structs.replace(log, hits=hits, lines=log.lines - 1)
+
+
+# What the words for a signal are called, where lines of the output have numbers.
+END = "how it ended"
+
+
+def how_it_ended(code: int) -> str:
+    """What a shell says of a program that a signal ended: ``Killed``, ``Illegal instruction``, ``Bus error``; else nothing."""
+    if not passthrough.BY_SIGNAL < code < passthrough.BY_SIGNAL + 32:
+        return ""
+    return signal.strsignal(code - passthrough.BY_SIGNAL) or ""
 
 
 def _python_of(host: RealHost, program: str) -> str | None:

@@ -32,11 +32,10 @@ def command(*, argv: tuple[str, ...], target: str | None, no_machine: bool, verb
     out = open_error_output(color=not no_color, verbose=verbose)
     if not ended.started:
         out.not_started(argv[0], ended.problem)
-        return ended.code
     try:
         explanation = running.explain(ended, argv, target, with_machine=not no_machine, reporter=out.reporter)
-        if explanation is not None:
-            out.failure(argv[0], ended.code, explanation)
+        if explanation is not None and (ended.started or explanation.causes):
+            out.failure(argv[0], ended.code, running.how_it_ended(ended.code), explanation)
     except KeyboardInterrupt:
         pass  # whoever stops the explanation still gets the program's own exit code
     except Exception as error:  # noqa: BLE001 - and so does a script, whatever goes wrong in here

@@ -165,8 +165,15 @@ class ConsoleOutput:
         for note in explanation.notes:
             self._say(Text(note, style="yellow"))
         if not explanation.causes:
-            where = f"these {explanation.lines} lines" if explanation.lines != 1 else "this line"
-            self._say(Text(f"Nothing in {where} is a failure that envfix knows."))
+            count = explanation.lines
+            where = (
+                f"Nothing in these {count} lines is"
+                if count > 1
+                else "There is no line, and so nothing is"
+                if not count
+                else ""
+            )
+            self._say(Text(f"{where or 'Nothing in this line is'} a failure that envfix knows."))
             self._say("`envfix diagnose` looks at the machine itself.")
             return
         first, *others = explanation.causes
@@ -181,11 +188,11 @@ class ConsoleOutput:
         """A program that could not be run at all."""
         self._say(Text(f"envfix: cannot run {program}: {problem or 'it does not start'}"))
 
-    def failure(self, program: str, code: int, explanation: Explanation) -> None:
+    def failure(self, program: str, code: int, how: str, explanation: Explanation) -> None:
         """A line between the program's own output and why it failed."""
         self._progress.done()
         self._say("")
-        self._say(Text(f"envfix: {program} ended with {code}.", style="bold"))
+        self._say(Text(f"envfix: {program} ended with {code}{f' ({how})' if how else ''}.", style="bold"))
         self.explanation(explanation)
 
     def _cause(self, cause: Cause, *, ambiguous: bool) -> None:

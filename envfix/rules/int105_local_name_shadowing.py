@@ -285,10 +285,25 @@ def _weigh_attribute(hit: Hit, log: Log) -> float | None:
     return 0.96 if _named(module, _files(hit.before[-2500:])) else 0.55
 
 
+def _own_file(reading: Reading) -> str | None:
+    """The file that is taken for the module, by the message or by the traceback above it."""
+    named = (reading.groups.get("own"), reading.groups.get("file"))
+    told = next((one for one in named if one and re.search(r"[/\\.]", one) and "circular import" not in one), None)
+    module = reading.groups.get("module", "torch")
+    return told or next(filter(None, (_named(module, _files(hit.before[-2500:])) for hit in reading.hits)), None)
+
+
+def _log_message(reading: Reading) -> str:
+    module, file = reading.groups.get("module", "torch"), _own_file(reading)
+    if file is not None:
+        return f"Python imports {file} where it should import the installed module of that name."
+    return f"A file or folder called {module} beside the program hides the installed module {module}."
+
+
 def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
     """How to get the file out of the way that the log names, else what is mostly called so."""
-    named = [reading.groups.get("own"), reading.groups.get("file")]
-    file = next((one for one in named if one and one.endswith(".py") and _is_own(one) and "torch/" not in one), None)
+    own = _own_file(reading) or ""
+    file = own if own.endswith(".py") and not own.endswith("__init__.py") and "torch/" not in own else None
     folder, name = re.fullmatch(r"(.*[/\\])?([^/\\]+)", file or "torch.py").groups("")  # type: ignore[union-attr]
     rename = Remedy(
         text="Give your own file another name, and delete the `__pycache__` beside it.",
@@ -354,12 +369,7 @@ LOG = LogSide(
             weigh=_weigh_frame,
         ),
     ),
-    message=(
-        "The file {own} hides a module of the same name: Python imports it instead.",
-        "Python imports {file} where it should import the installed module {module}.",
-        "A file or folder called {module} beside the program hides the installed module {module}.",
-        "A file or folder called torch beside the program hides the torch that is installed.",
-    ),
+    message=_log_message,
     remedies=_log_remedies,
     tell_apart=Remedy(
         text="See which file is imported.",

@@ -179,7 +179,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Use fewer loader processes and keep pictures out of memory.",
-            commands=(("yolo", "train", "workers=1", "cache=False"),),
+            commands=(("yolo", "train", "model=MODEL.pt", "data=DATA.yaml", "workers=0", "cache=False"),),
         ),
         Remedy(
             text="Or ask for more main memory: `--mem=32G` in Slurm, `--memory` in docker, `limits.memory` in Kubernetes."

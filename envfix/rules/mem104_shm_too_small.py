@@ -130,7 +130,10 @@ LOG = LogSide(
             text="Or share the host's.",
             commands=(("docker", "run", "--gpus", "all", "--ipc=host", "IMAGE"),),
         ),
-        Remedy(text="Until then load in the process itself.", commands=(("yolo", "train", "workers=0"),)),
+        Remedy(
+            text="Until then load in the process itself: workers=0 for YOLO, num_workers=0 in a DataLoader.",
+            commands=(("yolo", "train", "model=MODEL.pt", "data=DATA.yaml", "workers=0"),),
+        ),
     ),
     tell_apart=Remedy(
         text="See how large it is.",

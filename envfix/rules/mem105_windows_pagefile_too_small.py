@@ -84,7 +84,10 @@ LOG = LogSide(
     ),
     message="Windows can promise no more memory: main memory and page file together are too small for so many processes.",
     remedies=(
-        Remedy(text="Use fewer loader processes (2, or 0 for none).", commands=(("yolo", "train", "workers=0"),)),
+        Remedy(
+            text="Use fewer loader processes (2, or 0 for none).",
+            commands=(("yolo", "train", "model=MODEL.pt", "data=DATA.yaml", "workers=0"),),
+        ),
         Remedy(
             text="Or enlarge the page file: advanced system settings, performance, virtual memory, then restart.",
             safe=False,
