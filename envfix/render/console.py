@@ -165,15 +165,8 @@ class ConsoleOutput:
         for note in explanation.notes:
             self._say(Text(note, style="yellow"))
         if not explanation.causes:
-            count = explanation.lines
-            where = (
-                f"Nothing in these {count} lines is"
-                if count > 1
-                else "There is no line, and so nothing is"
-                if not count
-                else ""
-            )
-            self._say(Text(f"{where or 'Nothing in this line is'} a failure that envfix knows."))
+            where = {0: "There is no text in it, and so nothing", 1: "Nothing in this line"}.get(explanation.lines)
+            self._say(Text(f"{where or f'Nothing in these {explanation.lines} lines'} is a failure that envfix knows."))
             self._say("`envfix diagnose` looks at the machine itself.")
             return
         first, *others = explanation.causes

@@ -77,7 +77,7 @@ def _figures(memory: Resources) -> Iterator[str]:
 # --- in a log ---
 
 INSTALLING = (
-    r"\bpip3? (?:install|download)|Downloading torch-|\.whl(?: \(| ━|$)|conda (?:install|create)|Solving environment"
+    r"\bpip3? (?:install|download)|Downloading torch-|\.whl(?:\s|$)|conda (?:install|create)|Solving environment"
 )
 TRAINING = r"(?i)epoch|train|dataloader|batch|images/|it/s\]|cuda|torchrun|yolo"
 _HUGE = 2**41  # no machine has it: an error of the program
