@@ -83,6 +83,9 @@ def explain_log(
         from envfix.app.snapshotting import read_snapshot
 
         saved = read_snapshot(host, snapshot, tables)
+        stranger = statements.differs(log, statements.read(log, tables), saved.machine)
+        if stranger is not None:
+            return explaining.alone(log, tables, notes=(stranger,))
         return explaining.joined(log, saved.machine, saved.environment, tables, facts="file", origin=snapshot)
     if not with_machine or explaining.is_silent(log):
         return explaining.alone(log, tables)

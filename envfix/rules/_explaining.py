@@ -129,10 +129,13 @@ def _told(finding: Finding) -> Evidence:
 def _lines(one: Suspicion) -> Iterator[Evidence]:
     """The lines that prove it, each once."""
     shown: list[str] = []
+    places: list[str] = []
     for hit in one.hits:
         line = str(without_secrets(hit.shown))
-        if line not in shown and len(shown) < LINES_SHOWN:
+        known = {*shown, *places}
+        if line not in known and hit.place not in known and len(shown) < LINES_SHOWN:
             shown.append(line)
+            places.append(hit.place)
             yield Evidence(fact="log", value=line, source=hit.place)
 
 

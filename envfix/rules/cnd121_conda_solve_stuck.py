@@ -148,6 +148,7 @@ LOG = LogSide(
             pattern=r"failed with initial frozen solve|[Rr]etrying with flexible solve",
             weigh=_weigh_failed,
             looks_at=(SOLVED, NOT_FOUND, CONFLICT),
+            unless=(r"PackagesNotFoundError|PackageNotFoundError",),
         ),
         Signature(
             pattern=r"failed with (?:current_)?repodata from (?:current_)?repodata\.json, will retry with next repodata source"

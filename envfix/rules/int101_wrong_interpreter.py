@@ -478,7 +478,7 @@ def _weigh_other(hit: Hit, log: Log) -> float | None:
         return 0.85 if banner else _weigh(hit, log)
     module = hit.groups.get("module", "")
     listed = re.search(rf"(?m)^\s*{module}[ \t]+\d|satisfied:? {module}\b", hit.before + hit.after)
-    return 0.8 if listed else None
+    return 0.8 if listed else 0.35 if module in ("torchvision", "torchaudio", "cv2") else None
 
 
 def _weigh_satisfied(hit: Hit, log: Log) -> float | None:
@@ -490,6 +490,9 @@ def _weigh_satisfied(hit: Hit, log: Log) -> float | None:
 def _message(reading: Reading) -> str:
     log = reading.log
     named = sorted(versions(log))
+    torch, interpreter = reading.environment.torch.value, reading.environment.interpreter.value
+    if torch is not None and interpreter is not None and log.found(NO_MODULE_TORCH):
+        return f"The Python that is looked at ({interpreter.executable}) has torch {torch.build}: it was another one that ran."
     if log.found(SUDO):
         return "`sudo` starts the operating system's Python, which does not have the environment's packages."
     if torch_is_somewhere(log, reading.hits[0]):
@@ -508,6 +511,14 @@ _OWN = "import sys; print(sys.executable)"
 
 def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
     log = reading.log
+    torch, interpreter = reading.environment.torch.value, reading.environment.interpreter.value
+    if torch is not None and interpreter is not None and log.found(NO_MODULE_TORCH):
+        return (
+            Remedy(
+                text="Start your program with the Python that has torch.",
+                commands=((interpreter.executable, "YOUR_PROGRAM.py"),),
+            ),
+        )
     start = Remedy(
         text="Activate the environment that has torch and start the program with its `python` (not `python3`, not with sudo).",
         commands=(("conda", "activate", "ENV"), ("python", "-c", "import torch; print(torch.__version__)")),

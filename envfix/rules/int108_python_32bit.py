@@ -89,6 +89,7 @@ LOG = LogSide(
         Signature(pattern=NO_DISTRIBUTION, unless=(WISH,), weigh=weighing("python_32bit", weight)),
         Signature(pattern=NOT_SUPPORTED, weigh=weighing("python_32bit", of_wheel_file)),
         Signature(pattern=UV_NO_TAG, weigh=weighing("python_32bit", of_tag), quoted=True),
+        Signature(pattern=r"WinError 193\b", confidence=0.6),
         Signature(pattern=ANCIENT, weigh=_ancient, quoted=True),
         Signature(
             pattern=r"[Pp]ython\d{2,3}-32[\\/]|32 bit \(Intel\)\]",

@@ -102,6 +102,11 @@ def _weigh_killed(hit: Hit, log: Log) -> float | None:
     return 0.75 if log.found(TRAINING) else 0.45
 
 
+def _weigh_bare(hit: Hit, log: Log) -> float | None:
+    """Python's own word, at the end of a traceback and not of pip's."""
+    return None if log.found(INSTALLING) or "Traceback" not in hit.before else 0.7
+
+
 def _weigh_oom(hit: Hit, log: Log) -> float | None:
     process = hit.groups.get("process", "")
     if process.startswith(("pip", "conda", "cc1plus", "nvcc", "ninja", "cicc", "ptxas")):
@@ -135,6 +140,8 @@ LOG = LogSide(
             r"|used all available RAM",
             confidence=0.95,
         ),
+        Signature(pattern=r"zsh: killed ", confidence=0.85),
+        Signature(pattern=r"\sMemoryError\s", weigh=_weigh_bare, looks_at=(INSTALLING,)),
         Signature(
             pattern=r"(?:MemoryError: )?Unable to allocate \d[\d.]* [KMGT]iB for an array|_ArrayMemoryError: ",
             confidence=0.85,
