@@ -48,7 +48,7 @@ def joined(
     """The causes by a log and by facts of the machine that it was made on."""
     if log.passed_over:
         size = f"{log.passed_over / (1 << 20):.0f} MiB"
-        notes = (*notes, f"So much in this log looks like errors that {size} of its middle were not read closely.")
+        notes = (*notes, f"This log is so large and varied that {size} of its middle were not read closely.")
     causes = _explaining.causes(log, all_rules(), machine, environment, tables, stated=facts == "log")
     return Explanation(
         causes=causes,
