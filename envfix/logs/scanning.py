@@ -31,7 +31,7 @@ END = 1 << 20
 # Surroundings: so much at the beginning, and on either side of what was found, in bytes.
 BEGINNING, AROUND = 1 << 20, 1 << 15
 # How much is looked at closely: bytes times patterns that may be in them. It takes about a second.
-CLOSE = 350_000_000
+CLOSE = 250_000_000
 # Lines that are remembered, by their hash.
 REMEMBERED = 300_000
 # In a window of more lines than that they are too short to be worth remembering.
