@@ -429,8 +429,8 @@ def _own(environment: Environment, interpreter: Interpreter, foreign: Command, t
         if own is not None and own.problem is None:
             return Remedy(text="Call this Python's own `yolo` by its path.", commands=((own.path, "checks"),))
         if has(environment, "ultralytics"):
-            code = "from ultralytics.cfg import entrypoint; entrypoint('checks')"
-            call = (interpreter.executable, "-c", code)
+            code = "from ultralytics.cfg import entrypoint; entrypoint()"
+            call = (interpreter.executable, "-c", code, "checks")
             return Remedy(text="Call this Python's own ultralytics through it.", commands=(call,))
         if torchless:
             return IN_NEW_ENVIRONMENT

@@ -110,8 +110,11 @@ def _to_command(startup: Startup, interpreter: Interpreter, own: Command | None)
     if own is not None:
         yield Remedy(text="Call it by its path.", commands=((own.path, "checks"),))
     else:
-        code = "from ultralytics.cfg import entrypoint; entrypoint('checks')"
-        yield Remedy(text="Call it through the interpreter.", commands=((interpreter.executable, "-c", code),))
+        code = "from ultralytics.cfg import entrypoint; entrypoint()"
+        yield Remedy(
+            text="Call it through the interpreter, with the words that you give to yolo.",
+            commands=((interpreter.executable, "-c", code, "checks"),),
+        )
     script = f"{interpreter.prefix}/bin/activate" if interpreter.kind == "venv" else None
     lines = activation(startup, interpreter.prefix, conda=interpreter.kind in ("conda", "base"), activate=script)
     if lines and not is_of_shell(interpreter):
@@ -140,13 +143,16 @@ def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
     elif tool:
         call = ("python", "-m", "pip", "show", "--files", tool[1])
     else:
-        call = ("python", "-c", "from ultralytics.cfg import entrypoint; entrypoint('checks')")
+        call = ("python", "-c", "from ultralytics.cfg import entrypoint; entrypoint()", "checks")
     return (
         Remedy(
             text="Activate the environment in which it was installed; its commands are found then.",
             commands=(("conda", "activate", "ENV"),),
         ),
-        Remedy(text="Or go through the Python that has it, which needs no PATH.", commands=(call,)),
+        Remedy(
+            text="Or go through the Python that has it, which needs no PATH, with the words that you give to it.",
+            commands=(call,),
+        ),
         Remedy(
             text="Or add pip's folder of commands to PATH: `bin` below this folder (`Scripts` on Windows).",
             commands=(("python", "-m", "site", "--user-base"),),
