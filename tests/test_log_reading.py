@@ -97,6 +97,13 @@ def test_the_first_places_and_those_at_the_end_are_kept() -> None:
     assert lines[scanning.PLACES] > 4_900
 
 
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n" + b"a line of a log\n" * 50])
+@pytest.mark.parametrize("count", [10, 500, 80_000, 200_001])
+def test_one_error_among_lines_that_repeat_is_found(count: int, end: bytes) -> None:
+    data = b"a line of a log\n" * count + LINE.encode() + end
+    assert [hit.line for hit in scan(data).found(NOT_COMPILED)] == [count + 1]
+
+
 def test_what_people_write_about_it_hides_no_error() -> None:
     prose = b"".join(
         b"If you see Torch not compiled with CUDA enabled, install it (%d).\n" % number for number in range(50)

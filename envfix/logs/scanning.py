@@ -56,15 +56,18 @@ class _Finder:
         self._seen: set[int] = set()
         self._plain = False
 
-    def is_new(self, window: bytes) -> bool:
-        """Whether a window holds a line that was not there before; in a log that takes long, other numbers make none."""
+    def is_new(self, window: bytes, *, is_first: bool, is_last: bool) -> bool:
+        """Whether a window holds a line that was not there before; in a log that takes long, other numbers make none.
+
+        Lines that a window cuts are whole in the one before or behind, unless it is the first or last of its text.
+        """
         if self.left < CLOSE // 2 and not self._plain:
             self._plain = True
             self._seen.clear()
         plain = window.translate(_DIGITS) if self._plain else window
         lines = plain.split(b"\n") if plain.count(b"\n") <= SHORT_LINES else [plain]
-        # Lines that a window cuts are whole in the one before or behind.
-        lines = lines[1:-1] if len(lines) > 3 else lines
+        if len(lines) > 3:
+            lines = lines[0 if is_first else 1 : None if is_last else -1]
         new = set(map(hash, lines)) - self._seen
         if len(self._seen) < REMEMBERED:
             self._seen |= new
@@ -185,7 +188,7 @@ def _scan_block(finder: _Finder, text: bytes, offset: int, line: int, *, new_fro
             break
         begin = max(0, start - WINDOW_OVERLAP)
         window = text[begin : start + WINDOW]
-        if finder.is_new(window):
+        if finder.is_new(window, is_first=begin == 0, is_last=start + WINDOW >= len(text)):
             wanted = finder.wanted(window, context=offset + start < BEGINNING)
             if _scan_window(finder, wanted, text, window, begin, offset, line):
                 around.append(start)
