@@ -37,7 +37,7 @@ from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import torch_said, under_wsl
 from envfix.rules._log import LogSide
 from envfix.rules._log_context import LOOKS_AT, by_place
-from envfix.rules._log_patterns import DRIVER_ANSWERS, NO_CUDA_GPUS, NO_DRIVER, UNDER_WSL, VISIBLE_SET
+from envfix.rules._log_patterns import DRIVER_ANSWERS, IN_CONTAINER, NO_CUDA_GPUS, NO_DRIVER, UNDER_WSL, VISIBLE_SET
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -114,16 +114,16 @@ _CUDNN = r"Could not load library libcudnn\S{0,40} Error: (?:\S*/)?libcuda\.so: 
 
 
 def _bare_name(hit: Hit, log: Log) -> float | None:
-    """The bare name is what cuDNN 8 loads; elsewhere only a trace of WSL makes it this cause."""
+    """The bare name is what cuDNN 8 loads; elsewhere WSL is the likeliest place for it, unless it is a container."""
     after_cudnn = re.search(r"Could not load library libcudnn\S*\.? Error:\s*$", hit.before[-200:])
     if after_cudnn:
         return 0.95 if log.found(UNDER_WSL) else 0.85
-    return 0.75 if log.found(UNDER_WSL) else None
+    return 0.75 if log.found(UNDER_WSL) else None if log.found(IN_CONTAINER) else 0.55
 
 
 LOG = LogSide(
     signatures=(
-        Signature(pattern=_BARE, weigh=_bare_name, looks_at=(UNDER_WSL,)),
+        Signature(pattern=_BARE, weigh=_bare_name, looks_at=(UNDER_WSL, IN_CONTAINER)),
         Signature(pattern=_CUDNN, confidence=0.9),
         Signature(pattern=NO_DRIVER, weigh=by_place(None, wsl=0.5, answers=None), looks_at=LOOKS_AT),
         Signature(pattern=NO_DRIVER, confidence=0.85, beside=(UNDER_WSL, DRIVER_ANSWERS)),

@@ -37,7 +37,7 @@ from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import container, under_wsl
 from envfix.rules._log import LogSide
 from envfix.rules._log_context import LOOKS_AT, by_place
-from envfix.rules._log_patterns import UNDER_WSL
+from envfix.rules._log_patterns import IN_CONTAINER, UNDER_WSL
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
@@ -97,7 +97,7 @@ def _bare_name(hit: Hit, log: Log) -> float | None:
     """Less sure after cuDNN's words, which mostly come from WSL."""
     if "libcudnn" in hit.text:
         return None if log.found(UNDER_WSL) else 0.5
-    return 0.35 if log.found(UNDER_WSL) else 0.9
+    return 0.35 if log.found(UNDER_WSL) else 0.9 if log.found(IN_CONTAINER) else 0.5
 
 
 def _not_linked(hit: Hit, log: Log) -> float:
@@ -117,7 +117,7 @@ LOG = LogSide(
         Signature(
             pattern=r"(?:Could not load library libcudnn\S{0,40} Error: )?libcuda\.so: cannot open shared object file",
             weigh=_bare_name,
-            looks_at=(UNDER_WSL,),
+            looks_at=(UNDER_WSL, IN_CONTAINER),
         ),
         Signature(
             pattern=(

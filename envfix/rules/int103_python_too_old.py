@@ -65,7 +65,7 @@ LOG = LogSide(
             pattern=r"Python 2\.7 (?:reached the end of its life|will reach the end of its life)", confidence=0.4
         ),
         Signature(pattern=r"This script does not work on Python (?P<version>[23]\.[0-5])\b", confidence=0.85),
-        Signature(pattern=r"Python 3\.[45] (?:support|reached the end of its life)", confidence=0.4),
+        Signature(pattern=r"Python 3\.[45] (?:support|reached the end of its life)", confidence=0.35),
         Signature(
             pattern=r"[Pp]ython(?P<version>2\.7|3\.[45])[/\\][^\n]{0,200}\n[^\n]{0,200}\n[^\n]{0,120}\n(?:[^\n]{0,120}\n)?"
             r"SyntaxError: invalid syntax",
