@@ -140,7 +140,7 @@ LOG = LogSide(
         Remedy(text="Remove a Linux driver that was installed inside WSL; keep the driver of Windows.", safe=False),
         Remedy(
             text="Or use a torch from 2.4 on, whose cuDNN 9 does not ask for the bare name.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(("envfix", "install", "--new-env", "yolo-env", "--torch", f">={FIRST_WITH_CUDNN_9}"),),
         ),
     ),
     tell_apart=Remedy(

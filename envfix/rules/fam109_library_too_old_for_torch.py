@@ -26,6 +26,7 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from packaging.version import Version
@@ -110,6 +111,7 @@ DROPPED_MODULES = (
     "torch.distributed.deprecated",
     "torch.utils.trainer",
 )
+_WEIGHTS = re.compile(r"(?i)weights.only|Unsupported (?:global|class)|Can only build Tensor")
 FOREIGN = (r"Unsupported operand (?:118|60|123)\b", r"invalid load key, ")
 
 
@@ -145,14 +147,17 @@ def _remedies(reading: Reading) -> tuple[Remedy, ...]:
     """The library is ultralytics where it is named, or whatever the traceback names."""
     yolo = any("ultralytics" in hit.shown or "ultralytics" in hit.before[-1500:] for hit in reading.hits)
     library = "ultralytics" if yolo else "LIBRARY"
+    weights = any(_WEIGHTS.search(hit.text) for hit in reading.hits)
+    release = str(REFUSES_SINCE) if weights else "RELEASE"
+    change = f"{release}, which refuses such files," if weights else "the RELEASE that changed what the library needs,"
     text = "Update ultralytics" if yolo else "Update the library that the traceback names, or take newer sources of it"
     return (
         Remedy(
             text=f"{text}, and leave torch as it is.", commands=(("python", "-m", "pip", "install", "-U", library),)
         ),
         Remedy(
-            text="Or hold torch below the change that the library does not know (2.6 for weights), in an environment of its own.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            text=f"Or hold torch below {change} in an environment of its own.",
+            commands=(("envfix", "install", "--new-env", "yolo-env", "--torch", f"<{release}"),),
         ),
     )
 
