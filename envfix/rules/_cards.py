@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from envfix.model.facts import Display, Environment, Machine, TorchBuild
+from envfix.model.facts import Display, Environment, Gpu, Machine, TorchBuild
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.model.versions import CudaVersion, DriverVersion
+from envfix.model.versions import ComputeCapability, CudaVersion, DriverVersion
 from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.architectures import SmList, runs_on
@@ -81,11 +81,11 @@ def unfit_cards(
     torch, cards = environment.torch.value, machine.gpus.value
     if torch is None or torch.cuda is None or not torch.sm or not cards:
         return
-    direct, newest = _is_direct(machine, torch.cuda, tables), max(torch.sm)
+    newest = max(torch.sm)
     unfit = []
     for card in cards:
-        answers = (card.capability,) if card.capability else tables.gpus.capability_of(card.name)
-        runs = [bool(runs_on(answer, _sm_list(torch), driver_is_direct=direct)) for answer in answers]
+        answers = _capabilities(card, tables)
+        runs = _runs(torch, answers, machine, tables)
         if answers and not any(runs) and all((answer > newest) == newer for answer in answers):
             unfit.append((card, answers[0]))
     if not unfit:
@@ -109,6 +109,27 @@ def unfit_cards(
             ),
         ),
     )
+
+
+def has_code_for_cards(machine: Machine, environment: Environment, tables: Tables) -> bool:
+    """Whether the installed torch is known to hold code for every card; False also where one of both is not known."""
+    torch, cards = environment.torch.value, machine.gpus.value
+    if torch is None or torch.cuda is None or not torch.sm or not cards:
+        return False
+    each = [_runs(torch, _capabilities(card, tables), machine, tables) for card in cards]
+    return all(runs and all(runs) for runs in each)
+
+
+def _capabilities(card: Gpu, tables: Tables) -> tuple[ComputeCapability, ...]:
+    """The card's own answer, or all that its name leaves open."""
+    return (card.capability,) if card.capability else tables.gpus.capability_of(card.name)
+
+
+def _runs(
+    torch: TorchBuild, capabilities: tuple[ComputeCapability, ...], machine: Machine, tables: Tables
+) -> list[bool]:
+    direct = torch.cuda is not None and _is_direct(machine, torch.cuda, tables)
+    return [bool(runs_on(answer, _sm_list(torch), driver_is_direct=direct)) for answer in capabilities]
 
 
 def _source_of_sm(environment: Environment, torch: TorchBuild) -> str:

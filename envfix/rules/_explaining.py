@@ -11,7 +11,7 @@ from envfix.model.explanation import Cause
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity, Verdict
 from envfix.model.log import Log
-from envfix.rules._log import LogSide, Reading, Suspicion, suspicions
+from envfix.rules._log import PLAIN, LogSide, Reading, Suspicion, suspicions
 from envfix.rules._rule import Rule, judge
 from envfix.tables.loader import Tables
 
@@ -21,8 +21,6 @@ CONFIRMED, DENIED = 0.3, 0.5
 SUGGESTED = 0.7
 # Facts that find a cause whose text is in the log are at least so sure; those without a text are worth a line.
 AT_LEAST = 0.8
-# From here on a log alone is believed whatever the facts of the machine are: they may have changed since.
-PLAIN = 0.85
 # Weaker ones are not told; what is at least half as sure as the first is a candidate beside it.
 WORTH_TELLING, NEAR, LIKELY, SURE = 0.1, 0.5, 0.6, 0.8
 # A root is about as sure as what it explains.
@@ -112,7 +110,7 @@ def _confidence(one: Suspicion, reading: Reading, verdict: Verdict) -> float:
         return max(1 - (1 - by_log) * CONFIRMED, AT_LEAST)
     if verdict.findings:
         return 1 - (1 - by_log) * SUGGESTED
-    refuted = verdict.status == "passed" and one.rule.check is not None and side is not None and side.with_facts is None
+    refuted = verdict.status == "passed" and one.rule.check is not None
     return by_log * DENIED if refuted and by_log < PLAIN else by_log
 
 

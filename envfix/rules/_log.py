@@ -18,6 +18,9 @@ from envfix.tables.loader import Tables
 if TYPE_CHECKING:
     from envfix.rules._rule import Rule
 
+# From here on a log alone is believed whatever the facts of the machine are: they may have changed since.
+PLAIN = 0.85
+
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What a rule found in a log: its places (the surest first) and the facts that are known beside it.

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from envfix.model.log import Hit, Log, Weigh
 from envfix.model.regex import regex
 from envfix.rules import _log_patterns as texts
-from envfix.rules._log import Reading
+from envfix.rules._cards import has_code_for_cards
+from envfix.rules._log import PLAIN, Reading
 
 # Traces of a place, the most telling first.
 PLACES = {
@@ -122,9 +123,16 @@ def of_kernel(hit: Hit, log: Log) -> Sure:
 
 
 def by_card(reading: Reading, by_log: float, *, newer: bool) -> float | None:
-    """Where the cards are known and torch is not: whether they are of the newer ones, or of those that builds have dropped."""
+    """By the cards and torch where both are known.
+
+    Where only the cards are: whether they are of the newer ones, or of those that builds have dropped.
+    """
+    if reading.proved:
+        return None
+    if has_code_for_cards(reading.machine, reading.environment, reading.tables):
+        return by_log if by_log >= PLAIN else by_log * 0.2
     cards = [card.capability for card in reading.machine.gpus.value or () if card.capability is not None]
-    if reading.proved or not cards or reading.environment.torch.value is not None:
+    if not cards or reading.environment.torch.value is not None:
         return None
     fits = all((card.major >= FIRST_NEW_MAJOR) == newer for card in cards)
     return max(by_log, 0.6) if fits else by_log * 0.3

@@ -142,6 +142,8 @@ _OWN = regex(r"whl/(?:nightly/)?cu\d{2,3}|whl/cpu|(?:pip3?|uv) (?:pip )?install 
 
 
 _INSTALLED = regex(r"Successfully installed [^\n]*?\btorch-(\d[\w.+]*)")
+# A row of `pip list`: "torch   2.0.1+cu118".
+_LISTED = regex(r"(?m)^\s*torch\s+(\d[\d.]*)\+cu\d+\s*$")
 
 
 def _kind(build: str) -> str | None:
@@ -164,6 +166,14 @@ def _by_pip(hit: Hit, log: Log) -> float | None:
     if lost:
         return 0.9 if asked or followed or new is not None else 0.8
     return 0.75 if asked and followed else 0.5 if followed else 0.35 if asked else None
+
+
+def _fetched(hit: Hit, log: Log) -> float | None:
+    """Another torch is fetched for a package than the one that a list of packages before it shows, which had a label."""
+    del log
+    there = _LISTED.search(hit.before[-3000:])
+    asked = hit.groups["asked"].removeprefix("==")
+    return 0.75 if there and hit.groups["asked"].startswith("==") and there[1] != asked else None
 
 
 def _by_uv(hit: Hit, log: Log) -> float | None:
@@ -191,6 +201,7 @@ def _message(reading: Reading) -> str:
 LOG = LogSide(
     signatures=(
         Signature(pattern=PIP, weigh=_by_pip, looks_at=(ASKED, *AFTERWARDS)),
+        Signature(pattern=ASKED, weigh=_fetched),
         Signature(pattern=UV, weigh=_by_uv, looks_at=AFTERWARDS),
         Signature(pattern=CONDA, confidence=0.85),
     ),

@@ -34,8 +34,9 @@ from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.model.versions import ComputeCapability
 from envfix.rules import _log_patterns as texts
+from envfix.rules._cards import has_code_for_cards
 from envfix.rules._family import NEW_ENVIRONMENT
-from envfix.rules._log import LogSide
+from envfix.rules._log import LogSide, Reading
 from envfix.rules._log_libraries import is_extension, last_frames, loading, package_at
 from envfix.rules._rule import Rule, cite
 from envfix.tables.architectures import SmList, runs_on
@@ -145,6 +146,13 @@ def _is_local_build(hit: Hit) -> bool:
     return any(call in source for _, source in last_frames(hit)[:2] for call in calls)
 
 
+def _with_facts(reading: Reading, by_log: float) -> float | None:
+    """Where torch has code for the card, it is another library that has none."""
+    if reading.proved or not has_code_for_cards(reading.machine, reading.environment, reading.tables):
+        return None
+    return max(by_log, 0.7)
+
+
 LOG = LogSide(
     signatures=(
         Signature(pattern=texts.NO_KERNEL_IMAGE, weigh=_ends_in, unless=TORCH_ITSELF),
@@ -182,6 +190,7 @@ LOG = LogSide(
             ("python", "-c", "import torch; print(torch.ones(1, device='cuda') + 1, torch.cuda.get_arch_list())"),
         ),
     ),
+    with_facts=_with_facts,
 )
 
 

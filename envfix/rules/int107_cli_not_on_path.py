@@ -179,6 +179,11 @@ LOG = LogSide(
             confidence=0.6,
         ),
         Signature(
+            pattern=r"The scripts? [^\n]{1,200} (?:is|are) installed in '(?P<folder>[^'\n]{1,200})' which is not on PATH",
+            confidence=0.45,
+            unless=(r"Successfully installed ",),
+        ),
+        Signature(
             pattern=r"No module named '?ultralytics\.__main__|'ultralytics' is a package and cannot be directly executed",
             confidence=0.75,
         ),
