@@ -143,7 +143,7 @@ _OWN = regex(r"whl/(?:nightly/)?cu\d{2,3}|whl/cpu|(?:pip3?|uv) (?:pip )?install 
 
 _INSTALLED = regex(r"Successfully installed [^\n]*?\btorch-(\d[\w.+]*)")
 # A row of `pip list`: "torch   2.0.1+cu118".
-_LISTED = regex(r"(?m)^\s*torch\s+(\d[\d.]*)\+cu\d+\s*$")
+_LISTED = regex(r"(?m)^\s*torch\s+(\d[\d.]*\+cu\d+)\s*$")
 
 
 def _kind(build: str) -> str | None:
@@ -173,7 +173,7 @@ def _fetched(hit: Hit, log: Log) -> float | None:
     del log
     there = _LISTED.search(hit.before[-3000:])
     asked = hit.groups["asked"].removeprefix("==")
-    return 0.75 if there and hit.groups["asked"].startswith("==") and there[1] != asked else None
+    return 0.75 if there and hit.groups["asked"].startswith("==") and there[1].partition("+")[0] != asked else None
 
 
 def _by_uv(hit: Hit, log: Log) -> float | None:
@@ -186,9 +186,14 @@ def _by_uv(hit: Hit, log: Log) -> float | None:
 
 def _message(reading: Reading) -> str:
     old, new, by = (reading.groups.get(name) for name in ("old", "new", "by"))
-    if old and not new:
+    if not new:
         found = next(filter(None, (_INSTALLED.search(hit.after) for hit in reading.hits)), None)
         new = found[1] if found else None
+        asked = reading.groups.get("asked", "")
+        new = new or (asked[2:] if asked.startswith("==") else None)
+    if not old:
+        listed = next(filter(None, (_LISTED.search(hit.before[-3000:]) for hit in reading.hits)), None)
+        old = listed[1] if listed else None
     who = f" ({by} asked for it)" if by and not by.startswith("-") else ""
     if old and new:
         return f"A later installation replaced torch {old} with {new}{who}."
