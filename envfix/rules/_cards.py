@@ -8,6 +8,7 @@ from typing import Literal
 from envfix.model.facts import Display, Environment, Gpu, Machine, TorchBuild
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.versions import ComputeCapability, CudaVersion, DriverVersion
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
 from envfix.tables.architectures import SmList, runs_on
@@ -105,7 +106,7 @@ def unfit_cards(
         remedies=(
             Remedy(
                 text="Let envfix choose a torch that has code for this card and runs on this driver.",
-                commands=(("envfix", "install", "--new-env", "yolo-env"),),
+                commands=(NEW_ENV,),
             ),
         ),
     )

@@ -9,9 +9,11 @@ from envfix.model.facts import Command, Environment, Interpreter, Machine, Start
 from envfix.model.finding import Evidence, Remedy
 
 Commands = tuple[tuple[str, ...], ...]
+# The command that mends most things, as it is shown.
+NEW_ENV = ("envfix", "install", "--new-env", "yolo-env")
 IN_NEW_ENVIRONMENT = Remedy(
     text="Let envfix choose and install a stack that runs here, in an environment of its own.",
-    commands=(("envfix", "install", "--new-env", "yolo-env"),),
+    commands=(NEW_ENV,),
 )
 _FROM_SHELL = ("python on PATH", "python3 on PATH")
 

@@ -12,6 +12,7 @@ from envfix.model.facts import Binary, CondaRecord, Distribution, Environment, I
 from envfix.model.finding import Evidence, Remedy
 from envfix.model.regex import regex
 from envfix.rules._cards import nvidia_displays
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._rule import cite
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 NEW_ENVIRONMENT = Remedy(
     text="Let envfix choose a stack that fits together, in an environment of its own.",
-    commands=(("envfix", "install", "--new-env", "yolo-env"),),
+    commands=(NEW_ENV,),
 )
 # Families of CUDA libraries, by the beginning of their file names.
 CUDA_LIBRARY = regex(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Interpreter, Machine
 from envfix.model.finding import Remedy
+from envfix.rules._environments import NEW_ENV
 from envfix.tables.companions import RegistryRow
 from envfix.tables.loader import Tables
 from envfix.tables.wheels import OfficialRow, platform_of
@@ -68,5 +69,5 @@ def with_python(python: str | None) -> Remedy:
     version = ("--python", python) if python else ()
     return Remedy(
         text="Make an environment with a Python that torch wheels exist for.",
-        commands=(("envfix", "install", "--new-env", "yolo-env", *version),),
+        commands=((*NEW_ENV, *version),),
     )

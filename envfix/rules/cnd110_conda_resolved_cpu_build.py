@@ -32,6 +32,7 @@ from envfix.model.facts import CondaRecord, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import conda
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._family import NEW_ENVIRONMENT, has_nvidia_card, records
 from envfix.rules._log import LogSide
 from envfix.rules._log_patterns import NOT_AVAILABLE, NOT_COMPILED
@@ -135,7 +136,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Put wheels with CUDA into an environment of their own; they need no solver.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
         Remedy(
             text="Or ask conda for a CUDA build by its build string; where it sees no card (login node, image), say which CUDA it"

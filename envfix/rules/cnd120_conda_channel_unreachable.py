@@ -33,6 +33,7 @@ from envfix.model.facts import ChannelState, CondaInstall, CondaSettings, Enviro
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._fetching import torch_is_wanted
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
@@ -107,7 +108,7 @@ def _remedies(conda: CondaInstall, settings: CondaSettings) -> Iterator[Remedy]:
         )
     yield Remedy(
         text=f"{'Or leave' if content else 'Leave'} conda's channels aside: the wheels of torch need none of them.",
-        commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        commands=(NEW_ENV,),
     )
 
 
@@ -223,7 +224,7 @@ LOG = LogSide(
         ),
         Remedy(
             text="Or leave conda's channels aside: the wheels of torch need none of them.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
     ),
     tell_apart=Remedy(text="Let envfix ask each configured channel.", commands=(("envfix", "diagnose", "--network"),)),

@@ -34,6 +34,7 @@ from envfix.model.facts import CondaInstall, CondaSettings, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._fetching import torch_is_wanted
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
@@ -101,7 +102,7 @@ def _remedies(conda: CondaInstall) -> Iterator[Remedy]:
     )
     yield Remedy(
         text="Or install torch from wheels, which need no solver.",
-        commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        commands=(NEW_ENV,),
     )
 
 
@@ -171,7 +172,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Leave the solver aside: wheels of torch in an environment of their own.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
         Remedy(
             text="Or switch to the fast solver and search each package in one channel only.",

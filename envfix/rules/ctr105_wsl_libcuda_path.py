@@ -35,6 +35,7 @@ from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import torch_said, under_wsl
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide
 from envfix.rules._log_context import LOOKS_AT, by_place
 from envfix.rules._log_patterns import DRIVER_ANSWERS, IN_CONTAINER, NO_CUDA_GPUS, NO_DRIVER, UNDER_WSL, VISIBLE_SET
@@ -140,7 +141,7 @@ LOG = LogSide(
         Remedy(text="Remove a Linux driver that was installed inside WSL; keep the driver of Windows.", safe=False),
         Remedy(
             text="Or use a torch from 2.4 on, whose cuDNN 9 does not ask for the bare name.",
-            commands=(("envfix", "install", "--new-env", "yolo-env", "--torch", f">={FIRST_WITH_CUDNN_9}"),),
+            commands=((*NEW_ENV, "--torch", f">={FIRST_WITH_CUDNN_9}"),),
         ),
     ),
     tell_apart=Remedy(

@@ -35,6 +35,7 @@ from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._cards import driver_system, uses_supported_compat
 from envfix.rules._devices import cuda_works, torch_said, under_wsl
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._log_patterns import DRIVER_ANSWERS, NO_DRIVER, NO_LIBCUDA, NO_NVIDIA_SMI
 from envfix.rules._roots import root_of_torch
@@ -80,7 +81,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         remedies=(
             Remedy(
                 text="Let envfix choose a torch that this driver can run, in an environment of its own.",
-                commands=(("envfix", "install", "--new-env", "yolo-env"),),
+                commands=(NEW_ENV,),
             ),
             Remedy(text=f"{administrator} {floor.family} or newer.", safe=False),
         ),
@@ -102,37 +103,6 @@ def _message(reading: Reading) -> str:
     number = reading.groups.get("found")
     serves = f" serves CUDA {_as_cuda(number)} only and" if number else ""
     return f"The NVIDIA driver{serves} is too old for the CUDA inside this torch."
-
-
-LOG = LogSide(
-    signatures=(
-        Signature(
-            pattern=r"NVIDIA driver on your system is too old(?: \(found version (?P<found>\d{4,5})\))?",
-            confidence=0.97,
-        ),
-        Signature(
-            pattern=(
-                r"(?:Check failed: error == cudaSuccess \(35 vs\. 0\) "
-                r"|Cuda failure (?:\d+ )?')?CUDA driver version is insufficient for CUDA runtime version"
-            ),
-            confidence=0.93,
-        ),
-        Signature(pattern=r"cudaErrorInsufficientDriver|CUDA_ERROR_INSUFFICIENT_DRIVER", confidence=0.9),
-    ),
-    message=_message,
-    remedies=(
-        Remedy(
-            text="Let envfix choose a torch that this driver can run, in an environment of its own.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
-        ),
-        Remedy(
-            text="Or have the driver updated, which needs administrator rights; a CUDA toolkit changes nothing.",
-            safe=False,
-        ),
-    ),
-    tell_apart=Remedy(text="See which CUDA the driver serves.", commands=(("nvidia-smi",),)),
-    explains=("no_nvidia_gpu",),
-)
 
 
 # Without any driver an older CUDA runtime says the same as with one that is too old.
@@ -184,7 +154,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Let envfix choose a torch that this driver can run, in an environment of its own.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
         Remedy(
             text="Or have the driver updated, which needs administrator rights; a CUDA toolkit changes nothing.",

@@ -33,6 +33,7 @@ from envfix.model.facts import Environment, Machine, TorchBuild, VisionBuild
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules import _log_patterns as texts
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._family import compiled
 from envfix.rules._log import LogSide
 from envfix.rules._log_libraries import loading, of_torch, owner
@@ -61,7 +62,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         remedies=(
             Remedy(
                 text="Install a matching pair, in an environment of its own.",
-                commands=(("envfix", "install", "--new-env", "yolo-env"),),
+                commands=(NEW_ENV,),
             ),
         ),
     )
@@ -184,7 +185,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Install a matching pair, in an environment of its own.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
         Remedy(
             text="Or reinstall both in one command, from the index that the wanted torch comes from.",

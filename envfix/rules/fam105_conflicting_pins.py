@@ -36,6 +36,7 @@ from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import in_place
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._family import EXTENSIONS, NEW_ENVIRONMENT, Asked, installed, key_of, requirements, version
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._log_context import as_by_log
@@ -228,7 +229,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Let envfix choose a torch with the siblings that belong to it, in an environment of its own.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
         Remedy(
             text="Or correct the list: give torch one pin, take those of torchvision and torchaudio away, and see what comes out.",

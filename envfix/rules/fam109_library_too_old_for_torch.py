@@ -36,6 +36,7 @@ from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules import _log_patterns as texts
 from envfix.rules._changing import in_place
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._family import NEW_ENVIRONMENT, evidence, installed, version
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule, cite
@@ -157,7 +158,7 @@ def _remedies(reading: Reading) -> tuple[Remedy, ...]:
         ),
         Remedy(
             text=f"Or hold torch below {change} in an environment of its own.",
-            commands=(("envfix", "install", "--new-env", "yolo-env", "--torch", f"<{release}"),),
+            commands=((*NEW_ENV, "--torch", f"<{release}"),),
         ),
     )
 

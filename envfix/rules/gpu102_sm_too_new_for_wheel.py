@@ -34,6 +34,7 @@ from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._cards import unfit_cards
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide
 from envfix.rules._log_context import (
     FIRST_NEW_MAJOR,
@@ -128,7 +129,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Let envfix choose a torch that has code for this card (RTX 50: CUDA 12.8 or newer) and runs on this driver.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
     ),
     tell_apart=Remedy(

@@ -31,6 +31,7 @@ from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._cards import unfit_cards
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide
 from envfix.rules._log_context import (
     FIRST_NEW_MAJOR,
@@ -112,7 +113,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Let envfix choose the newest torch that still has code for this card (often a cu126 or cu118 build).",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
         Remedy(text="Where no build is left for it, run on the processor (device='cpu')."),
     ),

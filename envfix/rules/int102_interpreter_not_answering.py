@@ -31,6 +31,7 @@ from collections.abc import Iterator
 from envfix.model.facts import NOT_ASKED, NOT_TOLD, Environment, Interpreter, Machine, Observed
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.log import Signature
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide
 from envfix.rules._log_patterns import not_found
 from envfix.rules._rule import Rule, cite
@@ -111,7 +112,7 @@ LOG = LogSide(
         ),
         Remedy(
             text="Or make a new environment with a Python of its own.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
     ),
 )

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.log import Signature
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
@@ -53,7 +54,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         remedies=(
             Remedy(
                 text="Make an environment with a newer Python.",
-                commands=(("envfix", "install", "--new-env", "yolo-env", "--python", "3.11"),),
+                commands=((*NEW_ENV, "--python", "3.11"),),
             ),
         ),
     )
@@ -79,7 +80,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Make an environment with a newer Python.",
-            commands=(("envfix", "install", "--new-env", "yolo-env", "--python", "3.11"),),
+            commands=((*NEW_ENV, "--python", "3.11"),),
         ),
     ),
 )

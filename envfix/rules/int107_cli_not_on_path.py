@@ -33,7 +33,7 @@ from envfix.model.facts import Command, Environment, Interpreter, Machine, Start
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import in_place
-from envfix.rules._environments import activation, command, has, is_of_shell, own_command, startup_of
+from envfix.rules._environments import NEW_ENV, activation, command, has, is_of_shell, own_command, startup_of
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._log_patterns import not_found
 from envfix.rules._rule import Rule, cite
@@ -83,7 +83,7 @@ def _revive(environment: Environment, dead: Command, own: Command | None) -> Ite
     else:
         yield Remedy(
             text="Make an environment with ultralytics anew; the one this command belonged to is gone.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         )
     if own is None or own.path != dead.path:
         yield Remedy(text="Put the dead command out of the way.", commands=(("mv", dead.path, f"{dead.path}.dead"),))

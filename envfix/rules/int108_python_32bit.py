@@ -44,6 +44,7 @@ from envfix.rules._choices import (
     weighing,
     weight,
 )
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.rules._wheels import needs_a_wheel, well_served, with_python
@@ -107,7 +108,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Install a 64-bit Python and make the environment with it.",
-            commands=(("envfix", "install", "--new-env", "yolo-env", "--python", "3.11"),),
+            commands=((*NEW_ENV, "--python", "3.11"),),
         ),
     ),
     tell_apart=TELL_APART,

@@ -61,7 +61,7 @@ from envfix.rules._choices import (
     weighing,
     weight,
 )
-from envfix.rules._environments import startup_of
+from envfix.rules._environments import NEW_ENV, startup_of
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._log_context import as_by_log
 from envfix.rules._roots import root_of_torch
@@ -178,11 +178,11 @@ def _mends(reading: Reading) -> tuple[Remedy, ...]:
     return (
         Remedy(
             text=f"Make an environment with a Python that has torch {release}.",
-            commands=(("envfix", "install", "--new-env", "yolo-env", "--python", python, "--torch", f"=={release}"),),
+            commands=((*NEW_ENV, "--python", python, "--torch", f"=={release}"),),
         ),
         Remedy(
             text="Or take a torch that this Python has; its siblings go with it.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
     )
 

@@ -53,6 +53,7 @@ from envfix.rules._choices import (
     weighing,
     weight,
 )
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule, cite
 from envfix.rules._wheels import (
@@ -124,7 +125,7 @@ _INTEL_MAC = (
     ),
     Remedy(
         text="On an Intel Mac take the last torch that was made for it.",
-        commands=(("envfix", "install", "--new-env", "yolo-env", "--python", "3.11", "--torch", "==2.2.2"),),
+        commands=((*NEW_ENV, "--python", "3.11", "--torch", "==2.2.2"),),
     ),
 )
 

@@ -32,7 +32,7 @@ from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.log import Signature
 from envfix.model.regex import regex
 from envfix.rules._changing import in_place
-from envfix.rules._environments import IN_NEW_ENVIRONMENT
+from envfix.rules._environments import IN_NEW_ENVIRONMENT, NEW_ENV
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
@@ -102,7 +102,7 @@ LOG = LogSide(
     ),
     message="The package `pytorch` of the Python package index is a placeholder with no torch in it; the real one is `torch`.",
     remedies=(
-        Remedy(text="Install `torch`, not `pytorch`.", commands=(("envfix", "install", "--new-env", "yolo-env"),)),
+        Remedy(text="Install `torch`, not `pytorch`.", commands=(NEW_ENV,)),
         Remedy(
             text="Or with pip, in the environment you have.",
             commands=(("python", "-m", "pip", "install", "torch", "torchvision"),),

@@ -31,7 +31,7 @@ from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
-from envfix.rules._environments import startup_of
+from envfix.rules._environments import NEW_ENV, startup_of
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
@@ -118,7 +118,7 @@ _REDISTRIBUTABLE = Remedy(
 def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
     newer = Remedy(
         text="Take another torch, in an environment of its own: 2.4.0 needs libomp140.x86_64.dll, which 2.4.1 brings along.",
-        commands=(("envfix", "install", "--new-env", "yolo-env"),),
+        commands=(NEW_ENV,),
     )
     return (newer, _REDISTRIBUTABLE) if reading.groups.get("dll") == "fbgemm.dll" else (_REDISTRIBUTABLE, newer)
 

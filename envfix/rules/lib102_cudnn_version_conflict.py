@@ -37,6 +37,7 @@ from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._changing import in_place
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._family import (
     NEW_ENVIRONMENT,
     evidence,
@@ -251,7 +252,7 @@ LOG = LogSide(
             " bring that one back, or let envfix choose a stack that fits together.",
             commands=(
                 ("python", "-m", "pip", "check"),
-                ("envfix", "install", "--new-env", "yolo-env"),
+                NEW_ENV,
             ),
         ),
     ),

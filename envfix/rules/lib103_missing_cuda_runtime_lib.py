@@ -38,6 +38,7 @@ from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._askers import BUILT_FOR_TORCH, OWN, asker, carried_by
 from envfix.rules._changing import in_place
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._family import (
     CUDA_LIBRARY,
     NEW_ENVIRONMENT,
@@ -213,7 +214,7 @@ def _mends(reading: Reading) -> Iterator[Remedy]:
     if by == "torch":
         yield Remedy(
             text="Put torch's own CUDA libraries back: install torch anew from its CUDA index, with what it asks for.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         )
     if package is not None:
         number = " (cuNN: the CUDA that the program was built for, such as cu12)" if "cuNN" in package else ""

@@ -33,6 +33,7 @@ from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Signature
 from envfix.model.regex import regex
 from envfix.rules._changing import conda, in_place
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._family import (
     NEW_ENVIRONMENT,
     import_evidence,
@@ -120,7 +121,7 @@ LOG = LogSide(
         ),
         Remedy(
             text="Or take a newer torch, by pip's wheel in an environment of its own.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
     ),
     explains=("torch_import_fails",),

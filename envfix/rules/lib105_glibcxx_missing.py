@@ -32,6 +32,7 @@ from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Signature
 from envfix.model.regex import regex
 from envfix.rules._changing import conda
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure, import_works, version
 from envfix.rules._libraries import without_path
 from envfix.rules._log import LogSide
@@ -134,7 +135,7 @@ LOG = LogSide(
         Remedy(
             text="Or take wheels that were built for this system, in an environment of their own; leave the system's own"
             " library as it is.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
     ),
     explains=("torch_import_fails",),

@@ -30,6 +30,7 @@ from envfix.model.facts import Environment, Libc, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._family import (
     NEW_ENVIRONMENT,
     import_evidence,
@@ -142,7 +143,7 @@ LOG = LogSide(
         Remedy(
             text="Let envfix choose the newest torch that this system can load, in an environment of its own; take the"
             " extension's release that fits it, or compile the extension here.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
         Remedy(
             text="Or run it in a container of a newer system (apptainer on clusters), or move to a machine with one.",

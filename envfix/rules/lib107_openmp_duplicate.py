@@ -29,6 +29,7 @@ from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Signature
 from envfix.model.regex import regex
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure, import_works
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
@@ -92,7 +93,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Keep one copy: take numpy, torch and opencv from one installer, in an environment of their own.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
         Remedy(
             text="In a conda environment with a torch of pip, see which copies lie there; drop conda's numpy and MKL for"

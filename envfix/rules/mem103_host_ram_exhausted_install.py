@@ -35,6 +35,7 @@ from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._devices import GIB, allowed_memory
 from envfix.rules._downloads import installs, runs, succeeded
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
@@ -149,7 +150,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Install with uv, which writes to the disk as it downloads; envfix does so.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
         Remedy(
             text="With pip, go without its cache.",

@@ -57,6 +57,7 @@ from envfix.rules._choices import (
     weighing,
     weight,
 )
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._fetching import take_back, torch_is_wanted
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._log_context import as_by_log
@@ -169,7 +170,7 @@ def _mends(reading: Reading) -> tuple[Remedy, ...]:
         ),
         Remedy(
             text="Let envfix choose a build that exists and that the driver can run, and install it from its own index.",
-            commands=(("envfix", "install", "--new-env", "yolo-env", *wish),),
+            commands=((*NEW_ENV, *wish),),
         ),
     )
 

@@ -39,6 +39,7 @@ from envfix.model.facts import Environment, Machine, NetworkSetting
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._downloads import fetches, runs, succeeded
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._fetching import holds, settings_of, take_back, torch_is_wanted, variable_of
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule, cite
@@ -70,7 +71,7 @@ def _without_ssl(environment: Environment, *, wanted: bool) -> Iterator[Finding]
     else:
         remedy = Remedy(
             text="Make an environment with another Python; this one must be built again with OpenSSL's development files.",
-            commands=(("envfix", "install", "--new-env", "yolo-env", "--python", "3.11"),),
+            commands=((*NEW_ENV, "--python", "3.11"),),
         )
     yield Finding(
         code=RULE.code,
@@ -208,7 +209,7 @@ _MODULE = (
     ),
     Remedy(
         text="If it is a Python that was built from source, use another one: its ssl module was left out.",
-        commands=(("envfix", "install", "--new-env", "yolo-env", "--python", "3.11"),),
+        commands=((*NEW_ENV, "--python", "3.11"),),
     ),
 )
 _CLOCK = Remedy(

@@ -35,6 +35,7 @@ from envfix.model.finding import Finding, Remedy
 from envfix.model.log import Signature
 from envfix.model.versions import CudaVersion
 from envfix.rules._changing import conda
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.rules._toolchain import build_toolkit, compiling, home
@@ -138,7 +139,7 @@ LOG = LogSide(
         Remedy(
             text="Or install a torch for the CUDA of the nvcc that is here"
             + (f" ({reading.groups['nvcc']})." if "nvcc" in reading.groups else "."),
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
     ),
     tell_apart=Remedy(

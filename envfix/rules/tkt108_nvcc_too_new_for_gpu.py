@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy
 from envfix.model.log import Hit, Log, Signature
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._nvcc_architectures import RELEASES, UNSUPPORTED, dropped_in, is_dropped, number_of
 from envfix.rules._rule import Rule, cite
@@ -109,7 +110,7 @@ def _mends(reading: Reading) -> tuple[Remedy, ...]:
         Remedy(
             text=f"If it is your card's own number, compile with a toolkit older than CUDA {first}, of the family of a torch that"
             " still runs on the card.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
     )
 

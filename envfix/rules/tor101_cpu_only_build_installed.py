@@ -36,6 +36,7 @@ from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules import _log_patterns as texts
 from envfix.rules._cards import nvidia_displays
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._family import has_nvidia_card
 from envfix.rules._log import LogSide
 from envfix.rules._roots import root_of_torch
@@ -69,7 +70,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         remedies=(
             Remedy(
                 text="Install a CUDA build that the driver can run, in an environment of its own.",
-                commands=(("envfix", "install", "--new-env", "yolo-env"),),
+                commands=(NEW_ENV,),
             ),
         ),
     )
@@ -165,7 +166,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Install a CUDA build that the driver can run, in an environment of its own.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
         Remedy(
             text="Or replace it where it is: remove all three packages, then install them from one CUDA index that"

@@ -31,6 +31,7 @@ from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules import _log_patterns as texts
+from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
 from envfix.rules.fam114_build_isolation_no_torch import while_building
@@ -54,7 +55,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         remedies=(
             Remedy(
                 text="Let envfix choose and install a stack that runs here, in an environment of its own.",
-                commands=(("envfix", "install", "--new-env", "yolo-env"),),
+                commands=(NEW_ENV,),
             ),
         ),
     )
@@ -76,7 +77,7 @@ LOG = LogSide(
     remedies=(
         Remedy(
             text="Let envfix choose and install a stack that runs here, in an environment of its own.",
-            commands=(("envfix", "install", "--new-env", "yolo-env"),),
+            commands=(NEW_ENV,),
         ),
         Remedy(
             text="Or start the program with the Python that has torch: this shows which one runs now.",
