@@ -134,12 +134,6 @@ def first_rejection(candidate: Candidate, situation: Situation) -> Rejection | N
     return None
 
 
-def all_rejections(candidate: Candidate, situation: Situation) -> tuple[Rejection, ...]:
-    """Every filter that says no, companions included."""
-    answers = (check(candidate, situation) for check in (*CHEAP, companions))
-    return tuple(rejection for rejection in answers if rejection is not None)
-
-
 def compatibility(candidate: Candidate, situation: Situation) -> Literal["direct", "minor", "cpu"]:
     """How the driver serves the CUDA inside: ``direct`` from that CUDA's own driver on, ``minor`` below, or ``cpu``."""
     if not situation.cards or candidate.cuda is None:

@@ -33,14 +33,13 @@ Sources
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import msgspec
 
 from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.model.log import Hit, Log, Signature
+from envfix.model.log import Signature
 from envfix.rules._choices import (
     ANCIENT,
     NO_DISTRIBUTION,
@@ -185,12 +184,6 @@ def _mends(reading: Reading) -> tuple[Remedy, ...]:
             commands=(NEW_ENV,),
         ),
     )
-
-
-def _needs_python(hit: Hit, log: Log) -> float | None:
-    """Conda wants another Python for this package."""
-    del log
-    return 0.7 if re.search(r"torch", hit.before[-300:]) else 0.3
 
 
 LOG = LogSide(
