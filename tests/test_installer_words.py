@@ -143,6 +143,12 @@ class Heard:
         """See ``Reporter.stage``."""
         self.stages.append(text)
 
+    def packages(self, done: int, total: int) -> None:
+        """See ``Reporter.packages``."""
+
+    def note(self, text: str) -> None:
+        """See ``Reporter.note``."""
+
     def progress(self, done: int, total: int | None) -> None:
         """See ``Reporter.progress``."""
         self.bytes.append((done, total))

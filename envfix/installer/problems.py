@@ -8,27 +8,42 @@ from typing import Literal
 import msgspec
 
 from envfix.errors import InstallError
-from envfix.installer.interface import DownloadError, PermissionsError, Refusal, SpaceError
+from envfix.installer.interface import TORCH_FAMILY, DownloadError, PermissionsError, Refusal, SpaceError
+from envfix.installer.route import NO_ROUTE, Route, bare_host
 
 # The stand-in project that carries the request; users never see its name.
 STAND_IN = "envfix-request"
 # uv wipes a line (\x1b[2K) or returns to its start before it draws anew: what follows is a line of its own.
 _NEW_LINE = re.compile(r"\x1b\[2K|\r\n?")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
-_DRAWN = re.compile(r"Preparing packages\.\.\.|-{10,} |^warning: The `--pylock` option")
+_DRAWN = re.compile(r"Preparing packages\.\.\.|-{10,} |^warning: The `--pylock` option|^hint: .*`--system-certs`")
 _LINES = 14
 
 
 class _Sign(msgspec.Struct, frozen=True, kw_only=True):
-    """A recognised failure: the pattern in uv's words, and ours; ``{0}`` is the pattern's first group."""
+    """A recognised failure: the pattern in uv's words, and ours.
+
+    ``{0}`` is the pattern's first group, ``{source}`` the package index with its host, ``{file}`` what was fetched,
+    ``{origin}`` the host it is from, ``{proxy}`` the proxy with its host; a sign with ``proxied`` counts only where a
+    proxy is in between.
+    """
 
     pattern: str
     message: str
     hint: str
     kind: Literal["unsatisfiable", "network", "other"] = "other"
     error: type[InstallError] = InstallError
+    proxied: bool = False
 
 
+def _network(pattern: str, message: str, hint: str, *, proxied: bool = False) -> _Sign:
+    return _Sign(pattern=pattern, message=message, hint=hint, kind="network", error=DownloadError, proxied=proxied)
+
+
+_OTHER_INDEX = "or choose another index with --index"
+_AGAIN = f"try again: packages that have arrived are kept; {_OTHER_INDEX}"
+_LATER = f"try again in some minutes: packages that have arrived are kept; {_OTHER_INDEX}"
+_NO_CONNECTION = r"tcp connect error|Connection refused|os error 111|Network is unreachable"
 # The most telling first: a full disk also looks like a failed download.
 _SIGNS = (
     _Sign(
@@ -37,12 +52,10 @@ _SIGNS = (
         hint="free some room; UV_CACHE_DIR moves uv's cache and TMPDIR temporary files to another disk",
         error=SpaceError,
     ),
-    _Sign(
-        pattern=r"Hash mismatch for `([^`]+)`",
-        message="the file of {0} is not the one its index promised (wrong hash)",
-        hint="the download or a mirror is damaged or stale: try again, or choose another index with --index",
-        kind="network",
-        error=DownloadError,
+    _network(
+        r"Hash mismatch for `[^`]+`",
+        "{file}{origin} is not the one its index promised (wrong hash)",
+        "the download or a mirror is damaged or stale: try again, or choose another index with --index",
     ),
     _Sign(
         pattern=r"externally managed",
@@ -62,69 +75,122 @@ _SIGNS = (
         hint="make an environment of your own with --new-env PATH",
         error=PermissionsError,
     ),
-    _Sign(
-        pattern=r"invalid peer certificate|UnknownIssuer|certificate verify failed|InvalidContentType|CertExpired",
-        message="no secure connection to the package index can be made",
-        hint="behind a company proxy name its certificate file in SSL_CERT_FILE",
-        kind="network",
-        error=DownloadError,
+    _network(
+        r"407 Proxy Authentication Required|proxy authorization required",
+        "{proxy} asks for a user name and a password (407)",
+        "write them into the proxy's address: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
+    ),
+    _network(
+        r"tunnel error: failed to create",
+        "{proxy} cannot be reached",
+        "correct or unset the proxy: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, or proxy in pip.conf",
+    ),
+    _network(
+        rf"dns error|failed to lookup address|{_NO_CONNECTION}",
+        "{proxy} cannot be reached",
+        "correct or unset the proxy: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, or proxy in pip.conf",
+        proxied=True,
+    ),
+    _network(
+        r"tunnel error",
+        "{proxy} does not let through to {source}",
+        "ask who runs the proxy to allow that host, or choose another index with --index",
+    ),
+    _network(
+        r"InvalidContentType|WRONG_VERSION_NUMBER",
+        "no secure connection to {source} can be made: what answers there does not speak https",
+        "check the address of the index and the proxy",
+    ),
+    _network(
+        r"certificate expired|CertExpired|NotValidYet|not valid yet|invalid peer certificate: Expired",
+        "no secure connection to {source} can be made: its certificate is out of date",
+        "check the clock of this machine, or choose another index with --index",
+    ),
+    _network(
+        r"certificate not valid for name|NotValidForName",
+        "no secure connection to {source} can be made: the certificate belongs to another host",
+        "check the address of the index and the proxy",
+    ),
+    _network(
+        r"invalid peer certificate|UnknownIssuer|certificate verify failed",
+        "no secure connection to {source} can be made: nobody this machine trusts has signed its certificate",
+        "behind a company proxy name its certificate file in SSL_CERT_FILE (or as cert in pip.conf)",
+    ),
+    _network(
+        r"dns error|failed to lookup address",
+        "the name of {source} cannot be found (DNS)",
+        "check the network, or the index set for pip or uv",
+    ),
+    _network(
+        _NO_CONNECTION,
+        "{source} does not accept connections",
+        "check the network and the proxy, or choose another index with --index",
+    ),
+    _network(
+        r"operation timed out|timed out|timeout",
+        "{source} stopped answering in time",
+        "try again: packages that have arrived are kept; UV_HTTP_TIMEOUT (seconds) allows for a slow network",
+    ),
+    _network(
+        r"\b(401 Unauthorized|403 Forbidden)",
+        "{source} refuses access ({0})",
+        "check user name and password of the index, or choose another one with --index",
+    ),
+    _network(
+        r"Failed to download[\s\S]*HTTP\s+status\s+client\s+error\s+\((404 Not Found|410 Gone)\)",
+        "{source} has no longer {file} ({0})",
+        "run the same command again: it looks anew for what is there; or choose another index with --index",
+    ),
+    _network(
+        r"\b(429 Too Many Requests)",
+        "{source} gets too many requests from this network ({0})",
+        _LATER,
+    ),
+    _network(r"HTTP\s+status\s+(?:server|client)\s+error\s+\((\d+ [^)]*)\)", "{source} answers with error {0}", _LATER),
+    # 0x..3c is "<": a page, not an archive.
+    _network(
+        r"unexpected header \(actual: 0x[0-9a-f]{0,6}3c,",
+        "instead of {file} {source} sent a web page, as networks do that want a login",
+        "open any page in a browser to log in to the network, then try again; or choose another index with --index",
+    ),
+    # uv follows ten redirects and takes the answer to the last one for the file.
+    _network(
+        r"unable to locate the end of central directory|unexpected header",
+        "{source} sent something else than {file}",
+        "check the address of the index, or choose another one with --index",
+    ),
+    _network(
+        r"Received some unexpected (?:JSON|HTML)|Unsupported `Content-Type`",
+        "{source} sent something else than a list of packages",
+        "check the address of the index, or choose another one with --index",
+    ),
+    _network(
+        r"connection closed|connection reset|IncompleteBody|end of file before message|error decoding response"
+        r"|unexpected end of file|error reading a body",
+        "{source} broke off in the middle of {file}",
+        _AGAIN,
+    ),
+    _network(
+        r"Failed to extract archive|Bad CRC|Bad uncompressed size|Bad compressed size|Invalid zip file|Failed to unzip",
+        "{file} is damaged as {source} sends it",
+        f"try again, {_OTHER_INDEX}",
+    ),
+    _network(
+        r"error sending request|Failed to fetch",
+        "{source} cannot be asked",
+        "check the network and the proxy, or choose another index with --index",
+    ),
+    _network(
+        r"because the network was disabled|network (?:connectivity )?is disabled",
+        "a file is needed that is not on this disk, and going to the network is switched off",
+        "leave out --offline, or name a folder of wheels with --index",
     ),
     _Sign(
-        pattern=r"dns error|failed to lookup address",
-        message="the name of the package index cannot be found (DNS)",
-        hint="check the network, or the index set for pip or uv",
-        kind="network",
-        error=DownloadError,
-    ),
-    _Sign(
-        pattern=r"tcp connect error|Connection refused|os error 111|Network is unreachable",
-        message="the package index does not accept connections",
-        hint="check the network and the proxy, or choose another index with --index",
-        kind="network",
-        error=DownloadError,
-    ),
-    _Sign(
-        pattern=r"operation timed out|timed out|timeout",
-        message="the package index stopped answering in time",
-        hint="try again: what has arrived is kept; UV_HTTP_TIMEOUT (seconds) allows for a slow network",
-        kind="network",
-        error=DownloadError,
-    ),
-    _Sign(
-        pattern=r"\b(401 Unauthorized|403 Forbidden|407 Proxy Authentication Required)",
-        message="the package index refuses access ({0})",
-        hint="check user name and password of the index, or choose another one with --index",
-        kind="network",
-        error=DownloadError,
-    ),
-    _Sign(
-        pattern=r"HTTP status (?:server|client) error \((\d+ [^)]*)\)",
-        message="the package index answers with error {0}",
-        hint="try again later, or choose another index with --index",
-        kind="network",
-        error=DownloadError,
-    ),
-    _Sign(
-        pattern=r"connection closed|connection reset|IncompleteBody|end of file before message|error decoding response"
-        r"|unexpected end of file|error reading a body|Unsupported `Content-Type`",
-        message="the package index broke off or sent something else than the file",
-        hint="try again, or choose another index with --index",
-        kind="network",
-        error=DownloadError,
-    ),
-    _Sign(
-        pattern=r"error sending request|Failed to fetch",
-        message="the package index cannot be asked",
-        hint="check the network and the proxy, or choose another index with --index",
-        kind="network",
-        error=DownloadError,
-    ),
-    _Sign(
-        pattern=r"because the network was disabled|network (?:connectivity )?is disabled",
-        message="a file is needed that is not on this disk, and going to the network is switched off",
-        hint="leave out --offline, or name a folder of wheels with --index",
-        kind="network",
-        error=DownloadError,
+        pattern=r"there is no version of (torch\S*==\S+?) and the request wants",
+        message="the index has no {0}",
+        hint="check the address of the index (a login page of the network looks like this too), or choose another one "
+        "with --index",
+        kind="unsatisfiable",
     ),
     _Sign(
         pattern=r"No solution found|requirements are unsatisfiable",
@@ -144,26 +210,31 @@ _SIGNS = (
         hint="make a fresh environment with --new-env PATH",
     ),
 )
+_FILE = re.compile(r"(?:Failed to download|Hash mismatch for) `([^`]+)`")
+_ADDRESS = re.compile(r"https?://[^\s`)]+")
 _NOT_FOUND = re.compile(r"([A-Za-z0-9._-]+) was not found in the package registry")
 
 
-def refusal(text: str) -> Refusal:
-    """Why there is no resolution, in one sentence and in uv's own words."""
+def refusal(text: str, route: Route = NO_ROUTE) -> Refusal:
+    """Why there is no resolution, in one sentence and in uv's own words; ``route`` is the way to the indexes."""
     telling = telling_lines(text)
-    sign, message = _recognise(telling)
+    sign, message = _recognise(telling, route)
     if sign is None:
         return Refusal(kind="other", message="the installer gave up", text=telling)
     hint: str | None = sign.hint
     missing = _NOT_FOUND.search(telling)
     if sign.kind == "unsatisfiable" and missing:
         message, hint = f"the index has no package named {missing[1]}", "check the spelling, or the index"
+        if missing[1] in TORCH_FAMILY:  # also where it answers 403: the official one does so for what it has not got
+            message += ", or does not let you see it"
+            hint = "check the address of the index and its login, or choose another one with --index"
     return Refusal(kind=sign.kind, message=message, text=telling, hint=hint)
 
 
-def install_error(text: str, doing: str) -> InstallError:
+def install_error(text: str, doing: str, route: Route = NO_ROUTE) -> InstallError:
     """The error for a failed run of uv; ``doing`` is what was tried (``installing the packages``)."""
     telling = telling_lines(text)
-    sign, message = _recognise(telling)
+    sign, message = _recognise(telling, route)
     quoted = f"\n{telling}" if telling else ""
     if sign is None:
         return InstallError(f"{doing} failed{quoted}", hint="the lines above are the installer's own")
@@ -198,9 +269,20 @@ def _without_secrets(text: str) -> str:
     return re.sub(r"(?<=://)[^/\s@]+@", "", text)
 
 
-def _recognise(text: str) -> tuple[_Sign | None, str]:
+def _recognise(text: str, route: Route) -> tuple[_Sign | None, str]:
+    file = _FILE.search(text)
+    address = _ADDRESS.search(text)
+    package = file[1] if file else ""
+    host = bare_host(address[0]) if address else route.host_of(re.split("[=@<>~! ]", package)[0])
+    proxy = route.proxy_for(address[0] if address else f"https://{host or ''}")
+    words = {
+        "source": f"the package index {host}" if host else "the package index",
+        "origin": f" from {host}" if host else "",
+        "file": f"the file of {package}" if package else "the answer",
+        "proxy": f"the proxy {proxy}" if proxy else "the proxy",
+    }
     for sign in _SIGNS:
         match = re.search(sign.pattern, text, re.IGNORECASE)
-        if match is not None:
-            return sign, sign.message.format(*(match.groups() or ("",)))
+        if match is not None and not (sign.proxied and proxy is None):
+            return sign, sign.message.format(*(match.groups() or ("",)), **words)
     return None, ""

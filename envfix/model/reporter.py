@@ -12,7 +12,13 @@ class Reporter(Protocol):
         """A new piece of work begins; ``text`` is a few words a user can read."""
 
     def progress(self, done: int, total: int | None) -> None:
-        """So much of the current piece is done (bytes, items); ``total`` is None while it is not known."""
+        """So many bytes of the current piece are done; ``total`` is None while it is not known."""
+
+    def packages(self, done: int, total: int) -> None:
+        """So many of the packages of the current piece are done."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know of, that stays on the screen: a stall, an index that was left for the next."""
 
 
 class NullReporter:
@@ -23,3 +29,9 @@ class NullReporter:
 
     def progress(self, done: int, total: int | None) -> None:
         """See ``Reporter.progress``."""
+
+    def packages(self, done: int, total: int) -> None:
+        """See ``Reporter.packages``."""
+
+    def note(self, text: str) -> None:
+        """See ``Reporter.note``."""

@@ -10,12 +10,17 @@ if TYPE_CHECKING:
     from envfix.render.console import ConsoleOutput
 
 
-def open_output(*, as_json: bool, color: bool = True, quiet: bool = False, verbose: bool = False) -> Output:
-    """Where the answer goes: standard output as JSON or as text; progress goes to standard error."""
+def open_output(
+    *, as_json: bool, color: bool = True, quiet: bool = False, verbose: bool = False, progress: bool = False
+) -> Output:
+    """Where the answer goes: standard output as JSON or as text; progress goes to standard error.
+
+    With JSON there is progress only where ``progress`` asks for it, as JSON lines.
+    """
     if as_json:
         from envfix.render.json_doc import JsonOutput
 
-        return JsonOutput()
+        return JsonOutput(progress=progress, quiet=quiet)
     return cast("Output", _LaterConsole(color=color, quiet=quiet, verbose=verbose))
 
 
@@ -40,6 +45,14 @@ class _LaterReporter:
         """See ``Reporter.progress``."""
         self._output.console.reporter.progress(done, total)
 
+    def packages(self, done: int, total: int) -> None:
+        """See ``Reporter.packages``."""
+        self._output.console.reporter.packages(done, total)
+
+    def note(self, text: str) -> None:
+        """See ``Reporter.note``."""
+        self._output.console.reporter.note(text)
+
 
 class _LaterConsole:
     """Text output that is made at its first use: rich takes 25 ms to import, which is time to ask questions in."""
@@ -48,6 +61,15 @@ class _LaterConsole:
         self._options = options
         self._console: Any = None
         self.reporter = _LaterReporter(self)
+        self._clear_when_the_command_ends()
+
+    def _clear_when_the_command_ends(self) -> None:
+        """An error is told after the command: it must not stand behind what was drawn last."""
+        import click
+
+        context = click.get_current_context(silent=True)
+        if context is not None:
+            context.call_on_close(lambda: self._console is not None and self._console.reporter.done())
 
     @property
     def console(self) -> Any:
