@@ -346,7 +346,8 @@ class _Asker:
             if folder is not None:
                 return os.stat(folder).st_size
             with self._session() as session:
-                answer = session.head(url, timeout=self._left(), allow_redirects=True)
+                verify = self._certificates or True
+                answer = session.head(url, timeout=self._left(), allow_redirects=True, verify=verify)
                 length = answer.headers.get("Content-Length", "")
                 return int(length) if answer.ok and length.isdigit() else None
         return None
