@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from envfix.host.locking import EnvironmentLock
+
 NOT_FOUND = 127
 
 
@@ -136,11 +138,15 @@ class Host(ProbeHost, Protocol):
         drop_env: Sequence[str] = (),
         cwd: str | None = None,
         terminal: bool = False,
+        lock: EnvironmentLock | None = None,
     ) -> CommandResult:
         """Run a program and hand over its output as it comes; end its whole process group when the deadline passes.
 
+        While it prints nothing, ``on_text`` gets an empty text about once a second.
+
         ``terminal`` gives the program a pseudo-terminal, so that it draws its own progress. ``drop_env`` names variables
-        that it must not see. The result's ``stdout`` is the tail of the output (at most 64 KiB).
+        that it must not see. ``lock`` is held by the program too, also when envfix is killed. The result's ``stdout`` is
+        the tail of the output (at most 64 KiB).
         """
 
     def script_path(self, script: str) -> str:

@@ -14,13 +14,17 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from envfix.host.interface import CommandResult, Deadline, DiskSpace, FileResult
+from envfix.host.locking import EnvironmentLock
 
 HEAD_LIMIT, END_LIMIT = 1_000_000, 3_000_000
+# How often a program that prints nothing is told of.
+IDLE_TICK = 1.0
 TAIL_LIMIT = 64 * 1024
 # Seconds between two looks at a program whose output is kept open by another one.
 LOOK_UP = 0.05
@@ -202,6 +206,7 @@ class RealHost:
         drop_env: Sequence[str] = (),
         cwd: str | None = None,
         terminal: bool = False,
+        lock: EnvironmentLock | None = None,
     ) -> CommandResult:
         """See ``Host.stream``; the child is ended as well when the caller is interrupted."""
         environment = {name: value for name, value in os.environ.items() if name not in drop_env}
@@ -216,6 +221,7 @@ class RealHost:
                 env=environment,
                 cwd=cwd,
                 start_new_session=True,
+                pass_fds=() if lock is None else (lock.descriptor,),
             )
         except OSError as error:
             os.close(reading)
@@ -224,6 +230,8 @@ class RealHost:
             os.close(writing)
         tail = bytearray()
         try:
+            if lock is not None:
+                lock.sign(process.pid)
             in_time = _pump(reading, process, on_text, deadline, tail)
         except BaseException:
             _end_group(process)
@@ -307,7 +315,11 @@ class _LimitedReader(threading.Thread):
 def _pump(
     reading: int, process: subprocess.Popen[bytes], on_text: Callable[[str], None], deadline: Deadline, tail: bytearray
 ) -> bool:
-    """Hand over output until the program has ended (True) or its deadline has passed (False)."""
+    """Hand over output until the program has ended (True) or its deadline has passed (False).
+
+    While there is none, an empty text comes about once a second, so that somebody can notice.
+    """
+    heard = time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(reading, selectors.EVENT_READ)
         while deadline.left > 0:
@@ -322,9 +334,13 @@ def _pump(
                     return _wait(process, deadline)
                 tail += chunk
                 del tail[:-TAIL_LIMIT]
+                heard = time.monotonic()
                 on_text(chunk.decode("utf-8", "replace"))
             elif process.poll() is not None:
                 return True
+            elif time.monotonic() - heard >= IDLE_TICK:
+                heard = time.monotonic()
+                on_text("")
     return False
 
 

@@ -1,0 +1,473 @@
+"""Keeps an environment's files while it is changed, so that it can be put back byte for byte: after Ctrl-C, kill -9, a full disk.
+
+Everything lies in ``PREFIX/.envfix``: ``lock`` (who works on the environment), ``pending`` (a change that has not ended well
+yet) and ``undo`` (the last one that has). A change begins with a listing of what is there and an entry that says it has
+begun; both are on the disk before the first file moves. What will be replaced is then moved aside: a rename takes no time and
+no room, and keeps the file as it was. What may be overwritten is kept by reflink or hard link, what programs write into, and
+what lies on another file system, byte by byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from envfix.errors import EnvfixError
+
+FOLDER = ".envfix"
+_PENDING, _UNDO, _KEPT, _BEFORE, _AFTER, _ENTRY = "pending", "undo", "kept", "before", "after", "journal.json"
+_SCHEMA = "envfix.journal/1"
+# What file systems answer where they cannot link or rename: then bytes are copied.
+_CANNOT = {
+    errno.EXDEV,
+    errno.EPERM,
+    errno.EMLINK,
+    errno.ENOTSUP,
+    errno.ENOSYS,
+    errno.EINVAL,
+    errno.EACCES,
+    errno.ENOTTY,
+}
+
+
+class JournalError(EnvfixError):
+    """The kept files cannot be read or put back; the message says what to do by hand."""
+
+    reference = "journal"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What is being done, and how far it is. ``zones`` are the folders that may change, ``singles`` further files.
+
+    ``litter`` are patterns of what a killed installer leaves elsewhere. ``new``: the whole environment is being made
+    (``had_folder``: an empty folder was there). ``done``: it has ended well and can be undone. ``spares``: what came after
+    the change stays when it is taken back.
+    """
+
+    schema: str
+    state: Literal["new", "running", "done"]
+    began: float
+    what: str
+    zones: tuple[str, ...] = ()
+    singles: tuple[str, ...] = ()
+    litter: tuple[str, ...] = ()
+    distributions: dict[str, str] = {}
+    is_new: bool = False
+    had_folder: bool = False
+    spares: bool = False
+
+
+class Listed(msgspec.Struct, frozen=True, array_like=True):
+    """A file, folder or link that was there: ``kind`` is f, d or l; ``size`` in bytes, ``modified`` in nanoseconds."""
+
+    kind: str
+    size: int
+    modified: int
+
+
+Listing = dict[str, Listed]
+
+
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
+    """What was put back: the change it was, how many files came back or went, and what is not as it was."""
+
+    what: str
+    began: float
+    back: int = 0
+    removed: int = 0
+    differing: tuple[str, ...] = ()
+    whole: bool = False
+
+
+def has_pending(prefix: str) -> bool:
+    """Whether a change of this environment has begun and not ended well: one look at the disk."""
+    return os.path.lexists(os.path.join(prefix, FOLDER, _PENDING, _ENTRY))
+
+
+def undoable(prefix: str) -> Entry | None:
+    """The last change that ended well and can be taken back."""
+    return _read_entry(os.path.join(prefix, FOLDER, _UNDO))
+
+
+def kept_bytes(prefix: str) -> int:
+    """How much room the kept files take that are nowhere else."""
+    total = 0
+    for folder, _, names in os.walk(os.path.join(prefix, FOLDER)):
+        for name in names:
+            with contextlib.suppress(OSError):
+                told = os.lstat(os.path.join(folder, name))
+                total += told.st_size if told.st_nlink == 1 else 0
+    return total
+
+
+class Journal:
+    """One change of an environment, from ``begin`` to ``commit``; in between ``roll_back`` takes it back at any moment."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self._folder = os.path.join(prefix, FOLDER, _PENDING)
+        self._entry: Entry | None = None
+        self._before: Listing = {}
+
+    def begin(self, what: str, *, zones: Sequence[str], singles: Sequence[str], litter: Sequence[str] = ()) -> Listing:
+        """Write down what is there now; raises ``OSError``. Nothing has changed yet when this returns."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os.makedirs(os.path.join(self._folder, _KEPT), mode=0o700)
+        self._entry = Entry(
+            schema=_SCHEMA,
+            state="running",
+            began=time.time(),
+            what=what,
+            zones=tuple(_outermost(zones)),
+            singles=tuple(singles),
+            litter=tuple(litter),
+        )
+        self._before = _listing_of(self._entry)
+        _write(os.path.join(self._folder, _BEFORE), _packed(self._before))
+        _write(os.path.join(self._folder, _ENTRY), msgspec.json.encode(self._entry))
+        return self._before
+
+    def begin_new(self, what: str, *, had_folder: bool) -> None:
+        """A whole environment is going to be made in this folder; raises ``OSError``."""
+        os.makedirs(os.path.join(self._folder, _KEPT), mode=0o700)
+        self._entry = Entry(
+            schema=_SCHEMA, state="new", began=time.time(), what=what, is_new=True, had_folder=had_folder
+        )
+        _write(os.path.join(self._folder, _ENTRY), msgspec.json.encode(self._entry))
+
+    def move_aside(self, paths: Iterable[str]) -> None:
+        """Take files and folders that will be replaced out of the way."""
+        for path in paths:
+            if not _tried(os.rename, path, self._place(path)):
+                self._keep_bytes(path)
+                _remove(path)
+
+    def keep(self, paths: Iterable[str], *, as_bytes: bool = False) -> None:
+        """Keep files that stay where they are but may be overwritten; ``as_bytes`` those that are written into."""
+        for path in paths:
+            if as_bytes or not _tried(_hard_link, path, self._place(path)):
+                self._keep_bytes(path)
+
+    def _keep_bytes(self, path: str) -> None:
+        """Copy it; whoever is interrupted must not find half a copy among what is put back."""
+        half = os.path.join(self._folder, "half")
+        _remove(half)
+        _copy(path, half)
+        os.rename(half, self._place(path))
+
+    def commit(self, distributions: dict[str, str]) -> None:
+        """The change has ended well; its kept files replace those of the change before."""
+        assert self._entry is not None  # noqa: S101 - begin comes first
+        if not self._entry.is_new:
+            _write(os.path.join(self._folder, _AFTER), _packed(_listing_of(self._entry)), sync=False)
+        done = msgspec.structs.replace(self._entry, state="done", distributions=distributions)
+        _write(os.path.join(self._folder, _ENTRY), msgspec.json.encode(done))
+        _settle_done(self.prefix)
+
+    def _place(self, path: str) -> str:
+        """Where the file is kept; its folder is made."""
+        kept = os.path.join(self._folder, _KEPT, path.lstrip("/\\").replace(":", ""))
+        os.makedirs(os.path.dirname(kept), exist_ok=True)
+        return kept
+
+
+def roll_back(prefix: str) -> Restored | None:
+    """Take an unfinished change back; None where there is none. Can be interrupted and called again.
+
+    The caller holds the lock. Raises ``JournalError`` when the entry is damaged, ``OSError`` when the disk refuses.
+    """
+    folder = os.path.join(prefix, FOLDER, _PENDING)
+    if not os.path.lexists(os.path.join(folder, _ENTRY)):
+        _remove(folder)  # an entry that was never finished: nothing had changed
+        return None
+    entry = _read_entry(folder)
+    if entry is None:
+        raise JournalError(
+            f"the journal of an unfinished installation cannot be read: {folder}/{_ENTRY}",
+            hint=f"the files it kept are in {folder}/{_KEPT}; make a fresh environment with --new-env PATH",
+        )
+    if entry.state == "done":
+        _settle_done(prefix)
+        return None
+    if entry.is_new:
+        _remove_new(prefix, entry)
+        return Restored(what=entry.what, began=entry.began, whole=True)
+    before = _unpacked(os.path.join(folder, _BEFORE))
+    spare = _unpacked(os.path.join(folder, _AFTER)) if entry.spares else None
+    restored = _put_back(folder, entry, before, spare=spare)
+    _forget(folder)
+    return restored
+
+
+def undo(prefix: str, *, exactly: bool) -> Restored | None:
+    """Take the last change back; ``exactly`` also removes what was installed after it. The caller holds the lock.
+
+    Without ``exactly`` only what this change brought is removed. Raises ``JournalError`` when there is nothing to undo.
+    """
+    folder = os.path.join(prefix, FOLDER, _UNDO)
+    entry = _read_entry(folder)
+    if entry is None:
+        raise JournalError(f"there is no installation to undo in {prefix}", hint="only the last one of envfix can be")
+    if entry.is_new:
+        _remove_new(prefix, entry)
+        return Restored(what=entry.what, began=entry.began, whole=True)
+    # From here on it is an unfinished change: whoever is interrupted now finds it again.
+    undoing = msgspec.structs.replace(entry, state="running", spares=not exactly)
+    _write(os.path.join(folder, _ENTRY), msgspec.json.encode(undoing))
+    pending = os.path.join(prefix, FOLDER, _PENDING)
+    _remove(pending)
+    os.rename(folder, pending)
+    return roll_back(prefix)
+
+
+def forget(prefix: str) -> bool:
+    """Delete what is kept for ``undo``; whether there was anything."""
+    folder = os.path.join(prefix, FOLDER, _UNDO)
+    if not os.path.lexists(folder):
+        return False
+    _forget(folder)
+    return True
+
+
+def listing(zones: Sequence[str], singles: Sequence[str]) -> Listing:
+    """Everything in these folders and these files, by path; links are not followed, envfix's own folder is left out."""
+    found: Listing = {}
+    for path in singles:
+        with contextlib.suppress(OSError):
+            found[path] = _listed(os.lstat(path))
+    waiting = list(zones)
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = os.scandir(folder)
+        except OSError:
+            continue
+        with entries:
+            for entry in entries:
+                if entry.name == FOLDER:
+                    continue
+                told = _listed(entry.stat(follow_symlinks=False))
+                found[entry.path] = told
+                if told.kind == "d":
+                    waiting.append(entry.path)
+    return found
+
+
+def _listing_of(entry: Entry) -> Listing:
+    """What is there now of all that the change may touch."""
+    litter = [path for pattern in entry.litter for path in glob.glob(pattern)]
+    folders = [path for path in litter if os.path.isdir(path) and not os.path.islink(path)]
+    return listing((*entry.zones, *folders), (*entry.singles, *litter))
+
+
+def _listed(told: os.stat_result) -> Listed:
+    kind = "d" if stat.S_ISDIR(told.st_mode) else "l" if stat.S_ISLNK(told.st_mode) else "f"
+    return Listed(kind, 0 if kind == "d" else told.st_size, 0 if kind == "d" else told.st_mtime_ns)
+
+
+def _outermost(zones: Sequence[str]) -> Iterator[str]:
+    """The zones without those that lie in another one, or are another one by a link."""
+    seen: dict[str, str] = {}
+    for zone in zones:
+        seen.setdefault(os.path.realpath(zone), zone)
+    for real, zone in seen.items():
+        if not any(real != other and real.startswith(other.rstrip(os.sep) + os.sep) for other in seen):
+            yield zone
+
+
+def _put_back(folder: str, entry: Entry, before: Listing, *, spare: Listing | None) -> Restored:
+    """Remove what came, bring back what was kept, look whether all is as it was.
+
+    ``spare`` is a listing of what was there when the change had ended: what is not in it came later, and stays.
+    """
+    now = _listing_of(entry)
+    came = [path for path in now if path not in before and (spare is None or path in spare or path.endswith(".pyc"))]
+    removed = 0
+    # Longest first: a folder after what lies in it. One that still holds something that stays is left.
+    for path in sorted(came, key=len, reverse=True):
+        removed += _remove_one(path)
+    back = _bring_back(os.path.join(folder, _KEPT), entry)
+    for path, told in before.items():
+        if told.kind == "d" and not os.path.isdir(path):
+            os.makedirs(path, exist_ok=True)
+    now = _listing_of(entry)
+    # Python writes bytecode anew whenever it likes.
+    differing = tuple(path for path, told in before.items() if now.get(path) != told and not path.endswith(".pyc"))
+    return Restored(what=entry.what, began=entry.began, back=back, removed=removed, differing=differing)
+
+
+def _bring_back(kept: str, entry: Entry) -> int:
+    """Move every kept file to where it was; whole folders where nothing is in their way."""
+    places = {os.path.join(kept, path.lstrip("/\\").replace(":", "")): path for path in (*entry.zones, *entry.singles)}
+    back = 0
+    waiting = [(source, target) for source, target in places.items() if os.path.lexists(source)]
+    while waiting:
+        source, target = waiting.pop()
+        if os.path.isdir(source) and not os.path.islink(source) and os.path.isdir(target):
+            with os.scandir(source) as entries:
+                waiting += [(one.path, os.path.join(target, one.name)) for one in entries]
+            continue
+        if os.path.isdir(source) != os.path.isdir(target) or os.path.islink(target):
+            _remove(target)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        _move(source, target)
+        back += sum(len(names) for _, _, names in os.walk(target)) if os.path.isdir(target) else 1
+    return back
+
+
+def _settle_done(prefix: str) -> None:
+    """A change that has ended well becomes the one that can be undone."""
+    home = os.path.join(prefix, FOLDER)
+    _forget(os.path.join(home, _UNDO))
+    os.rename(os.path.join(home, _PENDING), os.path.join(home, _UNDO))
+
+
+def _forget(folder: str) -> None:
+    """Delete a journal: its entry first, so that a half deleted one is none."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(folder, _ENTRY))
+    _remove(folder)
+
+
+def _remove_new(prefix: str, entry: Entry) -> None:
+    """Delete an environment that was made whole; its journal last, so that an interrupted removal is found again."""
+    for name in os.listdir(prefix):
+        if name != FOLDER:
+            _remove(os.path.join(prefix, name))
+    for name in (_UNDO, _PENDING):
+        _forget(os.path.join(prefix, FOLDER, name))
+    if not entry.had_folder:
+        _remove(prefix)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+
+def _remove_one(path: str) -> bool:
+    """Delete a file or an empty folder; whether a file went."""
+    try:
+        if os.path.isdir(path) and not os.path.islink(path):
+            os.rmdir(path)
+            return False
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
+
+
+def _move(source: str, target: str) -> None:
+    if not _tried(os.replace, source, target):
+        # On another file system: beside the target first, so that it appears whole or not at all.
+        beside = f"{target}.envfix-back"
+        _remove(beside)
+        _copy(source, beside)
+        os.replace(beside, target)
+        _remove(source)
+
+
+def _hard_link(path: str, kept: str) -> None:
+    os.link(path, kept, follow_symlinks=False)
+
+
+def _tried(action: Callable[[str, str], None], path: str, place: str) -> bool:
+    """Do it; False where the file system cannot do this at all. Raises ``OSError`` for anything else."""
+    try:
+        action(path, place)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+        return False
+    return True
+
+
+def _copy(path: str, kept: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.copytree(path, kept, symlinks=True, dirs_exist_ok=True, copy_function=_copy_file)
+    else:
+        _copy_file(path, kept)
+
+
+def _copy_file(path: str, kept: str) -> str:
+    if not os.path.islink(path) and _reflink(path, kept):
+        shutil.copystat(path, kept)
+    else:
+        shutil.copy2(path, kept, follow_symlinks=False)
+    return kept
+
+
+def _reflink(path: str, kept: str) -> bool:
+    """Share the bytes until one of the two is written to, where the file system can (Btrfs, XFS)."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        with open(path, "rb") as source, open(kept, "wb") as target:
+            fcntl.ioctl(target.fileno(), 0x40049409, source.fileno())  # FICLONE, linux/fs.h
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+        return False
+    return True
+
+
+def _write(path: str, data: bytes, *, sync: bool = True) -> None:
+    """Write a file whole or not at all, and onto the disk."""
+    temporary = f"{path}.new"
+    with open(temporary, "wb") as stream:
+        stream.write(data)
+        if sync:
+            stream.flush()
+            os.fsync(stream.fileno())
+    os.replace(temporary, path)
+    if sync and hasattr(os, "O_DIRECTORY"):
+        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _read_entry(folder: str) -> Entry | None:
+    """The entry of a journal; None where there is none or it is damaged."""
+    try:
+        with open(os.path.join(folder, _ENTRY), "rb") as stream:
+            entry = msgspec.json.decode(stream.read(10_000_000), type=Entry)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return entry if entry.schema == _SCHEMA else None
+
+
+# Names of files are bytes; JSON is text.
+def _packed(found: Listing) -> bytes:
+    return msgspec.json.encode({os.fsencode(path).decode("latin-1"): told for path, told in found.items()})
+
+
+def _unpacked(path: str) -> Listing:
+    try:
+        with open(path, "rb") as stream:
+            raw = msgspec.json.decode(stream.read(), type=dict[str, Listed])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise JournalError(
+            f"the list of what was there cannot be read: {path}",
+            hint="make a fresh environment with --new-env PATH",
+        ) from error
+    return {os.fsdecode(name.encode("latin-1")): told for name, told in raw.items()}

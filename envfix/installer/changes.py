@@ -1,0 +1,238 @@
+"""Which files of an environment an installation will touch: worked out from lists of files, before anything is changed."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os.path
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from envfix.host.journal import Listing
+from envfix.lockers.constraints import FILENAME
+from envfix.model.facts import Interpreter
+
+_METADATA = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+?)(?:-py[\d.]+)?\.(?P<kind>dist-info|egg-info)")
+_DATA = re.compile(r"[^/]+\.data/(?P<scheme>purelib|platlib|scripts|data|headers)/(?P<path>.+)")
+# What wheels may put beside packages and commands.
+_SHARED = ("share", "etc", "include", "man")
+# uv's own lock of an environment, and what holds the stack in place.
+_SINGLES = (".lock", FILENAME)
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an interpreter keeps things: its prefix, the folders of packages, the folder of commands."""
+
+    prefix: str
+    site_packages: tuple[str, ...]
+    scripts: str
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The folders that an installation may change."""
+        return (*self.site_packages, self.scripts, *(os.path.join(self.prefix, name) for name in _SHARED))
+
+    @property
+    def singles(self) -> tuple[str, ...]:
+        """The files outside of them that it may change."""
+        return tuple(os.path.join(self.prefix, name) for name in _SINGLES)
+
+    @property
+    def litter(self) -> tuple[str, ...]:
+        """What uv leaves in the prefix when it is killed: folders in which it tries whether links can be made."""
+        return (os.path.join(glob.escape(self.prefix), ".tmp*"),)
+
+
+def layout_of(environment: str) -> Layout:
+    """The layout of a virtual environment, by its folders."""
+    if os.path.isdir(os.path.join(environment, "Scripts")):
+        site = (os.path.join(environment, "Lib", "site-packages"),)
+        return Layout(prefix=environment, site_packages=site, scripts=os.path.join(environment, "Scripts"))
+    sites = sorted(glob.glob(os.path.join(glob.escape(environment), "lib", "python*", "site-packages")))
+    return Layout(prefix=environment, site_packages=tuple(sites), scripts=os.path.join(environment, "bin"))
+
+
+def layout_for(interpreter: Interpreter) -> Layout:
+    """Where an interpreter keeps things, as it says itself."""
+    is_own = interpreter.kind in ("venv", "conda", "base") or interpreter.scripts is None
+    scripts = interpreter.scripts or os.path.join(interpreter.prefix, "bin")
+    # A system Python installs beside itself: /usr/local for one whose prefix is /usr.
+    prefix = interpreter.prefix if is_own else os.path.dirname(scripts)
+    return Layout(prefix=prefix, site_packages=interpreter.site_packages, scripts=scripts)
+
+
+class Installed(msgspec.Struct, frozen=True, kw_only=True):
+    """A distribution by its metadata folder; ``is_wheel``: it has a list of its files that an installer can go by."""
+
+    name: str
+    version: str
+    site: str
+    metadata: str
+    is_wheel: bool
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What an installation does to an environment, package by package and file by file.
+
+    ``replaced`` and ``mended`` are names: of another version, or of the same one whose files are damaged. ``move`` is what is
+    replaced, ``keep`` what may be overwritten.
+    """
+
+    added: dict[str, str]
+    replaced: dict[str, tuple[str, str]]
+    mended: tuple[str, ...]
+    move: tuple[str, ...]
+    keep: tuple[str, ...]
+
+
+def in_words(versions: Mapping[str, str]) -> str:
+    """What is installed, in one line: the torch family first."""
+    parts = [f"{name} {version}" for name, version in sorted(versions.items(), key=_family_first)]
+    return ", ".join(parts[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")
+
+
+def installed(layout: Layout, before: Listing) -> dict[str, list[Installed]]:
+    """The distributions of an environment by canonical name: one each, unless something has gone wrong there."""
+    found: dict[str, list[Installed]] = {}
+    for path, told in before.items():
+        site, name = os.path.split(path)
+        match = _METADATA.fullmatch(name) if site in layout.site_packages else None
+        if match is None:
+            continue
+        row = Installed(
+            name=canonicalize_name(match["name"]),
+            version=match["version"],
+            site=site,
+            metadata=path,
+            is_wheel=told.kind == "d" and match["kind"] == "dist-info" and f"{path}{os.sep}RECORD" in before,
+        )
+        found.setdefault(row.name, []).append(row)
+    return found
+
+
+def changes(
+    layout: Layout,
+    before: Listing,
+    wanted: Mapping[str, str],
+    incoming: Mapping[str, Sequence[str]] | None,
+    read: Callable[[str], str],
+) -> Changes:
+    """What installing ``wanted`` (name to exact version) changes.
+
+    ``incoming`` are the paths that each new wheel lays down, None where that is not known beforehand: then everything that
+    could be overwritten is kept. ``read`` gives the text of a file.
+    """
+    there = installed(layout, before)
+    replaced: dict[str, tuple[str, str]] = {}
+    added: dict[str, str] = {}
+    mended: list[str] = []
+    move: list[str] = []
+    unlisted = False
+    for name, version in ((canonicalize_name(name), version) for name, version in wanted.items()):
+        olds = there.get(name, [])
+        if not olds:
+            added[name] = version
+            continue
+        owned = {old.metadata: set(_owned(old, read)) if old.is_wheel else set() for old in olds}
+        same = len(olds) == 1 and same_version(olds[0].version, version)
+        if same and all(path in before for path in owned[olds[0].metadata] if not path.endswith(".pyc")):
+            continue
+        if same:
+            mended.append(name)
+        else:
+            replaced[name] = (" and ".join(old.version for old in olds), version)
+        for old in olds:
+            move += _movable(old, owned[old.metadata], layout, before) if old.is_wheel else ()
+        # Without a list the installer finds out by itself what belongs to it.
+        unlisted |= not all(old.is_wheel for old in olds)
+    aside = tuple(dict.fromkeys(move))
+    coming = None if incoming is None or unlisted else [*added, *replaced, *mended]
+    if coming is None or incoming is None or any(name not in incoming for name in coming):
+        at_risk = [path for path, told in before.items() if told.kind != "d"]
+    else:
+        laid_down = {place for name in coming for path in incoming[name] for place in places(path, layout)}
+        at_risk = [path for path in before if path in laid_down and before[path].kind != "d"]
+        # Which commands a wheel brings is not among its files.
+        at_risk += [path for path in before if path.startswith(layout.scripts + os.sep) and before[path].kind != "d"]
+    gone = _Below(aside)
+    keep = tuple(path for path in dict.fromkeys(at_risk) if path not in gone)
+    return Changes(added=added, replaced=replaced, mended=tuple(mended), move=aside, keep=keep)
+
+
+def record_hashes(old: Installed, read: Callable[[str], str]) -> dict[str, str]:
+    """The files of a distribution with the sha256 (urlsafe base64) that its RECORD promises."""
+    rows = csv.reader(read(f"{old.metadata}{os.sep}RECORD").splitlines())
+    return {
+        os.path.normpath(os.path.join(old.site, row[0])): row[1].removeprefix("sha256=")
+        for row in rows
+        if len(row) > 1 and row[1].startswith("sha256=")
+    }
+
+
+def _owned(old: Installed, read: Callable[[str], str]) -> Iterator[str]:
+    for row in csv.reader(read(f"{old.metadata}{os.sep}RECORD").splitlines()):
+        if row and row[0]:
+            yield os.path.normpath(os.path.join(old.site, row[0]))
+
+
+def _movable(old: Installed, owned: set[str], layout: Layout, before: Listing) -> Iterator[str]:
+    """The distribution's files: as whole folders where nothing else lies in them, else one by one."""
+    yield old.metadata
+    begin = old.site + os.sep
+    tops = {path[len(begin) :].partition(os.sep)[0] for path in owned if path.startswith(begin)}
+    folders = {f"{begin}{top}" for top in tops if top and f"{begin}{top}" != old.metadata}
+    shared = set()
+    for path, told in before.items():
+        if path.startswith(begin) and told.kind != "d" and path not in owned and not path.endswith(".pyc"):
+            shared.add(f"{begin}{path[len(begin) :].partition(os.sep)[0]}")
+    whole = {folder for folder in folders - shared if folder in before and before[folder].kind == "d"}
+    yield from sorted(whole)
+    within = _Below((*whole, old.metadata))
+    zones = tuple(zone + os.sep for zone in layout.zones)
+    yield from (path for path in sorted(owned) if path in before and path not in within and path.startswith(zones))
+
+
+class _Below:
+    """Answers whether a path is one of these or lies in one of them."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = frozenset(paths)
+
+    def __contains__(self, path: object) -> bool:
+        at = str(path)
+        while at not in self._paths:
+            above = os.path.dirname(at)
+            if above == at:
+                return False
+            at = above
+        return True
+
+
+def places(path: str, layout: Layout) -> Iterator[str]:
+    """Where a path inside a wheel ends up."""
+    match = _DATA.fullmatch(path)
+    scheme, inner = (match["scheme"], match["path"]) if match else ("purelib", path)
+    if scheme == "scripts":
+        yield os.path.join(layout.scripts, inner)
+    elif scheme == "data":
+        yield os.path.normpath(os.path.join(layout.prefix, inner))
+    elif scheme != "headers":
+        for site in layout.site_packages:
+            yield os.path.normpath(os.path.join(site, inner))
+
+
+def same_version(one: str, other: str) -> bool:
+    """Whether two versions are one and the same, local label included."""
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return one == other
+
+
+def _family_first(item: tuple[str, object]) -> tuple[int, str]:
+    order = ("torch", "torchvision", "torchaudio", "ultralytics", "numpy")
+    return (order.index(item[0]) if item[0] in order else len(order), item[0])

@@ -1,0 +1,251 @@
+"""The journal of a change: what is kept how, what is put back, and what is told where that is impossible."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from envfix.host import journal
+from envfix.host.journal import Journal, JournalError
+from envfix.host.real import RealHost
+from envfix.installer import acting
+from envfix.installer.changes import Layout, changes, layout_of
+from envfix.model.reporter import NullReporter
+from tests.trees import differences, tree
+
+SITE = "lib/python3.11/site-packages"
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> Path:
+    """An environment with two packages, one of them with data that its owner has put in."""
+    return filled(tmp_path / "env")
+
+
+def filled(folder: Path) -> Path:
+    put(
+        folder,
+        "torch",
+        "2.0.1",
+        {"torch/__init__.py": "old", "torch/lib/libtorch.so": "code", "../../../bin/torchrun": "#!"},
+    )
+    put(folder, "ultralytics", "8.0", {"ultralytics/__init__.py": "yolo"})
+    (folder / SITE / "ultralytics" / "mine.yaml").write_text("my classes")
+    (folder / SITE / "torch" / "__pycache__").mkdir()
+    (folder / SITE / "torch" / "__pycache__" / "__init__.cpython-311.pyc").write_bytes(b"bytecode")
+    (folder / "envfix-constraints.txt").write_text("torch==2.0.1\n")
+    return folder
+
+
+def put(folder: Path, name: str, version: str, files: dict[str, str]) -> None:
+    """A package with its RECORD."""
+    site = folder / SITE
+    info = f"{name}-{version}.dist-info"
+    for path, text in {**files, f"{info}/METADATA": f"Name: {name}\nVersion: {version}\n"}.items():
+        place = site / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    (folder / "bin").mkdir(exist_ok=True)
+    record = "".join(f"{path},,\n" for path in (*files, f"{info}/METADATA", f"{info}/RECORD"))
+    (site / info / "RECORD").write_text(record)
+
+
+def begun(env: Path, wanted: dict[str, str], incoming: dict[str, tuple[str, ...]] | None) -> Journal:
+    """A change that has begun: what goes is aside, and what may be overwritten is kept."""
+    layout = layout_of(str(env))
+    log = Journal(str(env))
+    before = log.begin("a test", zones=layout.zones, singles=layout.singles, litter=layout.litter)
+    planned = changes(layout, before, wanted, incoming, lambda path: Path(path).read_text())
+    log.keep([path for path in layout.singles if path in before], as_bytes=True)
+    log.keep([path for path in planned.keep if path not in layout.singles])
+    log.move_aside(planned.move)
+    return log
+
+
+def test_a_whole_package_is_moved_with_one_rename_and_comes_back(env: Path) -> None:
+    before = tree(env)
+    inode = (env / SITE / "torch" / "lib" / "libtorch.so").stat().st_ino
+    begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
+    assert not (env / SITE / "torch").exists()
+    assert (env / "bin" / "torchrun").exists() is False
+    put(env, "torch", "2.1.2", {"torch/__init__.py": "new", "torch/more.py": "new"})
+    restored = journal.roll_back(str(env))
+    assert restored is not None
+    assert restored.differing == ()
+    assert differences(before, tree(env)) == []
+    assert (env / SITE / "torch" / "lib" / "libtorch.so").stat().st_ino == inode, "the very file, not a copy"
+    assert (env / SITE / "torch" / "__pycache__" / "__init__.cpython-311.pyc").exists()
+
+
+def test_what_its_owner_has_put_into_a_package_stays_where_it_is(env: Path) -> None:
+    begun(env, {"ultralytics": "8.1"}, {"ultralytics": ("ultralytics/__init__.py",)})
+    assert (env / SITE / "ultralytics" / "mine.yaml").read_text() == "my classes"
+    assert not (env / SITE / "ultralytics" / "__init__.py").exists()
+
+
+def test_a_file_of_another_package_that_a_wheel_overwrites_comes_back(env: Path) -> None:
+    before = tree(env)
+    begun(env, {"greedy": "1.0"}, {"greedy": ("ultralytics/__init__.py", "greedy.py")})
+    (env / SITE / "ultralytics" / "__init__.py").unlink()
+    put(env, "greedy", "1.0", {"ultralytics/__init__.py": "mine now", "greedy.py": "x"})
+    journal.roll_back(str(env))
+    assert differences(before, tree(env)) == []
+
+
+def test_without_a_list_of_what_comes_everything_that_could_be_overwritten_is_kept(env: Path) -> None:
+    before = tree(env)
+    begun(env, {"greedy": "1.0"}, None)
+    (env / SITE / "ultralytics" / "mine.yaml").unlink()
+    (env / SITE / "ultralytics" / "mine.yaml").write_text("overwritten")
+    (env / SITE / "torch" / "__init__.py").unlink()
+    journal.roll_back(str(env))
+    assert differences(before, tree(env)) == []
+
+
+def test_a_command_that_a_new_package_overwrites_comes_back(env: Path) -> None:
+    before = tree(env)
+    begun(env, {"greedy": "1.0"}, {"greedy": ("greedy.py",)})
+    (env / "bin" / "torchrun").unlink()
+    (env / "bin" / "torchrun").write_text("another program")
+    journal.roll_back(str(env))
+    assert differences(before, tree(env)) == []
+
+
+def test_a_change_that_was_taken_back_halfway_is_taken_back_by_the_next_try(env: Path) -> None:
+    before = tree(env)
+    begun(env, {"torch": "2.1.2", "ultralytics": "8.1"}, None)
+    put(env, "torch", "2.1.2", {"torch/__init__.py": "new"})
+    kept = env / ".envfix" / "pending" / "kept" / str(env).lstrip("/") / SITE
+    os.rename(kept / "torch-2.0.1.dist-info", env / SITE / "torch-2.0.1.dist-info")
+    assert journal.roll_back(str(env)) is not None
+    assert differences(before, tree(env)) == []
+    assert journal.roll_back(str(env)) is None
+
+
+def test_what_is_not_as_it_was_is_named(env: Path) -> None:
+    begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
+    (env / SITE / "ultralytics" / "__init__.py").write_text("changed by somebody meanwhile")
+    restored = journal.roll_back(str(env))
+    assert restored is not None
+    assert restored.differing == (str(env / SITE / "ultralytics" / "__init__.py"),)
+    assert acting.restored_in_words(restored).endswith(
+        f"put back, 0 removed, but 1 are not as they were: {restored.differing[0]}"
+    )
+
+
+def test_a_damaged_journal_is_an_error_that_says_where_the_files_are(env: Path) -> None:
+    begun(env, {"torch": "2.1.2"}, None)
+    entry = env / ".envfix" / "pending" / "journal.json"
+    entry.write_text('{"schema": "envfix.journal/1", "state"')
+    with pytest.raises(JournalError) as caught:
+        journal.roll_back(str(env))
+    assert caught.value.message == f"the journal of an unfinished installation cannot be read: {entry}"
+    assert caught.value.hint == (
+        f"the files it kept are in {entry.parent}/kept; make a fresh environment with --new-env PATH"
+    )
+
+
+def test_a_journal_whose_list_is_gone_is_an_error(env: Path) -> None:
+    begun(env, {"torch": "2.1.2"}, None)
+    listed = env / ".envfix" / "pending" / "before"
+    listed.write_bytes(b"[")
+    with pytest.raises(JournalError) as caught:
+        journal.roll_back(str(env))
+    assert caught.value.message == f"the list of what was there cannot be read: {listed}"
+
+
+def test_a_journal_that_had_not_begun_changes_nothing(env: Path) -> None:
+    before = tree(env)
+    (env / ".envfix" / "pending" / "kept").mkdir(parents=True)
+    assert not journal.has_pending(str(env))
+    assert journal.roll_back(str(env)) is None
+    assert differences(before, tree(env)) == []
+
+
+def test_names_that_are_no_text_are_kept_too(env: Path) -> None:
+    name = os.path.join(os.fsencode(env / SITE), b"caf\xe9.py")
+    with open(name, "wb") as stream:
+        stream.write(b"x")
+    begun(env, {"torch": "2.1.2"}, None)
+    os.unlink(name)
+    journal.roll_back(str(env))
+    assert os.path.exists(name)
+
+
+def test_kept_files_on_another_file_system_are_copied_and_come_back(tmp_path: Path) -> None:
+    env = filled(tmp_path / "env")
+    before = tree(env)
+    with other_disk(env / ".envfix"):
+        begun(env, {"torch": "2.1.2"}, None)
+        assert not (env / SITE / "torch").exists()
+        put(env, "torch", "2.1.2", {"torch/__init__.py": "new"})
+        restored = journal.roll_back(str(env))
+    assert restored is not None
+    assert restored.differing == ()
+    assert differences(before, tree(env)) == []
+
+
+def test_where_there_is_no_room_for_what_is_kept_nothing_is_lost(tmp_path: Path) -> None:
+    env = filled(tmp_path / "env")
+    (env / SITE / "torch" / "lib" / "libtorch.so").write_bytes(b"x" * 300_000)
+    before = tree(env)
+    with other_disk(env / ".envfix", "size=64k"):
+        with pytest.raises(OSError, match="No space left"):
+            begun(env, {"torch": "2.1.2"}, None)
+        journal.roll_back(str(env))
+    assert differences(before, tree(env)) == []
+
+
+def test_undo_twice_says_that_there_is_nothing(env: Path) -> None:
+    log = begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
+    put(env, "torch", "2.1.2", {"torch/__init__.py": "new"})
+    log.commit({"torch": "2.1.2"})
+    assert acting.undo(str(env), NullReporter(), exactly=False) is not None
+    with pytest.raises(JournalError) as caught:
+        acting.undo(str(env), NullReporter(), exactly=False)
+    assert caught.value.message == f"there is no installation to undo in {env}"
+
+
+def test_the_files_of_the_last_change_alone_are_kept(env: Path) -> None:
+    for version in ("2.1.2", "2.2.2"):
+        log = begun(env, {"torch": version}, {"torch": ("torch/__init__.py",)})
+        put(env, "torch", version, {"torch/__init__.py": version})
+        log.commit({"torch": version})
+    acting.undo(str(env), NullReporter(), exactly=False)
+    assert (env / SITE / "torch" / "__init__.py").read_text() == "2.1.2"
+    assert sorted(path.name for path in (env / SITE).glob("torch-*")) == ["torch-2.1.2.dist-info"]
+
+
+def test_a_package_without_a_list_of_its_files_is_left_to_the_installer_and_kept(env: Path) -> None:
+    shutil.rmtree(env / SITE / "torch-2.0.1.dist-info")
+    (env / SITE / "torch-2.0.1.egg-info").mkdir()
+    (env / SITE / "torch-2.0.1.egg-info" / "PKG-INFO").write_text("Name: torch\n")
+    before = tree(env)
+    begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
+    assert (env / SITE / "torch" / "__init__.py").exists()
+    shutil.rmtree(env / SITE / "torch")
+    journal.roll_back(str(env))
+    assert differences(before, tree(env)) == []
+
+
+def test_a_layout_is_read_from_an_environments_folders(env: Path) -> None:
+    assert layout_of(str(env)) == Layout(prefix=str(env), site_packages=(str(env / SITE),), scripts=str(env / "bin"))
+
+
+@contextlib.contextmanager
+def other_disk(path: Path, options: str = "size=8m") -> Iterator[None]:
+    """Another file system at ``path``; only root may mount one."""
+    path.mkdir(exist_ok=True)
+    host = RealHost()
+    made = host.run(["mount", "-t", "tmpfs", "-o", options, "envfix-test", str(path)], timeout=10)
+    if not made.ok:
+        pytest.skip(f"another disk cannot be mounted here: {made.failure}")
+    try:
+        yield
+    finally:
+        host.run(["umount", "-l", str(path)], timeout=10)
