@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from envfix.host.real import RealHost
+from envfix.installer.downloading import IDLE_LIMIT
 from envfix.installer.interface import DownloadError, Refusal, Resolution, Sources
-from envfix.installer.uv import IDLE_LIMIT, UvInstaller
+from envfix.installer.uv import UvInstaller
 from envfix.model.plan import PackagePin, PlanTarget
 from envfix.model.reporter import NullReporter
 from tests.conftest import interpreter

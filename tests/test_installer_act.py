@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from envfix.errors import InstallError
+from envfix.host.locking import EnvironmentLock
 from envfix.host.real import RealHost
+from envfix.installer import acting
+from envfix.installer.downloading import IDLE_LIMIT
 from envfix.installer.interface import (
     DownloadError,
     PathError,
@@ -22,9 +25,11 @@ from envfix.installer.interface import (
     SpaceError,
     StalledError,
 )
-from envfix.installer.uv import IDLE_LIMIT, UvInstaller, find_uv
+from envfix.installer.preflight import check_new_path
+from envfix.installer.uv import UvInstaller, find_uv
+from envfix.model.outcome import Installation
 from envfix.model.plan import PackagePin, PlanTarget
-from envfix.model.reporter import Reporter
+from envfix.model.reporter import NullReporter, Reporter
 from tests.conftest import interpreter
 from tests.loopback_index import Index, make_wheel, serve
 
@@ -35,17 +40,28 @@ PINS = (
 )
 
 
+QUIET = NullReporter()
+
+
 class Heard:
     """Remembers what it was told; ``interrupt_at`` bytes acts like Ctrl-C."""
 
     def __init__(self, interrupt_at: int | None = None) -> None:
         self.stages: list[str] = []
         self.bytes: list[tuple[int, int | None]] = []
+        self.notes: list[str] = []
         self._interrupt_at = interrupt_at
 
     def stage(self, text: str) -> None:
         """See ``Reporter.stage``."""
         self.stages.append(text)
+
+    def packages(self, done: int, total: int) -> None:
+        """See ``Reporter.packages``."""
+
+    def note(self, text: str) -> None:
+        """See ``Reporter.note``."""
+        self.notes.append(text)
 
     def progress(self, done: int, total: int | None) -> None:
         """See ``Reporter.progress``."""
@@ -93,11 +109,21 @@ def resolution(server: Index) -> Resolution:
     return answer
 
 
-def fill(server: Index, path: Path, installer: UvInstaller) -> None:
+def fill(server: Index, path: Path, installer: UvInstaller, reporter: Reporter = QUIET) -> Installation:
     """Make an environment at ``path`` and install the stack, as the command does."""
     wanted = resolution(server)
-    with installer.new_environment(interpreter("3.11"), str(path)) as made:
-        installer.install(wanted, sources(server), python=made.python, prefix=made.path, constraints="numpy<2\n")
+
+    def make(lock: EnvironmentLock) -> str:
+        return installer.create_environment(interpreter("3.11"), str(path), lock=lock).python
+
+    def work(python: str, lock: EnvironmentLock) -> Installation:
+        return installer.install(
+            wanted, sources(server), python=python, prefix=str(path), constraints="torch==2.1.2+cu118\n", lock=lock
+        )
+
+    return acting.into_new(
+        str(path), make, what="torch", work=work, prove=lambda _: None, keep=False, reporter=reporter
+    )
 
 
 def version_of(path: Path, module: str) -> str:
@@ -110,16 +136,11 @@ def version_of(path: Path, module: str) -> str:
 
 def test_the_resolved_stack_is_installed_and_held_by_a_constraints_file(server: Index, tmp_path: Path) -> None:
     wanted, heard = resolution(server), Heard()
-    installer = uv(heard)
-    with installer.new_environment(interpreter("3.11"), str(tmp_path / "env")) as made:
-        done = installer.install(
-            wanted, sources(server), python=made.python, prefix=made.path, constraints="torch==2.1.2+cu118\n"
-        )
+    done = fill(server, tmp_path / "env", uv(heard), heard)
     assert version_of(tmp_path / "env", "torch") == "2.1.2+cu118"
     assert done.installed == {"torch": "2.1.2+cu118", "numpy": "1.26.4"}
     assert done.constraints_file == str(tmp_path / "env" / "envfix-constraints.txt")
     assert Path(done.constraints_file).read_text() == "torch==2.1.2+cu118\n"
-    assert made.has_pip
     assert version_of(tmp_path / "env", "pip") == "99.0"
     assert heard.stages[0] == f"making the environment {tmp_path / 'env'}"
     assert "installing packages" in heard.stages
@@ -146,7 +167,7 @@ def test_an_installed_version_is_left_alone_unless_it_is_to_be_laid_down_anew(se
     wanted, python = resolution(server), f"{env}/bin/python"
     uv().install(wanted, sources(server), python=python, prefix=str(env))
     assert not torch.exists()
-    uv().install(wanted, sources(server), python=python, prefix=str(env), reinstall=["torch"])
+    uv().install(wanted, sources(server), python=python, prefix=str(env), options=["--reinstall-package", "torch"])
     assert torch.exists()
 
 
@@ -176,7 +197,7 @@ def test_a_folder_with_something_in_it_is_not_touched(tmp_path: Path, inside: st
     (tmp_path / "[env]").mkdir()
     (tmp_path / "[env]" / inside).touch()
     with pytest.raises(PathError, match="not empty") as caught:
-        uv().create_environment(interpreter("3.11"), str(tmp_path / "[env]"))
+        check_new_path(RealHost(), str(tmp_path / "[env]"))
     assert caught.value.exit_code == 3
     assert caught.value.hint is not None
     assert [entry.name for entry in (tmp_path / "[env]").iterdir()] == [inside]
@@ -185,7 +206,7 @@ def test_a_folder_with_something_in_it_is_not_touched(tmp_path: Path, inside: st
 def test_a_file_is_not_replaced_by_an_environment(tmp_path: Path) -> None:
     (tmp_path / "env").write_text("mine")
     with pytest.raises(PathError, match="is a file"):
-        uv().create_environment(interpreter("3.11"), str(tmp_path / "env"))
+        check_new_path(RealHost(), str(tmp_path / "env"))
     assert (tmp_path / "env").read_text() == "mine"
 
 
@@ -199,14 +220,22 @@ def test_a_python_that_is_none_is_an_error_and_leaves_nothing(tmp_path: Path) ->
     fake.write_text("#!/bin/sh\nexit 127\n")
     fake.chmod(0o755)
     with pytest.raises(InstallError) as caught:
-        uv().create_environment(str(fake), str(tmp_path / "env"))
+        acting.into_new(
+            str(tmp_path / "above" / "env"),
+            lambda lock: uv().create_environment(str(fake), str(tmp_path / "above" / "env"), lock=lock).python,
+            what="torch",
+            work=lambda _python, _lock: pytest.fail("there is nothing to install into"),
+            prove=lambda _: None,
+            keep=False,
+            reporter=Heard(),
+        )
     assert "making the environment" in str(caught.value)
-    assert not (tmp_path / "env").exists()
+    assert not (tmp_path / "above").exists()
 
 
 def test_a_parent_that_cannot_be_written_is_refused_beforehand(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "size=1m,ro") as disk, pytest.raises(PermissionsError, match="may not make"):
-        uv().create_environment(interpreter("3.11"), str(disk / "env"))
+        check_new_path(RealHost(), str(disk / "env"))
 
 
 def test_a_folder_that_the_system_does_not_let_be_made_is_an_error() -> None:
@@ -263,16 +292,12 @@ def test_a_slow_but_steady_download_is_left_alone(server: Index, tmp_path: Path)
 
 
 def test_ctrl_c_removes_the_environment_again(server: Index, tmp_path: Path) -> None:
-    wanted, heard = resolution(server), Heard(interrupt_at=200_000)
+    heard = Heard(interrupt_at=200_000)
     server.bytes_per_second = 1_000_000
-    installer = uv(heard)
-    with (
-        pytest.raises(KeyboardInterrupt),
-        installer.new_environment(interpreter("3.11"), str(tmp_path / "env")) as made,
-    ):
-        installer.install(wanted, sources(server), python=made.python, prefix=made.path)
+    with pytest.raises(KeyboardInterrupt):
+        fill(server, tmp_path / "env", uv(heard), heard)
     assert not (tmp_path / "env").exists()
-    assert heard.stages[-1] == f"the unfinished environment {tmp_path / 'env'} was removed again"
+    assert heard.notes == [f"the unfinished environment {tmp_path / 'env'} was removed again"]
 
 
 def test_a_protected_index_is_installed_from_with_the_users_own_password(

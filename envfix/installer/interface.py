@@ -59,6 +59,10 @@ class DownloadError(InstallError):
     reference = "download"
 
 
+class BrokenOffError(DownloadError):
+    """It came in part, or not now: worth going on with what is there, or a little later."""
+
+
 class PermissionsError(InstallError):
     """The user may not write where the packages belong."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -72,6 +73,13 @@ def with_credentials(lock: str, secret: str) -> str:
     if not at:
         return lock
     return lock.replace(f'url = "{parts.scheme}://{place}/', f'url = "{parts.scheme}://{login}@{place}/')
+
+
+def with_files(lock: str, paths: Mapping[str, str]) -> str:
+    """The lock with addresses replaced by files on this disk; hashes and indexes stay."""
+    for address, path in paths.items():
+        lock = lock.replace(f"url = {json.dumps(address)}", f"url = {json.dumps(Path(path).as_uri())}")
+    return lock
 
 
 def preferences(installed: Mapping[str, str]) -> str:

@@ -8,7 +8,14 @@ from typing import Literal
 import msgspec
 
 from envfix.errors import InstallError
-from envfix.installer.interface import TORCH_FAMILY, DownloadError, PermissionsError, Refusal, SpaceError
+from envfix.installer.interface import (
+    TORCH_FAMILY,
+    BrokenOffError,
+    DownloadError,
+    PermissionsError,
+    Refusal,
+    SpaceError,
+)
 from envfix.installer.route import NO_ROUTE, Route, bare_host
 
 # The stand-in project that carries the request; users never see its name.
@@ -36,8 +43,9 @@ class _Sign(msgspec.Struct, frozen=True, kw_only=True):
     proxied: bool = False
 
 
-def _network(pattern: str, message: str, hint: str, *, proxied: bool = False) -> _Sign:
-    return _Sign(pattern=pattern, message=message, hint=hint, kind="network", error=DownloadError, proxied=proxied)
+def _network(pattern: str, message: str, hint: str, *, proxied: bool = False, passing: bool = False) -> _Sign:
+    error = BrokenOffError if passing else DownloadError
+    return _Sign(pattern=pattern, message=message, hint=hint, kind="network", error=error, proxied=proxied)
 
 
 _OTHER_INDEX = "or choose another index with --index"
@@ -130,6 +138,7 @@ _SIGNS = (
         r"operation timed out|timed out|timeout",
         "{source} stopped answering in time",
         "try again: packages that have arrived are kept; UV_HTTP_TIMEOUT (seconds) allows for a slow network",
+        passing=True,
     ),
     _network(
         r"\b(401 Unauthorized|403 Forbidden)",
@@ -145,8 +154,14 @@ _SIGNS = (
         r"\b(429 Too Many Requests)",
         "{source} gets too many requests from this network ({0})",
         _LATER,
+        passing=True,
     ),
-    _network(r"HTTP\s+status\s+(?:server|client)\s+error\s+\((\d+ [^)]*)\)", "{source} answers with error {0}", _LATER),
+    _network(
+        r"HTTP\s+status\s+(?:server|client)\s+error\s+\((\d+ [^)]*)\)",
+        "{source} answers with error {0}",
+        _LATER,
+        passing=True,
+    ),
     # 0x..3c is "<": a page, not an archive.
     _network(
         r"unexpected header \(actual: 0x[0-9a-f]{0,6}3c,",
@@ -169,11 +184,13 @@ _SIGNS = (
         r"|unexpected end of file|error reading a body",
         "{source} broke off in the middle of {file}",
         _AGAIN,
+        passing=True,
     ),
     _network(
         r"Failed to extract archive|Bad CRC|Bad uncompressed size|Bad compressed size|Invalid zip file|Failed to unzip",
         "{file} is damaged as {source} sends it",
         f"try again, {_OTHER_INDEX}",
+        passing=True,
     ),
     _network(
         r"error sending request|Failed to fetch",

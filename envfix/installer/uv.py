@@ -8,6 +8,7 @@ installed: nothing is resolved twice, and no file is accepted that is not the re
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os.path
 import re
@@ -16,17 +17,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from envfix.errors import EnvfixError
 from envfix.host.index import default_registry, file_sizes
 from envfix.host.interface import CommandResult, Deadline, Host
+from envfix.host.locking import EnvironmentLock
 from envfix.installer import lock_reader
+from envfix.installer.downloading import IDLE_LIMIT, download, has_begun, remove_files
 from envfix.installer.environment import environment_for_installers
 from envfix.installer.interface import (
     TORCH_FAMILY,
     Answer,
+    BrokenOffError,
     NewEnvironment,
     Refusal,
     Resolution,
@@ -35,9 +39,9 @@ from envfix.installer.interface import (
     SpaceError,
     StalledError,
 )
-from envfix.installer.preflight import check_new_path
 from envfix.installer.problems import STAND_IN, install_error, missing_package, refusal
-from envfix.installer.progress import UvProgress
+from envfix.installer.progress import UvProgress, Waiting
+from envfix.installer.route import find_route
 from envfix.model.outcome import Installation
 from envfix.model.plan import REGISTRY, PackagePin, PlanTarget
 from envfix.model.reporter import NullReporter, Reporter
@@ -46,7 +50,9 @@ from envfix.probes.package_sources import without_credentials
 CONSTRAINTS_FILE = "envfix-constraints.txt"
 RESOLVE_LIMIT = 180.0
 CREATE_LIMIT = 120.0
-IDLE_LIMIT = 600.0
+CHECK_LIMIT = 30.0
+# A download that after so many seconds has so many seconds left is one to resume.
+SLOW_AFTER, SLOW_LEFT = 15.0, 240.0
 OLDEST_PYTHON = (3, 6)
 _OUTPUT_KEPT = 200_000
 _LOCK_LIMIT = 20_000_000
@@ -58,8 +64,8 @@ class UvInstaller:
     """Resolves and installs with uv (implements ``Installer``).
 
     ``prefix`` is the environment whose pip.conf counts, ``idle_limit`` the seconds without any movement after which an
-    installation is ended, ``addresses`` are index addresses as the user gave them, maybe with a password. Raises
-    ``ResolutionError`` when there is no uv.
+    installation is ended, ``addresses`` are index addresses as the user gave them, maybe with a password, ``store`` the
+    folder for what envfix fetches itself. Raises ``ResolutionError`` when there is no uv.
     """
 
     name = "uv"
@@ -73,12 +79,14 @@ class UvInstaller:
         offline: bool = False,
         idle_limit: float = IDLE_LIMIT,
         addresses: Sequence[str] = (),
+        store: str = "",
     ) -> None:
         self._host = host
         self._reporter = reporter
         self._offline = offline
         self._idle_limit = idle_limit
         self._addresses = addresses
+        self._store = store
         self._environment = environment_for_installers(host, prefix)
         self._program = find_uv(host)
 
@@ -131,37 +139,80 @@ class UvInstaller:
             family |= {only_there}
             text, failure = compile_()
         if failure is not None:
-            return refusal(failure)
+            return refusal(failure, find_route(self._host, self._environment.variables))
         lock = lock_reader.with_indexes(text, _index_of(sources, family, registry.result()))
         return self._resolution(lock, sources, family, target, started)
 
-    def create_environment(self, python: str, path: str) -> NewEnvironment:
+    def create_environment(self, python: str, path: str, *, lock: EnvironmentLock | None = None) -> NewEnvironment:
         """Make an environment at ``path`` for the interpreter ``python``, with a pip of its own where one can be had.
 
-        Without its own pip, ``pip install`` in the activated environment would run another environment's pip. Raises
-        ``PathError``, ``PermissionsError``, ``SpaceError`` or ``InstallError``; then nothing is left at ``path``.
+        Without its own pip, ``pip install`` in the activated environment would run another environment's pip. A folder that
+        is there already is filled. Raises ``PermissionsError``, ``SpaceError`` or ``InstallError``.
         """
         path, python = self._absolute(path), self._program_path(python)
-        check_new_path(self._host, path)
         self._reporter.stage(f"making the environment {path}")
-        with self._removed_on_failure(path):
-            seeded = not self._offline and self._venv(python, path, "--seed") is None
-            if not seeded:
-                with contextlib.suppress(OSError):
-                    self._host.remove_tree(path)
-                failure = self._venv(python, path)
-                if failure is not None:
-                    raise install_error(failure, f"making the environment {path}")
-            own = environment_python(self._host, path)
-            has_pip = seeded or self._run([own, "-Im", "ensurepip", "--default-pip"], CREATE_LIMIT)[0].ok
+        seeded = not self._offline and self._venv(python, path, lock, "--seed") is None
+        if not seeded:
+            failure = self._venv(python, path, lock)
+            if failure is not None:
+                raise install_error(failure, f"making the environment {path}")
+        own = environment_python(self._host, path)
+        has_pip = seeded or self._run([own, "-Im", "ensurepip", "--default-pip"], CREATE_LIMIT, lock=lock)[0].ok
         return NewEnvironment(path=path, python=own, has_pip=has_pip)
 
-    @contextlib.contextmanager
-    def new_environment(self, python: str, path: str) -> Iterator[NewEnvironment]:
-        """The environment made at ``path``; whatever fails inside the block, or Ctrl-C, removes it again."""
-        made = self.create_environment(python, path)
-        with self._removed_on_failure(made.path):
-            yield made
+    def fetch(self, resolution: Resolution, sources: Sources, target: PlanTarget, *, python: str) -> Resolution:
+        """Bring everything that is missing onto this disk, hash-checked, before any environment is touched.
+
+        The answer is what is to be installed. uv has no command that only downloads: it installs into a folder that is
+        thrown away, by links into its cache. It begins a broken file anew: where it breaks off, or would take long, envfix
+        fetches itself, from where the last try has ended. Raises ``InstallError`` or one of its kinds.
+        """
+        files = lock_reader.files(resolution.lock, target)
+        missing = [file for file in files if not self._is_cached(file)]
+        if not missing:
+            return resolution
+        if not any(has_begun(file, self._store) for file in missing):
+            try:
+                self._into_cache(resolution, sources, python, _Patience(resolution.bytes_to_download))
+            except (BrokenOffError, StalledError, _TooSlow) as reason:
+                if not all(file.filename.endswith(".whl") for file in missing):
+                    raise
+                self._reporter.note(f"{str(reason).splitlines()[0]}: envfix goes on itself, and resumes after a break")
+            else:
+                return resolution
+        paths = download(
+            self._host,
+            self._environment,
+            [file for file in missing if not self._is_cached(file)],
+            self._store,
+            addresses=self._addresses,
+            idle_limit=self._idle_limit,
+            offline=self._offline,
+            reporter=self._reporter,
+        )
+        fetched = msgspec.structs.replace(resolution, lock=lock_reader.with_files(resolution.lock, paths))
+        self._into_cache(fetched, sources, python, None)
+        return fetched
+
+    def _into_cache(self, resolution: Resolution, sources: Sources, python: str, patience: _Patience | None) -> None:
+        with self._folder() as folder:
+            scratch = ["--target", f"{folder}/scratch", "--link-mode", "symlink", "--no-deps"]
+            self._install(resolution, sources, python, scratch, patience=patience)
+
+    def incoming(self, resolution: Resolution, target: PlanTarget) -> dict[str, tuple[str, ...]] | None:
+        """The paths that each wheel will lay down, from uv's cache; None where one of them is not found there."""
+        found: dict[str, tuple[str, ...]] = {}
+        for file in lock_reader.files(resolution.lock, target):
+            records = [
+                record for place in self._cached(file) for record in self._host.glob(f"{place}/*.dist-info/RECORD")
+            ]
+            if not records:
+                return None
+            texts = [self._host.read_text(record, limit=_LOCK_LIMIT).text for record in records]
+            found[canonicalize_name(file.name)] = tuple(
+                row[0] for text in texts for row in csv.reader(text.splitlines()) if row
+            )
+        return found
 
     def install(
         self,
@@ -171,33 +222,17 @@ class UvInstaller:
         python: str,
         prefix: str,
         constraints: str | None = None,
-        reinstall: Sequence[str] = (),
+        options: Sequence[str] = (),
+        lock: EnvironmentLock | None = None,
     ) -> Installation:
         """Install exactly what was resolved into the environment of ``python``, every file checked against its hash.
 
-        ``constraints`` is written to ``envfix-constraints.txt`` in ``prefix``; ``reinstall`` names packages to lay down
-        anew even if their version is there already. Raises ``InstallError`` or one of its kinds.
+        ``constraints`` is written to ``envfix-constraints.txt`` in ``prefix``; ``options`` are further ones for uv; ``lock``
+        is the environment's, to be held by uv as well. Raises ``InstallError`` or one of its kinds.
         """
         started = time.monotonic()
-        progress = UvProgress(self._reporter, resolution.bytes_to_download if not resolution.unknown_sizes else 0)
-        with self._folder() as folder:
-            lock = f"{folder}/pylock.toml"
-            # Into this private file: as an option, the index could supply other packages too.
-            secret = self._with_credentials(sources.torch_url or "")
-            self._write(lock, lock_reader.with_credentials(resolution.lock, secret))
-            again = [option for name in reinstall for option in ("--reinstall-package", name)]
-            argv = [self._program, "pip", "install", "--python", self._program_path(python), "-r", lock, *again]
-            if self._offline:
-                argv.append("--offline")
-            result, text = self._run(argv, self._idle_limit, cwd=folder, progress=progress)
-        if result.outcome == "timed-out":
-            raise StalledError(
-                f"nothing moved for {self._idle_limit / 60:.0f} minutes after {progress.done / 1e6:.0f} MB: stopped",
-                hint="try again: what has arrived is kept; or choose another index with --index",
-            )
-        if not result.ok:
-            raise install_error(text or result.failure, "installing the packages")
-        progress.finish()
+        self._install(resolution, sources, python, options, lock)
+        remove_files(resolution.lock, self._store)  # uv's cache has them now
         written = None
         if constraints is not None:
             written = f"{prefix}/{CONSTRAINTS_FILE}"
@@ -209,6 +244,52 @@ class UvInstaller:
             seconds=round(time.monotonic() - started, 3),
             constraints_file=written,
         )
+
+    def incompatibilities(self, python: str) -> tuple[str, ...]:
+        """Which packages of an environment want another version of one that is there, or one that is not; a sentence each."""
+        argv = [self._program, "pip", "check", "--python", self._program_path(python)]
+        text = self._run(argv, CHECK_LIMIT)[1]
+        return tuple(match[1].replace("`", "") for match in re.finditer(r"^The package (.+)$", text, re.MULTILINE))
+
+    def _install(
+        self,
+        resolution: Resolution,
+        sources: Sources,
+        python: str,
+        options: Sequence[str],
+        environment_lock: EnvironmentLock | None = None,
+        patience: _Patience | None = None,
+    ) -> None:
+        route = find_route(self._host, self._environment.variables, resolution.lock)
+        expected = resolution.bytes_to_download if not resolution.unknown_sizes else 0
+        progress = UvProgress(self._reporter, expected, route=route, limit=self._idle_limit)
+        with self._folder() as folder:
+            lock = f"{folder}/pylock.toml"
+            # Into this private file: as an option, the index could supply other packages too.
+            secret = self._with_credentials(sources.torch_url or "")
+            self._write(lock, lock_reader.with_credentials(resolution.lock, secret))
+            argv = [self._program, "pip", "install", "--python", self._program_path(python), "-r", lock, *options]
+            if self._offline:
+                argv.append("--offline")
+            # uv begins a broken file anew; envfix goes on with it.
+            gives_up = {"UV_HTTP_RETRIES": "0"} if patience and not self._host.getenv("UV_HTTP_RETRIES") else {}
+            result, text = self._run(
+                argv,
+                self._idle_limit,
+                cwd=folder,
+                progress=progress,
+                variables=gives_up,
+                lock=environment_lock,
+                patience=patience,
+            )
+        if result.outcome == "timed-out":
+            raise StalledError(
+                f"nothing moved for {self._idle_limit / 60:.0f} minutes after {progress.done / 1e6:.0f} MB: stopped",
+                hint="try again: packages that have arrived are kept; or choose another index with --index",
+            )
+        if not result.ok:
+            raise install_error(text or result.failure, "installing the packages", route)
+        progress.finish()
 
     def _resolution(
         self, lock: str, sources: Sources, family: frozenset[str], target: PlanTarget, started: float
@@ -231,12 +312,20 @@ class UvInstaller:
         )
 
     def _is_cached(self, file: lock_reader.LockedFile) -> bool:
-        """Whether uv's cache holds the file unpacked: ``wheels-v8/{pypi,index/HASH}/NAME/VERSION-TAG`` (a link)."""
-        if file.url.startswith("file:") or not file.filename.endswith(".whl"):
-            return file.url.startswith("file:")
+        """Whether the file is on this disk already."""
+        return file.url.startswith("file:") or bool(self._cached(file))
+
+    def _cached(self, file: lock_reader.LockedFile) -> list[str]:
+        """Where uv's cache holds the wheel unpacked: ``wheels-v8/{pypi,index/HASH}/NAME/VERSION-TAG`` (a link)."""
+        if not file.filename.endswith(".whl"):
+            return []
         rest = file.filename.removesuffix(".whl").partition("-")[2]
         buckets = ("pypi", "index/*")
-        return any(self._host.glob(f"{self.cache_dir}/wheels-v*/{bucket}/{file.name}/{rest}") for bucket in buckets)
+        return [
+            place
+            for bucket in buckets
+            for place in self._host.glob(f"{self.cache_dir}/wheels-v*/{bucket}/{file.name}/{rest}")
+        ]
 
     def _compile(
         self,
@@ -257,7 +346,7 @@ class UvInstaller:
             if installed:
                 # uv keeps the versions of an earlier lock where they fit, as it would when installing.
                 self._write(f"{folder}/pylock.toml", lock_reader.preferences(installed))
-            result, text = self._run(argv, RESOLVE_LIMIT, cwd=folder, secrets=self._secrets(sources))
+            result, text = self._run(argv, RESOLVE_LIMIT, cwd=folder, variables=self._secrets(sources))
             if result.outcome == "timed-out":
                 return "", f"error: no resolution within {RESOLVE_LIMIT:.0f} s: operation timed out"
             if result.outcome != "exited":
@@ -306,33 +395,12 @@ class UvInstaller:
                     found[f"UV_INDEX_{_INDEX_NAME.upper()}_{name}"] = unquote(value)
         return found
 
-    def _venv(self, python: str, path: str, *options: str) -> str | None:
+    def _venv(self, python: str, path: str, lock: EnvironmentLock | None, *options: str) -> str | None:
         """Make a bare environment; what uv said when it could not."""
-        argv = [self._program, "venv", "-q", "--no-project", "--python", python, *options, path]
-        result, text = self._run(argv, CREATE_LIMIT)
+        fixed = ("-q", "--no-project", "--allow-existing")
+        argv = [self._program, "venv", *fixed, "--python", python, *options, path]
+        result, text = self._run(argv, CREATE_LIMIT, lock=lock)
         return None if result.ok else text or result.failure
-
-    @contextlib.contextmanager
-    def _removed_on_failure(self, path: str) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            note = self._remove(path)
-            if isinstance(error, EnvfixError):
-                error.message = f"{error.message}\n{note}"
-                error.args = (error.message,)
-            else:
-                self._reporter.stage(note)
-            raise
-
-    def _remove(self, path: str) -> str:
-        try:
-            self._host.remove_tree(path)
-        except FileNotFoundError:
-            return "nothing was changed"
-        except OSError as error:
-            return f"the unfinished environment {path} could not be removed: {error.strerror or error}"
-        return f"the unfinished environment {path} was removed again"
 
     @contextlib.contextmanager
     def _folder(self) -> Iterator[str]:
@@ -360,16 +428,21 @@ class UvInstaller:
         *,
         cwd: str | None = None,
         progress: UvProgress | None = None,
-        secrets: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
+        lock: EnvironmentLock | None = None,
+        patience: _Patience | None = None,
     ) -> tuple[CommandResult, str]:
         """Run a program in the cleaned environment; ``limit`` is in seconds, since the last movement with progress."""
         deadline = Deadline(limit)
         kept: list[str] = []
+        follower = progress if progress is not None else Waiting(self._reporter, limit)
 
         def hear(text: str) -> None:
             kept.append(text)
-            if progress is not None and progress.feed(text):
+            if follower.feed(text):
                 deadline.extend(limit)
+            if patience is not None and progress is not None:
+                patience.look(progress.done)
             if len(kept) > 1000:
                 kept[:] = ["".join(kept)[-_OUTPUT_KEPT:]]
 
@@ -377,10 +450,11 @@ class UvInstaller:
             argv,
             on_text=hear,
             deadline=deadline,
-            env={**self._environment.variables, **(secrets or {})},
+            env={**self._environment.variables, **(variables or {})},
             drop_env=self._environment.drop,
             cwd=cwd,
             terminal=progress is not None,
+            lock=lock,
         )
         return result, "".join(kept)[-_OUTPUT_KEPT:]
 
@@ -392,6 +466,27 @@ class UvInstaller:
     def _program_path(self, python: str) -> str:
         """An absolute path: uv runs in another folder. A link is kept, since it is what makes an environment."""
         return self._absolute(python) if "/" in python or os.sep in python else python
+
+
+class _TooSlow(Exception):  # noqa: N818 - never leaves this module
+    """The download would take so long that whoever is interrupted must not begin anew."""
+
+
+class _Patience:
+    """Looks how a download of so many bytes gets on; raises ``_TooSlow`` once it is clear that it takes long."""
+
+    def __init__(self, expected: int) -> None:
+        self._expected = expected
+        self._began = time.monotonic()
+
+    def look(self, done: int) -> None:
+        """Called as it goes on."""
+        spent = time.monotonic() - self._began
+        if spent < SLOW_AFTER or not done or not self._expected:
+            return
+        left = (self._expected - done) / (done / spent)
+        if left > SLOW_LEFT:
+            raise _TooSlow(f"the network is slow here ({left / 60:.0f} min left)")
 
 
 class _Later:

@@ -1,0 +1,292 @@
+"""Changes an environment so that it ends as the new one or as the old one, whole: lock, journal, install, prove, or take back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+from packaging.utils import canonicalize_name
+
+from envfix.errors import EnvfixError, InstallError
+from envfix.host import journal, signals
+from envfix.host.interface import Host
+from envfix.host.journal import Journal, Restored
+from envfix.host.locking import EnvironmentLock, locked
+from envfix.installer import changes as changing
+from envfix.installer.changes import Changes, Layout
+from envfix.installer.interface import PermissionsError, SpaceError
+from envfix.model.outcome import Installation, Verification
+from envfix.model.reporter import Reporter
+
+# How long a second envfix waits for the first one, in seconds.
+PATIENCE = 60.0
+AS_BEFORE = "the environment is as it was before"
+_RECORD_LIMIT = 50_000_000
+
+
+class Proof(Protocol):
+    """Climbs the ladder in the environment of an interpreter; None: there is nothing to prove."""
+
+    def __call__(self, python: str) -> Verification | None:
+        """The verification."""
+
+
+class Work(Protocol):
+    """Installs into the environment; the lock is handed on to every program that writes there."""
+
+    def __call__(self, python: str, lock: EnvironmentLock) -> Installation:
+        """What was installed; raises ``InstallError``."""
+
+
+class Unproven(InstallError):  # noqa: N818 - not an error of envfix: the verification's own answer
+    """It was installed and failed its verification, so it was taken back."""
+
+    reference = "verification"
+    exit_code = 4
+
+    def __init__(self, installation: Installation) -> None:
+        super().__init__("it was installed, but verification failed", hint="--keep leaves it as it is, to look at")
+        self.installation = installation
+
+
+def into_existing(
+    host: Host,
+    layout: Layout,
+    python: str,
+    *,
+    what: str,
+    wanted: Mapping[str, str],
+    incoming: Mapping[str, Sequence[str]] | None,
+    work: Work,
+    prove: Proof,
+    keep: bool,
+    reporter: Reporter,
+) -> Installation:
+    """Install into an environment that is there; whatever goes wrong, it is put back.
+
+    ``wanted`` are the exact versions, ``incoming`` the paths that their wheels lay down (None: not known). Raises
+    ``InstallError``; ``Unproven`` where the verification fails, unless ``keep``.
+    """
+    with _held(layout.prefix, reporter) as lock:
+        log = Journal(layout.prefix)
+        with _taken_back_on_failure(layout.prefix, reporter):
+            with _disk_trouble(layout.prefix):
+                singles = _singles(layout, incoming)
+                before = log.begin(what, zones=layout.zones, singles=singles, litter=layout.litter)
+                planned = changing.changes(layout, before, wanted, incoming, lambda path: _read(host, path))
+                log.keep([path for path in layout.singles if path in before], as_bytes=True)
+                log.keep([path for path in planned.keep if path not in layout.singles])
+                log.move_aside(planned.move)
+            installation = work(python, lock)
+            _all_there(layout, wanted)
+            return _ended(log, layout, _proven(installation, prove(python), keep=keep), planned)
+
+
+def into_new(
+    path: str,
+    make: Callable[[EnvironmentLock], str],
+    *,
+    what: str,
+    work: Work,
+    prove: Proof,
+    keep: bool,
+    reporter: Reporter,
+) -> Installation:
+    """Make an environment at ``path`` (``make`` returns its interpreter) and install into it; a failure removes it again."""
+    had_folder = os.path.isdir(path)
+    made = list(_missing(path))
+    with _disk_trouble(path):
+        os.makedirs(path, exist_ok=True)
+    try:
+        with _held(path, reporter) as lock:
+            log = Journal(path)
+            with _taken_back_on_failure(path, reporter):
+                with _disk_trouble(path):
+                    log.begin_new(what, had_folder=had_folder)
+                python = make(lock)
+                installation = work(python, lock)
+                layout = changing.layout_of(path)
+                return _ended(log, layout, _proven(installation, prove(python), keep=keep), None)
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # only an empty one goes; the lock was in the innermost until now
+                os.rmdir(folder)
+
+
+def take_back(prefix: str, reporter: Reporter) -> Restored | None:
+    """Put an environment back where an earlier installation did not end; None where there is nothing of the kind.
+
+    Raises ``BusyError`` while that installation still runs, ``PermissionsError`` where this user may not.
+    """
+    if not journal.has_pending(prefix):
+        return None
+    with _held(prefix, reporter, patience=0.0, recover=False):
+        restored = journal.roll_back(prefix)
+    if restored is not None and restored.whole:
+        with contextlib.suppress(OSError):
+            os.rmdir(prefix)
+    return restored
+
+
+def undo(prefix: str, reporter: Reporter, *, exactly: bool) -> Restored | None:
+    """Take the last installation back; raises ``JournalError`` where there is none."""
+    with _held(prefix, reporter), signals.undisturbed():
+        restored = journal.undo(prefix, exactly=exactly)
+    if restored is not None and restored.whole:
+        with contextlib.suppress(OSError):
+            os.rmdir(prefix)
+    return restored
+
+
+def forget(prefix: str, reporter: Reporter) -> bool:
+    """Delete what is kept for ``undo``; whether there was anything."""
+    with _held(prefix, reporter):
+        return journal.forget(prefix)
+
+
+def came_later(layout: Layout, entry: journal.Entry) -> tuple[str, ...]:
+    """Packages that were installed or changed after the installation: taking it back loses them."""
+    now = versions(layout)
+    return tuple(
+        f"{name} {version}" for name, version in sorted(now.items()) if entry.distributions.get(name) != version
+    )
+
+
+def versions(layout: Layout) -> dict[str, str]:
+    """The distributions that are there now, by canonical name."""
+    there = changing.installed(layout, journal.listing(layout.site_packages, ()))
+    return {name: rows[0].version for name, rows in there.items()}
+
+
+def restored_in_words(restored: Restored) -> str:
+    """What was put back, for people."""
+    began = time.strftime("%Y-%m-%d %H:%M", time.localtime(restored.began))
+    head = f"an installation that began at {began} did not end ({restored.what})"
+    if restored.whole:
+        return f"{head}: the unfinished environment was removed"
+    counts = f"{restored.back} files put back, {restored.removed} removed"
+    if restored.differing:
+        some = ", ".join(restored.differing[:3])
+        return f"{head}: {counts}, but {len(restored.differing)} are not as they were: {some}"
+    return f"{head}: {AS_BEFORE} ({counts})"
+
+
+@contextlib.contextmanager
+def _held(
+    prefix: str, reporter: Reporter, *, patience: float = PATIENCE, recover: bool = True
+) -> Iterator[EnvironmentLock]:
+    """Hold the environment's lock, and put back what an earlier installation has left."""
+    with contextlib.ExitStack() as stack:
+        with _disk_trouble(prefix):
+            lock = stack.enter_context(locked(prefix, patience=patience, on_wait=reporter.stage))
+        if recover:
+            restored = journal.roll_back(prefix)
+            if restored is not None:
+                reporter.note(restored_in_words(restored))
+        yield lock
+
+
+@contextlib.contextmanager
+def _taken_back_on_failure(prefix: str, reporter: Reporter) -> Iterator[None]:
+    """Whatever fails inside, Ctrl-C included, is taken back before it goes on."""
+    with signals.as_interruptions():
+        try:
+            yield
+        except BaseException as error:
+            note = _take_back_now(prefix, reporter)
+            if isinstance(error, EnvfixError):
+                error.message = error.message if AS_BEFORE in error.message else f"{error.message}\n{note}"
+                error.args = (error.message,)
+            else:
+                with contextlib.suppress(OSError, ValueError):  # nobody may be listening any more
+                    reporter.note(note)
+            raise
+
+
+def _take_back_now(prefix: str, reporter: Reporter) -> str:
+    with signals.undisturbed():
+        with contextlib.suppress(OSError, ValueError):
+            reporter.stage("putting the environment back")
+        try:
+            restored = journal.roll_back(prefix)
+        except (OSError, EnvfixError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            return f"the environment could not be put back yet ({reason}); the next envfix command in it tries again"
+    if restored is None:
+        return AS_BEFORE
+    if restored.whole:
+        return f"the unfinished environment {prefix} was removed again"
+    if restored.differing:
+        some = ", ".join(restored.differing[:3])
+        return f"{len(restored.differing)} files are not as they were: {some}"
+    return AS_BEFORE
+
+
+@contextlib.contextmanager
+def _disk_trouble(prefix: str) -> Iterator[None]:
+    """What the disk refuses while envfix itself writes, as an error of envfix."""
+    try:
+        yield
+    except PermissionError as error:
+        raise PermissionsError(
+            f"you may not write to {error.filename or prefix}",
+            hint="make an environment of your own with --new-env PATH",
+        ) from error
+    except OSError as error:
+        raise SpaceError(
+            f"{prefix} cannot be changed safely: {error.strerror or error}",
+            hint="free some room, or make an environment on another disk with --new-env PATH",
+        ) from error
+
+
+def _proven(installation: Installation, verification: Verification | None, *, keep: bool) -> Installation:
+    proven = msgspec.structs.replace(installation, verification=verification)
+    if verification is not None and verification.status == "failed" and not keep:
+        raise Unproven(msgspec.structs.replace(proven, taken_back=True))
+    return proven
+
+
+def _ended(log: Journal, layout: Layout, installation: Installation, planned: Changes | None) -> Installation:
+    """Write down that all went well. From here on, only ``envfix undo`` takes it back."""
+    if planned is not None:
+        installation = msgspec.structs.replace(
+            installation, replaced={name: old for name, (old, _) in planned.replaced.items()}
+        )
+    with signals.undisturbed(), _disk_trouble(installation.prefix):
+        log.commit(versions(layout))
+    return installation
+
+
+def _all_there(layout: Layout, wanted: Mapping[str, str]) -> None:
+    """The installer said it is done; its packages must be there in these versions. Raises ``InstallError``."""
+    there = changing.installed(layout, journal.listing(layout.site_packages, ()))
+    for name, version in wanted.items():
+        versions = [row.version for row in there.get(canonicalize_name(name), ())]
+        if not any(changing.same_version(one, version) for one in versions):
+            found = " and ".join(versions) or "nothing"
+            raise InstallError(
+                f"the installer said it was done, but {name} {version} is not there ({found} is)",
+                hint="try again; if it happens again, make a fresh environment with --new-env PATH",
+            )
+
+
+def _singles(layout: Layout, incoming: Mapping[str, Sequence[str]] | None) -> tuple[str, ...]:
+    """Files outside the zones that may come: those the wheels bring for the prefix itself."""
+    places = [place for paths in (incoming or {}).values() for path in paths for place in changing.places(path, layout)]
+    zones = tuple(zone + os.sep for zone in layout.zones)
+    return (*layout.singles, *(place for place in dict.fromkeys(places) if not place.startswith(zones)))
+
+
+def _missing(path: str) -> Iterator[str]:
+    """The folder and those above it that are not there, the innermost first."""
+    while not os.path.lexists(path):
+        yield path
+        path = os.path.dirname(path)
+
+
+def _read(host: Host, path: str) -> str:
+    return host.read_text(path, limit=_RECORD_LIMIT).text
