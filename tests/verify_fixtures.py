@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from envfix.host.interface import CommandResult, Deadline
+from envfix.host.locking import EnvironmentLock
 from envfix.host.real import RealHost
 from envfix.model.outcome import Verification
 
@@ -40,9 +41,10 @@ class CannedHost(RealHost):
         drop_env: Sequence[str] = (),
         cwd: str | None = None,
         terminal: bool = False,
+        lock: EnvironmentLock | None = None,
     ) -> CommandResult:
         """Hand over the pieces, noting after each how much time is left."""
-        del env, drop_env, cwd, terminal
+        del env, drop_env, cwd, terminal, lock
         self.argv = argv
         self.scratch = json.loads(argv[-1])["scratch"]
         for piece in self.pieces:

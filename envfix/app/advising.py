@@ -50,6 +50,8 @@ def _retyped(remedy: Remedy, python: str | None, is_taken: Callable[[str], bool]
         if argv[:3] == INSTALL and len(argv) > 3:
             named = () if python is None or "--python" in argv else ("--python", python)
             argv = (*INSTALL, _free(argv[3], is_taken), *argv[4:], *named)  # noqa: PLW2901
+        elif argv[:2] == INSTALL[:2] and python is not None and "--python" not in argv:
+            argv = (*argv, "--python", python)  # noqa: PLW2901
         commands.append(argv)
     return msgspec.structs.replace(remedy, commands=tuple(commands))
 

@@ -30,6 +30,7 @@ from envfix.probes import (
     device_state,
     displays,
     elsewhere,
+    held_stack,
     host_compiler,
     interpreter,
     native_libraries,
@@ -63,6 +64,7 @@ PROBES: dict[str, Callable[[ProbeHost, float], Observed[Any]]] = {
 ENVIRONMENT_PROBES: dict[str, tuple[str, Callable[[ProbeHost, Interpreter, Answer], Observed[Any]]]] = {
     "elsewhere": (elsewhere.SOURCE, lambda host, target, _: elsewhere.probe(host, target)),
     "startup": (startup.SOURCE, startup.probe),
+    "held": (held_stack.SOURCE, lambda _host, _target, answer: held_stack.probe(answer)),
     "conda_records": (conda_records.SOURCE, lambda _host, _target, answer: conda_records.probe(answer)),
     "disk": ("the target", lambda host, target, _: resources.probe_prefix(host, target)),
 }
@@ -102,20 +104,23 @@ def detect(
     with_import: bool = True,
     brief: bool = False,
     timeout: float = PROBE_TIMEOUT,
+    settle: Callable[[str], object] = lambda _: None,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> tuple[Machine, Environment]:
     """Ask the machine and one interpreter on it; ``target`` as in ``--python``, None for what ``python`` means in the shell.
 
     Everything is asked side by side within ``timeout`` seconds a question; the import of torch may take longer. Raises
     nothing for a broken machine: what cannot be told is *unknown* with the reason. ``brief`` asks only what decides a plan:
-    platform, driver, cards and interpreter; the rest is *not asked*. ``meanwhile`` is called once all is asked: work that
-    needs no answer is done while programs start.
+    platform, driver, cards and interpreter; the rest is *not asked*. ``settle`` is called with the target's path before
+    it is run. ``meanwhile`` is called once all is asked: work that needs no answer is done while programs start.
     """
     pool = Beside(PROGRAMS_A_PROBE * timeout)
     try:
         chosen = interpreter.resolve(host, target)
         if target is None and chosen.path is not None:
             chosen = chosen._replace(path=commands.without_shim(host, chosen.path))
+        if chosen.path is not None:
+            settle(chosen.path)
         asked = pool.submit(interpreter.probe, host, chosen, timeout=timeout, with_binaries=not brief)
         nvidia = pool.submit(nvidia_driver.probe, host, timeout=timeout)
         probes = {name: probe for name, probe in PROBES.items() if not brief or name in BRIEF}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from envfix.app.detecting import detect
+from envfix.app.recovering import settle
 from envfix.app.settings import NOBODY, named_target, tables_for, time_limit
 from envfix.errors import UsageError
 from envfix.host.real import RealHost
@@ -57,7 +58,12 @@ def report(
             named_target(host, target)
         limit = time_limit(host)
         machine, environment = detect(
-            host, target, with_import=with_import, timeout=limit, meanwhile=lambda: _get_ready(reporter)
+            host,
+            target,
+            with_import=with_import,
+            timeout=limit,
+            settle=lambda path: settle(path, reporter),
+            meanwhile=lambda: _get_ready(reporter),
         )
     if network and snapshot is None:
         from envfix.app.channels import with_channels_asked

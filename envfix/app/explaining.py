@@ -10,6 +10,7 @@ import msgspec
 from envfix import explaining
 from envfix.app.advising import typed
 from envfix.app.detecting import detect
+from envfix.app.recovering import settle
 from envfix.app.settings import NOBODY, named_target, tables_for, time_limit
 from envfix.errors import EnvfixError, UsageError
 from envfix.host.real import RealHost
@@ -90,7 +91,9 @@ def explain_log(
     if not with_machine or explaining.is_silent(log):
         return explaining.alone(log, tables)
     reporter.stage("looking at this machine and its Python")
-    machine, environment = detect(host, target, with_import=False, timeout=time_limit(host))
+    machine, environment = detect(
+        host, target, with_import=False, timeout=time_limit(host), settle=lambda path: settle(path, reporter)
+    )
     stranger = statements.differs(log, statements.read(log, tables), machine)
     if stranger is not None:
         # What is true here says nothing about another machine.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from envfix.app.settings import cache_folder, tables_for
+from envfix.app.settings import NOTHING_FAILED, cache_folder, tables_for
 from envfix.errors import UsageError
 from envfix.host import index
 from envfix.host.index import IndexCandidate
@@ -33,12 +33,21 @@ class LiveIndexes:
     rests on is asked for. Mirrors nobody named come into play when the official index does not answer.
     """
 
-    def __init__(self, host: RealHost, environment: Environment, wanted: tuple[str, ...], reporter: Reporter) -> None:
+    def __init__(
+        self,
+        host: RealHost,
+        environment: Environment,
+        wanted: tuple[str, ...],
+        reporter: Reporter,
+        *,
+        failed: Mapping[str, str] = NOTHING_FAILED,
+    ) -> None:
         interpreter = environment.interpreter.value
         prefix = interpreter.prefix if interpreter else None
         settings = package_sources.read_settings(host, prefix)
         tables = tables_for(host)
         self._reporter = reporter
+        self._failed = failed
         self._certificates = certificates(host, prefix)
         self._cache = cache_folder(host)
         self._candidates = _candidates(environment, wanted, tables, settings.with_credentials)
@@ -51,8 +60,14 @@ class LiveIndexes:
 
     @property
     def states(self) -> tuple[IndexState, ...]:
-        """What is known now, in order of preference."""
-        return tuple(self._states[_key(one)] for one in self._candidates if _key(one) in self._states)
+        """What is known now, in order of preference; one that could not deliver a file counts as not reachable."""
+        known = [self._states[_key(one)] for one in self._candidates if _key(one) in self._states]
+        return tuple(
+            msgspec.structs.replace(state, reachable=False, problem=self._failed[state.name], files=None)
+            if state.name in self._failed
+            else state
+            for state in known
+        )
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -1,108 +1,351 @@
-"""install: decide, price, ask, act, verify; a failure before the end leaves nothing behind."""
+"""install: decide, price, check, ask, fetch, act, prove; whatever fails, the environment is the old one, whole."""
 
 from __future__ import annotations
 
 import os.path
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from envfix.app.planning import PlanRequest, decide
 from envfix.app.pricing import Priced, price
-from envfix.app.settings import NOBODY
+from envfix.app.recovering import settle
+from envfix.app.settings import NOBODY, cache_folder
 from envfix.errors import InstallError, TargetError, UsageError
+from envfix.host import signals
+from envfix.host.locking import EnvironmentLock
 from envfix.host.real import RealHost
-from envfix.installer.preflight import check_new_path, check_space
+from envfix.installer import acting, changes, preflight
+from envfix.installer.changes import Layout
+from envfix.installer.interface import TORCH_FAMILY, DownloadError, Resolution
+from envfix.installer.pip import PipInstaller
 from envfix.installer.uv import UvInstaller
 from envfix.lockers.constraints import constraints
-from envfix.model.outcome import Installation, Rung
-from envfix.model.plan import Plan
+from envfix.model.facts import Interpreter
+from envfix.model.outcome import Installation, Rung, Verification
+from envfix.model.plan import REGISTRY, Plan
 from envfix.model.reporter import Reporter
 from envfix.verifier import ladder
 
+Backend = Literal["auto", "uv", "pip", "conda"]
 QUESTION = "Download and install this?"
 
 
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """An installation that is ready to start: checked, resolved and priced, nothing changed yet."""
+class InstallRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to install and where (``plan``), and how; ``keep``: also what fails its verification."""
 
+    plan: PlanRequest
+    backend: Backend = "auto"
+    allow_base: bool = False
+    keep: bool = False
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """An installation that is ready to start: checked, resolved and priced, nothing changed yet.
+
+    ``bring`` is a Python that uv fetches first, ``notes`` are what the user should know before agreeing, ``in_use`` says which
+    programs run on the torch that is replaced.
+    """
+
+    request: InstallRequest
     plan: Plan
     priced: Priced | None = None
     python: str | None = None
-    new_env: str | None = None
+    bring: str | None = None
+    layout: Layout | None = None
+    backend: Literal["uv", "pip"] = "uv"
+    options: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    in_use: str | None = None
 
 
-def prepare(
-    request: PlanRequest, new_env: str | None, *, dry_run: bool = False, reporter: Reporter = NOBODY
-) -> Prepared:
+def prepare(request: InstallRequest, *, dry_run: bool = False, reporter: Reporter = NOBODY) -> Prepared:
     """Everything that can fail before the first change: place, plan, price, room. Raises ``EnvfixError``."""
-    host = RealHost()
-    if new_env is None and not dry_run:
-        raise UsageError(
-            "envfix does not change existing environments yet, because it cannot take that back",
-            hint="add --new-env PATH",
-        )
-    path = os.path.abspath(os.path.expanduser(new_env)) if new_env else None
-    if path is not None:
-        check_new_path(host, path)
-    decision = decide(request, reporter=reporter)
-    if decision.plan.status != "ok":
-        return Prepared(plan=decision.plan)
-    if decision.python is None:
-        raise TargetError(
-            f"Python {decision.plan.target.python} is not on this machine",
-            hint="`uv python install` or conda can bring it; then name it with --python",
-        )
-    priced = price(decision, reporter=reporter)
-    if path is not None and priced.plan.status == "ok" and priced.resolution is not None:
-        cache = UvInstaller(host).cache_dir
-        needed = priced.plan.disk_bytes or 0
-        new = 2 * priced.resolution.bytes_to_download
-        check_space(host, path, cache, host.getenv("TMPDIR") or "/tmp", needed, new_bytes=new)  # noqa: S108
-    return Prepared(plan=priced.plan, priced=priced, python=decision.python, new_env=path, addresses=decision.addresses)
+    return _prepare(request, {}, dry_run=dry_run, reporter=reporter)
 
 
-def confirm(ask: Callable[[str], bool], *, yes: bool) -> None:
-    """Go on only with the user's consent; raises ``UsageError`` that says what to add."""
-    if not yes and not ask(QUESTION):
+def confirm(prepared: Prepared, ask: Callable[[str], bool], *, yes: bool, even_in_use: bool = False) -> None:
+    """Go on only with the user's consent; raises ``UsageError`` that says what to add.
+
+    Programs that run on the torch which is replaced need a word of their own: ``--yes`` alone does not harm them.
+    """
+    if prepared.in_use is not None and not even_in_use:
+        if yes or not ask(f"{prepared.in_use}. Replace it all the same?"):
+            raise InstallError(
+                f"{prepared.in_use}; nothing was changed",
+                hint="end them first, install beside it with --new-env PATH, or add --even-in-use",
+            )
+    elif not yes and not ask(QUESTION):
         raise UsageError("nothing was installed: it was not confirmed", hint="add --yes to install without being asked")
 
 
 def install(
     prepared: Prepared, *, reporter: Reporter = NOBODY, on_rung: Callable[[Rung], None] | None = None
 ) -> Installation:
-    """Make the environment, install exactly what was priced, and climb the ladder in it.
+    """Download everything, then change the environment, then climb the ladder in it.
 
-    Raises ``InstallError`` when a step fails (the new environment is removed); a failed verification is in the result, and
-    the environment stays so that it can be looked at.
+    Raises ``InstallError`` when a step fails: then the environment is as it was before. It is also where verification fails
+    (``taken_back``), unless the request says ``keep``.
     """
-    priced, plan = prepared.priced, prepared.plan
-    if priced is None or priced.resolution is None or prepared.python is None or prepared.new_env is None:
+    with signals.as_interruptions():
+        uv = UvInstaller(RealHost())
+        before = uv.incompatibilities(prepared.python) if prepared.layout and prepared.python else ()
+        try:
+            done = _install(prepared, reporter, on_rung)
+        except acting.Unproven as failure:
+            return failure.installation
+        misfits = [line for line in uv.incompatibilities(done.python) if line not in before]
+    notes = tuple(f"a package no longer fits: {line}" for line in misfits)
+    return msgspec.structs.replace(
+        done, notes=(*prepared.notes, *notes), made=prepared.layout is None, keep_with=_keep_with(done)
+    )
+
+
+def _keep_with(done: Installation) -> tuple[str, ...]:
+    """The command that adds a package and leaves the stack alone."""
+    if done.constraints_file is None:
+        return ()
+    has_pip = "pip" in acting.versions(changes.layout_of(done.prefix))
+    program = (done.python, "-m", "pip", "install") if has_pip else ("uv", "pip", "install", "--python", done.python)
+    return (*program, "-c", done.constraints_file, "PACKAGE")
+
+
+def _install(prepared: Prepared, reporter: Reporter, on_rung: Callable[[Rung], None] | None) -> Installation:
+    if prepared.bring is not None:
+        from envfix.installer import pythons
+
+        prepared = msgspec.structs.replace(prepared, python=pythons.bring(RealHost(), prepared.bring, reporter))
+    prepared = _fetched(prepared, reporter)
+    priced, plan, request = prepared.priced, prepared.plan, prepared.request
+    if priced is None or priced.resolution is None or prepared.python is None:
         raise InstallError(
             "the plan was not resolved, so nothing can be installed", hint="run `envfix plan` to see why"
         )
     host = RealHost()
-    installer = UvInstaller(host, reporter, addresses=prepared.addresses)
-    reporter.stage(f"making the environment {prepared.new_env}")
-    with installer.new_environment(prepared.python, prepared.new_env) as environment:
-        installation = installer.install(
-            priced.resolution,
-            priced.sources,
-            python=environment.python,
-            prefix=environment.path,
-            constraints=constraints(plan),
-        )
-        # Inside: who interrupts the proof has interrupted the installation, and finds everything as before.
-        expect = {name: version for name, version in installation.installed.items() if name in ("torch", "torchvision")}
-        verification = ladder.verify(
+    resolution, held = priced.resolution, constraints(plan)
+
+    def prove(python: str) -> Verification:
+        expect = {name: version for name, version in resolution.versions.items() if name in ("torch", "torchvision")}
+        return ladder.verify(
             host,
-            environment.python,
-            level="yolo" if "ultralytics" in installation.installed else "cuda",
+            python,
+            level="yolo" if "ultralytics" in resolution.versions else "cuda",
             expect=expect,
             gpu_expected=bool(plan.target.gpus) and plan.choice is not None and plan.choice.compatibility != "cpu",
             device="cpu" if plan.choice is not None and plan.choice.variant == "cpu" else "auto",
             reporter=reporter,
             on_rung=on_rung,
         )
-    return msgspec.structs.replace(installation, verification=verification)
+
+    def work(python: str, lock: EnvironmentLock) -> Installation:
+        prefix = request.plan.new_env or (prepared.layout.prefix if prepared.layout else "")
+        if prepared.backend == "pip":
+            pip = _pip(host, prepared, python, prefix, reporter)
+            return pip.install(
+                resolution,
+                plan.target,
+                python=python,
+                prefix=prefix,
+                constraints=held,
+                options=prepared.options,
+                lock=lock,
+            )
+        return _uv(host, prepared, reporter).install(
+            resolution,
+            priced.sources,
+            python=python,
+            prefix=prefix,
+            constraints=held,
+            options=prepared.options,
+            lock=lock,
+        )
+
+    what = changes.in_words(resolution.versions)
+    if request.plan.new_env is not None:
+        base = prepared.python
+
+        def make(lock: EnvironmentLock) -> str:
+            return UvInstaller(host, reporter).create_environment(base, request.plan.new_env or "", lock=lock).python
+
+        return acting.into_new(
+            request.plan.new_env, make, what=what, work=work, prove=prove, keep=request.keep, reporter=reporter
+        )
+    assert prepared.layout is not None  # noqa: S101 - an existing environment has one
+    return acting.into_existing(
+        host,
+        prepared.layout,
+        prepared.python,
+        what=what,
+        wanted=resolution.versions,
+        incoming=_installer(host, prepared, reporter).incoming(resolution, plan.target),
+        work=work,
+        prove=prove,
+        keep=request.keep,
+        reporter=reporter,
+    )
+
+
+def _prepare(request: InstallRequest, failed: Mapping[str, str], *, dry_run: bool, reporter: Reporter) -> Prepared:
+    """The same; ``failed`` are indexes that could not deliver, with the reason."""
+    host = RealHost()
+    if request.plan.new_env is not None:
+        path = os.path.abspath(os.path.expanduser(request.plan.new_env))
+        request = msgspec.structs.replace(request, plan=msgspec.structs.replace(request.plan, new_env=path))
+        settle(path, reporter)
+        preflight.check_new_path(host, path)
+    decision = decide(request.plan, failed=failed, reporter=reporter)
+    if decision.plan.status != "ok":
+        return Prepared(request=request, plan=decision.plan)
+    bring = None if decision.python is not None else _to_bring(request, decision.plan.target.python)
+    interpreter = decision.environment.interpreter.value
+    layout = None if request.plan.new_env is not None or interpreter is None else changes.layout_for(interpreter)
+    backend = _backend(request, interpreter)
+    notes: tuple[str, ...] = ()
+    if layout is not None and interpreter is not None and not dry_run:
+        cache = UvInstaller(host).cache_dir if backend == "uv" else None
+        notes = preflight.check_target(host, interpreter, allow_base=request.allow_base, cache_dir=cache)
+    installed = {} if layout is None else acting.versions(layout)
+    priced = price(decision, installed=installed, reporter=reporter)
+    prepared = Prepared(
+        request=request,
+        plan=priced.plan,
+        priced=priced,
+        python=decision.python,
+        bring=bring,
+        layout=layout,
+        backend=backend,
+        options=_options(interpreter) if layout is not None else (),
+        addresses=decision.addresses,
+        notes=notes,
+    )
+    if dry_run or priced.resolution is None or priced.plan.status != "ok":
+        return prepared
+    builds = any(not file.filename.endswith(".whl") for file in priced.resolution.downloads)
+    notes = (*notes, *preflight.check_temporary(host, builds=builds))
+    _check_room(host, prepared)
+    return msgspec.structs.replace(prepared, notes=notes, in_use=_in_use(prepared, installed))
+
+
+def _to_bring(request: InstallRequest, version: str) -> str:
+    """The version of Python that uv is to bring; raises ``TargetError`` where there is nothing to make of it."""
+    if request.plan.new_env is None:
+        raise TargetError(
+            f"Python {version} is not on this machine, so there is no environment of it to install into",
+            hint="make one with --new-env PATH: uv brings that Python along",
+        )
+    return version
+
+
+def _in_use(prepared: Prepared, installed: Mapping[str, str]) -> str | None:
+    """The programs that would lose the torch they run on, in one sentence."""
+    layout, resolution = prepared.layout, prepared.priced.resolution if prepared.priced else None
+    if layout is None or resolution is None or "torch" not in installed:
+        return None
+    if changes.same_version(installed["torch"], resolution.versions.get("torch", installed["torch"])):
+        return None
+    from envfix.host.processes import in_use_message, users_of
+
+    # A notebook in which envfix is started is among its parents.
+    users = users_of([os.path.join(site, "torch") for site in layout.site_packages], parents=True)
+    return in_use_message(users.processes) if users.processes else None
+
+
+def _fetched(prepared: Prepared, reporter: Reporter) -> Prepared:
+    """Bring everything onto this disk; where the torch index fails, the next one that has the same versions is taken."""
+    host, failed = RealHost(), dict[str, str]()
+    while True:
+        priced, choice = prepared.priced, prepared.plan.choice
+        if priced is None or priced.resolution is None or choice is None:
+            return prepared
+        try:
+            resolution = _fetch(host, prepared, reporter)
+        except DownloadError as error:
+            if choice.index == REGISTRY or not _is_from(error, priced):
+                raise
+            failed[choice.index] = error.message.splitlines()[0]
+            following = _prepare(prepared.request, failed, dry_run=False, reporter=reporter)
+            other = following.plan.choice
+            if following.priced is None or following.priced.resolution is None or other is None:
+                raise
+            if following.priced.resolution.versions != priced.resolution.versions:
+                error.hint = (
+                    f"the next index has another stack, torch {other.torch}{other.local_label}: take it with"
+                    f" --index {other.index}"
+                )
+                raise
+            reporter.note(f"{choice.index} failed ({failed[choice.index]}): going on with {other.index}")
+            prepared = msgspec.structs.replace(following, python=prepared.python)
+        else:
+            return msgspec.structs.replace(prepared, priced=msgspec.structs.replace(priced, resolution=resolution))
+
+
+def _fetch(host: RealHost, prepared: Prepared, reporter: Reporter) -> Resolution:
+    """Everything onto this disk; the answer is what is to be installed."""
+    assert prepared.priced is not None and prepared.priced.resolution is not None  # noqa: S101, PT018
+    resolution, target, python = prepared.priced.resolution, prepared.plan.target, prepared.python or ""
+    if prepared.backend == "uv":
+        return _uv(host, prepared, reporter).fetch(resolution, prepared.priced.sources, target, python=python)
+    pip = _pip(host, prepared, python, None, reporter)
+    pip.fetch(resolution, target)
+    refusal = pip.prove(resolution, target, options=prepared.options) if prepared.layout else None
+    if refusal is not None:
+        raise InstallError(f"pip refuses what was resolved:\n{refusal}", hint="leave out --backend pip")
+    return resolution
+
+
+def _is_from(error: DownloadError, priced: Priced) -> bool:
+    """Whether it was the torch index that failed, and not the default one."""
+    location = priced.sources.torch_url or ""
+    family = [name for name in priced.resolution.versions if name in TORCH_FAMILY] if priced.resolution else []
+    server = urlsplit(location).netloc.rpartition("@")[2]
+    return (bool(server) and server in error.message) or any(
+        re.search(rf"\b{re.escape(name)}\b(?![-_])", error.message) for name in family
+    )
+
+
+def _installer(host: RealHost, prepared: Prepared, reporter: Reporter) -> UvInstaller | PipInstaller:
+    if prepared.backend == "pip":
+        return _pip(host, prepared, prepared.python or "", None, reporter)
+    return _uv(host, prepared, reporter)
+
+
+def _uv(host: RealHost, prepared: Prepared, reporter: Reporter) -> UvInstaller:
+    return UvInstaller(host, reporter, addresses=prepared.addresses, store=_store(host))
+
+
+def _store(host: RealHost) -> str:
+    """Where envfix keeps the wheels that it fetches itself."""
+    return os.path.join(cache_folder(host), "wheels")
+
+
+def _pip(host: RealHost, prepared: Prepared, python: str, prefix: str | None, reporter: Reporter) -> PipInstaller:
+    return PipInstaller(host, reporter, python=python, prefix=prefix, store=_store(host), addresses=prepared.addresses)
+
+
+def _backend(request: InstallRequest, interpreter: Interpreter | None) -> Literal["uv", "pip"]:
+    """uv, unless pip is asked for, or the environment is conda's: there its own pip does it."""
+    if request.backend == "pip":
+        return "pip"
+    is_conda = interpreter is not None and interpreter.kind in ("conda", "base")
+    return "pip" if request.backend == "auto" and is_conda and request.plan.new_env is None else "uv"
+
+
+def _options(interpreter: Interpreter | None) -> tuple[str, ...]:
+    """What uv and pip want to hear before they change a Python that says it belongs to the system."""
+    return ("--break-system-packages",) if interpreter is not None and interpreter.externally_managed else ()
+
+
+def _check_room(host: RealHost, prepared: Prepared) -> None:
+    priced, prefix = (
+        prepared.priced,
+        prepared.request.plan.new_env or (prepared.layout.prefix if prepared.layout else ""),
+    )
+    assert priced is not None and priced.resolution is not None  # noqa: S101, PT018
+    cache = cache_folder(host) if prepared.backend == "pip" else UvInstaller(host).cache_dir
+    needed = priced.plan.disk_bytes or 0
+    new = 2 * priced.resolution.bytes_to_download
+    preflight.check_space(host, prefix, cache, host.getenv("TMPDIR") or "/tmp", needed, new_bytes=new)  # noqa: S108

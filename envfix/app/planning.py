@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from collections.abc import Mapping
 
 import msgspec
 
 from envfix.app.detecting import detect
-from envfix.app.settings import NOBODY, named_target, tables_for, time_limit
+from envfix.app.recovering import settle
+from envfix.app.settings import NOBODY, NOTHING_FAILED, named_target, tables_for, time_limit
 from envfix.host.real import RealHost
 from envfix.installer.preflight import check_new_path
 from envfix.model.facts import Environment, IndexState, Interpreter, Observed, unknown
@@ -20,6 +23,7 @@ from envfix.tables.loader import Tables
 
 PACKAGES = ("ultralytics",)
 ANY_INDEX = ("auto",)
+COMPANIONS = ("torchvision", "torchaudio")
 
 
 class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,8 +97,10 @@ def _for_new_environment(plan: Plan, path: str | None) -> Plan:
     return msgspec.structs.replace(plan, commands=made)
 
 
-def decide(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Decision:
-    """Facts and tables to a plan, without a price."""
+def decide(
+    request: PlanRequest, *, failed: Mapping[str, str] = NOTHING_FAILED, reporter: Reporter = NOBODY
+) -> Decision:
+    """Facts and tables to a plan, without a price; ``failed`` are indexes that could not deliver, with the reason."""
     host = RealHost()
     tables = tables_for(host)
     wanted = _named_indexes(request, host)
@@ -121,9 +127,12 @@ def decide(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Decision:
             with_import=False,
             brief=True,
             timeout=time_limit(host),
+            settle=lambda path: settle(path, reporter),
             meanwhile=lambda: reporter.stage("looking at this machine and its Python"),
         )
         python = environment.interpreter.value.executable if environment.interpreter.value else None
+    if request.new_env is None:
+        request = msgspec.structs.replace(request, goal=_with_companions(request.goal, environment))
     said = Elsewhere(
         driver=request.driver,
         gpus=request.gpus,
@@ -136,7 +145,7 @@ def decide(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Decision:
     if not request.goal.offline:
         from envfix.app.indexing import LiveIndexes
 
-        live = LiveIndexes(host, environment, wanted, reporter)
+        live = LiveIndexes(host, environment, wanted, reporter, failed=failed)
     reading.join()
     from envfix.app import choosing
 
@@ -146,6 +155,16 @@ def decide(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Decision:
         chosen = msgspec.structs.replace(chosen, why_not=looked_at)
     addresses = live.addresses if live else ()
     return Decision(plan=chosen, environment=environment, python=python, indexes=indexes, addresses=addresses)
+
+
+def _with_companions(goal: Goal, environment: Environment) -> Goal:
+    """The goal with what is installed there and fits one torch only: it has to change together with torch."""
+    asked = {re.split(r"[^A-Za-z0-9._-]", package.strip(), maxsplit=1)[0].lower() for package in goal.packages}
+    there = {row.name.lower() for row in environment.distributions.value or ()}
+    more = tuple(name for name in COMPANIONS if name in there and name not in asked)
+    if not more:
+        return goal
+    return msgspec.structs.replace(goal, packages=(*(() if asked == {"none"} else goal.packages), *more))
 
 
 def _read_ahead(tables: Tables) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -28,8 +29,11 @@ class Priced(msgspec.Struct, frozen=True, kw_only=True):
     resolution: Resolution | None
 
 
-def price(decision: Decision, *, reporter: Reporter = NOBODY) -> Priced:
-    """Let uv resolve the plan; its refusal turns the plan into a conflict, for a plan that cannot be installed is none."""
+def price(decision: Decision, *, installed: Mapping[str, str] | None = None, reporter: Reporter = NOBODY) -> Priced:
+    """Let uv resolve the plan; its refusal turns the plan into a conflict, for a plan that cannot be installed is none.
+
+    ``installed`` are the versions in the environment that is installed into: they are kept where they fit.
+    """
     plan = decision.plan
     assert plan.choice is not None  # noqa: S101 - only plans with an answer are priced
     reporter.stage("letting uv resolve the plan")
@@ -50,6 +54,7 @@ def price(decision: Decision, *, reporter: Reporter = NOBODY) -> Priced:
         plan.target,
         python=decision.python if is_here else None,
         constraints=constraints(plan),
+        installed=installed,
     )
     if isinstance(answer, Refusal):
         return Priced(plan=_refused(plan, answer), sources=sources, resolution=None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from envfix.errors import UsageError
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from envfix.tables.loader import Tables
 
 NOBODY = NullReporter()
+# No index has failed to deliver so far.
+NOTHING_FAILED: Mapping[str, str] = MappingProxyType({})
 PROBE_TIMEOUT = 10.0
 
 

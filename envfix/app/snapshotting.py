@@ -5,6 +5,7 @@ from __future__ import annotations
 from envfix import snapshots
 from envfix._version import __version__
 from envfix.app.detecting import detect
+from envfix.app.recovering import settle
 from envfix.app.settings import NOBODY, named_target, time_limit
 from envfix.errors import EnvfixError, SnapshotError
 from envfix.host.real import RealHost
@@ -41,7 +42,13 @@ def save_snapshot(
     reporter.stage("looking at this machine and its Python")
     if target is not None:
         named_target(host, target)
-    machine, environment = detect(recording, target, with_import=with_import, timeout=time_limit(host))
+    machine, environment = detect(
+        recording,
+        target,
+        with_import=with_import,
+        timeout=time_limit(host),
+        settle=lambda path: settle(path, reporter),
+    )
     redactor = snapshots.redactor_here(host.system_facts()["home"], machine)
     content = snapshots.document(
         machine, environment, recording.transcript, redactor, target=target, with_import=with_import

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from envfix.app.recovering import settle
 from envfix.app.settings import NOBODY, named_target, time_limit
 from envfix.host.real import RealHost
 from envfix.model.outcome import Rung, Verification
@@ -27,6 +28,7 @@ def verify(
     """
     host = RealHost()
     chosen = named_target(host, target)
+    settle(chosen, reporter)
     limit = time_limit(host)
     reporter.stage("looking for NVIDIA cards")
     nvidia, pci = nvidia_driver.probe(host, timeout=limit), displays.probe(host, timeout=limit)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import click
 
 from envfix.commands import _options as shared
 from envfix.commands._plan_options import NEW_ENV, goal_options
+
+Backend = Literal["auto", "uv", "pip", "conda"]
+BACKEND = click.option(
+    "--backend",
+    type=click.Choice(get_args(Backend)),
+    default="auto",
+    show_default=True,
+    help="What installs: uv, the target's own pip, or conda packages.",
+)
 
 
 @click.command()
@@ -13,9 +24,14 @@ from envfix.commands._plan_options import NEW_ENV, goal_options
 @shared.options(
     NEW_ENV,
     shared.python_option,
+    BACKEND,
     click.option("--yes", is_flag=True, help="Do not ask before the download starts."),
     click.option("--dry-run", is_flag=True, help="Only show the plan."),
+    click.option("--keep", is_flag=True, help="Keep what was installed even if verification fails."),
+    click.option("--allow-base", is_flag=True, help="Also change conda's base or a system Python."),
+    click.option("--even-in-use", is_flag=True, help="Also while programs run on the torch that is replaced."),
     shared.json_option,
+    click.option("--progress", is_flag=True, help="With --json: progress as JSON lines on standard error."),
     shared.verbose_option,
     shared.quiet_option,
     shared.color_option,
@@ -29,39 +45,51 @@ def command(
     indexes: tuple[str, ...],
     new_env: str | None,
     target: str | None,
+    backend: Backend,
     yes: bool,
     dry_run: bool,
+    keep: bool,
+    allow_base: bool,
+    even_in_use: bool,
     as_json: bool,
+    progress: bool,
     verbose: bool,
     quiet: bool,
     no_color: bool,
 ) -> int:
-    """Install the stack that runs here into a new environment, then prove it with a YOLOv8 prediction.
+    """Install the stack that runs here, then prove it with a YOLOv8 prediction.
 
-    The price is shown first. If anything fails, or you press Ctrl-C, the new environment is removed again.
+    Into the environment of --python (default: the one of your shell), or into a new one. The price is shown first. If
+    anything fails, or you press Ctrl-C, the environment is as it was before; `envfix undo` takes back what went well.
 
     \b
     envfix install --new-env yolo-env
+    envfix install --cuda 11.1 --python my-env
     envfix install --new-env old-env --python 3.8 --torch '==1.9.0' --yes
     """
     from envfix.app import installing, planning
     from envfix.render import open_output
 
-    out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
-    request = planning.PlanRequest(
-        goal=planning.goal(
-            cuda=cuda, cuda_exact=cuda_exact, torch=torch, packages=packages, indexes=indexes, offline=False
-        ),
-        target=target,
+    out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose, progress=progress)
+    wanted = planning.goal(
+        cuda=cuda, cuda_exact=cuda_exact, torch=torch, packages=packages, indexes=indexes, offline=False
     )
-    prepared = installing.prepare(request, new_env, reporter=out.reporter, dry_run=dry_run)
+    request = installing.InstallRequest(
+        plan=planning.PlanRequest(goal=wanted, target=target, new_env=new_env),
+        backend=backend,
+        allow_base=allow_base,
+        keep=keep,
+    )
+    prepared = installing.prepare(request, reporter=out.reporter, dry_run=dry_run)
     if dry_run or prepared.plan.status != "ok" or not as_json:
         out.plan(prepared.plan)
     if prepared.plan.status != "ok":
         return 1
+    for note in prepared.notes:
+        out.reporter.note(note)
     if dry_run:
         return 0
-    installing.confirm(out.confirm, yes=yes)
+    installing.confirm(prepared, out.confirm, yes=yes, even_in_use=even_in_use)
     installation = installing.install(prepared, reporter=out.reporter, on_rung=out.rung)
     if installation.verification is not None and not as_json:
         out.verification(installation.verification)

@@ -683,7 +683,7 @@ class Binaries(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is true of one target interpreter."""
+    """Everything that is true of one target interpreter; ``held`` are the pins and bounds that envfix has left to keep torch."""
 
     interpreter: Observed[Interpreter]
     distributions: Observed[tuple[Distribution, ...]]
@@ -696,6 +696,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     conda_records: Observed[tuple[CondaRecord, ...]] = NOT_RECORDED
     binaries: Observed[Binaries] = NOT_RECORDED
     disk: Observed[Disk] = NOT_RECORDED
+    held: Observed[tuple[str, ...]] = NOT_RECORDED
 
 
 class IndexState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -40,7 +40,12 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
-    """What an installation did: where, which packages (name to version), and how long it took in seconds."""
+    """What an installation did: where, which packages (name to version), and how long it took in seconds.
+
+    ``replaced`` are the versions that were there before; ``notes`` is what the user should know beside it. ``taken_back``:
+    verification failed, and the environment is as it was before. ``made``: the environment is new. ``keep_with`` is the
+    command that adds a PACKAGE without replacing the stack.
+    """
 
     prefix: str
     python: str
@@ -48,3 +53,25 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     constraints_file: str | None = None
     verification: Verification | None = None
+    backend: str = "uv"
+    replaced: dict[str, str] = {}
+    taken_back: bool = False
+    made: bool = False
+    keep_with: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Undone(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of taking an installation back: files that came back and went, and those that are not as they were.
+
+    ``forgotten_bytes`` is set instead where only the kept files were given up.
+    """
+
+    prefix: str
+    what: str
+    began: str
+    removed_environment: bool = False
+    files_back: int = 0
+    files_removed: int = 0
+    differing: tuple[str, ...] = ()
+    forgotten_bytes: int | None = None

@@ -17,14 +17,14 @@ from envfix._version import __version__
 from envfix.model.explanation import Cause, Explanation
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.gpu_use import GpuUse
-from envfix.model.outcome import Installation, Rung, Verification
+from envfix.model.outcome import Installation, Rung, Undone, Verification
 from envfix.model.plan import Choice, Examination, Plan
 from envfix.model.report import Afterwards, CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
 from envfix.render import facts_table, gpu_table, plan_table
 from envfix.render.facts_table import FAMILY
 from envfix.render.progress import ConsoleReporter
-from envfix.render.words import command_line, duration
+from envfix.render.words import command_line, duration, size
 
 MARKS = {
     Severity.ERROR: ("✗", "x", "bold red"),
@@ -366,27 +366,43 @@ class ConsoleOutput:
     def installation(self, plan: Plan, installation: Installation) -> None:
         """What is there now, and how to use it."""
         self._progress.done()
-        names = ", ".join(f"{name} {installation.installed[name]}" for name in FAMILY if name in installation.installed)
-        others = len(installation.installed) - sum(name in installation.installed for name in FAMILY)
-        head = f"Installed into {installation.prefix} in {duration(installation.seconds)}: {names} and {others} more packages."
+        if installation.taken_back:
+            self._say(Text("Taken back: the environment is as it was before.", style="bold"))
+            self._indented(Text("--keep leaves such an environment as it is, to look at."))
+            return
+        head = f"Installed into {installation.prefix} in {duration(installation.seconds)}: {_installed(installation)}."
         self._say(Text(head, style="bold green"))
-        if installation.constraints_file:
+        for note in installation.notes:
+            self._indented(Text(f"! {note}", style="yellow"))
+        if installation.keep_with:
             self._indented(Text("Keep this torch when you add packages:"))
-            argv = (
-                "uv",
-                "pip",
-                "install",
-                "--python",
-                installation.python,
-                "-c",
-                installation.constraints_file,
-                "PACKAGE",
-            )
-            self._command(command_line(argv), by=4)
-        if installation.verification is None or installation.verification.status == "passed":
+            self._command(command_line(installation.keep_with), by=4)
+        if not installation.made:
+            self._indented(Text("Take it back:"))
+            self._command(command_line(("envfix", "undo", "--python", installation.prefix)), by=4)
+        elif installation.verification is None or installation.verification.status == "passed":
             self._indented(Text("Use it:"))
-            self._command(f"source {installation.prefix}/bin/activate", by=4)
+            self._command(f"source {command_line((f'{installation.prefix}/bin/activate',))}", by=4)
         del plan
+
+    def undone(self, undone: Undone) -> None:
+        """What was put back, and whether all is as it was."""
+        self._progress.done()
+        if undone.forgotten_bytes is not None:
+            self._say(
+                f"The files kept for undo are gone ({size(undone.forgotten_bytes)}); {undone.prefix} stays as it is."
+            )
+            return
+        if undone.removed_environment:
+            self._say(Text(f"Undone: the environment {undone.prefix} was removed.", style="bold green"))
+            return
+        head = f"Undone: {undone.prefix} is as it was before the installation of {undone.what}."
+        self._say(Text(head, style="bold yellow" if undone.differing else "bold green"))
+        self._indented(Text(f"{undone.files_back} files put back, {undone.files_removed} removed"))
+        for path in undone.differing[:REASONS_SHOWN]:
+            self._indented(Text(f"not as it was: {path}", style="yellow"))
+        if len(undone.differing) > REASONS_SHOWN:
+            self._indented(Text(f"... and {len(undone.differing) - REASONS_SHOWN} more", style="yellow"))
 
     def saved(self, path: str) -> None:
         """Where the file is."""
@@ -448,6 +464,17 @@ def _shortened(line: str, limit: int = 240) -> str:
     """A long line of a log by its beginning and its end."""
     line = " ".join(line.split())
     return line if len(line) <= limit else f"{line[: limit * 2 // 3]} ... {line[-limit // 3 :]}"
+
+
+def _installed(installation: Installation) -> str:
+    """The torch family with what was there before, and how many others."""
+    there = [name for name in FAMILY if name in installation.installed]
+    names = [
+        f"{name} {installation.installed[name]}"
+        + (f" (was {installation.replaced[name]})" if name in installation.replaced else "")
+        for name in there
+    ]
+    return f"{', '.join(names)} and {len(installation.installed) - len(there)} more packages"
 
 
 def _stack(choice: Choice, *, with_index: bool = True) -> str:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from envfix.model.explanation import Explanation
 from envfix.model.gpu_use import GpuUse
-from envfix.model.outcome import Installation, Rung, Verification
+from envfix.model.outcome import Installation, Rung, Undone, Verification
 from envfix.model.plan import Plan
 from envfix.model.report import CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
@@ -46,6 +46,9 @@ class Output(Protocol):
 
     def installation(self, plan: Plan, installation: Installation) -> None:
         """What was installed and whether it proved itself."""
+
+    def undone(self, undone: Undone) -> None:
+        """What was put back."""
 
     def saved(self, path: str) -> None:
         """A file was written."""

@@ -9,19 +9,23 @@ from typing import Any
 from envfix.model.documents import to_builtins, to_json
 from envfix.model.explanation import Explanation
 from envfix.model.gpu_use import CardUse, GpuUse
-from envfix.model.outcome import Installation, Rung, Verification
+from envfix.model.outcome import Installation, Rung, Undone, Verification
 from envfix.model.plan import Plan
 from envfix.model.report import CausePage, Report, WheelRow
 from envfix.model.reporter import NullReporter, Reporter
+from envfix.render.progress import JsonLinesReporter, NotesReporter
 
 
 class JsonOutput:
     """Writes exactly one JSON document to standard output (implements ``Output``)."""
 
+    def __init__(self, *, progress: bool = False, quiet: bool = False) -> None:
+        self._reporter: Reporter = NullReporter() if quiet else JsonLinesReporter() if progress else NotesReporter()
+
     @property
     def reporter(self) -> Reporter:
-        """Scripts get no progress."""
-        return NullReporter()
+        """Scripts get progress only where they ask for it, as JSON lines on standard error; what matters is told there."""
+        return self._reporter
 
     def diagnosis(self, report: Report) -> None:
         """``envfix.diagnose/1``."""
@@ -77,6 +81,10 @@ class JsonOutput:
     def installation(self, plan: Plan, installation: Installation) -> None:
         """``envfix.install/1``: the plan that was carried out, and what came of it."""
         self._write("envfix.install/1", {"plan": plan_fields(plan), **to_builtins(installation)})
+
+    def undone(self, undone: Undone) -> None:
+        """``envfix.undo/1``."""
+        self._write("envfix.undo/1", to_builtins(undone))
 
     def saved(self, path: str) -> None:
         """``envfix.snapshot-saved/1``."""

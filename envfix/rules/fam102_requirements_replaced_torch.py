@@ -12,7 +12,8 @@ Why
 How envfix knows
     torchvision, torchaudio or another package built for one torch was installed first, for another release or
     another kind of build (CPU, one CUDA) than the torch that is there now, and the metadata of torch is newer
-    than theirs. In a log the lines of pip, uv or conda that name the torch that goes and the one that comes.
+    than theirs. Or the constraints file that envfix has left in the environment holds another torch in place than the one
+    that is there. In a log the lines of pip, uv or conda that name the torch that goes and the one that comes.
 
 How to mend
     Install the wanted build with its companions in one command, and keep it: pass the constraints file that
@@ -32,6 +33,8 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from envfix.model.facts import Distribution, Environment, Machine, TorchBuild
@@ -52,6 +55,10 @@ TOGETHER = 600.0
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
     del machine, tables
+    lost = _lost(environment)
+    if lost is not None:
+        yield lost
+        return
     torch, item = environment.torch.value, installed(environment).get("torch")
     if torch is None or item is None or item.modified is None or item.installer not in ("pip", "uv"):
         return
@@ -75,6 +82,48 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
             ),
         ),
     )
+
+
+def _lost(environment: Environment) -> Finding | None:
+    """What envfix has installed and is no longer there in that version."""
+    there = installed(environment)
+    for line in environment.held.value or ():
+        wanted = Requirement(line)
+        item = there.get(canonicalize_name(wanted.name))
+        now = version(item.version) if item else None
+        if wanted.name not in ("torch", "torchvision", "torchaudio") or item is None or now is None:
+            continue
+        if wanted.specifier.contains(now, prereleases=True):
+            continue
+        target = environment.interpreter.value
+        file = f"{target.prefix}/envfix-constraints.txt" if target else "envfix-constraints.txt"
+        exact = _exact(str(wanted.specifier)) or str(wanted.specifier)
+        return Finding(
+            code=RULE.code,
+            cause=RULE.cause,
+            severity=Severity.ERROR,
+            message=f"A later installation replaced {wanted.name} {exact}, which envfix had installed, with {item.version}.",
+            because=(
+                Evidence(fact="environment.held", value=line, source=environment.held.source),
+                *((_dated(item),) if item.modified is not None else ()),
+            ),
+            remedies=(
+                Remedy(
+                    text="Put the stack back.", commands=(("envfix", "install", "--torch", _torch_of(environment)),)
+                ),
+                Remedy(
+                    text="Later, pass the constraints file to each pip install, so that torch stays.",
+                    commands=(("python", "-m", "pip", "install", "-c", file, "PACKAGE"),),
+                ),
+            ),
+        )
+    return None
+
+
+def _torch_of(environment: Environment) -> str:
+    """The specifier of torch in the constraints file."""
+    held = (Requirement(line) for line in environment.held.value or ())
+    return next((str(one.specifier) for one in held if one.name == "torch"), ">0")
 
 
 def _left_behind(environment: Environment, torch: TorchBuild, item: Distribution) -> Iterator[Distribution]:

@@ -527,6 +527,7 @@ def main():
         "torchvision": vision_build(folders),
         "shadows": shadows(),
         "conda_records": conda_records(),
+        "held": read(os.path.join(sys.prefix, "envfix-constraints.txt"), 100000),
     }
     if len(sys.argv) > 2:
         # Reading the other script costs as much as all the rest: nothing of it is there without one of these.

@@ -1,0 +1,45 @@
+"""Before an environment is looked at: what an installation that did not end has left there is put back."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterator
+
+from envfix.errors import EnvfixError
+from envfix.host import journal
+from envfix.model.reporter import Reporter
+
+_LINKS = 20
+
+
+def settle(path: str, reporter: Reporter) -> None:
+    """Put the environment of this interpreter (or of this folder) back where an installation did not end, and say so.
+
+    Costs one look at the disk where all is well. Raises ``EnvfixError`` where it cannot be put back.
+    """
+    for prefix in _prefixes(path):
+        if not journal.has_pending(prefix):
+            continue
+        from envfix.installer import acting
+
+        try:
+            restored = acting.take_back(prefix, reporter)
+        except OSError as error:
+            raise EnvfixError(
+                f"an installation into {prefix} did not end, and it cannot be put back: {error.strerror or error}",
+                hint="free some room or ask the owner of that folder, then run any envfix command on it again",
+            ) from error
+        if restored is not None:
+            reporter.note(acting.restored_in_words(restored))
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """The folders that may be the environment's: for each link from the name that was given to the program behind it."""
+    if os.path.isdir(path):
+        yield path
+        return
+    for _ in range(_LINKS):
+        yield os.path.dirname(os.path.dirname(path))
+        if not os.path.islink(path):
+            return
+        path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
