@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -120,7 +121,7 @@ def test_a_change_that_was_taken_back_halfway_is_taken_back_by_the_next_try(env:
     before = tree(env)
     begun(env, {"torch": "2.1.2", "ultralytics": "8.1"}, None)
     put(env, "torch", "2.1.2", {"torch/__init__.py": "new"})
-    kept = env / ".envfix" / "pending" / "kept" / str(env).lstrip("/") / SITE
+    kept = env / ".envfix" / "pending" / "kept" / SITE
     os.rename(kept / "torch-2.0.1.dist-info", env / SITE / "torch-2.0.1.dist-info")
     assert journal.roll_back(str(env)) is not None
     assert differences(before, tree(env)) == []
@@ -199,6 +200,59 @@ def test_where_there_is_no_room_for_what_is_kept_nothing_is_lost(tmp_path: Path)
             begun(env, {"torch": "2.1.2"}, None)
         journal.roll_back(str(env))
     assert differences(before, tree(env)) == []
+
+
+def test_an_environment_that_was_moved_meanwhile_is_put_back_where_it_is_now(env: Path) -> None:
+    before = tree(env)
+    begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
+    put(env, "torch", "2.1.2", {"torch/__init__.py": "new"})
+    moved = env.rename(env.with_name("moved"))
+    restored = journal.roll_back(str(moved))
+    assert restored is not None
+    assert restored.differing == ()
+    assert differences(before, tree(moved)) == []
+
+
+@pytest.mark.parametrize("zone", ["../precious", "/etc", "lib/../../precious", "link"])
+def test_a_journal_that_points_out_of_its_environment_touches_nothing(env: Path, zone: str) -> None:
+    precious = env.parent / "precious"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("years of work")
+    (env / "link").symlink_to(precious)
+    begun(env, {"torch": "2.1.2"}, None)
+    entry = env / ".envfix" / "pending" / "journal.json"
+    said = json.loads(entry.read_text())
+    entry.write_text(json.dumps({**said, "zones": [zone, *said["zones"]]}))
+    with pytest.raises(JournalError, match="lies outside of the environment"):
+        journal.roll_back(str(env))
+    assert (precious / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_folder_that_became_a_link_is_replaced_and_not_followed(env: Path) -> None:
+    before = tree(env)
+    precious = env.parent / "precious"
+    precious.mkdir()
+    begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
+    (env / SITE / "torch").symlink_to(precious)
+    journal.roll_back(str(env))
+    assert list(precious.iterdir()) == []
+    assert differences(before, tree(env)) == []
+
+
+def test_what_its_owner_puts_into_an_unfinished_new_environment_stays(tmp_path: Path) -> None:
+    env = tmp_path / "env"
+    env.mkdir()
+    Journal(str(env)).begin_new("torch", had_folder=False)
+    (env / "bin").mkdir()
+    (env / "pyvenv.cfg").write_text("home = /usr")
+    (env / "results").mkdir()
+    (env / "results" / "best.pt").write_bytes(b"weights")
+    restored = journal.roll_back(str(env))
+    assert restored is not None
+    assert acting.restored_in_words(restored).endswith(
+        "the unfinished environment was removed, but for what is not of it: results"
+    )
+    assert sorted(path.name for path in env.iterdir() if path.name != ".envfix") == ["results"]
 
 
 def test_undo_twice_says_that_there_is_nothing(env: Path) -> None:

@@ -17,7 +17,7 @@ def settle(path: str, reporter: Reporter) -> None:
 
     Costs one look at the disk where all is well. Raises ``EnvfixError`` where it cannot be put back.
     """
-    for prefix in _prefixes(path):
+    for prefix in _prefixes(os.path.abspath(path)):
         if not journal.has_pending(prefix):
             continue
         from envfix.installer import acting

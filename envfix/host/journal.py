@@ -13,6 +13,7 @@ import contextlib
 import errno
 import glob
 import os
+import re
 import shutil
 import stat
 import time
@@ -26,6 +27,10 @@ from envfix.errors import EnvfixError
 FOLDER = ".envfix"
 _PENDING, _UNDO, _KEPT, _BEFORE, _AFTER, _ENTRY = "pending", "undo", "kept", "before", "after", "journal.json"
 _SCHEMA = "envfix.journal/1"
+# What lies at the top of a virtual environment.
+_OF_ENVIRONMENTS = re.compile(
+    r"bin|lib|lib64|include|share|etc|man|Lib|Scripts|Include|pyvenv\.cfg|\.gitignore|CACHEDIR\.TAG|\.lock|\.tmp.*|envfix-constraints\.txt"
+)
 # What file systems answer where they cannot link or rename: then bytes are copied.
 _CANNOT = {
     errno.EXDEV,
@@ -48,7 +53,8 @@ class JournalError(EnvfixError):
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """What is being done, and how far it is. ``zones`` are the folders that may change, ``singles`` further files.
 
-    ``litter`` are patterns of what a killed installer leaves elsewhere. ``new``: the whole environment is being made
+    All paths are relative to the environment, which may be moved; none leads out of it. ``litter`` are patterns of what a
+    killed installer leaves elsewhere. ``new``: the whole environment is being made
     (``had_folder``: an empty folder was there). ``done``: it has ended well and can be undone. ``spares``: what came after
     the change stays when it is taken back.
     """
@@ -127,12 +133,12 @@ class Journal:
             state="running",
             began=time.time(),
             what=what,
-            zones=tuple(_outermost(zones)),
-            singles=tuple(singles),
+            zones=tuple(self._relative(zone) for zone in _outermost(zones)),
+            singles=tuple(map(self._relative, singles)),
             litter=tuple(litter),
         )
-        self._before = _listing_of(self._entry)
-        _write(os.path.join(self._folder, _BEFORE), _packed(self._before))
+        self._before = _listing_of(self.prefix, self._entry)
+        _write(os.path.join(self._folder, _BEFORE), _packed(self.prefix, self._before))
         _write(os.path.join(self._folder, _ENTRY), msgspec.json.encode(self._entry))
         return self._before
 
@@ -168,16 +174,25 @@ class Journal:
         """The change has ended well; its kept files replace those of the change before."""
         assert self._entry is not None  # noqa: S101 - begin comes first
         if not self._entry.is_new:
-            _write(os.path.join(self._folder, _AFTER), _packed(_listing_of(self._entry)), sync=False)
+            _write(
+                os.path.join(self._folder, _AFTER),
+                _packed(self.prefix, _listing_of(self.prefix, self._entry)),
+                sync=False,
+            )
         done = msgspec.structs.replace(self._entry, state="done", distributions=distributions)
         _write(os.path.join(self._folder, _ENTRY), msgspec.json.encode(done))
         _settle_done(self.prefix)
 
     def _place(self, path: str) -> str:
         """Where the file is kept; its folder is made."""
-        kept = os.path.join(self._folder, _KEPT, path.lstrip("/\\").replace(":", ""))
+        kept = os.path.join(self._folder, _KEPT, self._relative(path))
         os.makedirs(os.path.dirname(kept), exist_ok=True)
         return kept
+
+    def _relative(self, path: str) -> str:
+        relative = os.path.relpath(path, self.prefix)
+        _inside(self.prefix, relative)
+        return relative
 
 
 def roll_back(prefix: str) -> Restored | None:
@@ -199,11 +214,12 @@ def roll_back(prefix: str) -> Restored | None:
         _settle_done(prefix)
         return None
     if entry.is_new:
-        _remove_new(prefix, entry)
-        return Restored(what=entry.what, began=entry.began, whole=True)
-    before = _unpacked(os.path.join(folder, _BEFORE))
-    spare = _unpacked(os.path.join(folder, _AFTER)) if entry.spares else None
-    restored = _put_back(folder, entry, before, spare=spare)
+        whole = _remove_new(prefix, entry, wholly=False)
+        left = () if whole else tuple(sorted(set(os.listdir(prefix)) - {FOLDER}))
+        return Restored(what=entry.what, began=entry.began, whole=True, differing=left)
+    before = _unpacked(prefix, os.path.join(folder, _BEFORE))
+    spare = _unpacked(prefix, os.path.join(folder, _AFTER)) if entry.spares else None
+    restored = _put_back(prefix, folder, entry, before, spare=spare)
     _forget(folder)
     return restored
 
@@ -218,7 +234,7 @@ def undo(prefix: str, *, exactly: bool) -> Restored | None:
     if entry is None:
         raise JournalError(f"there is no installation to undo in {prefix}", hint="only the last one of envfix can be")
     if entry.is_new:
-        _remove_new(prefix, entry)
+        _remove_new(prefix, entry, wholly=True)
         return Restored(what=entry.what, began=entry.began, whole=True)
     # From here on it is an unfinished change: whoever is interrupted now finds it again.
     undoing = msgspec.structs.replace(entry, state="running", spares=not exactly)
@@ -262,11 +278,30 @@ def listing(zones: Sequence[str], singles: Sequence[str]) -> Listing:
     return found
 
 
-def _listing_of(entry: Entry) -> Listing:
+def _listing_of(prefix: str, entry: Entry) -> Listing:
     """What is there now of all that the change may touch."""
-    litter = [path for pattern in entry.litter for path in glob.glob(pattern)]
+    here = glob.escape(prefix)
+    litter = [path for pattern in entry.litter for path in glob.glob(os.path.join(here, os.path.basename(pattern)))]
     folders = [path for path in litter if os.path.isdir(path) and not os.path.islink(path)]
-    return listing((*entry.zones, *folders), (*entry.singles, *litter))
+    zones, singles = ([_inside(prefix, path) for path in paths] for paths in (entry.zones, entry.singles))
+    return listing((*zones, *folders), (*singles, *litter))
+
+
+def _inside(prefix: str, relative: str) -> str:
+    """The path in the environment; raises ``JournalError`` where it leads out of it, by links or otherwise."""
+    path = os.path.normpath(os.path.join(prefix, relative))
+    real, home = os.path.realpath(os.path.dirname(path)), os.path.realpath(prefix)
+    within = f"{real}{os.sep}".startswith(f"{home.rstrip(os.sep)}{os.sep}")
+    if os.path.isabs(relative) or not within or (os.path.islink(path) and os.path.isdir(path) and _leaves(path, home)):
+        raise JournalError(
+            f"{path} lies outside of the environment {prefix}: it is not touched",
+            hint="make an environment of its own with --new-env PATH",
+        )
+    return path
+
+
+def _leaves(path: str, home: str) -> bool:
+    return not f"{os.path.realpath(path)}{os.sep}".startswith(f"{home.rstrip(os.sep)}{os.sep}")
 
 
 def _listed(told: os.stat_result) -> Listed:
@@ -284,44 +319,48 @@ def _outermost(zones: Sequence[str]) -> Iterator[str]:
             yield zone
 
 
-def _put_back(folder: str, entry: Entry, before: Listing, *, spare: Listing | None) -> Restored:
+def _put_back(prefix: str, folder: str, entry: Entry, before: Listing, *, spare: Listing | None) -> Restored:
     """Remove what came, bring back what was kept, look whether all is as it was.
 
     ``spare`` is a listing of what was there when the change had ended: what is not in it came later, and stays.
     """
-    now = _listing_of(entry)
+    now = _listing_of(prefix, entry)
     came = [path for path in now if path not in before and (spare is None or path in spare or path.endswith(".pyc"))]
     removed = 0
     # Longest first: a folder after what lies in it. One that still holds something that stays is left.
     for path in sorted(came, key=len, reverse=True):
         removed += _remove_one(path)
-    back = _bring_back(os.path.join(folder, _KEPT), entry)
+    back = _bring_back(prefix, os.path.join(folder, _KEPT), entry)
     for path, told in before.items():
         if told.kind == "d" and not os.path.isdir(path):
             os.makedirs(path, exist_ok=True)
-    now = _listing_of(entry)
+    now = _listing_of(prefix, entry)
     # Python writes bytecode anew whenever it likes.
     differing = tuple(path for path, told in before.items() if now.get(path) != told and not path.endswith(".pyc"))
     return Restored(what=entry.what, began=entry.began, back=back, removed=removed, differing=differing)
 
 
-def _bring_back(kept: str, entry: Entry) -> int:
+def _bring_back(prefix: str, kept: str, entry: Entry) -> int:
     """Move every kept file to where it was; whole folders where nothing is in their way."""
-    places = {os.path.join(kept, path.lstrip("/\\").replace(":", "")): path for path in (*entry.zones, *entry.singles)}
-    back = 0
+    places = {os.path.join(kept, path): _inside(prefix, path) for path in (*entry.zones, *entry.singles)}
+    back, zones = 0, set(places.values())
     waiting = [(source, target) for source, target in places.items() if os.path.lexists(source)]
     while waiting:
         source, target = waiting.pop()
-        if os.path.isdir(source) and not os.path.islink(source) and os.path.isdir(target):
+        if _is_folder(source) and (_is_folder(target) or (target in zones and os.path.isdir(target))):
             with os.scandir(source) as entries:
                 waiting += [(one.path, os.path.join(target, one.name)) for one in entries]
             continue
-        if os.path.isdir(source) != os.path.isdir(target) or os.path.islink(target):
+        if _is_folder(source) or os.path.isdir(target) or os.path.islink(target):
             _remove(target)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         _move(source, target)
-        back += sum(len(names) for _, _, names in os.walk(target)) if os.path.isdir(target) else 1
+        back += sum(len(names) for _, _, names in os.walk(target)) if _is_folder(target) else 1
     return back
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def _settle_done(prefix: str) -> None:
@@ -338,15 +377,21 @@ def _forget(folder: str) -> None:
     _remove(folder)
 
 
-def _remove_new(prefix: str, entry: Entry) -> None:
-    """Delete an environment that was made whole; its journal last, so that an interrupted removal is found again."""
-    for name in os.listdir(prefix):
-        if name != FOLDER:
-            _remove(os.path.join(prefix, name))
+def _remove_new(prefix: str, entry: Entry, *, wholly: bool) -> bool:
+    """Delete an environment that was made whole; its journal last, so that an interrupted removal is found again.
+
+    Without ``wholly`` what environments do not have at their top stays, and the folder with it: whose is it? Returns whether
+    all is gone.
+    """
+    names = [name for name in os.listdir(prefix) if name != FOLDER]
+    own = [name for name in names if wholly or _OF_ENVIRONMENTS.fullmatch(name) or "conda-meta" in names]
+    for name in sorted(own, key=lambda name: name == "conda-meta"):
+        _remove(os.path.join(prefix, name))
     for name in (_UNDO, _PENDING):
         _forget(os.path.join(prefix, FOLDER, name))
-    if not entry.had_folder:
+    if len(own) == len(names) and not entry.had_folder:
         _remove(prefix)
+    return len(own) == len(names)
 
 
 def _remove(path: str) -> None:
@@ -457,11 +502,12 @@ def _read_entry(folder: str) -> Entry | None:
 
 
 # Names of files are bytes; JSON is text.
-def _packed(found: Listing) -> bytes:
-    return msgspec.json.encode({os.fsencode(path).decode("latin-1"): told for path, told in found.items()})
+def _packed(prefix: str, found: Listing) -> bytes:
+    begin = len(prefix.rstrip(os.sep)) + 1
+    return msgspec.json.encode({os.fsencode(path[begin:]).decode("latin-1"): told for path, told in found.items()})
 
 
-def _unpacked(path: str) -> Listing:
+def _unpacked(prefix: str, path: str) -> Listing:
     try:
         with open(path, "rb") as stream:
             raw = msgspec.json.decode(stream.read(), type=dict[str, Listed])
@@ -470,4 +516,4 @@ def _unpacked(path: str) -> Listing:
             f"the list of what was there cannot be read: {path}",
             hint="make a fresh environment with --new-env PATH",
         ) from error
-    return {os.fsdecode(name.encode("latin-1")): told for name, told in raw.items()}
+    return {os.path.join(prefix, os.fsdecode(name.encode("latin-1"))): told for name, told in raw.items()}

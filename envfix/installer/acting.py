@@ -167,7 +167,8 @@ def restored_in_words(restored: Restored) -> str:
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(restored.began))
     head = f"an installation that began at {began} did not end ({restored.what})"
     if restored.whole:
-        return f"{head}: the unfinished environment was removed"
+        left = f", but for what is not of it: {', '.join(restored.differing[:5])}" if restored.differing else ""
+        return f"{head}: the unfinished environment was removed{left}"
     counts = f"{restored.back} files put back, {restored.removed} removed"
     if restored.differing:
         some = ", ".join(restored.differing[:3])
@@ -277,8 +278,9 @@ def _all_there(layout: Layout, wanted: Mapping[str, str]) -> None:
 def _singles(layout: Layout, incoming: Mapping[str, Sequence[str]] | None) -> tuple[str, ...]:
     """Files outside the zones that may come: those the wheels bring for the prefix itself."""
     places = [place for paths in (incoming or {}).values() for path in paths for place in changing.places(path, layout)]
-    zones = tuple(zone + os.sep for zone in layout.zones)
-    return (*layout.singles, *(place for place in dict.fromkeys(places) if not place.startswith(zones)))
+    zones, within = tuple(zone + os.sep for zone in layout.zones), layout.prefix + os.sep
+    more = (place for place in dict.fromkeys(places) if place.startswith(within) and not place.startswith(zones))
+    return (*layout.singles, *more)
 
 
 def _missing(path: str) -> Iterator[str]:

@@ -44,7 +44,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def litter(self) -> tuple[str, ...]:
         """What uv leaves in the prefix when it is killed: folders in which it tries whether links can be made."""
-        return (os.path.join(glob.escape(self.prefix), ".tmp*"),)
+        return (".tmp*",)
 
 
 def layout_of(environment: str) -> Layout:
