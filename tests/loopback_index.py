@@ -55,9 +55,10 @@ def make_wheel(
     *,
     requires: tuple[str, ...] = (),
     padding: int = 0,
+    files: int = 0,
     metadata_name: str | None = None,
 ) -> Wheel:
-    """A wheel that installs ``NAME/__init__.py``; ``padding`` adds that many incompressible bytes."""
+    """A wheel with ``NAME/__init__.py``; ``padding`` adds that many incompressible bytes, ``files`` so many small modules."""
     module = name.replace("-", "_")
     info = f"{module}-{version}.dist-info"
     lines = ["Metadata-Version: 2.1", f"Name: {metadata_name or name}", f"Version: {version}"]
@@ -65,18 +66,19 @@ def make_wheel(
     metadata = ("\n".join(lines) + "\n").encode()
     python, abi, platform = tag.split("-")
     tags = "".join(f"Tag: {python}-{abi}-{single}\n" for single in platform.split("."))
-    files = {
+    content = {
         f"{module}/__init__.py": f"__version__ = {version!r}\n".encode(),
         f"{info}/METADATA": metadata,
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: made-up\nRoot-Is-Purelib: true\n{tags}".encode(),
     }
     if padding:
-        files[f"{module}/padding.bin"] = random.Random(0).randbytes(padding)  # noqa: S311
-    record = "".join(f"{path},{_record_hash(data)},{len(data)}\n" for path, data in files.items())
-    files[f"{info}/RECORD"] = (record + f"{info}/RECORD,,\n").encode()
+        content[f"{module}/padding.bin"] = random.Random(0).randbytes(padding)  # noqa: S311
+    content |= {f"{module}/part{number // 100}/m{number}.py": b"x = 1\n" * number for number in range(files)}
+    record = "".join(f"{path},{_record_hash(data)},{len(data)}\n" for path, data in content.items())
+    content[f"{info}/RECORD"] = (record + f"{info}/RECORD,,\n").encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for path, data in files.items():
+        for path, data in content.items():
             archive.writestr(zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0)), data)
     return Wheel(name, f"{module}-{version}-{tag}.whl", buffer.getvalue(), metadata)
 
