@@ -103,13 +103,11 @@ class Bench:
                 fetched, stack.sources, python=python, prefix=str(self.env), constraints="# held\n", lock=lock
             )
 
+        layout = changes.layout_of(str(self.env))
         acting.into_existing(
-            RealHost(),
-            changes.layout_of(str(self.env)),
+            acting.by_wheels(RealHost(), layout, fetched.versions, uv.incoming(fetched, stack.target)),
             self._python,
             what="bench",
-            wanted=fetched.versions,
-            incoming=uv.incoming(fetched, stack.target),
             work=work,
             prove=lambda _: None,
             keep=False,

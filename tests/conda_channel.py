@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import io
 import json
+import ssl
 import sys
 import tarfile
 import threading
@@ -211,8 +212,8 @@ class Channels:
 
 
 @contextlib.contextmanager
-def serve() -> Iterator[Channels]:
-    """Run the server on a free port of 127.0.0.1 until the block ends."""
+def serve(certificate: tuple[str, str] | None = None) -> Iterator[Channels]:
+    """Run the server on a free port of 127.0.0.1 until the block ends; ``certificate`` is a file and its key."""
     channels = Channels()
 
     class Handler(_Handler):
@@ -222,6 +223,12 @@ def serve() -> Iterator[Channels]:
     server.daemon_threads = True
     server.block_on_close = False
     channels.base = f"http://127.0.0.1:{server.server_address[1]}"
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        # The handshake belongs to the connection's own thread: a client that breaks it off must not stop the server.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        channels.base = f"https://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

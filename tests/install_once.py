@@ -34,12 +34,9 @@ def main(environment: str, resolution_file: str, target_file: str, torch_url: st
 
     resolution = uv.fetch(resolution, sources, target, python=python)
     acting.into_existing(
-        RealHost(),
-        layout,
+        acting.by_wheels(RealHost(), layout, resolution.versions, uv.incoming(resolution, target)),
         python,
         what=changes.in_words(resolution.versions),
-        wanted=resolution.versions,
-        incoming=uv.incoming(resolution, target),
         work=work,
         prove=lambda _: None,
         keep=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -30,6 +30,9 @@ from envfix.model.plan import REGISTRY, Plan
 from envfix.model.reporter import Reporter
 from envfix.verifier import ladder
 
+if TYPE_CHECKING:
+    from envfix.app.conda_stack import CondaDecision
+
 Backend = Literal["auto", "uv", "pip", "conda"]
 QUESTION = "Download and install this?"
 
@@ -46,8 +49,8 @@ class InstallRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """An installation that is ready to start: checked, resolved and priced, nothing changed yet.
 
-    ``bring`` is a Python that uv fetches first, ``notes`` are what the user should know before agreeing, ``in_use`` says which
-    programs run on the torch that is replaced.
+    ``bring`` is a Python that uv fetches first, ``conda`` the decision where conda packages are wanted, ``notes`` are what the
+    user should know before agreeing, ``in_use`` says which programs run on the torch that is replaced.
     """
 
     request: InstallRequest
@@ -56,7 +59,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     python: str | None = None
     bring: str | None = None
     layout: Layout | None = None
-    backend: Literal["uv", "pip"] = "uv"
+    backend: Literal["uv", "pip", "conda"] = "uv"
+    conda: CondaDecision | None = None
     options: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -119,6 +123,8 @@ def _install(prepared: Prepared, reporter: Reporter, on_rung: Callable[[Rung], N
         from envfix.installer import pythons
 
         prepared = msgspec.structs.replace(prepared, python=pythons.bring(RealHost(), prepared.bring, reporter))
+    if prepared.conda is not None:
+        return _install_conda(prepared, prepared.conda, reporter, on_rung)
     prepared = _fetched(prepared, reporter)
     priced, plan, request = prepared.priced, prepared.plan, prepared.request
     if priced is None or priced.resolution is None or prepared.python is None:
@@ -127,19 +133,7 @@ def _install(prepared: Prepared, reporter: Reporter, on_rung: Callable[[Rung], N
         )
     host = RealHost()
     resolution, held = priced.resolution, constraints(plan)
-
-    def prove(python: str) -> Verification:
-        expect = {name: version for name, version in resolution.versions.items() if name in ("torch", "torchvision")}
-        return ladder.verify(
-            host,
-            python,
-            level="yolo" if "ultralytics" in resolution.versions else "cuda",
-            expect=expect,
-            gpu_expected=bool(plan.target.gpus) and plan.choice is not None and plan.choice.compatibility != "cpu",
-            device="cpu" if plan.choice is not None and plan.choice.variant == "cpu" else "auto",
-            reporter=reporter,
-            on_rung=on_rung,
-        )
+    prove = _proof(host, plan, resolution.versions, reporter, on_rung)
 
     def work(python: str, lock: EnvironmentLock) -> Installation:
         prefix = request.plan.new_env or (prepared.layout.prefix if prepared.layout else "")
@@ -175,13 +169,11 @@ def _install(prepared: Prepared, reporter: Reporter, on_rung: Callable[[Rung], N
             request.plan.new_env, make, what=what, work=work, prove=prove, keep=request.keep, reporter=reporter
         )
     assert prepared.layout is not None  # noqa: S101 - an existing environment has one
+    incoming = _installer(host, prepared, reporter).incoming(resolution, plan.target)
     return acting.into_existing(
-        host,
-        prepared.layout,
+        acting.by_wheels(host, prepared.layout, resolution.versions, incoming),
         prepared.python,
         what=what,
-        wanted=resolution.versions,
-        incoming=_installer(host, prepared, reporter).incoming(resolution, plan.target),
         work=work,
         prove=prove,
         keep=request.keep,
@@ -189,8 +181,100 @@ def _install(prepared: Prepared, reporter: Reporter, on_rung: Callable[[Rung], N
     )
 
 
+def _proof(
+    host: RealHost,
+    plan: Plan,
+    versions: Mapping[str, str],
+    reporter: Reporter,
+    on_rung: Callable[[Rung], None] | None,
+) -> acting.Proof:
+    """Climbs the ladder as far as the packages go, on the device that the plan is for."""
+
+    def prove(python: str) -> Verification:
+        return ladder.verify(
+            host,
+            python,
+            level="yolo" if "ultralytics" in versions else "cuda",
+            expect={name: version for name, version in versions.items() if name in ("torch", "torchvision")},
+            gpu_expected=bool(plan.target.gpus) and plan.choice is not None and plan.choice.compatibility != "cpu",
+            device="cpu" if plan.choice is not None and plan.choice.variant == "cpu" else "auto",
+            reporter=reporter,
+            on_rung=on_rung,
+        )
+
+    return prove
+
+
+def _prepare_conda(request: InstallRequest, *, dry_run: bool, reporter: Reporter) -> Prepared:
+    """The same for conda packages."""
+    from envfix.app.conda_stack import plan_conda
+    from envfix.installer.conda import refuse_base
+
+    host = RealHost()
+    decision = plan_conda(request.plan, reporter=reporter)
+    prepared = Prepared(request=request, plan=decision.plan, python=decision.python, backend="conda", conda=decision)
+    if decision.plan.status != "ok" or decision.prefix is None:
+        return prepared
+    if decision.is_new:
+        path = os.path.abspath(os.path.expanduser(decision.prefix))
+        settle(path, reporter)
+        preflight.check_new_path(host, path)
+        return msgspec.structs.replace(
+            prepared, conda=msgspec.structs.replace(decision, prefix=path), python=os.path.join(path, "bin", "python")
+        )
+    refuse_base(decision.prefix, allow_base=request.allow_base)
+    interpreter = decision.environment.interpreter.value
+    if interpreter is None or dry_run:
+        return prepared
+    layout = changes.layout_for(interpreter)
+    notes = preflight.check_target(host, interpreter, allow_base=request.allow_base, by_pip=False)
+    return msgspec.structs.replace(prepared, layout=layout, notes=notes)
+
+
+def _install_conda(
+    prepared: Prepared, decision: CondaDecision, reporter: Reporter, on_rung: Callable[[Rung], None] | None
+) -> Installation:
+    from envfix.installer.conda import CondaInstaller
+
+    host, solution, prefix = RealHost(), decision.solution, decision.prefix
+    if solution is None or prefix is None or prepared.python is None:
+        raise InstallError("the plan was not solved, so nothing can be installed", hint="run `envfix plan` to see why")
+    installer = CondaInstaller(host, reporter, settings=decision.settings)
+    installer.fetch(solution)
+    prove = _proof(host, prepared.plan, _wheel_names(solution.versions), reporter, on_rung)
+    what = changes.in_words(solution.versions)
+
+    def work(python: str, lock: EnvironmentLock) -> Installation:
+        del python, lock  # rattler works within envfix itself, which holds the lock
+        return installer.install(solution, prefix, allow_base=prepared.request.allow_base)
+
+    if prepared.layout is None:
+        python = prepared.python
+        return acting.into_new(
+            prefix, lambda _: python, what=what, work=work, prove=prove, keep=prepared.request.keep, reporter=reporter
+        )
+    touched = installer.changes(solution, prefix)
+    replaced = {name: old for name, (old, _) in touched.replaced.items()}
+    return acting.into_existing(
+        acting.by_conda(prepared.layout, touched.created, touched.kept, replaced),
+        prepared.python,
+        what=what,
+        work=work,
+        prove=prove,
+        keep=prepared.request.keep,
+        reporter=reporter,
+    )
+
+
+def _wheel_names(versions: Mapping[str, str]) -> dict[str, str]:
+    """Packages of conda by the names that Python knows them by."""
+    return {"torch" if name == "pytorch" else name: version for name, version in versions.items()}
+
+
 def _prepare(request: InstallRequest, failed: Mapping[str, str], *, dry_run: bool, reporter: Reporter) -> Prepared:
     """The same; ``failed`` are indexes that could not deliver, with the reason."""
+    if request.backend == "conda":
+        return _prepare_conda(request, dry_run=dry_run, reporter=reporter)
     host = RealHost()
     if request.plan.new_env is not None:
         path = os.path.abspath(os.path.expanduser(request.plan.new_env))

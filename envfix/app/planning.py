@@ -73,13 +73,19 @@ def goal(
     )
 
 
-def plan(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Plan:
+def plan(request: PlanRequest, *, conda: bool = False, reporter: Reporter = NOBODY) -> Plan:
     """The stack for this request, or the one constraint that blocks; priced by a dry resolution unless offline.
+
+    ``conda``: of conda packages from the user's channels, solved by rattler.
 
     Raises ``UsageError`` for a request that makes no sense.
     """
     if request.new_env is not None:
         check_new_path(RealHost(), request.new_env)
+    if conda:
+        from envfix.app.conda_stack import plan_conda
+
+        return plan_conda(request, reporter=reporter).plan
     decision = decide(request, reporter=reporter)
     if decision.plan.status != "ok" or request.goal.offline:
         return _for_new_environment(decision.plan, request.new_env)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import click
 
@@ -35,6 +35,14 @@ _GOAL = (
     ),
 )
 NEW_ENV = click.option("--new-env", metavar="PATH", help="Make this environment and install into it.")
+Backend = Literal["auto", "uv", "pip", "conda"]
+BACKEND = click.option(
+    "--backend",
+    type=click.Choice(get_args(Backend)),
+    default="auto",
+    show_default=True,
+    help="What installs: uv, the target's own pip, or conda packages from your channels.",
+)
 _MACHINE = (
     click.option("--driver", metavar="VERSION", help="Plan for a machine with this NVIDIA driver."),
     click.option(

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import click
 
 from envfix.commands import _options as shared
-from envfix.commands._plan_options import NEW_ENV, goal_options
-
-Backend = Literal["auto", "uv", "pip", "conda"]
-BACKEND = click.option(
-    "--backend",
-    type=click.Choice(get_args(Backend)),
-    default="auto",
-    show_default=True,
-    help="What installs: uv, the target's own pip, or conda packages.",
-)
+from envfix.commands._plan_options import BACKEND, NEW_ENV, Backend, goal_options
 
 
 @click.command()

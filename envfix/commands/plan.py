@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from envfix.commands import _options as shared
-from envfix.commands._plan_options import NEW_ENV, goal_options, machine_options
+from envfix.commands._plan_options import BACKEND, NEW_ENV, Backend, goal_options, machine_options
 
 
 @click.command()
 @goal_options
 @machine_options
 @NEW_ENV
+@BACKEND
 @click.option("--yes", is_flag=True, hidden=True, help="As for install; a plan asks nothing.")
 @click.option("--why-not", metavar="BUILD", help="Explain one build filter by filter: 2.13.0, cu130 or 2.13.0+cu130.")
 @shared.options(
@@ -35,6 +36,7 @@ def command(
     platform: str | None,
     glibc: str | None,
     new_env: str | None,
+    backend: Backend,
     yes: bool,
     why_not: str | None,
     target: str | None,
@@ -73,6 +75,6 @@ def command(
         why_not=why_not,
         new_env=new_env,
     )
-    plan = planning.plan(request, reporter=out.reporter)
+    plan = planning.plan(request, conda=backend == "conda", reporter=out.reporter)
     out.plan(plan)
     return 0 if plan.status == "ok" else 1

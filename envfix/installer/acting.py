@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from packaging.utils import canonicalize_name
 from envfix.errors import EnvfixError, InstallError
 from envfix.host import journal, signals
 from envfix.host.interface import Host
-from envfix.host.journal import Journal, Restored
+from envfix.host.journal import Journal, Listing, Restored
 from envfix.host.locking import EnvironmentLock, locked
 from envfix.installer import changes as changing
 from envfix.installer.changes import Changes, Layout
@@ -53,36 +54,81 @@ class Unproven(InstallError):  # noqa: N818 - not an error of envfix: the verifi
         self.installation = installation
 
 
+class Touched(msgspec.Struct, frozen=True, kw_only=True):
+    """What an installation may touch in an environment: folders, further files, and by ``plan`` what of it has to be kept.
+
+    ``check`` looks afterwards whether all has come that should; it raises ``InstallError``.
+    """
+
+    layout: Layout
+    zones: tuple[str, ...]
+    singles: tuple[str, ...]
+    plan: Callable[[Listing], Changes]
+    check: Callable[[], None]
+
+
+def by_wheels(
+    host: Host, layout: Layout, wanted: Mapping[str, str], incoming: Mapping[str, Sequence[str]] | None
+) -> Touched:
+    """What wheels touch. ``wanted`` are the exact versions, ``incoming`` the paths they lay down (None: not known)."""
+
+    def plan(before: Listing) -> Changes:
+        return changing.changes(layout, before, wanted, incoming, lambda path: _read(host, path))
+
+    return Touched(
+        layout=layout,
+        zones=layout.zones,
+        singles=_singles(layout, incoming),
+        plan=plan,
+        check=lambda: _all_there(layout, wanted),
+    )
+
+
+def by_conda(layout: Layout, created: Sequence[str], kept: Sequence[str], replaced: Mapping[str, str]) -> Touched:
+    """What conda packages touch, by paths in the environment: what comes, and what is there and goes or is written over."""
+    paths = [os.path.join(layout.prefix, path) for path in (*created, *kept)]
+    # A folder that is not there yet goes with what comes into it.
+    folders = {folder for path in paths for folder in _missing(os.path.dirname(path))}
+    history = os.path.join(layout.prefix, "conda-meta", "history")
+
+    def plan(before: Listing) -> Changes:
+        there = [
+            path for path in dict.fromkeys(paths) if path in before and before[path].kind != "d" and path != history
+        ]
+        return Changes(
+            added={},
+            replaced={name: (old, "") for name, old in replaced.items()},
+            mended=(),
+            move=(),
+            keep=tuple(there),
+            as_bytes=(history,) if history in before else (),
+        )
+
+    records = os.path.join(layout.prefix, "conda-meta")
+    singles = dict.fromkeys((*layout.singles, *paths, *sorted(folders)))
+    return Touched(layout=layout, zones=(records,), singles=tuple(singles), plan=plan, check=lambda: None)
+
+
 def into_existing(
-    host: Host,
-    layout: Layout,
-    python: str,
-    *,
-    what: str,
-    wanted: Mapping[str, str],
-    incoming: Mapping[str, Sequence[str]] | None,
-    work: Work,
-    prove: Proof,
-    keep: bool,
-    reporter: Reporter,
+    touched: Touched, python: str, *, what: str, work: Work, prove: Proof, keep: bool, reporter: Reporter
 ) -> Installation:
     """Install into an environment that is there; whatever goes wrong, it is put back.
 
-    ``wanted`` are the exact versions, ``incoming`` the paths that their wheels lay down (None: not known). Raises
-    ``InstallError``; ``Unproven`` where the verification fails, unless ``keep``.
+    Raises ``InstallError``; ``Unproven`` where the verification fails, unless ``keep``.
     """
+    layout = touched.layout
     with _held(layout.prefix, reporter) as lock:
         log = Journal(layout.prefix)
         with _taken_back_on_failure(layout.prefix, reporter):
             with _disk_trouble(layout.prefix):
-                singles = _singles(layout, incoming)
-                before = log.begin(what, zones=layout.zones, singles=singles, litter=layout.litter)
-                planned = changing.changes(layout, before, wanted, incoming, lambda path: _read(host, path))
-                log.keep([path for path in layout.singles if path in before], as_bytes=True)
-                log.keep([path for path in planned.keep if path not in layout.singles])
+                before = log.begin(what, zones=touched.zones, singles=touched.singles, litter=layout.litter)
+                planned = touched.plan(before)
+                as_bytes = (*planned.as_bytes, *(path for path in layout.singles if path in before))
+                log.keep(as_bytes, as_bytes=True)
+                log.keep([path for path in planned.keep if path not in as_bytes])
                 log.move_aside(planned.move)
             installation = work(python, lock)
-            _all_there(layout, wanted)
+            touched.check()
             return _ended(log, layout, _proven(installation, prove(python), keep=keep), planned)
 
 
@@ -150,7 +196,7 @@ def forget(prefix: str, reporter: Reporter) -> bool:
 
 def came_later(layout: Layout, entry: journal.Entry) -> tuple[str, ...]:
     """Packages that were installed or changed after the installation: taking it back loses them."""
-    now = versions(layout)
+    now = _everything(layout)
     return tuple(
         f"{name} {version}" for name, version in sorted(now.items()) if entry.distributions.get(name) != version
     )
@@ -160,6 +206,13 @@ def versions(layout: Layout) -> dict[str, str]:
     """The distributions that are there now, by canonical name."""
     there = changing.installed(layout, journal.listing(layout.site_packages, ()))
     return {name: rows[0].version for name, rows in there.items()}
+
+
+def _everything(layout: Layout) -> dict[str, str]:
+    """The same with conda's packages, by their records."""
+    records = glob.glob(os.path.join(glob.escape(layout.prefix), "conda-meta", "*.json"))
+    told = [os.path.basename(record).removesuffix(".json").rsplit("-", 2) for record in records]
+    return versions(layout) | {f"{row[0]} (conda)": "-".join(row[1:]) for row in told if len(row) == 3}
 
 
 def restored_in_words(restored: Restored) -> str:
@@ -258,7 +311,7 @@ def _ended(log: Journal, layout: Layout, installation: Installation, planned: Ch
             installation, replaced={name: old for name, (old, _) in planned.replaced.items()}
         )
     with signals.undisturbed(), _disk_trouble(installation.prefix):
-        log.commit(versions(layout))
+        log.commit(_everything(layout))
     return installation
 
 

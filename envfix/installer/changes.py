@@ -79,7 +79,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What an installation does to an environment, package by package and file by file.
 
     ``replaced`` and ``mended`` are names: of another version, or of the same one whose files are damaged. ``move`` is what is
-    replaced, ``keep`` what may be overwritten.
+    replaced, ``keep`` what may be overwritten, ``as_bytes`` what programs write into.
     """
 
     added: dict[str, str]
@@ -87,6 +87,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     mended: tuple[str, ...]
     move: tuple[str, ...]
     keep: tuple[str, ...]
+    as_bytes: tuple[str, ...] = ()
 
 
 def in_words(versions: Mapping[str, str]) -> str:

@@ -42,19 +42,24 @@ class TemporaryError(InstallError):
 
 
 def check_target(
-    host: ProbeHost, interpreter: Interpreter, *, allow_base: bool, cache_dir: str | None = None
+    host: ProbeHost, interpreter: Interpreter, *, allow_base: bool, cache_dir: str | None = None, by_pip: bool = True
 ) -> tuple[str, ...]:
     """What the user should know before this environment is changed; raises where it must not or cannot be.
 
     ``allow_base`` is the user's word that a Python which others rely on may be changed; nobody's word makes root of this
-    user. ``cache_dir`` is uv's cache (None: uv does not install). Raises ``ProtectedError``, ``PermissionsError``,
-    ``PathError`` or ``TargetError``.
+    user. ``cache_dir`` is uv's cache (None: uv does not install), ``by_pip`` whether wheels come rather than conda packages.
+    Raises ``ProtectedError``, ``PermissionsError``, ``PathError`` or ``TargetError``.
     """
     _refuse_own(host, interpreter)
     check_base(host, interpreter.prefix)
     _refuse_links(host, interpreter)
     origin = _origin(host, interpreter.prefix)
     notes = list(_protection(host, interpreter, origin, allow_base=allow_base))
+    if interpreter.kind == "conda" and by_pip:
+        notes.append(
+            f"{interpreter.prefix} is a conda environment: pip packages go into it by its own pip; conda will not know of"
+            " them"
+        )
     _demand_writable(interpreter, origin)
     for place in interpreter.site_packages:
         if _is_noexec(place):
@@ -127,7 +132,7 @@ def _refuse_links(host: ProbeHost, interpreter: Interpreter) -> None:
 
 def _protection(host: ProbeHost, interpreter: Interpreter, origin: str | None, *, allow_base: bool) -> Iterator[str]:
     """What is to be known of this kind of Python; raises ``ProtectedError`` for one that ``allow_base`` must allow."""
-    prefix, python = interpreter.prefix, interpreter.executable
+    python = interpreter.executable
     come_from = f" from {origin}" if origin else ""
     refusals = [
         (refusal, note)
@@ -146,8 +151,6 @@ def _protection(host: ProbeHost, interpreter: Interpreter, origin: str | None, *
             refusals[0][0], hint=f"make an environment of your own with --new-env PATH --python {python}{allowed}"
         )
     yield from (note for _, note in refusals)
-    if interpreter.kind == "conda":
-        yield f"{prefix} is a conda environment: pip packages go into it by its own pip; conda will not know of them"
 
 
 def _conda_base(interpreter: Interpreter, come_from: str) -> _Protection:
