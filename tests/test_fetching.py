@@ -158,3 +158,19 @@ def test_a_file_that_is_not_what_was_promised_is_not_tried_twice(server: Index, 
     assert "has no longer the file of torch==2.1.2+cu118 (404 Not Found)" in caught.value.message
     assert case.heard.notes == []
     assert not case.store.exists()
+
+
+def test_the_time_is_told_by_a_rate_that_is_measured(server: Index, tmp_path: Path) -> None:
+    case = Case(server, tmp_path)
+    server.bytes_per_second = 200_000
+    seconds = case.uv.download_seconds(case.resolution, TARGET)
+    assert seconds is not None
+    assert 4 < seconds < 16, "1.5 MB at 200 kB a second"
+
+
+@pytest.mark.parametrize("fault", ["500", "404", "cut"])
+def test_no_time_is_told_where_nothing_can_be_measured(server: Index, tmp_path: Path, fault: str) -> None:
+    case = Case(server, tmp_path)
+    server.file_fault = fault
+    seconds = case.uv.download_seconds(case.resolution, TARGET)
+    assert seconds is None or fault == "cut"

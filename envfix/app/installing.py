@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from envfix.app.conda_stack import CondaDecision
 
 Backend = Literal["auto", "uv", "pip", "conda"]
+# Bytes of a download whose time is told beforehand: measuring it takes up to two seconds.
+WORTH_TELLING = 100_000_000
 QUESTION = "Download and install this?"
 
 
@@ -311,7 +313,18 @@ def _prepare(request: InstallRequest, failed: Mapping[str, str], *, dry_run: boo
     builds = any(not file.filename.endswith(".whl") for file in priced.resolution.downloads)
     notes = (*notes, *preflight.check_temporary(host, builds=builds))
     _check_room(host, prepared)
+    prepared = _with_time(host, prepared)
     return msgspec.structs.replace(prepared, notes=notes, in_use=_in_use(prepared, installed))
+
+
+def _with_time(host: RealHost, prepared: Prepared) -> Prepared:
+    """The plan with how long the download will take, where it is one to think about."""
+    assert prepared.priced is not None and prepared.priced.resolution is not None  # noqa: S101, PT018
+    resolution = prepared.priced.resolution
+    if resolution.bytes_to_download < WORTH_TELLING:
+        return prepared
+    seconds = _uv(host, prepared, NOBODY).download_seconds(resolution, prepared.plan.target)
+    return msgspec.structs.replace(prepared, plan=msgspec.structs.replace(prepared.plan, download_seconds=seconds))
 
 
 def _to_bring(request: InstallRequest, version: str) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from envfix.errors import InstallError
-from envfix.host.fetch import FetchError, NetworkSettings, WantedFile, fetch, path_of
+from envfix.host.fetch import FetchError, NetworkSettings, WantedFile, fetch, measure, path_of
 from envfix.host.interface import Host
 from envfix.installer.environment import InstallerEnvironment
 from envfix.installer.interface import DownloadError, PermissionsError, SpaceError, StalledError
@@ -55,6 +55,20 @@ def download(
         )
     except FetchError as error:
         raise _ERRORS.get(error.kind, DownloadError)(error.message, hint=error.hint) from error
+
+
+def measured_rate(
+    host: Host, environment: InstallerEnvironment, files: Sequence[LockedFile], *, addresses: Sequence[str]
+) -> float | None:
+    """Bytes a second at which the largest of these files begins to arrive; None where that cannot be told."""
+    largest = max(
+        (file for file in files if file.url.startswith("http")), key=lambda file: file.size or 0, default=None
+    )
+    if largest is None:
+        return None
+    logins = [*addresses, *(source.location for source in environment.settings.sources)]
+    wanted = msgspec.structs.replace(_wanted(largest), login=login_for(largest.url, logins))
+    return measure(wanted, network_settings(host, environment))
 
 
 def has_begun(file: LockedFile, store: str) -> bool:

@@ -26,7 +26,7 @@ from envfix.host.index import default_registry, file_sizes
 from envfix.host.interface import CommandResult, Deadline, Host
 from envfix.host.locking import EnvironmentLock
 from envfix.installer import lock_reader
-from envfix.installer.downloading import IDLE_LIMIT, download, has_begun, remove_files
+from envfix.installer.downloading import IDLE_LIMIT, download, has_begun, measured_rate, remove_files
 from envfix.installer.environment import environment_for_installers
 from envfix.installer.interface import (
     TORCH_FAMILY,
@@ -249,6 +249,12 @@ class UvInstaller:
             seconds=round(time.monotonic() - started, 3),
             constraints_file=written,
         )
+
+    def download_seconds(self, resolution: Resolution, target: PlanTarget) -> float | None:
+        """How long what is missing will take, by the rate at which its largest file begins to arrive; None: not known."""
+        missing = [file for file in lock_reader.files(resolution.lock, target) if not self._is_cached(file)]
+        rate = measured_rate(self._host, self._environment, missing, addresses=self._addresses)
+        return None if rate is None else resolution.bytes_to_download / rate
 
     def incompatibilities(self, python: str) -> tuple[str, ...]:
         """Which packages of an environment want another version of one that is there, or one that is not; a sentence each."""

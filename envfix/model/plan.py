@@ -140,8 +140,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """A stack that runs on the target (``ok``), or what blocks and the nearest way out (``conflict``).
 
     ``download_bytes`` is the size of all files, of which ``cached_bytes`` are on this disk already; ``disk_bytes`` is an
-    estimate of the room they take once unpacked. None: not asked. ``nearest_python`` is the Python of ``nearest`` where
-    another one is all that it takes. ``pages`` are the indexes and variants that the choice and the ways out rest on.
+    estimate of the room they take once unpacked, ``download_seconds`` one of the time, by a rate measured just now. None:
+    not asked. ``nearest_python`` is the Python of ``nearest`` where another one is all that it takes. ``pages`` are the
+    indexes and variants that the choice and the ways out rest on.
     """
 
     status: Literal["ok", "conflict"]
@@ -152,6 +153,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     downloads: tuple[Download, ...] = ()
     download_bytes: int | None = None
     cached_bytes: int | None = None
+    download_seconds: float | None = None
     disk_bytes: int | None = None
     reasons: tuple[str, ...] = ()
     rejected: tuple[Rejection, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from envfix.model.plan import Plan, PlanTarget
 from envfix.render.facts_table import Row
-from envfix.render.words import size
+from envfix.render.words import duration, size
 
 
 def plan_rows(plan: Plan) -> Iterator[Row]:
@@ -24,6 +24,10 @@ def _price(plan: Plan, everything: int) -> str:
     cached = plan.cached_bytes or 0
     files = f"{len(plan.downloads)} files, {size(everything)}"
     download = f"{files} to download" if not cached else f"{files}, of which {size(cached)} are in the cache already"
+    missing = max(everything - cached, 0)
+    if plan.download_seconds:
+        rate = size(int(missing / plan.download_seconds))
+        download += f"; about {duration(plan.download_seconds)} at the {rate}/s measured just now"
     return download + (f"; about {size(plan.disk_bytes)} on disk" if plan.disk_bytes else "")
 
 
