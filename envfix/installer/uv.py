@@ -252,7 +252,9 @@ class UvInstaller:
 
     def download_seconds(self, resolution: Resolution, target: PlanTarget) -> float | None:
         """How long what is missing will take, by the rate at which its largest file begins to arrive; None: not known."""
-        missing = [file for file in lock_reader.files(resolution.lock, target) if not self._is_cached(file)]
+        sizes = {row.filename: row.size for row in resolution.downloads}
+        files = (file for file in lock_reader.files(resolution.lock, target) if not self._is_cached(file))
+        missing = [msgspec.structs.replace(file, size=sizes.get(file.filename)) for file in files]
         rate = measured_rate(self._host, self._environment, missing, addresses=self._addresses)
         return None if rate is None else resolution.bytes_to_download / rate
 
