@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -270,6 +271,48 @@ def test_pip_installs_the_same_when_it_is_asked_for(world: World) -> None:
     assert versions(world)["numpy"] == "1.26.4", "the torch index offers numpy 99, and it is not taken"
     assert run(world, "undo").code == 0
     assert differences(before, tree(env_of(world))) == []
+
+
+def test_the_constraints_file_keeps_torch_when_a_greedy_package_is_added(world: World) -> None:
+    subprocess.run([interpreter("3.11"), "-m", "venv", "--clear", str(env_of(world))], check=True, timeout=120)
+    kept = install(world, "--keep", "--json").document["keep_with"]
+    world["pypi"].add("main", make_wheel("greedy", "1.0", requires=("torch>=99",)), make_wheel("torch", "99.0"))
+    assert kept[:3] == [str(env_of(world) / "bin" / "python"), "-m", "pip"]
+    assert kept[-3:] == ["-c", str(env_of(world) / "envfix-constraints.txt"), "PACKAGE"]
+    environment = {**world.environment(), "PIP_INDEX_URL": world["pypi"].url("simple", "main")}
+    refused = subprocess.run(
+        [*kept[:-1], "greedy"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert refused.returncode != 0
+    assert versions(world)["torch"] == "2.7.1+cu118"
+    subprocess.run([*kept[:-3], "greedy"], env=environment, capture_output=True, timeout=60, check=True)
+    findings = run(world, "diagnose", "--no-import", "--json").document["findings"]
+    lost = next(row for row in findings if row["cause"] == "requirements_replaced_torch")
+    assert lost["message"] == (
+        "A later installation replaced torch 2.7.1+cu118, which envfix had installed, with 99.0."
+    )
+
+
+def test_the_question_names_what_goes(world: World) -> None:
+    with_old_stack(world)
+    master, slave = pty.openpty()
+    command = [*ENVFIX, "install", "--torch", "==2.7.1", "--with", "numpy==1.26.4", "--python", str(env_of(world))]
+    with subprocess.Popen(
+        command,
+        env=world.environment(**CARD),
+        stdin=slave,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as running:
+        os.close(slave)
+        os.write(master, b"n\n")
+        assert running.stdout is not None
+        said = running.stdout.read()
+        assert running.wait(60) == 2
+    os.close(master)
+    assert f"Change {env_of(world)} like this? It replaces numpy 1.25.0. [y/N]" in " ".join(said.split())
+    assert versions(world)["numpy"] == "1.25.0"
 
 
 def test_progress_of_a_script_is_json_lines_on_standard_error(world: World) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import msgspec
+from packaging.utils import canonicalize_name
 
 from envfix.app.planning import PlanRequest, decide
 from envfix.app.pricing import Priced, price
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 Backend = Literal["auto", "uv", "pip", "conda"]
 # Bytes of a download whose time is told beforehand: measuring it takes up to two seconds.
 WORTH_TELLING = 100_000_000
-QUESTION = "Download and install this?"
 
 
 class InstallRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +52,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """An installation that is ready to start: checked, resolved and priced, nothing changed yet.
 
     ``bring`` is a Python that uv fetches first, ``conda`` the decision where conda packages are wanted, ``notes`` are what the
-    user should know before agreeing, ``in_use`` says which programs run on the torch that is replaced.
+    user should know before agreeing, ``in_use`` says which programs run on the torch that is replaced,
+    ``replaces`` what goes.
     """
 
     request: InstallRequest
@@ -67,6 +68,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     in_use: str | None = None
+    replaces: tuple[str, ...] = ()
 
 
 def prepare(request: InstallRequest, *, dry_run: bool = False, reporter: Reporter = NOBODY) -> Prepared:
@@ -85,8 +87,16 @@ def confirm(prepared: Prepared, ask: Callable[[str], bool], *, yes: bool, even_i
                 f"{prepared.in_use}; nothing was changed",
                 hint="end them first, install beside it with --new-env PATH, or add --even-in-use",
             )
-    elif not yes and not ask(QUESTION):
+    elif not yes and not ask(_question(prepared)):
         raise UsageError("nothing was installed: it was not confirmed", hint="add --yes to install without being asked")
+
+
+def _question(prepared: Prepared) -> str:
+    """What the user agrees to, with what goes."""
+    if prepared.layout is None:
+        return f"Make {prepared.request.plan.new_env} like this?"
+    goes = f" It replaces {', '.join(prepared.replaces)}." if prepared.replaces else ""
+    return f"Change {prepared.layout.prefix} like this?{goes}"
 
 
 def install(
@@ -314,7 +324,16 @@ def _prepare(request: InstallRequest, failed: Mapping[str, str], *, dry_run: boo
     notes = (*notes, *preflight.check_temporary(host, builds=builds))
     _check_room(host, prepared)
     prepared = _with_time(host, prepared)
-    return msgspec.structs.replace(prepared, notes=notes, in_use=_in_use(prepared, installed))
+    goes = tuple(_replaced(installed, priced.resolution.versions))
+    return msgspec.structs.replace(prepared, notes=notes, in_use=_in_use(prepared, installed), replaces=goes)
+
+
+def _replaced(installed: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
+    """What is there in another version than the wanted one."""
+    for name, version in wanted.items():
+        old = installed.get(canonicalize_name(name))
+        if old is not None and not changes.same_version(old, version):
+            yield f"{name} {old}"
 
 
 def _with_time(host: RealHost, prepared: Prepared) -> Prepared:

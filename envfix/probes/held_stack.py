@@ -5,7 +5,7 @@ from __future__ import annotations
 from packaging.requirements import InvalidRequirement, Requirement
 
 from envfix.host.target import Answer
-from envfix.model.facts import Observed, absent, found, unknown
+from envfix.model.facts import NOT_RECORDED, Observed, absent, found, unknown
 
 SOURCE = "envfix-constraints.txt of the target"
 
@@ -22,7 +22,9 @@ def probe(answer: Answer) -> Observed[tuple[str, ...]]:
     """What holds the stack in place; absent where envfix has installed nothing."""
     if answer.facts is None:
         return unknown(SOURCE, answer.problem or "no answer")
-    text = answer.facts.get("held")
+    if "held" not in answer.facts:
+        return NOT_RECORDED
+    text = answer.facts["held"]
     return found(parse_constraints(text), SOURCE) if isinstance(text, str) else absent(SOURCE)
 
 
