@@ -75,7 +75,7 @@ class Bench:
         subprocess.run([self.uv, "venv", "-q", "--python", self.stack.python, str(self.env)], check=True)
         if with_old:
             installer = UvInstaller(RealHost())
-            installer.install(self.stack.old, self.stack.sources, python=self._python, prefix=str(self.env))
+            installer.install(self.stack.old, python=self._python, prefix=str(self.env))
         if cold:
             shutil.rmtree(str(self.folder / "uv-cache"), ignore_errors=True)
 
@@ -96,16 +96,14 @@ class Bench:
     def envfix(self) -> None:
         """What envfix does after it."""
         uv, stack = UvInstaller(RealHost(), store=str(self.folder / "wheels")), self.stack
-        fetched = uv.fetch(stack.new, stack.sources, stack.target, python=self._python)
+        fetched = uv.fetch(stack.new, python=self._python)
 
         def work(python: str, lock: EnvironmentLock) -> Installation:
-            return uv.install(
-                fetched, stack.sources, python=python, prefix=str(self.env), constraints="# held\n", lock=lock
-            )
+            return uv.install(fetched, python=python, prefix=str(self.env), constraints="# held\n", lock=lock)
 
         layout = changes.layout_of(str(self.env))
         acting.into_existing(
-            acting.by_wheels(RealHost(), layout, fetched.versions, uv.incoming(fetched, stack.target)),
+            acting.by_wheels(RealHost(), layout, fetched.versions, uv.incoming(fetched)),
             self._python,
             what="bench",
             work=work,

@@ -1,6 +1,6 @@
 """Installs a resolution into an environment as envfix does, in a program of its own that a test can kill at any moment.
 
-python -m tests.install_once ENVIRONMENT RESOLUTION.json TARGET.json TORCH_INDEX
+python -m tests.install_once ENVIRONMENT RESOLUTION.json
 """
 
 from __future__ import annotations
@@ -13,28 +13,25 @@ import msgspec
 from envfix.host.locking import EnvironmentLock
 from envfix.host.real import RealHost
 from envfix.installer import acting, changes
-from envfix.installer.interface import Resolution, Sources
+from envfix.installer.interface import Resolution
 from envfix.installer.uv import UvInstaller
 from envfix.model.outcome import Installation
-from envfix.model.plan import PlanTarget
 from envfix.model.reporter import NullReporter
 
 
-def main(environment: str, resolution_file: str, target_file: str, torch_url: str) -> None:
+def main(environment: str, resolution_file: str) -> None:
     """Fetch, then install with a journal; says when it begins, so that a test can aim."""
     resolution = msgspec.json.decode(Path(resolution_file).read_bytes(), type=Resolution)
-    target = msgspec.json.decode(Path(target_file).read_bytes(), type=PlanTarget)
-    sources = Sources(torch_url=torch_url or None)
     uv = UvInstaller(RealHost())
     layout = changes.layout_of(environment)
     python = f"{environment}/bin/python"
 
     def work(python: str, lock: EnvironmentLock) -> Installation:
-        return uv.install(resolution, sources, python=python, prefix=environment, constraints="numpy<3\n", lock=lock)
+        return uv.install(resolution, python=python, prefix=environment, constraints="numpy<3\n", lock=lock)
 
-    resolution = uv.fetch(resolution, sources, target, python=python)
+    resolution = uv.fetch(resolution, python=python)
     acting.into_existing(
-        acting.by_wheels(RealHost(), layout, resolution.versions, uv.incoming(resolution, target)),
+        acting.by_wheels(RealHost(), layout, resolution.versions, uv.incoming(resolution)),
         python,
         what=changes.in_words(resolution.versions),
         work=work,

@@ -75,14 +75,14 @@ class Case:
 
     def fetch(self) -> Resolution:
         """Everything onto this disk."""
-        return self.uv.fetch(self.resolution, self.sources, TARGET, python=self.python)
+        return self.uv.fetch(self.resolution, python=self.python)
 
     def install(self, resolution: Resolution) -> Path:
         """Offline, from what was fetched."""
         env = self.folder / "env"
 
         def work(python: str, lock: EnvironmentLock) -> Installation:
-            return self.uv.install(resolution, self.sources, python=python, prefix=str(env), lock=lock)
+            return self.uv.install(resolution, python=python, prefix=str(env), lock=lock)
 
         acting.into_new(
             str(env),
@@ -107,7 +107,7 @@ def test_after_a_fetch_nothing_more_comes_over_the_network(server: Index, tmp_pa
     assert (case.install(fetched) / "torch" / "padding.bin").stat().st_size == SIZE
     assert server.downloads() == []
     assert case.heard.notes == []
-    assert case.uv.incoming(fetched, TARGET) is not None
+    assert case.uv.incoming(fetched) is not None
 
 
 def test_a_file_that_breaks_off_is_fetched_to_its_end_from_there(server: Index, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_file_that_breaks_off_is_fetched_to_its_end_from_there(server: Index, 
     assert (site / "torch" / "padding.bin").stat().st_size == SIZE
     assert not (site / "torch-2.1.2+cu118.dist-info" / "direct_url.json").exists()
     assert list(case.store.rglob("*.whl")) == [], "uv's cache has it now"
-    assert case.uv.incoming(fetched, TARGET) is not None
+    assert case.uv.incoming(fetched) is not None
 
 
 def test_after_ctrl_c_the_next_try_goes_on_where_it_was(server: Index, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_file_that_is_not_what_was_promised_is_not_tried_twice(server: Index, 
 def test_the_time_is_told_by_a_rate_that_is_measured(server: Index, tmp_path: Path) -> None:
     case = Case(server, tmp_path)
     server.bytes_per_second = 200_000
-    seconds = case.uv.download_seconds(case.resolution, TARGET)
+    seconds = case.uv.download_seconds(case.resolution)
     assert seconds is not None
     assert 4 < seconds < 16, "1.5 MB at 200 kB a second"
 
@@ -172,5 +172,5 @@ def test_the_time_is_told_by_a_rate_that_is_measured(server: Index, tmp_path: Pa
 def test_no_time_is_told_where_nothing_can_be_measured(server: Index, tmp_path: Path, fault: str) -> None:
     case = Case(server, tmp_path)
     server.file_fault = fault
-    seconds = case.uv.download_seconds(case.resolution, TARGET)
+    seconds = case.uv.download_seconds(case.resolution)
     assert seconds is None or fault == "cut"

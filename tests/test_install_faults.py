@@ -107,7 +107,7 @@ class Case:
     def install(self, reporter: NullReporter | None = None, *, idle_limit: float = IDLE_LIMIT) -> None:
         """Install the stack; every file asked for is remembered by ``index``."""
         installer = UvInstaller(RealHost(), reporter or NullReporter(), idle_limit=idle_limit)
-        installer.install(self.resolution, self.sources, python=self.python, prefix=str(self.path))
+        installer.install(self.resolution, python=self.python, prefix=str(self.path))
 
     def fails(self) -> tuple[str, str | None]:
         """The first line of the message and the hint; the environment must be as it was."""
@@ -478,7 +478,7 @@ def test_neither_index_can_slip_in_what_the_plan_does_not_name(
         "torch": "official", "numpy": "pypi", "ultralytics": "pypi",
     }  # fmt: skip
     python = UvInstaller(RealHost(), offline=True).create_environment(interpreter("3.11"), str(tmp_path / "env")).python
-    UvInstaller(RealHost()).install(answer, sources, python=python, prefix=str(tmp_path / "env"))
+    UvInstaller(RealHost()).install(answer, python=python, prefix=str(tmp_path / "env"))
     (site,) = (tmp_path / "env").glob("lib/*/site-packages")
     names = {path.name for path in site.glob("*.dist-info")}
     assert names >= {f"{name}.dist-info" for name in ("torch-2.1.2+cu118", "numpy-1.26.4", "ultralytics-8.3.0")}

@@ -117,9 +117,7 @@ def fill(server: Index, path: Path, installer: UvInstaller, reporter: Reporter =
         return installer.create_environment(interpreter("3.11"), str(path), lock=lock).python
 
     def work(python: str, lock: EnvironmentLock) -> Installation:
-        return installer.install(
-            wanted, sources(server), python=python, prefix=str(path), constraints="torch==2.1.2+cu118\n", lock=lock
-        )
+        return installer.install(wanted, python=python, prefix=str(path), constraints="torch==2.1.2+cu118\n", lock=lock)
 
     return acting.into_new(
         str(path), make, what="torch", work=work, prove=lambda _: None, keep=False, reporter=reporter
@@ -165,9 +163,9 @@ def test_an_installed_version_is_left_alone_unless_it_is_to_be_laid_down_anew(se
     (torch,) = env.glob("lib/*/site-packages/torch/__init__.py")
     torch.unlink()
     wanted, python = resolution(server), f"{env}/bin/python"
-    uv().install(wanted, sources(server), python=python, prefix=str(env))
+    uv().install(wanted, python=python, prefix=str(env))
     assert not torch.exists()
-    uv().install(wanted, sources(server), python=python, prefix=str(env), options=["--reinstall-package", "torch"])
+    uv().install(wanted, python=python, prefix=str(env), options=["--reinstall-package", "torch"])
     assert torch.exists()
 
 
@@ -269,7 +267,7 @@ def test_a_download_that_stalls_is_given_up_by_uv(
     server.stall_files = True
     made = uv().create_environment(interpreter("3.11"), str(tmp_path / "env"))
     with pytest.raises(DownloadError, match="in time"):
-        uv().install(wanted, sources(server), python=made.python, prefix=made.path)
+        uv().install(wanted, python=made.python, prefix=made.path)
 
 
 def test_an_installer_that_does_not_move_is_ended(server: Index, tmp_path: Path) -> None:
@@ -279,7 +277,7 @@ def test_an_installer_that_does_not_move_is_ended(server: Index, tmp_path: Path)
     made = installer.create_environment(interpreter("3.11"), str(tmp_path / "env"))
     server.stall_files = True
     with pytest.raises(StalledError, match="nothing moved"):
-        installer.install(wanted, sources(server), python=made.python, prefix=made.path)
+        installer.install(wanted, python=made.python, prefix=made.path)
     assert time.monotonic() - started < 12
 
 
@@ -287,7 +285,7 @@ def test_a_slow_but_steady_download_is_left_alone(server: Index, tmp_path: Path)
     wanted = resolution(server)
     server.bytes_per_second = 1_200_000
     made = uv().create_environment(interpreter("3.11"), str(tmp_path / "env"))
-    done = uv(idle_limit=1.0).install(wanted, sources(server), python=made.python, prefix=made.path)
+    done = uv(idle_limit=1.0).install(wanted, python=made.python, prefix=made.path)
     assert done.seconds > 1.5
 
 

@@ -222,24 +222,22 @@ def test_every_pip_installs_a_local_label_over_another_version(
     python, host, heard = f"{env}/bin/python", Watching(), Heard()
     installer = pip(tmp_path, env, host=host, reporter=heard)
     before = stack(server, "cpu", version, numpy="==1.19.4")
-    assert installer.prove(before, target(version)) is None
-    installer.install(before, target(version), python=python, prefix=str(env))
+    assert installer.refusal(before) is None
+    installer.install(before, python=python, prefix=str(env))
     assert (version_of(env, "torch"), version_of(env, "numpy")) == ("1.9.0+cpu", "1.19.4")
 
     wanted = stack(server, "cu111", version)
-    installer.fetch(wanted, target(version))
+    installer.fetch(wanted)
     server.requests.clear()
-    assert installer.incoming(wanted, target(version))["numpy"] == (
+    assert installer.incoming(wanted)["numpy"] == (
         "numpy/__init__.py",
         "numpy-1.19.5.dist-info/METADATA",
         "numpy-1.19.5.dist-info/WHEEL",
         "numpy-1.19.5.dist-info/RECORD",
     )
-    assert installer.prove(wanted, target(version)) is None
+    assert installer.refusal(wanted) is None
     with locked(str(env), patience=1, on_wait=print) as lock:
-        done = installer.install(
-            wanted, target(version), python=python, prefix=str(env), constraints="torch==1.9.0+cu111\n", lock=lock
-        )
+        done = installer.install(wanted, python=python, prefix=str(env), constraints="torch==1.9.0+cu111\n", lock=lock)
     assert (version_of(env, "torch"), version_of(env, "numpy")) == ("1.9.0+cu111", "1.19.5")
     assert [path.name for path in laid_down(env, "torch")] == ["torch", "torch-1.9.0+cu111.dist-info"]
     assert done.installed == {"torch": "1.9.0+cu111", "numpy": "1.19.5"}
@@ -261,7 +259,7 @@ def test_every_pip_installs_a_local_label_over_another_version(
 def test_the_command_is_the_expected_one(server: Index, tmp_path: Path, env: Path) -> None:
     host = Watching()
     wanted = stack(server)
-    pip(tmp_path, env, host=host).install(wanted, target(), python=f"{env}/bin/python", prefix=str(env))
+    pip(tmp_path, env, host=host).install(wanted, python=f"{env}/bin/python", prefix=str(env))
     (argv,) = host.installs
     workshop = argv[6].removesuffix("/wheels")
     assert workshop.startswith(f"{tmp_path}/store/run-")
@@ -280,13 +278,13 @@ def test_what_is_there_already_is_left_alone_unless_it_is_to_be_laid_down_anew(
 ) -> None:
     host, python = Watching(), f"{env}/bin/python"
     installer, wanted = pip(tmp_path, env, host=host), stack(server)
-    installer.install(wanted, target(), python=python, prefix=str(env))
+    installer.install(wanted, python=python, prefix=str(env))
     (module,) = env.glob("lib/*/site-packages/torch/__init__.py")
     module.unlink()
-    installer.install(wanted, target(), python=python, prefix=str(env))
+    installer.install(wanted, python=python, prefix=str(env))
     assert not module.exists()
     assert len(host.installs) == 1
-    installer.install(wanted, target(), python=python, prefix=str(env), reinstall=["Torch"])
+    installer.install(wanted, python=python, prefix=str(env), reinstall=["Torch"])
     assert module.exists()
     assert len(host.installs) == 2
 
@@ -294,29 +292,29 @@ def test_what_is_there_already_is_left_alone_unless_it_is_to_be_laid_down_anew(
 def test_a_plain_version_replaces_one_with_a_local_label(server: Index, tmp_path: Path, env: Path) -> None:
     """To pip, an installed 1.9.0+cu111 satisfies ==1.9.0."""
     installer, python = pip(tmp_path, env), f"{env}/bin/python"
-    installer.install(stack(server), target(), python=python, prefix=str(env))
+    installer.install(stack(server), python=python, prefix=str(env))
     server.add("plain", make_wheel("torch", "1.9.0"))
     plain = resolution(server, pin("torch", "==1.9.0"), variant="plain")
-    installer.install(plain, target(), python=python, prefix=str(env))
+    installer.install(plain, python=python, prefix=str(env))
     assert version_of(env, "torch") == "1.9.0"
 
 
 def test_a_second_try_costs_nothing_and_works_offline(server: Index, tmp_path: Path, env: Path) -> None:
     wanted = stack(server)
-    pip(tmp_path, env).fetch(wanted, target())
+    pip(tmp_path, env).fetch(wanted)
     assert len(server.downloads()) == 2
     server.requests.clear()
     offline = pip(tmp_path, env, offline=True)
-    offline.install(wanted, target(), python=f"{env}/bin/python", prefix=str(env))
+    offline.install(wanted, python=f"{env}/bin/python", prefix=str(env))
     assert server.requests == []
     with pytest.raises(DownloadError) as caught:
-        pip(tmp_path / "elsewhere", env, offline=True).fetch(wanted, target())
+        pip(tmp_path / "elsewhere", env, offline=True).fetch(wanted)
     assert caught.value.message.endswith("it is not on this disk, and going to the network is switched off")
 
 
 def test_the_download_is_told(server: Index, tmp_path: Path, env: Path) -> None:
     wanted, heard = stack(server), Heard()
-    pip(tmp_path, env, reporter=heard).fetch(wanted, target())
+    pip(tmp_path, env, reporter=heard).fetch(wanted)
     assert heard.stages == ["downloading packages"]
     assert heard.bytes[-1] == (wanted.total_bytes, wanted.total_bytes)
     assert heard.counts[-1] == (2, 2)
@@ -326,8 +324,8 @@ def test_files_without_a_hash_are_installed_by_the_hash_they_have(server: Index,
     wanted = with_lock(stack(server), lambda lock: re.sub(r", hashes = \{[^}]*\}", "", lock))
     assert "sha256" not in wanted.lock
     installer = pip(tmp_path, env)
-    assert installer.prove(wanted, target()) is None
-    installer.install(wanted, target(), python=f"{env}/bin/python", prefix=str(env))
+    assert installer.refusal(wanted) is None
+    installer.install(wanted, python=f"{env}/bin/python", prefix=str(env))
     assert version_of(env, "torch") == "1.9.0+cu111"
 
 
@@ -341,8 +339,8 @@ def test_a_folder_of_wheels_is_used_where_it_is(server: Index, tmp_path: Path, e
     )
     assert isinstance(answer, Resolution), answer
     installer = pip(tmp_path, env)
-    assert installer.prove(answer, target()) is None
-    installer.install(answer, target(), python=f"{env}/bin/python", prefix=str(env))
+    assert installer.refusal(answer) is None
+    installer.install(answer, python=f"{env}/bin/python", prefix=str(env))
     assert version_of(env, "torch") == "1.9.0+cu111"
     assert server.requests == []
 
@@ -356,8 +354,8 @@ def test_an_old_pip_takes_platforms_it_has_not_heard_of(
     server.add("main", make_wheel("new", "1.0", f"py3-none-{platform}"))
     wanted = resolution(server, pin("new", "==1.0"), version=version)
     installer = pip(tmp_path, env)
-    assert installer.prove(wanted, target(version)) is None
-    installer.install(wanted, target(version), python=f"{env}/bin/python", prefix=str(env), reinstall=["new"])
+    assert installer.refusal(wanted) is None
+    installer.install(wanted, python=f"{env}/bin/python", prefix=str(env), reinstall=["new"])
     assert version_of(env, "new") == "1.0"
 
 
@@ -413,14 +411,14 @@ def test_a_wheel_that_would_write_elsewhere_is_not_installed(
     wanted = resolution(server, pin("evil", "==1.0"), version=version)
     installer = pip(tmp_path, env, host=host)
     with pytest.raises(DownloadError) as caught:
-        installer.incoming(wanted, target(version))
+        installer.incoming(wanted)
     assert caught.value.message == (
         f"evil-1.0-py3-none-any.whl would write outside of the environment ({member!r}): it is not installed; "
         "nothing was changed"
     )
     assert caught.value.hint == "do not use this index; choose another one with --index"
     with pytest.raises(DownloadError):
-        installer.install(wanted, target(version), python=f"{env}/bin/python", prefix=str(env))
+        installer.install(wanted, python=f"{env}/bin/python", prefix=str(env))
     assert host.argvs == []
     assert laid_down(env, "evil") == []
     assert not Path("/tmp/envfix-escaped.py").exists()
@@ -431,7 +429,7 @@ def test_what_must_be_built_is_refused_before_anything_is_changed(server: Index,
     built = with_lock(wanted, lambda lock: lock.replace("numpy-1.19.5-py3-none-any.whl", "numpy-1.19.5.tar.gz"))
     host = Watching()
     with pytest.raises(InstallError) as caught:
-        pip(tmp_path, env, host=host).fetch(built, target())
+        pip(tmp_path, env, host=host).fetch(built)
     assert caught.value.message == (
         "numpy 1.19.5 has no wheel for this Python and platform, and envfix does not build packages from source with "
         "pip; nothing was changed"
@@ -445,7 +443,7 @@ def test_a_target_without_pip_is_told(server: Index, tmp_path: Path) -> None:
     assert run([python, "-m", "venv", "--without-pip", str(tmp_path / "env")]).ok
     with pytest.raises(InstallError) as caught:
         pip(tmp_path, tmp_path / "env").install(
-            stack(server), target(), python=f"{tmp_path}/env/bin/python", prefix=f"{tmp_path}/env"
+            stack(server), python=f"{tmp_path}/env/bin/python", prefix=f"{tmp_path}/env"
         )
     own = f"{tmp_path}/env/bin/python"
     assert caught.value.message == (
@@ -459,7 +457,7 @@ def test_a_pip_beside_the_user_is_not_taken_for_the_targets(
 ) -> None:
     (tmp_path / "pip.py").write_text("raise SystemExit('not me')")
     monkeypatch.chdir(tmp_path)
-    pip(tmp_path, env).install(stack(server), target(), python=f"{env}/bin/python", prefix=str(env))
+    pip(tmp_path, env).install(stack(server), python=f"{env}/bin/python", prefix=str(env))
     assert version_of(env, "torch") == "1.9.0+cu111"
 
 
@@ -468,7 +466,7 @@ def test_a_dry_run_tells_in_pips_words_what_is_missing(server: Index, tmp_path: 
         head, *packages = lock.split("[[packages]]")
         return head + "".join(f"[[packages]]{package}" for package in packages if 'name = "numpy"' not in package)
 
-    words = pip(tmp_path, env).prove(with_lock(stack(server), without_numpy), target())
+    words = pip(tmp_path, env).refusal(with_lock(stack(server), without_numpy))
     assert words == (
         "error: Could not find a version that satisfies the requirement numpy (from torch) (from versions: none)\n"
         "error: No matching distribution found for numpy"
@@ -478,16 +476,14 @@ def test_a_dry_run_tells_in_pips_words_what_is_missing(server: Index, tmp_path: 
 
 def test_a_dry_run_tells_of_a_wheel_for_another_python(server: Index, tmp_path: Path, env: Path) -> None:
     wanted = stack(server, version="3.8")
-    words = pip(tmp_path, env).prove(wanted, target("3.8"))
+    words = pip(tmp_path, env).refusal(wanted)
     assert words is not None
     assert "error: Could not find a version that satisfies the requirement torch==1.9.0+cu111" in words
 
 
 def test_a_wheel_for_another_python_is_told(server: Index, tmp_path: Path, env: Path) -> None:
     with pytest.raises(InstallError) as caught:
-        pip(tmp_path, env).install(
-            stack(server, version="3.8"), target("3.8"), python=f"{env}/bin/python", prefix=str(env)
-        )
+        pip(tmp_path, env).install(stack(server, version="3.8"), python=f"{env}/bin/python", prefix=str(env))
     first, *words = caught.value.message.splitlines()
     assert first == (
         f"installing the packages with pip {own_pip(env)} failed: "
@@ -503,12 +499,12 @@ def own_pip(env: Path) -> str:
 
 def test_a_package_whose_file_list_is_missing_is_told(server: Index, tmp_path: Path, env: Path) -> None:
     installer, python = pip(tmp_path, env), f"{env}/bin/python"
-    installer.install(stack(server, "cpu"), target(), python=python, prefix=str(env))
+    installer.install(stack(server, "cpu"), python=python, prefix=str(env))
     (record,) = env.glob("lib/*/site-packages/torch-*.dist-info/RECORD")
     kept = record.read_text()
     record.unlink()
     with pytest.raises(InstallError) as caught:
-        installer.install(stack(server), target(), python=python, prefix=str(env))
+        installer.install(stack(server), python=python, prefix=str(env))
     record.write_text(kept)
     assert caught.value.message.splitlines()[0].endswith(
         "failed: torch is in the way and cannot be removed, because its file list is missing"
@@ -518,28 +514,28 @@ def test_a_package_whose_file_list_is_missing_is_told(server: Index, tmp_path: P
 
 def test_a_file_that_changed_since_it_was_fetched_is_refused_by_pip(server: Index, tmp_path: Path, env: Path) -> None:
     installer, wanted = pip(tmp_path, env), stack(server)
-    installer.fetch(wanted, target())
+    installer.fetch(wanted)
     (wheel,) = (tmp_path / "store").rglob("torch-*.whl")
     spoilt = bytearray(wheel.read_bytes())
     spoilt[-1:] = b"\x01\x00"
     wheel.write_bytes(bytes(spoilt))
     with pytest.raises(DownloadError) as caught:
-        installer.install(wanted, target(), python=f"{env}/bin/python", prefix=str(env))
+        installer.install(wanted, python=f"{env}/bin/python", prefix=str(env))
     assert "a file has changed on this disk since it was fetched (wrong hash)" in caught.value.message
     assert caught.value.hint == "try again: it is fetched anew"
-    pip(tmp_path, env).install(wanted, target(), python=f"{env}/bin/python", prefix=str(env))
+    pip(tmp_path, env).install(wanted, python=f"{env}/bin/python", prefix=str(env))
     assert version_of(env, "torch") == "1.9.0+cu111"
 
 
 def test_a_broken_download_is_resumed_and_a_wrong_one_refused(server: Index, tmp_path: Path, env: Path) -> None:
     server.cut_files_after = 150_000
     wanted = stack(server)
-    pip(tmp_path, env).fetch(wanted, target())
+    pip(tmp_path, env).fetch(wanted)
     assert "bytes=150000-" in server.ranges()
     server.cut_files_after, server.wrong_hashes = None, True
     wrong = stack(server, "cpu")
     with pytest.raises(DownloadError) as caught:
-        pip(tmp_path, env).fetch(wrong, target())
+        pip(tmp_path, env).fetch(wrong)
     assert "sent another file than its index promised (wrong hash)" in caught.value.message
 
 
@@ -552,7 +548,7 @@ def test_a_password_reaches_the_index_but_no_message_and_no_argument(
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", secret)
     host, heard = Watching(), Heard()
     wanted = stack(server)
-    pip(tmp_path, env, host=host, reporter=heard).install(wanted, target(), python=f"{env}/bin/python", prefix=str(env))
+    pip(tmp_path, env, host=host, reporter=heard).install(wanted, python=f"{env}/bin/python", prefix=str(env))
     assert version_of(env, "torch") == "1.9.0+cu111"
     assert "s3cret" not in str(host.argvs) + str(host.variables) + host.told + str(heard.notes + heard.stages)
     for place in tmp_path.joinpath("store").rglob("*"):
@@ -560,9 +556,9 @@ def test_a_password_reaches_the_index_but_no_message_and_no_argument(
     monkeypatch.setenv("UV_DEFAULT_INDEX", server.url("simple", "main"))
     monkeypatch.delenv("PIP_EXTRA_INDEX_URL")
     with pytest.raises(DownloadError) as caught:
-        pip(tmp_path / "elsewhere", env).fetch(wanted, target())
+        pip(tmp_path / "elsewhere", env).fetch(wanted)
     assert caught.value.message.endswith("asks for a user name and password (401)")
-    pip(tmp_path / "elsewhere", env, addresses=[secret]).fetch(wanted, target())
+    pip(tmp_path / "elsewhere", env, addresses=[secret]).fetch(wanted)
 
 
 def test_the_login_is_that_of_the_address_most_like_the_file() -> None:
@@ -624,7 +620,7 @@ def test_a_pip_that_neither_says_nor_writes_anything_is_ended(server: Index, tmp
     installer = pip(tmp_path, env, idle_limit=2.5, host=Quiet())
     started = time.monotonic()
     with pytest.raises(StalledError) as caught:
-        installer.install(wanted, target(), python=str(python), prefix=str(env))
+        installer.install(wanted, python=str(python), prefix=str(env))
     assert time.monotonic() - started < 12
     assert caught.value.message == (
         f"installing the packages with pip {own_pip(env)} failed: it has neither said nor written anything for 0 minutes"
@@ -650,7 +646,7 @@ def test_a_pip_that_writes_is_left_alone(server: Index, tmp_path: Path, env: Pat
             f'exec {env}/bin/python "$@"\n'
         )
         python.chmod(0o755)
-        done = pip(tmp_path, env, idle_limit=2.2).install(wanted, target(), python=str(python), prefix=str(disk))
+        done = pip(tmp_path, env, idle_limit=2.2).install(wanted, python=str(python), prefix=str(disk))
         assert done.seconds > 3.5
 
 
@@ -660,9 +656,7 @@ def test_a_full_disk_is_told(server: Index, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "size=45m") as disk:
         assert run([interpreter("3.11"), "-m", "venv", str(disk / "env")]).ok
         with pytest.raises(SpaceError) as caught:
-            pip(tmp_path, disk / "env").install(
-                wanted, target(), python=f"{disk}/env/bin/python", prefix=str(disk / "env")
-            )
+            pip(tmp_path, disk / "env").install(wanted, python=f"{disk}/env/bin/python", prefix=str(disk / "env"))
     assert "failed: the disk is full (or your quota is used up)" in caught.value.message
     assert caught.value.hint == "free some room, or make an environment on another disk with --new-env PATH"
 
@@ -670,10 +664,10 @@ def test_a_full_disk_is_told(server: Index, tmp_path: Path) -> None:
 def test_a_store_on_a_full_disk_is_told(server: Index, tmp_path: Path, env: Path) -> None:
     wanted = stack(server)
     with small_disk(tmp_path / "store", "size=100k"), pytest.raises(SpaceError) as caught:
-        pip(tmp_path, env).fetch(wanted, target())
+        pip(tmp_path, env).fetch(wanted)
     assert caught.value.message.endswith("failed: 0.2 MB needed, 0.1 MB free")
     with small_disk(tmp_path / "other", "size=1m,ro") as disk, pytest.raises(PermissionsError, match="Read-only"):
-        PipInstaller(RealHost(), Heard(), python=f"{env}/bin/python", store=str(disk / "store")).fetch(wanted, target())
+        PipInstaller(RealHost(), Heard(), python=f"{env}/bin/python", store=str(disk / "store")).fetch(wanted)
 
 
 def test_a_system_python_is_not_changed(server: Index, tmp_path: Path) -> None:
@@ -687,11 +681,11 @@ def test_a_system_python_is_not_changed(server: Index, tmp_path: Path) -> None:
     wanted = resolution(server, pin("old", "==1.0"), version=version)
     installer = PipInstaller(RealHost(), Heard(), python=str(system), store=str(tmp_path / "store"))
     with pytest.raises(PermissionsError) as caught:
-        installer.install(wanted, target(version), python=str(system), prefix="/usr/local")
+        installer.install(wanted, python=str(system), prefix="/usr/local")
     assert "this Python belongs to the operating system and must not be changed" in caught.value.message
     host = Watching()
     installer = PipInstaller(host, Heard(), python=str(system), store=str(tmp_path / "store"))
-    assert installer.prove(wanted, target(version), options=["--break-system-packages"]) is None
+    assert installer.refusal(wanted, options=["--break-system-packages"]) is None
     assert {"--break-system-packages", "--dry-run"} <= set(host.argvs[-1])
 
 
@@ -700,7 +694,7 @@ def test_what_killed_runs_left_is_swept_after_a_day(server: Index, tmp_path: Pat
     for folder in (old, new):
         folder.mkdir(parents=True)
     os.utime(old, (time.time() - 100_000,) * 2)
-    pip(tmp_path, env).install(stack(server), target(), python=f"{env}/bin/python", prefix=str(env))
+    pip(tmp_path, env).install(stack(server), python=f"{env}/bin/python", prefix=str(env))
     assert (old.exists(), new.exists()) == (False, True)
 
 
@@ -743,8 +737,8 @@ def test_the_newest_pip_installs_it_too(server: Index, tmp_path: Path, monkeypat
     if not (tmp_path / "env").exists() or int(own_pip(tmp_path / "env").partition(".")[0]) < 25:
         pytest.skip("the registry gives no newer pip")
     python, installer = f"{tmp_path}/env/bin/python", pip(tmp_path, tmp_path / "env")
-    assert installer.prove(wanted, target()) is None
-    installer.install(wanted, target(), python=python, prefix=f"{tmp_path}/env")
+    assert installer.refusal(wanted) is None
+    installer.install(wanted, python=python, prefix=f"{tmp_path}/env")
     assert version_of(tmp_path / "env", "torch") == "1.9.0+cu111"
     listed = json.loads(run([python, "-m", "pip", "list", "--format", "json"]).stdout)
     assert {"name": "torch", "version": "1.9.0+cu111"} in listed

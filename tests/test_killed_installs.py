@@ -36,15 +36,13 @@ QUIET = NullReporter()
 class Bed:
     """An environment with the old stack, and the command that installs the new one into it."""
 
-    def __init__(self, env: Path, sources: Sources, target: PlanTarget, old: Resolution, new: Resolution) -> None:
+    def __init__(self, env: Path, old: Resolution, new: Resolution) -> None:
         self.env = env
         folder = env.parent
         (folder / "new.json").write_bytes(msgspec.json.encode(new))
-        (folder / "target.json").write_bytes(msgspec.json.encode(target))
-        arguments = [str(env), str(folder / "new.json"), str(folder / "target.json"), sources.torch_url or ""]
-        self.command = [sys.executable, "-m", "tests.install_once", *arguments]
+        self.command = [sys.executable, "-m", "tests.install_once", str(env), str(folder / "new.json")]
         UvInstaller(RealHost()).install(
-            old, sources, python=f"{env}/bin/python", prefix=str(env), constraints="# the old stack\n"
+            old, python=f"{env}/bin/python", prefix=str(env), constraints="# the old stack\n"
         )
         (env / ".lock").unlink(missing_ok=True)
         self.old = tree(env)
@@ -132,7 +130,7 @@ def test_an_installation_killed_at_any_moment_leaves_the_old_or_the_new_environm
     old = resolved(uv, pins("2.0.1+cu118", numpy="1.0", unchanged="99.0"), sources, TARGET, python)
     new = resolved(uv, pins("2.1.2+cu118", numpy="2.0", unchanged="99.0"), sources, TARGET, python)
     uv.create_environment(python, str(env))
-    bed = Bed(env, sources, TARGET, old, new)
+    bed = Bed(env, old, new)
     assert "lib/python3.11/site-packages/torch/padding.bin" in bed.old
     assert differences(bed.old, bed.new) != []
     chance = random.Random()  # noqa: S311 - when to kill is no secret
@@ -150,7 +148,7 @@ def test_the_same_with_the_real_torch(tmp_path: Path) -> None:
     old = resolved(uv, pins("1.8.0", torchvision="0.9.0", numpy="1.23.5"), Sources(), target, python)
     new = resolved(uv, pins("1.9.0", torchvision="0.10.0", numpy="1.24.4"), Sources(), target, python)
     uv.create_environment(python, str(env))
-    bed = Bed(env, Sources(), target, old, new)
+    bed = Bed(env, old, new)
     assert "lib/python3.8/site-packages/torch/version.py" in bed.old
     chance = random.Random()  # noqa: S311
     counts = collections.Counter(bed.kill_once(chance) for _ in range(REAL_KILLS))

@@ -21,7 +21,7 @@ from envfix.host.locking import EnvironmentLock
 from envfix.host.real import RealHost
 from envfix.installer import acting, changes, preflight
 from envfix.installer.changes import Layout
-from envfix.installer.interface import TORCH_FAMILY, DownloadError, Resolution
+from envfix.installer.interface import TORCH_FAMILY, DownloadError, Installer, Resolution
 from envfix.installer.pip import PipInstaller
 from envfix.installer.uv import UvInstaller
 from envfix.lockers.constraints import constraints
@@ -147,27 +147,12 @@ def _install(prepared: Prepared, reporter: Reporter, on_rung: Callable[[Rung], N
     resolution, held = priced.resolution, constraints(plan)
     prove = _proof(host, plan, resolution.versions, reporter, on_rung)
 
+    installer = _installer(host, prepared, reporter)
+
     def work(python: str, lock: EnvironmentLock) -> Installation:
         prefix = request.plan.new_env or (prepared.layout.prefix if prepared.layout else "")
-        if prepared.backend == "pip":
-            pip = _pip(host, prepared, python, prefix, reporter)
-            return pip.install(
-                resolution,
-                plan.target,
-                python=python,
-                prefix=prefix,
-                constraints=held,
-                options=prepared.options,
-                lock=lock,
-            )
-        return _uv(host, prepared, reporter).install(
-            resolution,
-            priced.sources,
-            python=python,
-            prefix=prefix,
-            constraints=held,
-            options=prepared.options,
-            lock=lock,
+        return installer.install(
+            resolution, python=python, prefix=prefix, constraints=held, options=prepared.options, lock=lock
         )
 
     what = changes.in_words(resolution.versions)
@@ -181,9 +166,8 @@ def _install(prepared: Prepared, reporter: Reporter, on_rung: Callable[[Rung], N
             request.plan.new_env, make, what=what, work=work, prove=prove, keep=request.keep, reporter=reporter
         )
     assert prepared.layout is not None  # noqa: S101 - an existing environment has one
-    incoming = _installer(host, prepared, reporter).incoming(resolution, plan.target)
     return acting.into_existing(
-        acting.by_wheels(host, prepared.layout, resolution.versions, incoming),
+        acting.by_wheels(host, prepared.layout, resolution.versions, installer.incoming(resolution)),
         prepared.python,
         what=what,
         work=work,
@@ -342,7 +326,7 @@ def _with_time(host: RealHost, prepared: Prepared) -> Prepared:
     resolution = prepared.priced.resolution
     if resolution.bytes_to_download < WORTH_TELLING:
         return prepared
-    seconds = _uv(host, prepared, NOBODY).download_seconds(resolution, prepared.plan.target)
+    seconds = _uv(host, prepared, NOBODY).download_seconds(resolution)
     return msgspec.structs.replace(prepared, plan=msgspec.structs.replace(prepared.plan, download_seconds=seconds))
 
 
@@ -402,15 +386,14 @@ def _fetched(prepared: Prepared, reporter: Reporter) -> Prepared:
 def _fetch(host: RealHost, prepared: Prepared, reporter: Reporter) -> Resolution:
     """Everything onto this disk; the answer is what is to be installed."""
     assert prepared.priced is not None and prepared.priced.resolution is not None  # noqa: S101, PT018
-    resolution, target, python = prepared.priced.resolution, prepared.plan.target, prepared.python or ""
-    if prepared.backend == "uv":
-        return _uv(host, prepared, reporter).fetch(resolution, prepared.priced.sources, target, python=python)
-    pip = _pip(host, prepared, python, None, reporter)
-    pip.fetch(resolution, target)
-    refusal = pip.prove(resolution, target, options=prepared.options) if prepared.layout else None
+    installer = _installer(host, prepared, reporter)
+    fetched = installer.fetch(prepared.priced.resolution, python=prepared.python or "")
+    refusal = installer.refusal(fetched, options=prepared.options) if prepared.layout else None
     if refusal is not None:
-        raise InstallError(f"pip refuses what was resolved:\n{refusal}", hint="leave out --backend pip")
-    return resolution
+        raise InstallError(
+            f"{installer.name} refuses what was resolved:\n{refusal}", hint=f"leave out --backend {installer.name}"
+        )
+    return fetched
 
 
 def _is_from(error: DownloadError, priced: Priced) -> bool:
@@ -423,9 +406,16 @@ def _is_from(error: DownloadError, priced: Priced) -> bool:
     )
 
 
-def _installer(host: RealHost, prepared: Prepared, reporter: Reporter) -> UvInstaller | PipInstaller:
+def _installer(host: RealHost, prepared: Prepared, reporter: Reporter) -> Installer:
     if prepared.backend == "pip":
-        return _pip(host, prepared, prepared.python or "", None, reporter)
+        return PipInstaller(
+            host,
+            reporter,
+            python=prepared.python or "",
+            prefix=prepared.layout.prefix if prepared.layout else None,
+            store=_store(host),
+            addresses=prepared.addresses,
+        )
     return _uv(host, prepared, reporter)
 
 
@@ -436,10 +426,6 @@ def _uv(host: RealHost, prepared: Prepared, reporter: Reporter) -> UvInstaller:
 def _store(host: RealHost) -> str:
     """Where envfix keeps the wheels that it fetches itself."""
     return os.path.join(cache_folder(host), "wheels")
-
-
-def _pip(host: RealHost, prepared: Prepared, python: str, prefix: str | None, reporter: Reporter) -> PipInstaller:
-    return PipInstaller(host, reporter, python=python, prefix=prefix, store=_store(host), addresses=prepared.addresses)
 
 
 def _backend(request: InstallRequest, interpreter: Interpreter | None) -> Literal["uv", "pip"]:

@@ -8,8 +8,9 @@ from typing import Literal, Protocol, TypeAlias
 import msgspec
 
 from envfix.errors import InstallError
+from envfix.host.locking import EnvironmentLock
 from envfix.model.outcome import Installation
-from envfix.model.plan import Download, PackagePin, PlanTarget
+from envfix.model.plan import Download, PlanTarget
 
 # The packages that a torch index may supply; everything else comes from the default registry only.
 # pytorch-triton and its kin exist on the torch index alone; triton and nvidia-* are on the default registry as well.
@@ -88,13 +89,16 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     """The exact set of files the installer would use.
 
-    ``lock`` is the text of a pylock.toml with addresses and hashes, the input of ``install``. ``total_bytes`` counts
+    ``lock`` is the text of a pylock.toml with addresses and hashes, ``target`` the machine and interpreter it is for, and
+    ``sources`` are the places it may come from. ``total_bytes`` counts
     the downloads whose size is known, ``unknown_sizes`` says how many are not, and ``cached_bytes`` of them lie on this
     disk already.
     """
 
     downloads: tuple[Download, ...]
     lock: str
+    target: PlanTarget
+    sources: Sources
     total_bytes: int
     unknown_sizes: int
     cached_bytes: int
@@ -135,30 +139,30 @@ class NewEnvironment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Installer(Protocol):
-    """A program that resolves and installs."""
+    """A program that installs what was resolved. Everything it can fail at over the network is over after ``fetch``."""
 
-    def resolve(
-        self,
-        requirements: Sequence[PackagePin],
-        sources: Sources,
-        target: PlanTarget,
-        *,
-        python: str | None = None,
-        constraints: str = "",
-        installed: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """What would be installed, from where and how big; changes nothing but caches."""
+    name: str
 
-    def create_environment(self, python: str, path: str) -> NewEnvironment:
-        """Make an environment; on failure nothing is left. Raises ``InstallError``."""
+    def fetch(self, resolution: Resolution, *, python: str) -> Resolution:
+        """Bring every file onto this disk, hash-checked; the answer is what ``install`` takes. Raises ``InstallError``."""
+
+    def incoming(self, resolution: Resolution) -> Mapping[str, Sequence[str]] | None:
+        """The paths that each package's wheel lays down, by canonical name; None where that is not known."""
+
+    def refusal(self, resolution: Resolution, *, options: Sequence[str] = ()) -> str | None:
+        """Why the installer would refuse what was fetched, by a dry run of its own; None where it would not."""
 
     def install(
         self,
         resolution: Resolution,
-        sources: Sources,
         *,
         python: str,
         prefix: str,
         constraints: str | None = None,
+        options: Sequence[str] = (),
+        lock: EnvironmentLock | None = None,
     ) -> Installation:
-        """Install exactly what was resolved; raises ``InstallError``."""
+        """Install exactly what was fetched, with the environment's ``lock`` held; raises ``InstallError``.
+
+        ``constraints`` is what holds the stack in place later, ``options`` are further ones for the program.
+        """

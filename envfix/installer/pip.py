@@ -32,7 +32,6 @@ from envfix.installer.lock_reader import LockedFile
 from envfix.installer.problems import install_error, telling_lines
 from envfix.lockers.constraints import FILENAME as CONSTRAINTS_FILE
 from envfix.model.outcome import Installation
-from envfix.model.plan import PlanTarget
 from envfix.model.reporter import NullReporter, Reporter
 
 ASK_LIMIT = 60.0
@@ -133,12 +132,13 @@ class PipInstaller:
         self._environment = environment_for_installers(host, prefix)
         self._paths: dict[str, str] = {}
 
-    def fetch(self, resolution: Resolution, target: PlanTarget) -> None:
+    def fetch(self, resolution: Resolution, *, python: str | None = None) -> Resolution:
         """Bring every file onto this disk, checked against its hash; what is in the store already costs nothing.
 
         Raises ``InstallError`` or one of its kinds; what has arrived is kept for the next try.
         """
-        files = lock_reader.files(resolution.lock, target)
+        del python
+        files = lock_reader.files(resolution.lock, resolution.target)
         for file in files:
             if not file.filename.endswith(".whl"):
                 raise InstallError(
@@ -156,23 +156,21 @@ class PipInstaller:
             offline=self._offline,
             reporter=self._reporter,
         )
+        return resolution
 
-    def incoming(self, resolution: Resolution, target: PlanTarget) -> dict[str, tuple[str, ...]]:
+    def incoming(self, resolution: Resolution) -> dict[str, tuple[str, ...]]:
         """The paths that each wheel will lay down, relative to where it goes, by package.
 
         Raises ``DownloadError`` for a wheel that would write outside of the environment: an old pip would let it.
         """
-        return {
-            canonicalize_name(file.name): _members(path, file.filename)
-            for file, path in self._fetched(resolution, target)
-        }
+        return {canonicalize_name(file.name): _members(path, file.filename) for file, path in self._fetched(resolution)}
 
-    def prove(self, resolution: Resolution, target: PlanTarget, *, options: Sequence[str] = ()) -> str | None:
+    def refusal(self, resolution: Resolution, *, options: Sequence[str] = ()) -> str | None:
         """Why this pip would refuse the resolution, in its own words; None where it would not, or cannot be asked.
 
         A dry run from the fetched files: hashes, tags, the packages' own needs. pip can do it since 22.2.
         """
-        files = self._fetched(resolution, target)
+        files = self._fetched(resolution)
         version = self._pip_version(self._python)
         if version < FIRST_DRY_RUN or not files:
             return None
@@ -186,7 +184,6 @@ class PipInstaller:
     def install(
         self,
         resolution: Resolution,
-        target: PlanTarget,
         *,
         python: str,
         prefix: str,
@@ -202,8 +199,8 @@ class PipInstaller:
         them; ``lock`` is the environment's, to be held by pip as well. Raises ``InstallError`` or one of its kinds.
         """
         started = time.monotonic()
-        self.incoming(resolution, target)  # nothing that would write elsewhere
-        files = self._fetched(resolution, target)
+        self.incoming(resolution)  # nothing that would write elsewhere
+        files = self._fetched(resolution)
         version = self._pip_version(python)
         again = {canonicalize_name(name) for name in reinstall}
         there = self._installed(python)
@@ -305,10 +302,10 @@ class PipInstaller:
 
         return moved
 
-    def _fetched(self, resolution: Resolution, target: PlanTarget) -> list[tuple[LockedFile, str]]:
-        files = lock_reader.files(resolution.lock, target)
+    def _fetched(self, resolution: Resolution) -> list[tuple[LockedFile, str]]:
+        files = lock_reader.files(resolution.lock, resolution.target)
         if any(file.url not in self._paths for file in files):
-            self.fetch(resolution, target)
+            self.fetch(resolution)
         return [(file, self._paths[file.url]) for file in files]
 
     def _pip_version(self, python: str) -> tuple[int, ...]:

@@ -161,20 +161,20 @@ class UvInstaller:
         has_pip = seeded or self._run([own, "-Im", "ensurepip", "--default-pip"], CREATE_LIMIT, lock=lock)[0].ok
         return NewEnvironment(path=path, python=own, has_pip=has_pip)
 
-    def fetch(self, resolution: Resolution, sources: Sources, target: PlanTarget, *, python: str) -> Resolution:
+    def fetch(self, resolution: Resolution, *, python: str) -> Resolution:
         """Bring everything that is missing onto this disk, hash-checked, before any environment is touched.
 
         The answer is what is to be installed. uv has no command that only downloads: it installs into a folder that is
         thrown away, by links into its cache. It begins a broken file anew: where it breaks off, or would take long, envfix
         fetches itself, from where the last try has ended. Raises ``InstallError`` or one of its kinds.
         """
-        files = lock_reader.files(resolution.lock, target)
+        files = lock_reader.files(resolution.lock, resolution.target)
         missing = [file for file in files if not self._is_cached(file)]
         if not missing:
             return resolution
         if not any(has_begun(file, self._store) for file in missing):
             try:
-                self._into_cache(resolution, sources, python, _Patience(resolution.bytes_to_download))
+                self._into_cache(resolution, python, _Patience(resolution.bytes_to_download))
             except (BrokenOffError, StalledError, _TooSlow) as reason:
                 if not all(file.filename.endswith(".whl") for file in missing):
                     raise
@@ -192,22 +192,22 @@ class UvInstaller:
             reporter=self._reporter,
         )
         fetched = msgspec.structs.replace(resolution, lock=lock_reader.with_files(resolution.lock, paths))
-        self._into_cache(fetched, sources, python, None)
+        self._into_cache(fetched, python, None)
         return fetched
 
-    def _into_cache(self, resolution: Resolution, sources: Sources, python: str, patience: _Patience | None) -> None:
+    def _into_cache(self, resolution: Resolution, python: str, patience: _Patience | None) -> None:
         # Beside the cache's own files: links are made there, and nothing is copied. (uv's symbolic links take ten times as long.)
         scratch = f"{self.cache_dir}/.envfix-{secrets.token_hex(8)}"
         try:
-            self._install(resolution, sources, python, ["--target", scratch, "--no-deps"], patience=patience)
+            self._install(resolution, python, ["--target", scratch, "--no-deps"], patience=patience)
         finally:
             with contextlib.suppress(OSError):
                 self._host.remove_tree(scratch)
 
-    def incoming(self, resolution: Resolution, target: PlanTarget) -> dict[str, tuple[str, ...]] | None:
+    def incoming(self, resolution: Resolution) -> dict[str, tuple[str, ...]] | None:
         """The paths that each wheel will lay down, from uv's cache; None where one of them is not found there."""
         found: dict[str, tuple[str, ...]] = {}
-        for file in lock_reader.files(resolution.lock, target):
+        for file in lock_reader.files(resolution.lock, resolution.target):
             records = [
                 record for place in self._cached(file) for record in self._host.glob(f"{place}/*.dist-info/RECORD")
             ]
@@ -219,10 +219,14 @@ class UvInstaller:
             )
         return found
 
+    def refusal(self, resolution: Resolution, *, options: Sequence[str] = ()) -> str | None:
+        """None: uv has resolved it itself."""
+        del resolution, options
+        return None
+
     def install(
         self,
         resolution: Resolution,
-        sources: Sources,
         *,
         python: str,
         prefix: str,
@@ -236,7 +240,7 @@ class UvInstaller:
         is the environment's, to be held by uv as well. Raises ``InstallError`` or one of its kinds.
         """
         started = time.monotonic()
-        self._install(resolution, sources, python, options, lock)
+        self._install(resolution, python, options, lock)
         remove_files(resolution.lock, self._store)  # uv's cache has them now
         written = None
         if constraints is not None:
@@ -250,10 +254,10 @@ class UvInstaller:
             constraints_file=written,
         )
 
-    def download_seconds(self, resolution: Resolution, target: PlanTarget) -> float | None:
+    def download_seconds(self, resolution: Resolution) -> float | None:
         """How long what is missing will take, by the rate at which its largest file begins to arrive; None: not known."""
         sizes = {row.filename: row.size for row in resolution.downloads}
-        files = (file for file in lock_reader.files(resolution.lock, target) if not self._is_cached(file))
+        files = (file for file in lock_reader.files(resolution.lock, resolution.target) if not self._is_cached(file))
         missing = [msgspec.structs.replace(file, size=sizes.get(file.filename)) for file in files]
         rate = measured_rate(self._host, self._environment, missing, addresses=self._addresses)
         return None if rate is None else resolution.bytes_to_download / rate
@@ -267,7 +271,6 @@ class UvInstaller:
     def _install(
         self,
         resolution: Resolution,
-        sources: Sources,
         python: str,
         options: Sequence[str],
         environment_lock: EnvironmentLock | None = None,
@@ -279,7 +282,7 @@ class UvInstaller:
         with self._folder() as folder:
             lock = f"{folder}/pylock.toml"
             # Into this private file: as an option, the index could supply other packages too.
-            secret = self._with_credentials(sources.torch_url or "")
+            secret = self._with_credentials(resolution.sources.torch_url or "")
             self._write(lock, lock_reader.with_credentials(resolution.lock, secret))
             argv = [self._program, "pip", "install", "--python", self._program_path(python), "-r", lock, *options]
             if self._offline:
@@ -318,6 +321,8 @@ class UvInstaller:
         return Resolution(
             downloads=downloads,
             lock=lock,
+            target=target,
+            sources=sources,
             total_bytes=sum(download.size or 0 for download in downloads),
             unknown_sizes=sum(download.size is None for download in downloads),
             cached_bytes=sum(file.size or 0 for file in cached),
