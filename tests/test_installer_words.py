@@ -8,7 +8,7 @@ from envfix.errors import InstallError
 from envfix.host.interface import DiskSpace
 from envfix.host.real import RealHost
 from envfix.installer.environment import certificates, environment_for_installers
-from envfix.installer.interface import DownloadError, PermissionsError, SpaceError
+from envfix.installer.interface import BrokenOffError, DownloadError, PermissionsError, SpaceError
 from envfix.installer.preflight import check_space, unpacked_bytes
 from envfix.installer.problems import install_error, refusal, telling_lines
 from envfix.installer.progress import UvProgress
@@ -103,10 +103,10 @@ def test_the_users_registry_certificates_proxy_and_patience_are_handed_on(
         ),
         ("dns error\n  cause: failed to lookup address information", DownloadError, "DNS"),
         ("tcp connect error\n  cause: Connection refused (os error 111)", DownloadError, "does not accept"),
-        ("error sending request for url (x)\n  cause: operation timed out", DownloadError, "in time"),
+        ("error sending request for url (x)\n  cause: operation timed out", BrokenOffError, "in time"),
         ("HTTP status client error (403 Forbidden) for url (x)", DownloadError, "refuses access (403 Forbidden)"),
-        ("HTTP status server error (502 Bad Gateway) for url (x)", DownloadError, "error 502 Bad Gateway"),
-        ("error decoding response body\n  cause: unexpected end of file", DownloadError, "broke off"),
+        ("HTTP status server error (502 Bad Gateway) for url (x)", BrokenOffError, "error 502 Bad Gateway"),
+        ("error decoding response body\n  cause: unexpected end of file", BrokenOffError, "broke off"),
         ("Failed to build `thop==1`\n  cause: x", InstallError, "thop==1 has no wheel"),
         ("something new", InstallError, "something new"),
     ],
