@@ -164,16 +164,6 @@ def changes(
     return Changes(added=added, replaced=replaced, mended=tuple(mended), move=aside, keep=keep)
 
 
-def record_hashes(old: Installed, read: Callable[[str], str]) -> dict[str, str]:
-    """The files of a distribution with the sha256 (urlsafe base64) that its RECORD promises."""
-    rows = csv.reader(read(f"{old.metadata}{os.sep}RECORD").splitlines())
-    return {
-        os.path.normpath(os.path.join(old.site, row[0])): row[1].removeprefix("sha256=")
-        for row in rows
-        if len(row) > 1 and row[1].startswith("sha256=")
-    }
-
-
 def _owned(old: Installed, read: Callable[[str], str]) -> Iterator[str]:
     for row in csv.reader(read(f"{old.metadata}{os.sep}RECORD").splitlines()):
         if row and row[0]:
