@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from envfix.app import installing
 from envfix.host import journal
 from tests.conftest import interpreter
 from tests.fakes.running import ENVFIX, Finished, envfix
@@ -355,3 +356,11 @@ def test_a_new_environment_that_was_killed_is_removed_by_the_next_try(world: Wor
     assert "the unfinished environment was removed" in again.stderr
     assert again.code == 4, again
     assert (new / "lib").exists()
+
+
+def test_words_of_an_installer_that_only_the_catalogue_knows_are_explained() -> None:
+    told = installing._explained("error: command 'gcc' failed: No such file or directory: 'gcc'")
+    assert told is not None
+    assert told.startswith("Something here compiles C code, and there is no gcc on this machine")
+    assert told.endswith("(`envfix causes compiler_or_headers_missing` tells more)")
+    assert installing._explained("error: a text that nobody knows") is None

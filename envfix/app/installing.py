@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os.path
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from packaging.utils import canonicalize_name
 from envfix.app.planning import PlanRequest, decide
 from envfix.app.pricing import Priced, price
 from envfix.app.recovering import settle
-from envfix.app.settings import NOBODY, cache_folder
+from envfix.app.settings import NOBODY, cache_folder, tables_for
 from envfix.errors import InstallError, TargetError, UsageError
 from envfix.host import signals
 from envfix.host.locking import EnvironmentLock
@@ -23,6 +24,7 @@ from envfix.installer import acting, changes, preflight
 from envfix.installer.changes import Layout
 from envfix.installer.interface import TORCH_FAMILY, DownloadError, Installer, Resolution
 from envfix.installer.pip import PipInstaller
+from envfix.installer.problems import UNRECOGNISED
 from envfix.installer.uv import UvInstaller
 from envfix.lockers.constraints import constraints
 from envfix.model.facts import Interpreter
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 Backend = Literal["auto", "uv", "pip", "conda"]
 # Bytes of a download whose time is told beforehand: measuring it takes up to two seconds.
 WORTH_TELLING = 100_000_000
+# How sure a cause must be to stand in for the installer's own words.
+SURE = 0.8
 
 
 class InstallRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,11 +118,27 @@ def install(
             done = _install(prepared, reporter, on_rung)
         except acting.Unproven as failure:
             return failure.installation
+        except InstallError as failure:
+            if failure.hint == UNRECOGNISED:
+                failure.hint = _explained(failure.message) or failure.hint
+            raise
         misfits = [line for line in uv.incompatibilities(done.python) if line not in before]
     notes = tuple(f"a package no longer fits: {line}" for line in misfits)
     return msgspec.structs.replace(
         done, notes=(*prepared.notes, *notes), made=prepared.layout is None, keep_with=_keep_with(done)
     )
+
+
+def _explained(text: str) -> str | None:
+    """What envfix's catalogue of causes says of an installer's words; None where it knows nothing of them for sure."""
+    from envfix import explaining
+
+    tables = tables_for(RealHost())
+    causes = explaining.alone(explaining.read(io.BytesIO(text.encode("utf-8", "replace"))), tables).causes
+    if not causes or causes[0].confidence < SURE:
+        return None
+    remedy = f" {causes[0].remedies[0].text}" if causes[0].remedies else ""
+    return f"{causes[0].message}{remedy} (`envfix causes {causes[0].cause}` tells more)"
 
 
 def _keep_with(done: Installation) -> tuple[str, ...]:

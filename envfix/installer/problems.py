@@ -25,6 +25,7 @@ _NEW_LINE = re.compile(r"\x1b\[2K|\r\n?")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _DRAWN = re.compile(r"Preparing packages\.\.\.|-{10,} |^warning: The `--pylock` option|^hint: .*`--system-certs`")
 _LINES = 14
+UNRECOGNISED = "the lines above are the installer's own"
 
 
 class _Sign(msgspec.Struct, frozen=True, kw_only=True):
@@ -254,7 +255,7 @@ def install_error(text: str, doing: str, route: Route = NO_ROUTE) -> InstallErro
     sign, message = _recognise(telling, route)
     quoted = f"\n{telling}" if telling else ""
     if sign is None:
-        return InstallError(f"{doing} failed{quoted}", hint="the lines above are the installer's own")
+        return InstallError(f"{doing} failed{quoted}", hint=UNRECOGNISED)
     return sign.error(f"{doing} failed: {message}{quoted}", hint=sign.hint)
 
 
