@@ -469,6 +469,11 @@ class _ProxyHandler(BaseHTTPRequestHandler):
             place = urllib.parse.urlunsplit(("", "", parts.path, parts.query, ""))
             head = [f"{self.command} {place} HTTP/1.1", *kept, "Connection: close", "", ""]
             there.sendall("\r\n".join(head).encode())
+            # The client must hear that this connection ends, or it sends the next request into it.
+            answer = there.recv(65536)
+            while b"\r\n" not in answer:
+                answer += there.recv(65536)
+            self.connection.sendall(answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
             self._pass_on(there)
 
     def _may_pass(self) -> bool:

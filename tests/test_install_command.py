@@ -28,10 +28,10 @@ def envfix(*arguments: str, folder: Path, timeout: float = 10 * MINUTES) -> subp
     )
 
 
-def test_install_without_a_new_environment_is_refused(tmp_path: Path) -> None:
-    result = envfix("install", folder=tmp_path)
-    assert result.returncode == 2
-    assert "--new-env PATH" in result.stderr
+def test_a_python_that_is_no_environment_is_refused_before_anything_else(tmp_path: Path) -> None:
+    result = envfix("install", "--python", interpreter("3.11"), folder=tmp_path)
+    assert result.returncode == 3
+    assert "make an environment of your own with --new-env PATH" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
