@@ -358,6 +358,21 @@ def test_a_new_environment_that_was_killed_is_removed_by_the_next_try(world: Wor
     assert (new / "lib").exists()
 
 
+def test_offline_takes_what_is_on_this_disk_and_says_what_is_not(world: World) -> None:
+    world.dead |= {"official", "nju", "sjtu", "aliyun"}
+    refused = install(world, "--offline", "--index", "pypi")
+    assert refused.code == 3, refused
+    assert (
+        "error: uv cannot resolve this plan: a file is needed that is not on this disk, and going to the network is"
+        " switched off; nothing was changed\n"
+    ) in refused.stderr
+    assert install(world, "--index", "pypi", "--keep").code == 4
+    assert run(world, "undo").code == 0
+    again = install(world, "--offline", "--index", "pypi", "--keep")
+    assert again.code == 4, again
+    assert versions(world)["torch"] == "2.0.1"
+
+
 def test_words_of_an_installer_that_only_the_catalogue_knows_are_explained() -> None:
     told = installing._explained("error: command 'gcc' failed: No such file or directory: 'gcc'")
     assert told is not None

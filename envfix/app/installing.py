@@ -180,7 +180,7 @@ def _install(prepared: Prepared, reporter: Reporter, on_rung: Callable[[Rung], N
         base = prepared.python
 
         def make(lock: EnvironmentLock) -> str:
-            return UvInstaller(host, reporter).create_environment(base, request.plan.new_env or "", lock=lock).python
+            return _uv(host, prepared, reporter).create_environment(base, request.plan.new_env or "", lock=lock).python
 
         return acting.into_new(
             request.plan.new_env, make, what=what, work=work, prove=prove, keep=request.keep, reporter=reporter
@@ -309,7 +309,7 @@ def _prepare(request: InstallRequest, failed: Mapping[str, str], *, dry_run: boo
         cache = UvInstaller(host).cache_dir if backend == "uv" else None
         notes = preflight.check_target(host, interpreter, allow_base=request.allow_base, cache_dir=cache)
     installed = {} if layout is None else acting.versions(layout)
-    priced = price(decision, installed=installed, reporter=reporter)
+    priced = price(decision, installed=installed, offline=request.plan.goal.offline, reporter=reporter)
     prepared = Prepared(
         request=request,
         plan=priced.plan,
@@ -322,8 +322,11 @@ def _prepare(request: InstallRequest, failed: Mapping[str, str], *, dry_run: boo
         addresses=decision.addresses,
         notes=notes,
     )
-    if dry_run or priced.resolution is None or priced.plan.status != "ok":
+    if dry_run or priced.plan.status != "ok":
         return prepared
+    if priced.resolution is None:
+        reason, hint = (priced.refusal.message, priced.refusal.hint) if priced.refusal else ("no answer", None)
+        raise InstallError(f"uv cannot resolve this plan: {reason}; nothing was changed", hint=hint)
     builds = any(not file.filename.endswith(".whl") for file in priced.resolution.downloads)
     notes = (*notes, *preflight.check_temporary(host, builds=builds))
     _check_room(host, prepared)
@@ -435,12 +438,14 @@ def _installer(host: RealHost, prepared: Prepared, reporter: Reporter) -> Instal
             prefix=prepared.layout.prefix if prepared.layout else None,
             store=_store(host),
             addresses=prepared.addresses,
+            offline=prepared.request.plan.goal.offline,
         )
     return _uv(host, prepared, reporter)
 
 
 def _uv(host: RealHost, prepared: Prepared, reporter: Reporter) -> UvInstaller:
-    return UvInstaller(host, reporter, addresses=prepared.addresses, store=_store(host))
+    offline = prepared.request.plan.goal.offline
+    return UvInstaller(host, reporter, addresses=prepared.addresses, store=_store(host), offline=offline)
 
 
 def _store(host: RealHost) -> str:

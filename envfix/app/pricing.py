@@ -22,17 +22,25 @@ from envfix.tables.loader import Tables
 
 
 class Priced(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan with its price, and the installer's exact resolution of it (None where it refused)."""
+    """A plan with its price, and the installer's exact resolution of it, or why there is none."""
 
     plan: Plan
     sources: Sources
     resolution: Resolution | None
+    refusal: Refusal | None = None
 
 
-def price(decision: Decision, *, installed: Mapping[str, str] | None = None, reporter: Reporter = NOBODY) -> Priced:
+def price(
+    decision: Decision,
+    *,
+    installed: Mapping[str, str] | None = None,
+    offline: bool = False,
+    reporter: Reporter = NOBODY,
+) -> Priced:
     """Let uv resolve the plan; its refusal turns the plan into a conflict, for a plan that cannot be installed is none.
 
-    ``installed`` are the versions in the environment that is installed into: they are kept where they fit.
+    ``installed`` are the versions in the environment that is installed into: they are kept where they fit. ``offline``: by
+    what is on this disk alone.
     """
     plan = decision.plan
     assert plan.choice is not None  # noqa: S101 - only plans with an answer are priced
@@ -44,6 +52,7 @@ def price(decision: Decision, *, installed: Mapping[str, str] | None = None, rep
         reporter,
         prefix=interpreter.prefix if interpreter else None,
         addresses=decision.addresses,
+        offline=offline,
     )
     is_here = (
         decision.python is not None and interpreter is not None and interpreter.platform_tag == plan.target.platform
@@ -57,7 +66,7 @@ def price(decision: Decision, *, installed: Mapping[str, str] | None = None, rep
         installed=installed,
     )
     if isinstance(answer, Refusal):
-        return Priced(plan=_refused(plan, answer), sources=sources, resolution=None)
+        return Priced(plan=_refused(plan, answer), sources=sources, resolution=None, refusal=answer)
     return Priced(plan=_priced(plan, answer), sources=sources, resolution=answer)
 
 

@@ -19,6 +19,7 @@ from envfix.commands._plan_options import BACKEND, NEW_ENV, Backend, goal_option
     click.option("--keep", is_flag=True, help="Keep what was installed even if verification fails."),
     click.option("--allow-base", is_flag=True, help="Also change conda's base or a system Python."),
     click.option("--even-in-use", is_flag=True, help="Also while programs run on the torch that is replaced."),
+    shared.offline_option,
     shared.json_option,
     click.option("--progress", is_flag=True, help="With --json: progress as JSON lines on standard error."),
     shared.verbose_option,
@@ -40,6 +41,7 @@ def command(
     keep: bool,
     allow_base: bool,
     even_in_use: bool,
+    offline: bool,
     as_json: bool,
     progress: bool,
     verbose: bool,
@@ -61,7 +63,7 @@ def command(
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose, progress=progress)
     wanted = planning.goal(
-        cuda=cuda, cuda_exact=cuda_exact, torch=torch, packages=packages, indexes=indexes, offline=False
+        cuda=cuda, cuda_exact=cuda_exact, torch=torch, packages=packages, indexes=indexes, offline=offline
     )
     request = installing.InstallRequest(
         plan=planning.PlanRequest(goal=wanted, target=target, new_env=new_env),

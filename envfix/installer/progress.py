@@ -17,13 +17,14 @@ _FRAME = re.compile(r"Preparing packages\.\.\. \((\d+)/(\d+)\)")
 _ROW = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s+-{5,}\s+([\d.]+) (B|[KMG]iB)/([\d.]+) (B|[KMG]iB)")
 _STAGE = re.compile(r"(Resolving|Preparing|Building|Installing|Uninstalled|Prepared)\b")
 _DOWNLOADING = "downloading packages"
+INSTALLING = "installing packages"
 _STAGES = {
     "Resolving": "working out the packages",
     "Preparing": _DOWNLOADING,
     "Building": "building a package from source",
-    "Prepared": "installing packages",
-    "Installing": "installing packages",
-    "Uninstalled": "installing packages",
+    "Prepared": INSTALLING,
+    "Installing": INSTALLING,
+    "Uninstalled": INSTALLING,
 }
 _CARRY = 400
 # After so many seconds without movement the user is told, and again at growing distance.

@@ -41,7 +41,7 @@ from envfix.installer.interface import (
     StalledError,
 )
 from envfix.installer.problems import STAND_IN, install_error, missing_package, refusal
-from envfix.installer.progress import UvProgress, Waiting
+from envfix.installer.progress import INSTALLING, UvProgress, Waiting
 from envfix.installer.route import find_route
 from envfix.model.outcome import Installation
 from envfix.model.plan import REGISTRY, PackagePin, PlanTarget
@@ -278,7 +278,8 @@ class UvInstaller:
     ) -> None:
         route = find_route(self._host, self._environment.variables, resolution.lock)
         expected = resolution.bytes_to_download if not resolution.unknown_sizes else 0
-        progress = UvProgress(self._reporter, expected, route=route, limit=self._idle_limit)
+        reporter = _Fetching(self._reporter) if "--target" in options else self._reporter
+        progress = UvProgress(reporter, expected, route=route, limit=self._idle_limit)
         with self._folder() as folder:
             lock = f"{folder}/pylock.toml"
             # Into this private file: as an option, the index could supply other packages too.
@@ -484,6 +485,19 @@ class UvInstaller:
     def _program_path(self, python: str) -> str:
         """An absolute path: uv runs in another folder. A link is kept, since it is what makes an environment."""
         return self._absolute(python) if "/" in python or os.sep in python else python
+
+
+class _Fetching:
+    """Hears uv fill its cache, and does not call that installing (implements ``Reporter``)."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.progress, self.packages, self.note = reporter.progress, reporter.packages, reporter.note
+        self._stage = reporter.stage
+
+    def stage(self, text: str) -> None:
+        """See ``Reporter.stage``."""
+        if text != INSTALLING:
+            self._stage(text)
 
 
 class _TooSlow(Exception):  # noqa: N818 - never leaves this module
