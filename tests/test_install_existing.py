@@ -19,6 +19,7 @@ import pytest
 
 from envfix.app import installing
 from envfix.host import journal
+from envfix.host.locking import locked
 from tests.conftest import interpreter
 from tests.fakes.running import ENVFIX, Finished, envfix
 from tests.loopback_index import make_wheel
@@ -195,6 +196,18 @@ def test_a_killed_installation_is_put_back_by_the_next_command_which_says_so(wor
     assert "the environment is as it was before (" in finished.stderr
     assert differences(before, tree(env_of(world))) == []
     assert run(world, "diagnose", "--no-import", "--json").stderr == ""
+
+
+def test_an_installation_that_runs_is_told_by_diagnose_and_not_taken_back(world: World) -> None:
+    env = str(env_of(world))
+    with locked(env, patience=1, on_wait=str):
+        log = journal.Journal(env)
+        log.begin("torch", zones=(f"{env}/lib",), singles=())
+        finished = run(world, "diagnose", "--no-import", "--json")
+        assert (
+            f"an installation into {env} has not ended yet: another envfix (process {os.getpid()}, " in finished.stderr
+        )
+        assert journal.has_pending(env)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -14,6 +14,7 @@ from envfix.errors import InstallError
 from envfix.host.locking import EnvironmentLock
 from envfix.host.real import RealHost
 from envfix.installer import acting
+from envfix.installer.changes import layout_of
 from envfix.installer.downloading import IDLE_LIMIT
 from envfix.installer.interface import (
     DownloadError,
@@ -32,6 +33,7 @@ from envfix.model.plan import PackagePin, PlanTarget
 from envfix.model.reporter import NullReporter, Reporter
 from tests.conftest import interpreter
 from tests.loopback_index import Index, make_wheel, serve
+from tests.trees import differences, tree
 
 HERE = PlanTarget(python="3.11", tag="cp311", platform="linux_x86_64", libc="glibc", glibc="2.31")
 PINS = (
@@ -316,6 +318,35 @@ def test_a_full_disk_is_told_and_the_environment_removed(server: Index, tmp_path
             fill(server, disk / "env", uv())
         assert caught.value.exit_code == 3
         assert not (disk / "env").exists()
+
+
+def test_a_disk_that_fills_up_leaves_an_existing_environment_as_it_was(server: Index, tmp_path: Path) -> None:
+    server.add("cu118", make_wheel("torch", "2.0.1+cu118", requires=("numpy",), padding=200_000))
+    older = [PackagePin(name="torch", specifier="==2.0.1+cu118", index="official", because="test"), PINS[1]]
+    with small_disk(tmp_path / "disk", "size=3m") as disk:
+        env, installer = disk / "env", uv()
+        python = installer.create_environment(interpreter("3.11"), str(env)).python
+        old = installer.resolve(older, sources(server), HERE)
+        assert isinstance(old, Resolution)
+        installer.install(old, python=python, prefix=str(env))
+        before, wanted = tree(env), resolution(server)
+
+        def work(python: str, lock: EnvironmentLock) -> Installation:
+            return installer.install(wanted, python=python, prefix=str(env), lock=lock)
+
+        with pytest.raises(SpaceError) as caught:
+            acting.into_existing(
+                acting.by_wheels(RealHost(), layout_of(str(env)), wanted.versions, installer.incoming(wanted)),
+                python,
+                what="torch",
+                work=work,
+                prove=lambda _: None,
+                keep=False,
+                reporter=QUIET,
+            )
+        assert "the disk is full (or your quota is used up)" in caught.value.message
+        assert caught.value.message.endswith("the environment is as it was before")
+        assert differences(before, tree(env)) == []
 
 
 def test_a_full_disk_for_temporary_files_is_told(

@@ -15,15 +15,21 @@ _LINKS = 20
 def settle(path: str, reporter: Reporter) -> None:
     """Put the environment of this interpreter (or of this folder) back where an installation did not end, and say so.
 
-    Costs one look at the disk where all is well. Raises ``EnvfixError`` where it cannot be put back.
+    Costs one look at the disk where all is well. What another envfix works on, or another user owns, is only told. Raises
+    ``EnvfixError`` where it cannot be put back.
     """
     for prefix in _prefixes(os.path.abspath(path)):
         if not journal.has_pending(prefix):
             continue
+        from envfix.host.locking import BusyError
         from envfix.installer import acting
+        from envfix.installer.interface import PermissionsError
 
         try:
             restored = acting.take_back(prefix, reporter)
+        except (BusyError, PermissionsError) as error:  # somebody else's, and maybe still at work
+            reporter.note(f"an installation into {prefix} has not ended yet: {error.message}")
+            continue
         except OSError as error:
             raise EnvfixError(
                 f"an installation into {prefix} did not end, and it cannot be put back: {error.strerror or error}",
