@@ -200,7 +200,7 @@ def test_a_killed_installation_is_put_back_by_the_next_command_which_says_so(wor
 
 def test_an_installation_that_runs_is_told_by_diagnose_and_not_taken_back(world: World) -> None:
     env = str(env_of(world))
-    with locked(env, patience=1, on_wait=str):
+    with locked(env, patience=1, on_wait=lambda _: None):
         log = journal.Journal(env)
         log.begin("torch", zones=(f"{env}/lib",), singles=())
         finished = run(world, "diagnose", "--no-import", "--json")
