@@ -89,6 +89,7 @@ class Case:
             lambda lock: (
                 UvInstaller(RealHost(), offline=True).create_environment(self.python, str(env), lock=lock).python
             ),
+            lambda layout: acting.by_wheels(RealHost(), layout, resolution.versions, self.uv.incoming(resolution)),
             what="torch",
             work=work,
             prove=lambda _: None,

@@ -110,12 +110,13 @@ def test_undo_takes_conda_packages_back_with_their_records(conda: Conda) -> None
     assert differences(before, whole(conda)) == []
 
 
-def test_undo_asks_before_it_takes_a_later_conda_package_along(conda: Conda) -> None:
+def test_undo_leaves_a_later_conda_package_and_names_it(conda: Conda) -> None:
     conda.install("--keep")
     (conda.prefix / "conda-meta" / "later-1.0-0.json").write_text("{}")
-    asked = conda.run("undo")
-    assert asked.code == 2
-    assert "error: nothing was undone: it would remove later (conda) 1.0-0\n" in asked.stderr
+    undone = conda.run("undo", "--json")
+    assert undone.code == 0, undone
+    assert undone.document["stays"] == ["later (conda) 1.0-0"]
+    assert (conda.prefix / "conda-meta" / "later-1.0-0.json").exists()
 
 
 def test_a_new_conda_environment_is_made_and_removed_when_it_cannot_be_proven(conda: Conda, tmp_path: Path) -> None:

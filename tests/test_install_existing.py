@@ -20,6 +20,8 @@ import pytest
 from envfix.app import installing
 from envfix.host import journal
 from envfix.host.locking import locked
+from envfix.host.real import RealHost
+from envfix.installer.uv import find_uv
 from tests.conftest import interpreter
 from tests.fakes.running import ENVFIX, Finished, envfix
 from tests.loopback_index import make_wheel
@@ -34,7 +36,8 @@ def world(tmp_path: Path) -> Iterator[World]:
     with world_in(tmp_path) as made:
         for name in ("official", "nju"):
             made[name].add("cu118", *CU118)
-        made["pypi"].add("main", make_wheel("extra", "1.0"), make_wheel("numpy", "1.25.0"))
+        more = (("extra", "1.0"), ("extra", "2.0"), ("later", "1.0"), ("numpy", "1.25.0"), ("numpy", "1.20.0"))
+        made["pypi"].add("main", *(make_wheel(name, version) for name, version in more))
         yield made
 
 
@@ -56,18 +59,16 @@ def versions(world: World) -> dict[str, str]:
     return dict(folder.name.removesuffix(".dist-info").split("-", 1) for folder in folders)
 
 
+def pip_install(world: World, *packages: str) -> None:
+    """Install packages as a user does without envfix."""
+    target = ("--python", str(env_of(world) / "bin" / "python"))
+    command = [find_uv(RealHost()), "pip", "install", "-q", *target, *packages]
+    subprocess.run(command, env=world.environment(), check=True, timeout=60)
+
+
 def with_old_stack(world: World) -> None:
     """Put an older numpy and a package of the user's own into the environment."""
-    from envfix.host.real import RealHost
-    from envfix.installer.uv import find_uv
-
-    target = ("--python", str(env_of(world) / "bin" / "python"))
-    subprocess.run(
-        [find_uv(RealHost()), "pip", "install", "-q", *target, "numpy==1.25.0", "extra==1.0"],
-        env=world.environment(),
-        check=True,
-        timeout=60,
-    )
+    pip_install(world, "numpy==1.25.0", "extra==1.0")
     (env_of(world) / ".lock").unlink(missing_ok=True)
 
 
@@ -118,21 +119,35 @@ def test_a_damaged_package_is_laid_down_anew(world: World) -> None:
     assert code.exists()
 
 
-def test_undo_asks_where_later_packages_would_be_lost(world: World) -> None:
+def test_undo_leaves_what_was_installed_since_and_names_it(world: World) -> None:
     with_old_stack(world)
     before = tree(env_of(world))
     install(world, "--keep")
-    site = next(env_of(world).glob("lib/*/site-packages"))
-    later = site / "later-1.0.dist-info"
-    later.mkdir()
-    (later / "METADATA").write_text("Metadata-Version: 2.1\nName: later\nVersion: 1.0\n")
+    pip_install(world, "later==1.0", "extra==2.0")
+    undone = run(world, "undo")
+    assert undone.code == 0, undone
+    assert "installed since, and left: extra 2.0, later 1.0" in undone.stdout
+    assert versions(world) == {"extra": "2.0", "later": "1.0", "numpy": "1.25.0"}
+    changed = [
+        path for path in differences(before, tree(env_of(world))) if "/extra" not in path and "later" not in path
+    ]
+    assert changed == []
+    assert "not as it was" not in undone.stdout
+
+
+def test_undo_asks_where_its_own_packages_were_changed_since(world: World) -> None:
+    with_old_stack(world)
+    before = tree(env_of(world))
+    install(world, "--keep", "--torch", "==2.7.1", "--with", "numpy==1.26.4")
+    pip_install(world, "numpy==1.20.0")
     asked = run(world, "undo")
     assert asked.code == 2
     assert asked.stderr.endswith(
-        "error: nothing was undone: it would remove later 1.0\nhint: add --yes to do it without being asked\n"
+        "error: nothing was undone: it would remove what was changed since: numpy\n"
+        "hint: add --yes to do it without being asked\n"
     )
-    assert versions(world)["torch"] == "2.7.1+cu118"
     assert run(world, "undo", "--yes").code == 0
+    assert versions(world) == {"extra": "1.0", "numpy": "1.25.0"}
     assert differences(before, tree(env_of(world))) == []
 
 

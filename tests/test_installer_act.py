@@ -122,7 +122,14 @@ def fill(server: Index, path: Path, installer: UvInstaller, reporter: Reporter =
         return installer.install(wanted, python=python, prefix=str(path), constraints="torch==2.1.2+cu118\n", lock=lock)
 
     return acting.into_new(
-        str(path), make, what="torch", work=work, prove=lambda _: None, keep=False, reporter=reporter
+        str(path),
+        make,
+        lambda layout: acting.by_wheels(RealHost(), layout, wanted.versions, installer.incoming(wanted)),
+        what="torch",
+        work=work,
+        prove=lambda _: None,
+        keep=False,
+        reporter=reporter,
     )
 
 
@@ -223,6 +230,7 @@ def test_a_python_that_is_none_is_an_error_and_leaves_nothing(tmp_path: Path) ->
         acting.into_new(
             str(tmp_path / "above" / "env"),
             lambda lock: uv().create_environment(str(fake), str(tmp_path / "above" / "env"), lock=lock).python,
+            lambda _: pytest.fail("there is nothing to install into"),
             what="torch",
             work=lambda _python, _lock: pytest.fail("there is nothing to install into"),
             prove=lambda _: None,

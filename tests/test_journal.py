@@ -15,7 +15,7 @@ from envfix.host import journal
 from envfix.host.journal import Journal, JournalError
 from envfix.host.real import RealHost
 from envfix.installer import acting
-from envfix.installer.changes import Layout, changes, layout_of
+from envfix.installer.changes import Layout, arriving, changes, layout_of
 from envfix.model.reporter import NullReporter
 from tests.trees import differences, tree
 
@@ -62,7 +62,7 @@ def begun(env: Path, wanted: dict[str, str], incoming: dict[str, tuple[str, ...]
     log = Journal(str(env))
     before = log.begin("a test", zones=layout.zones, singles=layout.singles, litter=layout.litter)
     planned = changes(layout, before, wanted, incoming, lambda path: Path(path).read_text())
-    log.keep([path for path in layout.singles if path in before], as_bytes=True)
+    log.keep([*planned.as_bytes, *(path for path in layout.singles if path in before)], as_bytes=True)
     log.keep([path for path in planned.keep if path not in layout.singles])
     log.move_aside(planned.move)
     return log
@@ -239,29 +239,85 @@ def test_a_folder_that_became_a_link_is_replaced_and_not_followed(env: Path) -> 
     assert differences(before, tree(env)) == []
 
 
-def test_what_its_owner_puts_into_an_unfinished_new_environment_stays(tmp_path: Path) -> None:
+def test_an_unfinished_new_environment_in_which_its_owner_has_put_something_stays(tmp_path: Path) -> None:
     env = tmp_path / "env"
     env.mkdir()
     Journal(str(env)).begin_new("torch", had_folder=False)
     (env / "bin").mkdir()
-    (env / "pyvenv.cfg").write_text("home = /usr")
+    (env / "pyvenv.cfg").write_text("home = /usr\nuv = 0.13\n")
     (env / "results").mkdir()
     (env / "results" / "best.pt").write_bytes(b"weights")
     restored = journal.roll_back(str(env))
     assert restored is not None
     assert acting.restored_in_words(restored).endswith(
-        "the unfinished environment was removed, but for what is not of it: results"
+        f": what it left stays, because there is something in it that is not of it: {env}/results"
     )
-    assert sorted(path.name for path in env.iterdir() if path.name != ".envfix") == ["results"]
+    assert (env / "results" / "best.pt").exists()
+    assert not journal.has_pending(str(env))
+
+
+def test_an_environment_that_somebody_else_has_made_in_its_place_stays(tmp_path: Path) -> None:
+    env = tmp_path / "env"
+    env.mkdir()
+    Journal(str(env)).begin_new("torch", had_folder=False)
+    (env / "bin").mkdir()
+    (env / "pyvenv.cfg").write_text("home = /usr\ninclude-system-site-packages = false\n")
+    restored = journal.roll_back(str(env))
+    assert restored is not None
+    assert restored.left == (f"{env}/pyvenv.cfg",)
+    assert (env / "pyvenv.cfg").exists()
+
+
+def test_what_came_meanwhile_and_is_not_of_the_change_stays(env: Path) -> None:
+    log = begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py", "torch-2.1.2.dist-info/RECORD")})
+    comes = arriving(layout_of(str(env)), {"torch": ("torch/__init__.py", "torch-2.1.2.dist-info/RECORD")})
+    assert comes is not None
+    log.expect(comes.files, comes.folders)
+    put(env, "torch", "2.1.2", {"torch/__init__.py": "new"})
+    put(env, "later", "1.0", {"later.py": "mine"})
+    (env / "bin" / "mytool").write_text("mine")
+    restored = journal.roll_back(str(env))
+    assert restored is not None
+    assert (env / SITE / "later.py").read_text() == "mine"
+    assert (env / "bin" / "mytool").read_text() == "mine"
+    assert not (env / SITE / "torch-2.1.2.dist-info").exists()
+    assert (env / SITE / "torch" / "__init__.py").read_text() == "old"
+    assert f"not of it, and left: {env}" in acting.restored_in_words(restored)
+
+
+def test_a_package_folder_that_is_a_link_goes_aside_as_a_link(env: Path) -> None:
+    elsewhere = env.parent / "bigdisk"
+    shutil.move(env / SITE / "torch", elsewhere)
+    (env / SITE / "torch").symlink_to(elsewhere)
+    outside, before = tree(elsewhere), tree(env)
+    begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
+    assert not (env / SITE / "torch").is_symlink()
+    assert differences(outside, tree(elsewhere)) == []
+    journal.roll_back(str(env))
+    assert differences(before, tree(env)) == []
+
+
+@pytest.mark.parametrize("metadata", ["torch.egg-link", "torch.egg-info"])
+def test_what_old_installers_have_left_is_kept_whole(env: Path, metadata: str) -> None:
+    shutil.rmtree(env / SITE / "torch-2.0.1.dist-info")
+    (env / SITE / metadata).write_text("/home/me/torch\n.")
+    (env / SITE / "easy-install.pth").write_text("/home/me/torch\n")
+    before = tree(env)
+    begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
+    (env / SITE / metadata).unlink()
+    (env / SITE / "easy-install.pth").write_text("")
+    shutil.rmtree(env / SITE / "torch")
+    journal.roll_back(str(env))
+    assert differences(before, tree(env)) == []
 
 
 def test_undo_twice_says_that_there_is_nothing(env: Path) -> None:
     log = begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
     put(env, "torch", "2.1.2", {"torch/__init__.py": "new"})
-    log.commit({"torch": "2.1.2"})
-    assert acting.undo(str(env), NullReporter(), exactly=False) is not None
+    log.commit({"torch": "2.1.2"}, ["torch"])
+    assert acting.undo(str(env), NullReporter()) is not None
     with pytest.raises(JournalError) as caught:
-        acting.undo(str(env), NullReporter(), exactly=False)
+        acting.undo(str(env), NullReporter())
     assert caught.value.message == f"there is no installation to undo in {env}"
 
 
@@ -269,8 +325,8 @@ def test_the_files_of_the_last_change_alone_are_kept(env: Path) -> None:
     for version in ("2.1.2", "2.2.2"):
         log = begun(env, {"torch": version}, {"torch": ("torch/__init__.py",)})
         put(env, "torch", version, {"torch/__init__.py": version})
-        log.commit({"torch": version})
-    acting.undo(str(env), NullReporter(), exactly=False)
+        log.commit({"torch": version}, ["torch"])
+    acting.undo(str(env), NullReporter())
     assert (env / SITE / "torch" / "__init__.py").read_text() == "2.1.2"
     assert sorted(path.name for path in (env / SITE).glob("torch-*")) == ["torch-2.1.2.dist-info"]
 

@@ -52,7 +52,7 @@ class Bed:
         assert running.wait() == 0
         self.seconds, self.window = time.monotonic() - started, time.monotonic() - began
         self.new = tree(env)
-        acting.undo(str(env), QUIET, exactly=False)
+        acting.undo(str(env), QUIET)
 
     def _begin(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(self.command, cwd=CHECKOUT, stderr=subprocess.DEVNULL)
@@ -81,7 +81,7 @@ class Bed:
         acting.take_back(str(self.env), QUIET)
         now = tree(self.env)
         if not differences(now, self.new):
-            acting.undo(str(self.env), QUIET, exactly=False)
+            acting.undo(str(self.env), QUIET)
             now = tree(self.env)
             state = "new"
         else:

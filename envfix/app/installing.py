@@ -175,6 +175,9 @@ def _install(prepared: Prepared, reporter: Reporter, on_rung: Callable[[Rung], N
             resolution, python=python, prefix=prefix, constraints=held, options=prepared.options, lock=lock
         )
 
+    def touched(layout: Layout) -> acting.Touched:
+        return acting.by_wheels(host, layout, resolution.versions, installer.incoming(resolution))
+
     what = changes.in_words(resolution.versions)
     if request.plan.new_env is not None:
         base = prepared.python
@@ -183,11 +186,11 @@ def _install(prepared: Prepared, reporter: Reporter, on_rung: Callable[[Rung], N
             return _uv(host, prepared, reporter).create_environment(base, request.plan.new_env or "", lock=lock).python
 
         return acting.into_new(
-            request.plan.new_env, make, what=what, work=work, prove=prove, keep=request.keep, reporter=reporter
+            request.plan.new_env, make, touched, what=what, work=work, prove=prove, keep=request.keep, reporter=reporter
         )
     assert prepared.layout is not None  # noqa: S101 - an existing environment has one
     return acting.into_existing(
-        acting.by_wheels(host, prepared.layout, resolution.versions, installer.incoming(resolution)),
+        touched(prepared.layout),
         prepared.python,
         what=what,
         work=work,
@@ -266,13 +269,21 @@ def _install_conda(
 
     if prepared.layout is None:
         python = prepared.python
+        comes = installer.changes(solution, prefix)
         return acting.into_new(
-            prefix, lambda _: python, what=what, work=work, prove=prove, keep=prepared.request.keep, reporter=reporter
+            prefix,
+            lambda _: python,
+            lambda layout: acting.by_conda(layout, comes.created, comes.kept, {}),
+            what=what,
+            work=work,
+            prove=prove,
+            keep=prepared.request.keep,
+            reporter=reporter,
         )
-    touched = installer.changes(solution, prefix)
-    replaced = {name: old for name, (old, _) in touched.replaced.items()}
+    comes = installer.changes(solution, prefix)
+    replaced = {name: old for name, (old, _) in comes.replaced.items()}
     return acting.into_existing(
-        acting.by_conda(prepared.layout, touched.created, touched.kept, replaced),
+        acting.by_conda(prepared.layout, comes.created, comes.kept, replaced),
         prepared.python,
         what=what,
         work=work,

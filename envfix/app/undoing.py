@@ -19,24 +19,30 @@ from envfix.model.outcome import Undone
 from envfix.model.reporter import Reporter
 from envfix.probes import interpreter
 
+_LIMIT = 50_000_000
+
 
 class Undoable(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be taken back in an environment, and what would be lost with it."""
+    """What can be taken back in an environment.
+
+    ``changed`` are packages of it that somebody has changed since: they are lost with it. ``stays`` came since and stays.
+    """
 
     layout: Layout
     what: str
     began: float
     kept_bytes: int
     is_new: bool
-    came_later: tuple[str, ...]
+    changed: tuple[str, ...]
+    stays: tuple[str, ...]
 
     @property
     def question(self) -> str | None:
         """What to ask before it is done; None where nothing else is lost."""
         if self.is_new:
             return f"This removes the environment {self.layout.prefix} with everything in it. Do it?"
-        if self.came_later:
-            return f"This also removes what was installed since: {', '.join(self.came_later)}. Do it?"
+        if self.changed:
+            return f"{' and '.join(self.changed)} was changed since: that version goes too. Do it?"
         return None
 
 
@@ -55,21 +61,24 @@ def find(target: str | None, *, reporter: Reporter = NOBODY) -> Undoable:
         began=entry.began,
         kept_bytes=journal.kept_bytes(layout.prefix),
         is_new=entry.is_new,
-        came_later=acting.came_later(layout, entry),
+        changed=acting.changed_since(layout, entry),
+        stays=acting.came_since(layout, entry),
     )
 
 
 def confirm(undoable: Undoable, ask: Callable[[str], bool], *, yes: bool) -> None:
     """Ask where more is lost than the installation itself; raises ``UsageError`` that says what to add."""
     if undoable.question is not None and not yes and not ask(undoable.question):
-        lost = "the whole environment" if undoable.is_new else ", ".join(undoable.came_later)
+        lost = "the whole environment" if undoable.is_new else f"what was changed since: {', '.join(undoable.changed)}"
         raise UsageError(f"nothing was undone: it would remove {lost}", hint="add --yes to do it without being asked")
 
 
 def undo(undoable: Undoable, *, reporter: Reporter = NOBODY) -> Undone:
     """Take it back; raises ``EnvfixError`` where that is impossible."""
+    host = RealHost()
     reporter.stage("putting the environment back")
-    restored = acting.undo(undoable.layout.prefix, reporter, exactly=bool(undoable.came_later))
+    also = changes.files_of(undoable.layout, undoable.changed, lambda path: host.read_text(path, limit=_LIMIT).text)
+    restored = acting.undo(undoable.layout.prefix, reporter, also)
     return Undone(
         prefix=undoable.layout.prefix,
         what=undoable.what,
@@ -78,6 +87,7 @@ def undo(undoable: Undoable, *, reporter: Reporter = NOBODY) -> Undone:
         files_back=restored.back if restored else 0,
         files_removed=restored.removed if restored else 0,
         differing=restored.differing if restored else (),
+        stays=undoable.stays,
     )
 
 

@@ -25,12 +25,14 @@ import msgspec
 from envfix.errors import EnvfixError
 
 FOLDER = ".envfix"
-_PENDING, _UNDO, _KEPT, _BEFORE, _AFTER, _ENTRY = "pending", "undo", "kept", "before", "after", "journal.json"
+_PENDING, _UNDO, _ENTRY = "pending", "undo", "journal.json"
+_KEPT, _BEFORE, _AFTER, _COMING = "kept", "before", "after", "coming"
 _SCHEMA = "envfix.journal/1"
 # What lies at the top of a virtual environment.
 _OF_ENVIRONMENTS = re.compile(
     r"bin|lib|lib64|include|share|etc|man|Lib|Scripts|Include|pyvenv\.cfg|\.gitignore|CACHEDIR\.TAG|\.lock|\.tmp.*|envfix-constraints\.txt"
 )
+_WORKSHOP = re.compile(r"[/\\](?:\.tmp|~)[^/\\]*(?:[/\\]|$)")
 # What file systems answer where they cannot link or rename: then bytes are copied.
 _CANNOT = {
     errno.EXDEV,
@@ -55,8 +57,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     All paths are relative to the environment, which may be moved; none leads out of it. ``litter`` are patterns of what a
     killed installer leaves elsewhere. ``new``: the whole environment is being made
-    (``had_folder``: an empty folder was there). ``done``: it has ended well and can be undone. ``spares``: what came after
-    the change stays when it is taken back.
+    (``had_folder``: an empty folder was there). ``done``: it has ended well and can be undone. ``ours`` are the packages that
+    it installed, ``distributions`` all that were there at its end. ``undoing``: it is being taken back after its end, and so
+    are the files in ``also``.
     """
 
     schema: str
@@ -67,9 +70,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     singles: tuple[str, ...] = ()
     litter: tuple[str, ...] = ()
     distributions: dict[str, str] = {}
+    ours: tuple[str, ...] = ()
     is_new: bool = False
     had_folder: bool = False
-    spares: bool = False
+    undoing: bool = False
+    also: tuple[str, ...] = ()
 
 
 class Listed(msgspec.Struct, frozen=True, array_like=True):
@@ -83,14 +88,25 @@ class Listed(msgspec.Struct, frozen=True, array_like=True):
 Listing = dict[str, Listed]
 
 
+class _Coming(msgspec.Struct, frozen=True):
+    """What a change brings, relative to the environment: files, and folders with all that is in them."""
+
+    files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+
+
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """What was put back: the change it was, how many files came back or went, and what is not as it was."""
+    """What was put back: the change it was, how many files came back or went, and what is not as it was.
+
+    ``left`` is what came meanwhile and is not of the change: it stays. ``whole``: the environment itself was removed.
+    """
 
     what: str
     began: float
     back: int = 0
     removed: int = 0
     differing: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
     whole: bool = False
 
 
@@ -124,8 +140,19 @@ class Journal:
         self._entry: Entry | None = None
         self._before: Listing = {}
 
-    def begin(self, what: str, *, zones: Sequence[str], singles: Sequence[str], litter: Sequence[str] = ()) -> Listing:
-        """Write down what is there now; raises ``OSError``. Nothing has changed yet when this returns."""
+    def begin(
+        self,
+        what: str,
+        *,
+        zones: Sequence[str],
+        singles: Sequence[str],
+        litter: Sequence[str] = (),
+        coming: tuple[Sequence[str], Sequence[str]] | None = None,
+    ) -> Listing:
+        """Write down what is there now; raises ``OSError``. Nothing has changed yet when this returns.
+
+        ``coming`` are the files that will come, and the folders with all that is in them (see ``expect``).
+        """
         shutil.rmtree(self._folder, ignore_errors=True)
         os.makedirs(os.path.join(self._folder, _KEPT), mode=0o700)
         self._entry = Entry(
@@ -133,22 +160,45 @@ class Journal:
             state="running",
             began=time.time(),
             what=what,
-            zones=tuple(self._relative(zone) for zone in _outermost(zones)),
+            zones=tuple(
+                os.path.relpath(_inside(self.prefix, os.path.relpath(zone, self.prefix)), self.prefix)
+                for zone in _outermost(zones)
+            ),
             singles=tuple(map(self._relative, singles)),
             litter=tuple(litter),
         )
         self._before = _listing_of(self.prefix, self._entry)
         _write(os.path.join(self._folder, _BEFORE), _packed(self.prefix, self._before))
+        if coming is not None:
+            self.expect(*coming)
         _write(os.path.join(self._folder, _ENTRY), msgspec.json.encode(self._entry))
         return self._before
 
-    def begin_new(self, what: str, *, had_folder: bool) -> None:
+    def begin_new(self, what: str, *, had_folder: bool, litter: Sequence[str] = ()) -> None:
         """A whole environment is going to be made in this folder; raises ``OSError``."""
         os.makedirs(os.path.join(self._folder, _KEPT), mode=0o700)
         self._entry = Entry(
-            schema=_SCHEMA, state="new", began=time.time(), what=what, is_new=True, had_folder=had_folder
+            schema=_SCHEMA,
+            state="new",
+            began=time.time(),
+            what=what,
+            is_new=True,
+            had_folder=had_folder,
+            litter=tuple(litter),
         )
         _write(os.path.join(self._folder, _ENTRY), msgspec.json.encode(self._entry))
+
+    def expect(self, files: Iterable[str], folders: Iterable[str]) -> None:
+        """Write down what will come: only that goes when the change is taken back before its end.
+
+        Without it, everything goes that is new in the zones. Called again, it adds to what was said.
+        """
+        told = _expected(self._folder) or _Coming()
+        more = _Coming(
+            files=(*told.files, *map(self._told, files)),
+            folders=(*told.folders, *map(self._told, folders)),
+        )
+        _write(os.path.join(self._folder, _COMING), msgspec.json.encode(more))
 
     def move_aside(self, paths: Iterable[str]) -> None:
         """Take files and folders that will be replaced out of the way."""
@@ -170,7 +220,7 @@ class Journal:
         _copy(path, half)
         os.rename(half, self._place(path))
 
-    def commit(self, distributions: dict[str, str]) -> None:
+    def commit(self, distributions: dict[str, str], ours: Iterable[str]) -> None:
         """The change has ended well; its kept files replace those of the change before."""
         assert self._entry is not None  # noqa: S101 - begin comes first
         if not self._entry.is_new:
@@ -179,7 +229,7 @@ class Journal:
                 _packed(self.prefix, _listing_of(self.prefix, self._entry)),
                 sync=False,
             )
-        done = msgspec.structs.replace(self._entry, state="done", distributions=distributions)
+        done = msgspec.structs.replace(self._entry, state="done", distributions=distributions, ours=tuple(ours))
         _write(os.path.join(self._folder, _ENTRY), msgspec.json.encode(done))
         _settle_done(self.prefix)
 
@@ -189,9 +239,12 @@ class Journal:
         os.makedirs(os.path.dirname(kept), exist_ok=True)
         return kept
 
+    def _told(self, path: str) -> str:
+        return _as_text(os.path.relpath(path, self.prefix))
+
     def _relative(self, path: str) -> str:
         relative = os.path.relpath(path, self.prefix)
-        _inside(self.prefix, relative)
+        _inside(self.prefix, relative, follows=False)
         return relative
 
 
@@ -214,30 +267,28 @@ def roll_back(prefix: str) -> Restored | None:
         _settle_done(prefix)
         return None
     if entry.is_new:
-        whole = _remove_new(prefix, entry, wholly=False)
-        left = () if whole else tuple(sorted(set(os.listdir(prefix)) - {FOLDER}))
-        return Restored(what=entry.what, began=entry.began, whole=True, differing=left)
+        return _take_new_back(prefix, folder, entry)
     before = _unpacked(prefix, os.path.join(folder, _BEFORE))
-    spare = _unpacked(prefix, os.path.join(folder, _AFTER)) if entry.spares else None
-    restored = _put_back(prefix, folder, entry, before, spare=spare)
+    restored = _put_back(prefix, folder, entry, before)
     _forget(folder)
     return restored
 
 
-def undo(prefix: str, *, exactly: bool) -> Restored | None:
-    """Take the last change back; ``exactly`` also removes what was installed after it. The caller holds the lock.
+def undo(prefix: str, also: Iterable[str] = ()) -> Restored | None:
+    """Take the last change back: what it brought goes, what it took comes back; the files in ``also`` go too.
 
-    Without ``exactly`` only what this change brought is removed. Raises ``JournalError`` when there is nothing to undo.
+    What came after it otherwise stays. The caller holds the lock. Raises ``JournalError`` when there is nothing to undo.
     """
     folder = os.path.join(prefix, FOLDER, _UNDO)
     entry = _read_entry(folder)
     if entry is None:
         raise JournalError(f"there is no installation to undo in {prefix}", hint="only the last one of envfix can be")
     if entry.is_new:
-        _remove_new(prefix, entry, wholly=True)
+        _remove_new(prefix, entry)
         return Restored(what=entry.what, began=entry.began, whole=True)
     # From here on it is an unfinished change: whoever is interrupted now finds it again.
-    undoing = msgspec.structs.replace(entry, state="running", spares=not exactly)
+    more = tuple(_as_text(os.path.relpath(path, prefix)) for path in also)
+    undoing = msgspec.structs.replace(entry, state="running", undoing=True, also=more)
     _write(os.path.join(folder, _ENTRY), msgspec.json.encode(undoing))
     pending = os.path.join(prefix, FOLDER, _PENDING)
     _remove(pending)
@@ -287,12 +338,15 @@ def _listing_of(prefix: str, entry: Entry) -> Listing:
     return listing((*zones, *folders), (*singles, *litter))
 
 
-def _inside(prefix: str, relative: str) -> str:
-    """The path in the environment; raises ``JournalError`` where it leads out of it, by links or otherwise."""
+def _inside(prefix: str, relative: str, *, follows: bool = True) -> str:
+    """The path in the environment; raises ``JournalError`` where it leads out of it, by links or otherwise.
+
+    ``follows``: what lies in it will be touched too, so it must not be a link to elsewhere itself.
+    """
     path = os.path.normpath(os.path.join(prefix, relative))
     real, home = os.path.realpath(os.path.dirname(path)), os.path.realpath(prefix)
     within = f"{real}{os.sep}".startswith(f"{home.rstrip(os.sep)}{os.sep}")
-    if os.path.isabs(relative) or not within or (os.path.islink(path) and os.path.isdir(path) and _leaves(path, home)):
+    if os.path.isabs(relative) or not within or (follows and os.path.isdir(path) and _leaves(path, home)):
         raise JournalError(
             f"{path} lies outside of the environment {prefix}: it is not touched",
             hint="make an environment of its own with --new-env PATH",
@@ -319,25 +373,97 @@ def _outermost(zones: Sequence[str]) -> Iterator[str]:
             yield zone
 
 
-def _put_back(prefix: str, folder: str, entry: Entry, before: Listing, *, spare: Listing | None) -> Restored:
-    """Remove what came, bring back what was kept, look whether all is as it was.
-
-    ``spare`` is a listing of what was there when the change had ended: what is not in it came later, and stays.
-    """
-    now = _listing_of(prefix, entry)
-    came = [path for path in now if path not in before and (spare is None or path in spare or path.endswith(".pyc"))]
-    removed = 0
-    # Longest first: a folder after what lies in it. One that still holds something that stays is left.
-    for path in sorted(came, key=len, reverse=True):
-        removed += _remove_one(path)
+def _put_back(prefix: str, folder: str, entry: Entry, before: Listing) -> Restored:
+    """Remove what came with the change, bring back what was kept, look whether all is as it was."""
+    mine = _mine(prefix, folder, entry)
+    came = [path for path in _listing_of(prefix, entry) if path not in before]
+    removed = sum(_remove_one(path) for path in came if not _is_folder(path) and not _is_bytecode(path) and mine(path))
     back = _bring_back(prefix, os.path.join(folder, _KEPT), entry)
+    for path in came:
+        if _is_bytecode(path) and not os.path.exists(_source_of(path)):
+            _remove_one(path)
+    # The innermost first. One that still holds something that stays is left.
+    for path in sorted(came, key=len, reverse=True):
+        if _is_folder(path):
+            _remove_one(path)
+    filled = {os.path.dirname(path) for path in before}
     for path, told in before.items():
-        if told.kind == "d" and not os.path.isdir(path):
+        if told.kind == "d" and path not in filled and not os.path.isdir(path):
             os.makedirs(path, exist_ok=True)
     now = _listing_of(prefix, entry)
-    # Python writes bytecode anew whenever it likes.
-    differing = tuple(path for path, told in before.items() if now.get(path) != told and not path.endswith(".pyc"))
-    return Restored(what=entry.what, began=entry.began, back=back, removed=removed, differing=differing)
+    # What somebody has changed after the end of this change is theirs. Python writes bytecode anew whenever it likes.
+    after = _unpacked(prefix, os.path.join(folder, _AFTER)) if entry.undoing else {}
+    differing = tuple(
+        path
+        for path, told in before.items()
+        if now.get(path) != told and told.kind != "d" and after.get(path) != told and not _is_bytecode(path)
+    )
+    left = tuple(path for path in came if path in now and now[path].kind != "d" and not _is_bytecode(path))
+    return Restored(what=entry.what, began=entry.began, back=back, removed=removed, differing=differing, left=left)
+
+
+def _mine(prefix: str, folder: str, entry: Entry) -> Callable[[str], bool]:
+    """Answers whether a file that is new has come with the change, and not from somebody else."""
+    if entry.undoing:
+        after = _unpacked(prefix, os.path.join(folder, _AFTER))
+        also = {os.path.join(prefix, _as_name(path)) for path in entry.also}
+        return lambda path: path in after or path in also
+    told = _expected(folder)
+    if told is None:
+        return lambda _: True
+    files = {os.path.join(prefix, _as_name(path)) for path in told.files}
+    folders = tuple(os.path.join(prefix, _as_name(path)) + os.sep for path in told.folders)
+    # uv and pip work in folders of such names before they put a package in its place.
+    return lambda path: path in files or path.startswith(folders) or bool(_WORKSHOP.search(path))
+
+
+def _expected(folder: str) -> _Coming | None:
+    try:
+        with open(os.path.join(folder, _COMING), "rb") as stream:
+            return msgspec.json.decode(stream.read(), type=_Coming)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _is_bytecode(path: str) -> bool:
+    return path.endswith(".pyc")
+
+
+def _source_of(bytecode: str) -> str:
+    """The module that a file of bytecode belongs to."""
+    place, name = os.path.split(bytecode)
+    if os.path.basename(place) != "__pycache__":
+        return bytecode.removesuffix("c")
+    return os.path.join(os.path.dirname(place), f"{name.partition('.')[0]}.py")
+
+
+def _take_new_back(prefix: str, folder: str, entry: Entry) -> Restored:
+    """Remove an environment that was not finished; one in which somebody has put something meanwhile stays."""
+    here = [path for path in listing((prefix,), ()) if not _is_bytecode(path)]
+    files = [path for path in here if not _is_folder(path)]
+    told = _expected(folder)
+    if told is not None:
+        mine = _mine(prefix, folder, entry)
+        litter = {path for pattern in entry.litter for path in glob.glob(os.path.join(glob.escape(prefix), pattern))}
+        left = [path for path in files if not mine(path) and path not in litter]
+    else:  # it was just being made: an environment of another program is none of ours
+        tops = [path for path in here if os.path.dirname(path) == prefix]
+        left = [path for path in tops if not _OF_ENVIRONMENTS.fullmatch(os.path.basename(path))]
+        left = left or ([os.path.join(prefix, "pyvenv.cfg")] if _is_of_others(prefix) else [])
+    if left:
+        _forget(folder)
+        return Restored(what=entry.what, began=entry.began, left=tuple(left))
+    _remove_new(prefix, entry)
+    return Restored(what=entry.what, began=entry.began, whole=True)
+
+
+def _is_of_others(prefix: str) -> bool:
+    """Whether another program than uv has made this environment."""
+    try:
+        with open(os.path.join(prefix, "pyvenv.cfg"), encoding="utf-8", errors="replace") as stream:
+            return re.search(r"^uv = ", stream.read(10_000), re.MULTILINE) is None
+    except OSError:
+        return False
 
 
 def _bring_back(prefix: str, kept: str, entry: Entry) -> int:
@@ -377,21 +503,15 @@ def _forget(folder: str) -> None:
     _remove(folder)
 
 
-def _remove_new(prefix: str, entry: Entry, *, wholly: bool) -> bool:
-    """Delete an environment that was made whole; its journal last, so that an interrupted removal is found again.
-
-    Without ``wholly`` what environments do not have at their top stays, and the folder with it: whose is it? Returns whether
-    all is gone.
-    """
-    names = [name for name in os.listdir(prefix) if name != FOLDER]
-    own = [name for name in names if wholly or _OF_ENVIRONMENTS.fullmatch(name) or "conda-meta" in names]
-    for name in sorted(own, key=lambda name: name == "conda-meta"):
-        _remove(os.path.join(prefix, name))
+def _remove_new(prefix: str, entry: Entry) -> None:
+    """Delete an environment that was made whole; its journal last, so that an interrupted removal is found again."""
+    for name in os.listdir(prefix):
+        if name != FOLDER:
+            _remove(os.path.join(prefix, name))
     for name in (_UNDO, _PENDING):
         _forget(os.path.join(prefix, FOLDER, name))
-    if len(own) == len(names) and not entry.had_folder:
+    if not entry.had_folder:
         _remove(prefix)
-    return len(own) == len(names)
 
 
 def _remove(path: str) -> None:
@@ -502,9 +622,17 @@ def _read_entry(folder: str) -> Entry | None:
 
 
 # Names of files are bytes; JSON is text.
+def _as_text(path: str) -> str:
+    return os.fsencode(path).decode("latin-1")
+
+
+def _as_name(text: str) -> str:
+    return os.fsdecode(text.encode("latin-1"))
+
+
 def _packed(prefix: str, found: Listing) -> bytes:
     begin = len(prefix.rstrip(os.sep)) + 1
-    return msgspec.json.encode({os.fsencode(path[begin:]).decode("latin-1"): told for path, told in found.items()})
+    return msgspec.json.encode({_as_text(path[begin:]): told for path, told in found.items()})
 
 
 def _unpacked(prefix: str, path: str) -> Listing:
@@ -516,4 +644,4 @@ def _unpacked(prefix: str, path: str) -> Listing:
             f"the list of what was there cannot be read: {path}",
             hint="make a fresh environment with --new-env PATH",
         ) from error
-    return {os.path.join(prefix, os.fsdecode(name.encode("latin-1"))): told for name, told in raw.items()}
+    return {os.path.join(prefix, _as_name(name)): told for name, told in raw.items()}

@@ -18,7 +18,7 @@ from envfix.host.interface import Host
 from envfix.host.journal import Journal, Listing, Restored
 from envfix.host.locking import EnvironmentLock, locked
 from envfix.installer import changes as changing
-from envfix.installer.changes import Changes, Layout
+from envfix.installer.changes import Arriving, Changes, Layout
 from envfix.installer.interface import PermissionsError, SpaceError
 from envfix.model.outcome import Installation, Verification
 from envfix.model.reporter import Reporter
@@ -57,7 +57,8 @@ class Unproven(InstallError):  # noqa: N818 - not an error of envfix: the verifi
 class Touched(msgspec.Struct, frozen=True, kw_only=True):
     """What an installation may touch in an environment: folders, further files, and by ``plan`` what of it has to be kept.
 
-    ``check`` looks afterwards whether all has come that should; it raises ``InstallError``.
+    ``arriving`` is what comes (None: not known beforehand), ``ours`` are the packages it belongs to. ``check`` looks
+    afterwards whether all has come that should; it raises ``InstallError``.
     """
 
     layout: Layout
@@ -65,6 +66,8 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
     singles: tuple[str, ...]
     plan: Callable[[Listing], Changes]
     check: Callable[[], None]
+    arriving: Arriving | None
+    ours: tuple[str, ...]
 
 
 def by_wheels(
@@ -81,6 +84,8 @@ def by_wheels(
         singles=_singles(layout, incoming),
         plan=plan,
         check=lambda: _all_there(layout, wanted),
+        arriving=changing.arriving(layout, incoming),
+        ours=tuple(canonicalize_name(name) for name in wanted),
     )
 
 
@@ -106,7 +111,15 @@ def by_conda(layout: Layout, created: Sequence[str], kept: Sequence[str], replac
 
     records = os.path.join(layout.prefix, "conda-meta")
     singles = dict.fromkeys((*layout.singles, *paths, *sorted(folders)))
-    return Touched(layout=layout, zones=(records,), singles=tuple(singles), plan=plan, check=lambda: None)
+    return Touched(
+        layout=layout,
+        zones=(records,),
+        singles=tuple(singles),
+        plan=plan,
+        check=lambda: None,
+        arriving=Arriving(files=tuple(singles), folders=(records,)),
+        ours=tuple(replaced),
+    )
 
 
 def into_existing(
@@ -121,7 +134,14 @@ def into_existing(
         log = Journal(layout.prefix)
         with _taken_back_on_failure(layout.prefix, reporter):
             with _disk_trouble(layout.prefix):
-                before = log.begin(what, zones=touched.zones, singles=touched.singles, litter=layout.litter)
+                comes = touched.arriving
+                before = log.begin(
+                    what,
+                    zones=touched.zones,
+                    singles=touched.singles,
+                    litter=layout.litter,
+                    coming=None if comes is None else (comes.files, comes.folders),
+                )
                 planned = touched.plan(before)
                 as_bytes = (*planned.as_bytes, *(path for path in layout.singles if path in before))
                 log.keep(as_bytes, as_bytes=True)
@@ -129,12 +149,13 @@ def into_existing(
                 log.move_aside(planned.move)
             installation = work(python, lock)
             touched.check()
-            return _ended(log, layout, _proven(installation, prove(python), keep=keep), planned)
+            return _ended(log, touched, _proven(installation, prove(python), keep=keep), planned)
 
 
 def into_new(
     path: str,
     make: Callable[[EnvironmentLock], str],
+    touched: Callable[[Layout], Touched],
     *,
     what: str,
     work: Work,
@@ -142,7 +163,10 @@ def into_new(
     keep: bool,
     reporter: Reporter,
 ) -> Installation:
-    """Make an environment at ``path`` (``make`` returns its interpreter) and install into it; a failure removes it again."""
+    """Make an environment at ``path`` (``make`` returns its interpreter) and install into it; a failure removes it again.
+
+    ``touched`` says of its layout, once it is made, what the installation brings.
+    """
     had_folder = os.path.isdir(path)
     made = list(_missing(path))
     with _disk_trouble(path):
@@ -152,11 +176,15 @@ def into_new(
             log = Journal(path)
             with _taken_back_on_failure(path, reporter):
                 with _disk_trouble(path):
-                    log.begin_new(what, had_folder=had_folder)
+                    log.begin_new(what, had_folder=had_folder, litter=(".tmp*",))
                 python = make(lock)
+                comes = touched(changing.layout_of(path))
+                with _disk_trouble(path):
+                    if comes.arriving is not None:
+                        log.expect((*journal.listing((path,), ()), *comes.arriving.files), comes.arriving.folders)
                 installation = work(python, lock)
-                layout = changing.layout_of(path)
-                return _ended(log, layout, _proven(installation, prove(python), keep=keep), None)
+                comes = touched(changing.layout_of(path))
+                return _ended(log, comes, _proven(installation, prove(python), keep=keep), None)
     finally:
         for folder in made:
             with contextlib.suppress(OSError):  # only an empty one goes; the lock was in the innermost until now
@@ -178,10 +206,10 @@ def take_back(prefix: str, reporter: Reporter) -> Restored | None:
     return restored
 
 
-def undo(prefix: str, reporter: Reporter, *, exactly: bool) -> Restored | None:
-    """Take the last installation back; raises ``JournalError`` where there is none."""
+def undo(prefix: str, reporter: Reporter, also: Sequence[str] = ()) -> Restored | None:
+    """Take the last installation back, and the files in ``also``; raises ``JournalError`` where there is none."""
     with _held(prefix, reporter), signals.undisturbed():
-        restored = journal.undo(prefix, exactly=exactly)
+        restored = journal.undo(prefix, also)
     if restored is not None and restored.whole:
         with contextlib.suppress(OSError):
             os.rmdir(prefix)
@@ -194,18 +222,26 @@ def forget(prefix: str, reporter: Reporter) -> bool:
         return journal.forget(prefix)
 
 
-def came_later(layout: Layout, entry: journal.Entry) -> tuple[str, ...]:
-    """Packages that were installed or changed after the installation: taking it back loses them."""
+def changed_since(layout: Layout, entry: journal.Entry) -> tuple[str, ...]:
+    """Packages of the installation that are there in another version now: taking it back takes these away."""
+    now = _everything(layout)
+    return tuple(name for name in sorted(entry.ours) if name in now and now[name] != entry.distributions.get(name))
+
+
+def came_since(layout: Layout, entry: journal.Entry) -> tuple[str, ...]:
+    """Other packages that were installed or changed after the installation: they stay."""
     now = _everything(layout)
     return tuple(
-        f"{name} {version}" for name, version in sorted(now.items()) if entry.distributions.get(name) != version
+        f"{name} {version}"
+        for name, version in sorted(now.items())
+        if name not in entry.ours and entry.distributions.get(name) != version
     )
 
 
 def versions(layout: Layout) -> dict[str, str]:
     """The distributions that are there now, by canonical name."""
     there = changing.installed(layout, journal.listing(layout.site_packages, ()))
-    return {name: rows[0].version for name, rows in there.items()}
+    return {name: rows[0].version for name, rows in there.items() if rows[0].version}
 
 
 def _everything(layout: Layout) -> dict[str, str]:
@@ -220,13 +256,16 @@ def restored_in_words(restored: Restored) -> str:
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(restored.began))
     head = f"an installation that began at {began} did not end ({restored.what})"
     if restored.whole:
-        left = f", but for what is not of it: {', '.join(restored.differing[:5])}" if restored.differing else ""
-        return f"{head}: the unfinished environment was removed{left}"
+        return f"{head}: the unfinished environment was removed"
+    some = ", ".join(restored.left[:3]) + (f" and {len(restored.left) - 3} more" if len(restored.left) > 3 else "")
+    if restored.left and not restored.back and not restored.removed and not restored.differing:
+        return f"{head}: what it left stays, because there is something in it that is not of it: {some}"
     counts = f"{restored.back} files put back, {restored.removed} removed"
+    stays = f"; not of it, and left: {some}" if restored.left else ""
     if restored.differing:
-        some = ", ".join(restored.differing[:3])
-        return f"{head}: {counts}, but {len(restored.differing)} are not as they were: {some}"
-    return f"{head}: {AS_BEFORE} ({counts})"
+        others = ", ".join(restored.differing[:3])
+        return f"{head}: {counts}, but {len(restored.differing)} are not as they were: {others}{stays}"
+    return f"{head}: {AS_BEFORE} ({counts}{stays})"
 
 
 @contextlib.contextmanager
@@ -304,14 +343,14 @@ def _proven(installation: Installation, verification: Verification | None, *, ke
     return proven
 
 
-def _ended(log: Journal, layout: Layout, installation: Installation, planned: Changes | None) -> Installation:
+def _ended(log: Journal, touched: Touched, installation: Installation, planned: Changes | None) -> Installation:
     """Write down that all went well. From here on, only ``envfix undo`` takes it back."""
     if planned is not None:
         installation = msgspec.structs.replace(
             installation, replaced={name: old for name, (old, _) in planned.replaced.items()}
         )
     with signals.undisturbed(), _disk_trouble(installation.prefix):
-        log.commit(_everything(layout))
+        log.commit(_everything(touched.layout), touched.ours)
     return installation
 
 

@@ -6,17 +6,20 @@ import csv
 import glob
 import os.path
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import msgspec
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from envfix.host.journal import Listing
+from envfix.host.journal import Listing, listing
 from envfix.lockers.constraints import FILENAME
 from envfix.model.facts import Interpreter
 
-_METADATA = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+?)(?:-py[\d.]+)?\.(?P<kind>dist-info|egg-info)")
+# torch-1.9.0.dist-info; what setuptools leaves has a version or none, and a link to sources ends in egg-link.
+_METADATA = re.compile(
+    r"(?P<name>[^-]+?)(?:-(?P<version>[^-]+?)(?:-py[\d.]+)?)?\.(?P<kind>dist-info|egg-info|egg-link)"
+)
 _DATA = re.compile(r"[^/]+\.data/(?P<scheme>purelib|platlib|scripts|data|headers)/(?P<path>.+)")
 # What wheels may put beside packages and commands.
 _SHARED = ("share", "etc", "include", "man")
@@ -96,6 +99,37 @@ def in_words(versions: Mapping[str, str]) -> str:
     return ", ".join(parts[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")
 
 
+class Arriving(msgspec.Struct, frozen=True, kw_only=True):
+    """What an installation brings: files, and folders with all that is in them."""
+
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+
+
+def arriving(layout: Layout, incoming: Mapping[str, Sequence[str]] | None) -> Arriving | None:
+    """Where wheels put their files; None where that is not known beforehand."""
+    if incoming is None:
+        return None
+    files = [place for paths in incoming.values() for path in paths for place in places(path, layout)]
+    metadata = {os.path.dirname(path) for path in files if os.path.dirname(path).endswith(".dist-info")}
+    within = layout.prefix + os.sep
+    return Arriving(
+        files=(*(path for path in files if path.startswith(within)), *layout.singles),
+        folders=tuple(sorted(path for path in metadata if path.startswith(within))),
+    )
+
+
+def commands_of(entry_points: str) -> Iterator[str]:
+    """The commands that an ``entry_points.txt`` asks for, as paths inside a wheel that brings scripts."""
+    section = ""
+    for line in entry_points.splitlines():
+        if line.strip().startswith("["):
+            section = line.strip()
+        elif section in ("[console_scripts]", "[gui_scripts]") and "=" in line:
+            name = line.partition("=")[0].strip()
+            yield from (f"x.data/scripts/{name}{ending}" for ending in ("", ".exe", "-script.py"))
+
+
 def installed(layout: Layout, before: Listing) -> dict[str, list[Installed]]:
     """The distributions of an environment by canonical name: one each, unless something has gone wrong there."""
     found: dict[str, list[Installed]] = {}
@@ -106,7 +140,7 @@ def installed(layout: Layout, before: Listing) -> dict[str, list[Installed]]:
             continue
         row = Installed(
             name=canonicalize_name(match["name"]),
-            version=match["version"],
+            version=match["version"] or "",
             site=site,
             metadata=path,
             is_wheel=told.kind == "d" and match["kind"] == "dist-info" and f"{path}{os.sep}RECORD" in before,
@@ -140,7 +174,7 @@ def changes(
             continue
         owned = {old.metadata: set(_owned(old, read)) if old.is_wheel else set() for old in olds}
         same = len(olds) == 1 and same_version(olds[0].version, version)
-        if same and all(path in before for path in owned[olds[0].metadata] if not path.endswith(".pyc")):
+        if same and all(_is_there(path, before) for path in owned[olds[0].metadata] if not path.endswith(".pyc")):
             continue
         if same:
             mended.append(name)
@@ -160,8 +194,26 @@ def changes(
         # Which commands a wheel brings is not among its files.
         at_risk += [path for path in before if path.startswith(layout.scripts + os.sep) and before[path].kind != "d"]
     gone = _Below(aside)
-    keep = tuple(path for path in dict.fromkeys(at_risk) if path not in gone)
-    return Changes(added=added, replaced=replaced, mended=tuple(mended), move=aside, keep=keep)
+    # Installers write into these.
+    written = tuple(
+        path
+        for path in before
+        if path.endswith((".pth", ".egg-link")) and os.path.dirname(path) in layout.site_packages and path not in gone
+    )
+    keep = tuple(path for path in dict.fromkeys(at_risk) if path not in gone and path not in written)
+    return Changes(added=added, replaced=replaced, mended=tuple(mended), move=aside, keep=keep, as_bytes=written)
+
+
+def files_of(layout: Layout, names: Collection[str], read: Callable[[str], str]) -> tuple[str, ...]:
+    """The files of these packages (canonical names) as they are installed now, by their RECORD."""
+    there = installed(layout, listing(layout.site_packages, ()))
+    rows = [row for name in names for row in there.get(name, ()) if row.is_wheel]
+    return tuple(path for row in rows for path in _owned(row, read) if path.startswith(layout.prefix + os.sep))
+
+
+def _is_there(path: str, before: Listing) -> bool:
+    """Whether a file was there, or lies behind a folder that is a link."""
+    return path in before or os.path.lexists(path)
 
 
 def _owned(old: Installed, read: Callable[[str], str]) -> Iterator[str]:
@@ -178,9 +230,10 @@ def _movable(old: Installed, owned: set[str], layout: Layout, before: Listing) -
     folders = {f"{begin}{top}" for top in tops if top and f"{begin}{top}" != old.metadata}
     shared = set()
     for path, told in before.items():
-        if path.startswith(begin) and told.kind != "d" and path not in owned and not path.endswith(".pyc"):
+        if path.startswith(begin) and told.kind == "f" and path not in owned and not path.endswith(".pyc"):
             shared.add(f"{begin}{path[len(begin) :].partition(os.sep)[0]}")
-    whole = {folder for folder in folders - shared if folder in before and before[folder].kind == "d"}
+    # A folder that is a link to elsewhere: the link goes aside, and nobody deletes through it.
+    whole = {folder for folder in folders - shared if folder in before and before[folder].kind in "dl"}
     yield from sorted(whole)
     within = _Below((*whole, old.metadata))
     zones = tuple(zone + os.sep for zone in layout.zones)

@@ -25,6 +25,7 @@ from envfix.host.fetch import sha256_of
 from envfix.host.interface import CommandResult, Deadline, Host
 from envfix.host.locking import EnvironmentLock
 from envfix.installer import lock_reader
+from envfix.installer.changes import commands_of
 from envfix.installer.downloading import IDLE_LIMIT, download
 from envfix.installer.environment import environment_for_installers
 from envfix.installer.interface import DownloadError, Resolution, SpaceError, StalledError
@@ -42,6 +43,7 @@ _FIRST_WITH = {"--no-warn-script-location": (10,), "--break-system-packages": (2
 _LEFTOVER = 86_400.0
 _OUTPUT_KEPT = 200_000
 _RUN = "run-"
+_ENTRY_POINTS = re.compile(r"[^/]+\.dist-info/entry_points\.txt")
 _SILENT = NullReporter()
 _WHERE = "import json, sysconfig; print(json.dumps([sysconfig.get_path('purelib'), sysconfig.get_path('platlib')]))"
 # The first pip that knows each kind of platform tag.
@@ -426,10 +428,11 @@ def name_for_pip(filename: str, version: tuple[int, ...]) -> str:
 
 
 def _members(path: str, filename: str) -> tuple[str, ...]:
-    """The files in a wheel; raises ``DownloadError`` where one of them would land outside of the environment."""
+    """The files in a wheel, and the commands it asks for; raises ``DownloadError`` for one outside of the environment."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = tuple(name for name in archive.namelist() if not name.endswith("/"))
+            asked = [archive.read(name).decode("utf-8", "replace") for name in names if _ENTRY_POINTS.fullmatch(name)]
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise DownloadError(f"{filename} cannot be opened: {error}; nothing was changed") from error
     for name in names:
@@ -438,7 +441,7 @@ def _members(path: str, filename: str) -> tuple[str, ...]:
                 f"{filename} would write outside of the environment ({name!r}): it is not installed; nothing was changed",
                 hint="do not use this index; choose another one with --index",
             )
-    return names
+    return (*names, *(path for text in asked for path in commands_of(text)))
 
 
 def _is_there(file: LockedFile, versions: Sequence[str]) -> bool:

@@ -26,6 +26,7 @@ from envfix.host.index import default_registry, file_sizes
 from envfix.host.interface import CommandResult, Deadline, Host
 from envfix.host.locking import EnvironmentLock
 from envfix.installer import lock_reader
+from envfix.installer.changes import commands_of
 from envfix.installer.downloading import IDLE_LIMIT, download, has_begun, measured_rate, remove_files
 from envfix.installer.environment import environment_for_installers
 from envfix.installer.interface import (
@@ -214,9 +215,10 @@ class UvInstaller:
             if not records:
                 return None
             texts = [self._host.read_text(record, limit=_LOCK_LIMIT).text for record in records]
-            found[canonicalize_name(file.name)] = tuple(
-                row[0] for text in texts for row in csv.reader(text.splitlines()) if row
-            )
+            paths = [row[0] for text in texts for row in csv.reader(text.splitlines()) if row]
+            commands = (self._host.read_text(f"{os.path.dirname(record)}/entry_points.txt").text for record in records)
+            paths += [path for text in commands for path in commands_of(text)]
+            found[canonicalize_name(file.name)] = tuple(paths)
         return found
 
     def refusal(self, resolution: Resolution, *, options: Sequence[str] = ()) -> str | None:

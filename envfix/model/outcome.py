@@ -64,7 +64,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
 class Undone(msgspec.Struct, frozen=True, kw_only=True):
     """What came of taking an installation back: files that came back and went, and those that are not as they were.
 
-    ``forgotten_bytes`` is set instead where only the kept files were given up.
+    ``stays`` are packages that came since. ``forgotten_bytes`` is set instead where only the kept files were given up.
     """
 
     prefix: str
@@ -74,4 +74,5 @@ class Undone(msgspec.Struct, frozen=True, kw_only=True):
     files_back: int = 0
     files_removed: int = 0
     differing: tuple[str, ...] = ()
+    stays: tuple[str, ...] = ()
     forgotten_bytes: int | None = None

@@ -399,6 +399,8 @@ class ConsoleOutput:
         head = f"Undone: {undone.prefix} is as it was before the installation of {undone.what}."
         self._say(Text(head, style="bold yellow" if undone.differing else "bold green"))
         self._indented(Text(f"{undone.files_back} files put back, {undone.files_removed} removed"))
+        if undone.stays:
+            self._indented(Text(f"installed since, and left: {', '.join(undone.stays)}"))
         for path in undone.differing[:REASONS_SHOWN]:
             self._indented(Text(f"not as it was: {path}", style="yellow"))
         if len(undone.differing) > REASONS_SHOWN:
