@@ -174,6 +174,17 @@ def test_undo_can_be_given_up_and_then_says_that_there_is_nothing(world: World) 
     assert f"error: there is no installation of envfix to undo in {env_of(world)}\n" in again.stderr
 
 
+def test_a_constraints_file_that_is_a_link_is_replaced_and_its_target_left(world: World) -> None:
+    mine = world.folder / "mine.txt"
+    mine.write_text("numpy<2\n")
+    (env_of(world) / "envfix-constraints.txt").symlink_to(mine)
+    install(world, "--keep")
+    assert mine.read_text() == "numpy<2\n"
+    assert not (env_of(world) / "envfix-constraints.txt").is_symlink()
+    assert run(world, "undo").code == 0
+    assert (env_of(world) / "envfix-constraints.txt").is_symlink()
+
+
 def test_an_index_that_cannot_deliver_is_left_for_the_next_one_and_the_user_is_told(world: World) -> None:
     world["official"].file_fault = "500"
     finished = install(world, "--keep", UV_HTTP_RETRIES="0")

@@ -311,6 +311,59 @@ def test_what_old_installers_have_left_is_kept_whole(env: Path, metadata: str) -
     assert differences(before, tree(env)) == []
 
 
+@pytest.mark.parametrize(
+    "entry",
+    ["ultralytics", "../../../bin/python3.11", "../../../../elsewhere", "/etc/passwd", ".", "..", "x" * 200_000],
+)
+def test_a_record_that_names_what_is_not_its_own_moves_nothing_of_it(env: Path, entry: str) -> None:
+    (env / "bin" / "python3.11").write_text("#!")
+    (env.parent / "elsewhere").write_text("mine")
+    record = env / SITE / "torch-2.0.1.dist-info" / "RECORD"
+    record.write_text(record.read_text() + f"{entry},,\n")
+    before = tree(env)
+    begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
+    assert (env / "bin" / "python3.11").exists()
+    assert (env / SITE / "ultralytics" / "__init__.py").exists()
+    assert (env.parent / "elsewhere").read_text() == "mine"
+    assert not (env / SITE / "torch-2.0.1.dist-info").exists()
+    journal.roll_back(str(env))
+    assert differences(before, tree(env)) == []
+
+
+def test_two_versions_of_one_package_go_aside_together(env: Path) -> None:
+    put(env, "torch", "1.9.0", {"torch/__init__.py": "older", "torch/old.py": "x"})
+    before = tree(env)
+    begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
+    assert list((env / SITE).glob("torch*.dist-info")) == []
+    assert [path.name for path in (env / SITE / "torch").rglob("*") if path.is_file()] == ["__init__.cpython-311.pyc"]
+    journal.roll_back(str(env))
+    assert differences(before, tree(env)) == []
+
+
+@pytest.mark.parametrize("link", [".envfix", ".envfix/pending", ".envfix/undo"])
+def test_a_link_in_place_of_the_journal_is_not_followed(env: Path, link: str) -> None:
+    elsewhere = env.parent / "elsewhere"
+    elsewhere.mkdir()
+    (env / link).parent.mkdir(exist_ok=True)
+    (env / link).symlink_to(elsewhere)
+    with pytest.raises(JournalError) as caught:
+        journal.refuse_links(str(env))
+    assert (caught.value.message, caught.value.hint) == (
+        f"{env / link} is a link, which envfix does not follow",
+        "remove the link",
+    )
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_list_that_names_files_elsewhere_is_an_error(env: Path) -> None:
+    begun(env, {"torch": "2.1.2"}, None)
+    listed = env / ".envfix" / "pending" / "before"
+    listed.write_text(json.dumps({"../made": ["d", 0, 0]}))
+    with pytest.raises(JournalError, match="names files outside of the environment"):
+        journal.roll_back(str(env))
+    assert not (env.parent / "made").exists()
+
+
 def test_undo_twice_says_that_there_is_nothing(env: Path) -> None:
     log = begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
     put(env, "torch", "2.1.2", {"torch/__init__.py": "new"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import fcntl
 import os
 import random
 import signal
@@ -184,3 +185,20 @@ def test_a_second_envfix_waits_for_the_first_one_and_names_it(tmp_path: Path) ->
     with locked(str(env), patience=0, on_wait=heard.append):
         pass
     assert list(env.iterdir()) == []
+
+
+def test_a_lock_of_another_machine_ends_nobody_here(tmp_path: Path) -> None:
+    """A shared folder: the numbers of its processes are those of other programs here."""
+    env = tmp_path / "env"
+    (env / ".envfix").mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as bystander:
+        held = {"envfix": 2**22 + 1, "since": 0.0, "signed": time.time(), "where": "node7", "installer": bystander.pid}
+        lock = env / ".envfix" / "lock"
+        lock.write_bytes(msgspec.json.encode(held))
+        with open(lock, "rb+") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            with pytest.raises(BusyError) as caught, locked(str(env), patience=0.2, on_wait=lambda _: None):
+                pytest.fail("the lock was given twice")
+        assert bystander.poll() is None
+        bystander.communicate(b"")
+    assert f"another envfix (process {2**22 + 1} on node7, since " in caught.value.message

@@ -32,6 +32,8 @@ _SCHEMA = "envfix.journal/1"
 _OF_ENVIRONMENTS = re.compile(
     r"bin|lib|lib64|include|share|etc|man|Lib|Scripts|Include|pyvenv\.cfg|\.gitignore|CACHEDIR\.TAG|\.lock|\.tmp.*|envfix-constraints\.txt"
 )
+# The names of what installers work in begin with a dot.
+_LITTER = re.compile(r"\.[\w.-]+\*")
 _WORKSHOP = re.compile(r"[/\\](?:\.tmp|~)[^/\\]*(?:[/\\]|$)")
 # What file systems answer where they cannot link or rename: then bytes are copied.
 _CANNOT = {
@@ -113,6 +115,15 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
 def has_pending(prefix: str) -> bool:
     """Whether a change of this environment has begun and not ended well: one look at the disk."""
     return os.path.lexists(os.path.join(prefix, FOLDER, _PENDING, _ENTRY))
+
+
+def refuse_links(prefix: str) -> None:
+    """Raise ``JournalError`` where envfix's own folders are links: what is kept lies in the environment itself."""
+    home = os.path.join(prefix, FOLDER)
+    for parts in ((), (_PENDING,), (_UNDO,), (_PENDING, _KEPT), (_UNDO, _KEPT)):
+        path = os.path.join(home, *parts)
+        if os.path.islink(path):
+            raise JournalError(f"{path} is a link, which envfix does not follow", hint="remove the link")
 
 
 def undoable(prefix: str) -> Entry | None:
@@ -332,7 +343,8 @@ def listing(zones: Sequence[str], singles: Sequence[str]) -> Listing:
 def _listing_of(prefix: str, entry: Entry) -> Listing:
     """What is there now of all that the change may touch."""
     here = glob.escape(prefix)
-    litter = [path for pattern in entry.litter for path in glob.glob(os.path.join(here, os.path.basename(pattern)))]
+    patterns = [pattern for pattern in entry.litter if _LITTER.fullmatch(pattern)]
+    litter = [path for pattern in patterns for path in glob.glob(os.path.join(here, pattern))]
     folders = [path for path in litter if os.path.isdir(path) and not os.path.islink(path)]
     zones, singles = ([_inside(prefix, path) for path in paths] for paths in (entry.zones, entry.singles))
     return listing((*zones, *folders), (*singles, *litter))
@@ -470,7 +482,12 @@ def _bring_back(prefix: str, kept: str, entry: Entry) -> int:
     """Move every kept file to where it was; whole folders where nothing is in their way."""
     places = {os.path.join(kept, path): _inside(prefix, path) for path in (*entry.zones, *entry.singles)}
     back, zones = 0, set(places.values())
-    waiting = [(source, target) for source, target in places.items() if os.path.lexists(source)]
+    home = os.path.realpath(kept)
+    waiting = [
+        (source, target)
+        for source, target in places.items()
+        if os.path.lexists(source) and not _leaves(os.path.dirname(source), home)
+    ]
     while waiting:
         source, target = waiting.pop()
         if _is_folder(source) and (_is_folder(target) or (target in zones and os.path.isdir(target))):
@@ -644,4 +661,10 @@ def _unpacked(prefix: str, path: str) -> Listing:
             f"the list of what was there cannot be read: {path}",
             hint="make a fresh environment with --new-env PATH",
         ) from error
-    return {os.path.join(prefix, _as_name(name)): told for name, told in raw.items()}
+    found = {os.path.join(prefix, _as_name(name)): told for name, told in raw.items()}
+    if any(os.path.isabs(_as_name(name)) or ".." in name.split(os.sep) for name in raw):
+        raise JournalError(
+            f"the list of what was there names files outside of the environment: {path}",
+            hint="make a fresh environment with --new-env PATH",
+        )
+    return found

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import msgspec
 
@@ -30,12 +32,14 @@ class BusyError(EnvfixError):
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """Who holds the lock, by process number: envfix, and the installer it has started; ``signed`` is when it was written.
 
-    A process of that number that has started later is another one. Times are seconds since 1970.
+    A process of that number that has started later is another one, and so is one on another machine or in another
+    container (``where``). Times are seconds since 1970.
     """
 
     envfix: int
     since: float
     signed: float
+    where: str = ""
     installer: int | None = None
 
 
@@ -50,7 +54,8 @@ def locked(prefix: str, *, patience: float, on_wait: Callable[[str], None]) -> I
         began, told = time.monotonic(), False
         while not lock.take():
             holder = lock.holder()
-            orphaned = holder is not None and not _alive(holder.envfix, holder.signed)
+            here = holder is not None and holder.where == _here()
+            orphaned = holder is not None and here and not _alive(holder.envfix, holder.signed)
             if holder is not None and orphaned and _end(holder):
                 continue
             if time.monotonic() > began + (max(patience, _LEAVING) if orphaned else patience):
@@ -92,7 +97,7 @@ class EnvironmentLock:
 
     def sign(self, installer: int | None = None) -> None:
         """Write down who holds it; ``installer`` is the number of the program that works for envfix now."""
-        holder = Holder(envfix=os.getpid(), since=self._since, signed=time.time(), installer=installer)
+        holder = Holder(envfix=os.getpid(), since=self._since, signed=time.time(), where=_here(), installer=installer)
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, msgspec.json.encode(holder), 0)
 
@@ -134,6 +139,21 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
+@cache
+def _here() -> str:
+    """This machine and container: process numbers mean nothing elsewhere."""
+    parts = [platform.node()]
+    for read, path in ((os.readlink, "/proc/self/ns/pid"), (_text, "/proc/sys/kernel/random/boot_id")):
+        with contextlib.suppress(OSError):
+            parts.append(read(path))
+    return " ".join(parts)
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8") as stream:
+        return stream.read().strip()
+
+
 def _alive(pid: int, seen: float) -> bool:
     """Whether the process that had this number then still runs."""
     import psutil
@@ -170,4 +190,5 @@ def _who(holder: Holder | None) -> str:
     if holder is None:
         return "another program"
     began = time.strftime("%H:%M", time.localtime(holder.since))
-    return f"another envfix (process {holder.envfix}, since {began})"
+    where = "" if holder.where == _here() else f" on {holder.where.partition(' ')[0]}"
+    return f"another envfix (process {holder.envfix}{where}, since {began})"

@@ -143,10 +143,13 @@ def into_existing(
                     coming=None if comes is None else (comes.files, comes.folders),
                 )
                 planned = touched.plan(before)
-                as_bytes = (*planned.as_bytes, *(path for path in layout.singles if path in before))
+                singles = [path for path in layout.singles if path in before]
+                links = [path for path in singles if before[path].kind == "l"]
+                as_bytes = (*planned.as_bytes, *(path for path in singles if path not in links))
                 log.keep(as_bytes, as_bytes=True)
-                log.keep([path for path in planned.keep if path not in as_bytes])
-                log.move_aside(planned.move)
+                log.keep([path for path in planned.keep if path not in (*as_bytes, *links)])
+                # Nobody writes through a link to elsewhere.
+                log.move_aside((*planned.move, *links))
             installation = work(python, lock)
             touched.check()
             return _ended(log, touched, _proven(installation, prove(python), keep=keep), planned)
@@ -273,6 +276,7 @@ def _held(
     prefix: str, reporter: Reporter, *, patience: float = PATIENCE, recover: bool = True
 ) -> Iterator[EnvironmentLock]:
     """Hold the environment's lock, and put back what an earlier installation has left."""
+    journal.refuse_links(prefix)
     with contextlib.ExitStack() as stack:
         with _disk_trouble(prefix):
             lock = stack.enter_context(locked(prefix, patience=patience, on_wait=reporter.stage))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import glob
 import os.path
@@ -20,6 +21,7 @@ from envfix.model.facts import Interpreter
 _METADATA = re.compile(
     r"(?P<name>[^-]+?)(?:-(?P<version>[^-]+?)(?:-py[\d.]+)?)?\.(?P<kind>dist-info|egg-info|egg-link)"
 )
+_PYTHON = re.compile(r"python[\d.]*w?(?:\.exe)?")
 _DATA = re.compile(r"[^/]+\.data/(?P<scheme>purelib|platlib|scripts|data|headers)/(?P<path>.+)")
 # What wheels may put beside packages and commands.
 _SHARED = ("share", "etc", "include", "man")
@@ -184,7 +186,8 @@ def changes(
             move += _movable(old, owned[old.metadata], layout, before) if old.is_wheel else ()
         # Without a list the installer finds out by itself what belongs to it.
         unlisted |= not all(old.is_wheel for old in olds)
-    aside = tuple(dict.fromkeys(move))
+    within = _Below(move)
+    aside = tuple(path for path in dict.fromkeys(move) if os.path.dirname(path) not in within)
     coming = None if incoming is None or unlisted else [*added, *replaced, *mended]
     if coming is None or incoming is None or any(name not in incoming for name in coming):
         at_risk = [path for path, told in before.items() if told.kind != "d"]
@@ -216,10 +219,15 @@ def _is_there(path: str, before: Listing) -> bool:
     return path in before or os.path.lexists(path)
 
 
+def record_paths(text: str) -> Iterator[str]:
+    """The paths in a RECORD, up to a line that is none."""
+    with contextlib.suppress(csv.Error):
+        yield from (row[0] for row in csv.reader(text.splitlines()) if row and row[0])
+
+
 def _owned(old: Installed, read: Callable[[str], str]) -> Iterator[str]:
-    for row in csv.reader(read(f"{old.metadata}{os.sep}RECORD").splitlines()):
-        if row and row[0]:
-            yield os.path.normpath(os.path.join(old.site, row[0]))
+    for path in record_paths(read(f"{old.metadata}{os.sep}RECORD")):
+        yield os.path.normpath(os.path.join(old.site, path))
 
 
 def _movable(old: Installed, owned: set[str], layout: Layout, before: Listing) -> Iterator[str]:
@@ -237,7 +245,17 @@ def _movable(old: Installed, owned: set[str], layout: Layout, before: Listing) -
     yield from sorted(whole)
     within = _Below((*whole, old.metadata))
     zones = tuple(zone + os.sep for zone in layout.zones)
-    yield from (path for path in sorted(owned) if path in before and path not in within and path.startswith(zones))
+    for path in sorted(owned):
+        # Files only, and never the interpreter, whatever a RECORD says.
+        is_python = os.path.dirname(path) == layout.scripts and _PYTHON.fullmatch(os.path.basename(path))
+        if (
+            path in before
+            and before[path].kind != "d"
+            and path not in within
+            and path.startswith(zones)
+            and not is_python
+        ):
+            yield path
 
 
 class _Below:

@@ -8,7 +8,6 @@ installed: nothing is resolved twice, and no file is accepted that is not the re
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os.path
 import re
@@ -26,7 +25,7 @@ from envfix.host.index import default_registry, file_sizes
 from envfix.host.interface import CommandResult, Deadline, Host
 from envfix.host.locking import EnvironmentLock
 from envfix.installer import lock_reader
-from envfix.installer.changes import commands_of
+from envfix.installer.changes import commands_of, record_paths
 from envfix.installer.downloading import IDLE_LIMIT, download, has_begun, measured_rate, remove_files
 from envfix.installer.environment import environment_for_installers
 from envfix.installer.interface import (
@@ -215,7 +214,7 @@ class UvInstaller:
             if not records:
                 return None
             texts = [self._host.read_text(record, limit=_LOCK_LIMIT).text for record in records]
-            paths = [row[0] for text in texts for row in csv.reader(text.splitlines()) if row]
+            paths = [path for text in texts for path in record_paths(text)]
             commands = (self._host.read_text(f"{os.path.dirname(record)}/entry_points.txt").text for record in records)
             paths += [path for text in commands for path in commands_of(text)]
             found[canonicalize_name(file.name)] = tuple(paths)
