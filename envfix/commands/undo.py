@@ -19,7 +19,8 @@ from envfix.commands import _options as shared
 def command(*, target: str | None, forget: bool, yes: bool, as_json: bool, quiet: bool, no_color: bool) -> int:
     """Put an environment back as it was before the last `envfix install`, file by file.
 
-    Asks only where more would be lost: packages that came later, or an environment that envfix made.
+    What was installed since stays, and is named. Asks only where more would be lost: packages of that install which
+    were changed since, or an environment that it made.
 
     \b
     envfix undo
