@@ -28,10 +28,10 @@ from envfix.installer import lock_reader
 from envfix.installer.changes import commands_of
 from envfix.installer.downloading import IDLE_LIMIT, download
 from envfix.installer.environment import environment_for_installers
+from envfix.installer.finishing import finished
 from envfix.installer.interface import DownloadError, Resolution, SpaceError, StalledError
 from envfix.installer.lock_reader import LockedFile
 from envfix.installer.problems import install_error, telling_lines
-from envfix.lockers.constraints import FILENAME as CONSTRAINTS_FILE
 from envfix.model.outcome import Installation
 from envfix.model.reporter import NullReporter, Reporter
 
@@ -214,17 +214,14 @@ class PipInstaller:
         if names:
             self._reporter.stage(f"installing packages with pip {_dotted(version)}")
             self._install(python, prefix, files, version, names, options, lock)
-        written = None
-        if constraints is not None:
-            written = f"{prefix}/{CONSTRAINTS_FILE}"
-            self._write(written, constraints)
-        return Installation(
-            prefix=prefix,
+        return finished(
+            self._host,
+            self.name,
+            resolution,
             python=python,
-            installed=resolution.versions,
-            seconds=round(time.monotonic() - started, 3),
-            constraints_file=written,
-            backend=self.name,
+            prefix=prefix,
+            constraints=constraints,
+            started=started,
         )
 
     def _install(
@@ -390,12 +387,6 @@ class PipInstaller:
             lock=lock,
         )
         return result, "".join(kept)[-_OUTPUT_KEPT:]
-
-    def _write(self, path: str, text: str) -> None:
-        try:
-            self._host.write_text(path, text)
-        except OSError as error:
-            raise install_error(f"{path}: {error.strerror} (os error {error.errno})", f"writing {path}") from error
 
 
 def pip_error(text: str, doing: str) -> InstallError:

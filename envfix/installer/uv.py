@@ -28,6 +28,7 @@ from envfix.installer import lock_reader
 from envfix.installer.changes import commands_of, record_paths
 from envfix.installer.downloading import IDLE_LIMIT, download, has_begun, measured_rate, remove_files
 from envfix.installer.environment import environment_for_installers
+from envfix.installer.finishing import finished, write
 from envfix.installer.interface import (
     TORCH_FAMILY,
     Answer,
@@ -48,7 +49,6 @@ from envfix.model.plan import REGISTRY, PackagePin, PlanTarget
 from envfix.model.reporter import NullReporter, Reporter
 from envfix.probes.package_sources import without_credentials
 
-CONSTRAINTS_FILE = "envfix-constraints.txt"
 RESOLVE_LIMIT = 180.0
 CREATE_LIMIT = 120.0
 CHECK_LIMIT = 30.0
@@ -243,16 +243,14 @@ class UvInstaller:
         started = time.monotonic()
         self._install(resolution, python, options, lock)
         remove_files(resolution.lock, self._store)  # uv's cache has them now
-        written = None
-        if constraints is not None:
-            written = f"{prefix}/{CONSTRAINTS_FILE}"
-            self._write(written, constraints)
-        return Installation(
-            prefix=prefix,
+        return finished(
+            self._host,
+            self.name,
+            resolution,
             python=python,
-            installed=resolution.versions,
-            seconds=round(time.monotonic() - started, 3),
-            constraints_file=written,
+            prefix=prefix,
+            constraints=constraints,
+            started=started,
         )
 
     def download_seconds(self, resolution: Resolution) -> float | None:
@@ -285,7 +283,7 @@ class UvInstaller:
             lock = f"{folder}/pylock.toml"
             # Into this private file: as an option, the index could supply other packages too.
             secret = self._with_credentials(resolution.sources.torch_url or "")
-            self._write(lock, lock_reader.with_credentials(resolution.lock, secret))
+            write(self._host, lock, lock_reader.with_credentials(resolution.lock, secret))
             argv = [self._program, "pip", "install", "--python", self._program_path(python), "-r", lock, *options]
             if self._offline:
                 argv.append("--offline")
@@ -357,15 +355,15 @@ class UvInstaller:
     ) -> tuple[str, str | None]:
         """The lock's text, or why there is none in uv's words."""
         with self._folder() as folder:
-            self._write(f"{folder}/pyproject.toml", wanted)
+            write(self._host, f"{folder}/pyproject.toml", wanted)
             argv = [self._program, "pip", "compile", "-q", "pyproject.toml", "--format", "pylock.toml"]
             argv += ["-o", "pylock.toml", "--no-header", *chooser]
             if constraints:
-                self._write(f"{folder}/constraints.txt", constraints)
+                write(self._host, f"{folder}/constraints.txt", constraints)
                 argv += ["-c", "constraints.txt"]
             if installed:
                 # uv keeps the versions of an earlier lock where they fit, as it would when installing.
-                self._write(f"{folder}/pylock.toml", lock_reader.preferences(installed))
+                write(self._host, f"{folder}/pylock.toml", lock_reader.preferences(installed))
             result, text = self._run(argv, RESOLVE_LIMIT, cwd=folder, variables=self._secrets(sources))
             if result.outcome == "timed-out":
                 return "", f"error: no resolution within {RESOLVE_LIMIT:.0f} s: operation timed out"
@@ -434,12 +432,6 @@ class UvInstaller:
         finally:
             with contextlib.suppress(OSError):
                 self._host.remove_tree(folder)
-
-    def _write(self, path: str, text: str) -> None:
-        try:
-            self._host.write_text(path, text)
-        except OSError as error:
-            raise install_error(f"{path}: {error.strerror} (os error {error.errno})", f"writing {path}") from error
 
     def _run(
         self,
