@@ -476,7 +476,9 @@ def _installed(installation: Installation) -> str:
         + (f" (was {installation.replaced[name]})" if name in installation.replaced else "")
         for name in there
     ]
-    return f"{', '.join(names)} and {len(installation.installed) - len(there)} more packages"
+    others = len(installation.installed) - len(there)
+    more = f" and {others} more package{'s' if others > 1 else ''}" if others else ""
+    return f"{', '.join(names)}{more}"
 
 
 def _stack(choice: Choice, *, with_index: bool = True) -> str:
