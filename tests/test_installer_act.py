@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import io
 import os
+import stat
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -355,6 +359,24 @@ def test_a_disk_that_fills_up_leaves_an_existing_environment_as_it_was(server: I
         assert "the disk is full (or your quota is used up)" in caught.value.message
         assert caught.value.message.endswith("the environment is as it was before")
         assert differences(before, tree(env)) == []
+
+
+@pytest.mark.parametrize("member", ["../../../../../evil.txt", "/tmp/envfix-evil.txt", "torch/link"])
+def test_a_wheel_that_points_elsewhere_writes_nothing_there(server: Index, tmp_path: Path, member: str) -> None:
+    """Left to uv, and looked at here: names that climb out, absolute names, a symbolic link."""
+    honest = make_wheel("torch", "2.1.2+cu118", requires=("numpy",))
+    data = io.BytesIO(honest.data)
+    with zipfile.ZipFile(data, "a") as archive:
+        entry = zipfile.ZipInfo(member, (2020, 1, 1, 0, 0, 0))
+        if member == "torch/link":
+            entry.create_system, entry.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(entry, str(tmp_path / "outside"))
+    server.add("cu118", dataclasses.replace(honest, data=data.getvalue()))
+    with contextlib.suppress(InstallError):
+        fill(server, tmp_path / "deep" / "env", uv())
+    assert list(tmp_path.rglob("evil.txt")) == []
+    assert not Path("/tmp/envfix-evil.txt").exists()
+    assert not any(path.is_symlink() for path in tmp_path.rglob("link"))
 
 
 def test_a_full_disk_for_temporary_files_is_told(
