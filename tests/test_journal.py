@@ -364,6 +364,21 @@ def test_a_list_that_names_files_elsewhere_is_an_error(env: Path) -> None:
     assert not (env.parent / "made").exists()
 
 
+def test_undo_leaves_a_command_that_somebody_has_changed_since(env: Path) -> None:
+    put(env, "extra", "1.0", {"extra.py": "1", "../../../bin/extra": "one"})
+    log = begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
+    put(env, "torch", "2.1.2", {"torch/__init__.py": "new"})
+    log.commit({"torch": "2.1.2"}, ["torch"])
+    (env / "bin" / "extra").unlink()
+    (env / "bin" / "extra").write_text("two, of a later version")
+    restored = acting.undo(str(env), NullReporter())
+    assert restored is not None
+    assert restored.differing == ()
+    assert (env / "bin" / "extra").read_text() == "two, of a later version"
+    assert (env / SITE / "torch" / "__init__.py").read_text() == "old"
+    assert (env / "bin" / "torchrun").read_text() == "#!"
+
+
 def test_undo_twice_says_that_there_is_nothing(env: Path) -> None:
     log = begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
     put(env, "torch", "2.1.2", {"torch/__init__.py": "new"})

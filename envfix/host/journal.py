@@ -17,7 +17,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -387,10 +387,14 @@ def _outermost(zones: Sequence[str]) -> Iterator[str]:
 
 def _put_back(prefix: str, folder: str, entry: Entry, before: Listing) -> Restored:
     """Remove what came with the change, bring back what was kept, look whether all is as it was."""
-    mine = _mine(prefix, folder, entry)
-    came = [path for path in _listing_of(prefix, entry) if path not in before]
+    mine, found = _mine(prefix, folder, entry), _listing_of(prefix, entry)
+    after = _unpacked(prefix, os.path.join(folder, _AFTER)) if entry.undoing else {}
+    also = {os.path.join(prefix, _as_name(path)) for path in entry.also}
+    # What somebody has changed after the end of this change is theirs.
+    theirs = {path for path in found if path in after and after[path] != found[path] and path not in also}
+    came = [path for path in found if path not in before]
     removed = sum(_remove_one(path) for path in came if not _is_folder(path) and not _is_bytecode(path) and mine(path))
-    back = _bring_back(prefix, os.path.join(folder, _KEPT), entry)
+    back = _bring_back(prefix, os.path.join(folder, _KEPT), entry, theirs)
     for path in came:
         if _is_bytecode(path) and not os.path.exists(_source_of(path)):
             _remove_one(path)
@@ -403,8 +407,7 @@ def _put_back(prefix: str, folder: str, entry: Entry, before: Listing) -> Restor
         if told.kind == "d" and path not in filled and not os.path.isdir(path):
             os.makedirs(path, exist_ok=True)
     now = _listing_of(prefix, entry)
-    # What somebody has changed after the end of this change is theirs. Python writes bytecode anew whenever it likes.
-    after = _unpacked(prefix, os.path.join(folder, _AFTER)) if entry.undoing else {}
+    # Python writes bytecode anew whenever it likes.
     differing = tuple(
         path
         for path, told in before.items()
@@ -478,8 +481,8 @@ def _is_of_others(prefix: str) -> bool:
         return False
 
 
-def _bring_back(prefix: str, kept: str, entry: Entry) -> int:
-    """Move every kept file to where it was; whole folders where nothing is in their way."""
+def _bring_back(prefix: str, kept: str, entry: Entry, theirs: Collection[str]) -> int:
+    """Move every kept file to where it was, but for what is somebody else's now; whole folders where nothing is there."""
     places = {os.path.join(kept, path): _inside(prefix, path) for path in (*entry.zones, *entry.singles)}
     back, zones = 0, set(places.values())
     home = os.path.realpath(kept)
@@ -493,6 +496,8 @@ def _bring_back(prefix: str, kept: str, entry: Entry) -> int:
         if _is_folder(source) and (_is_folder(target) or (target in zones and os.path.isdir(target))):
             with os.scandir(source) as entries:
                 waiting += [(one.path, os.path.join(target, one.name)) for one in entries]
+            continue
+        if target in theirs:
             continue
         if _is_folder(source) or os.path.isdir(target) or os.path.islink(target):
             _remove(target)
