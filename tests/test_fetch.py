@@ -30,6 +30,7 @@ from envfix.host.fetch import FetchError, NetworkSettings, WantedFile, fetch, pa
 from envfix.host.real import RealHost
 from tests.conftest import CHECKOUT
 from tests.loopback_index import make_wheel, serve_proxy
+from tests.small_disk import small_disk
 
 WHEEL = make_wheel("torch", "2.1.2+cu118", padding=3_000_000)
 OTHER = make_wheel("torch", "2.1.2+cu118", padding=2_000_000)
@@ -948,17 +949,3 @@ def test_a_failure_ends_the_others(tmp_path: Path) -> None:
             fetch([good.file(), bad.file(sha256="1" * 64)], str(tmp_path), settings=QUICK, reporter=Heard())
         assert time.monotonic() - started < 3
         assert part_of(tmp_path, good.file()).exists()
-
-
-@contextlib.contextmanager
-def small_disk(path: Path, options: str) -> Iterator[Path]:
-    """A tiny file system of its own at ``path``, taken away at the end; only root may make one."""
-    path.mkdir()
-    host = RealHost()
-    made = host.run(["mount", "-t", "tmpfs", "-o", options, "envfix-test", str(path)], timeout=10)
-    if not made.ok:
-        pytest.skip(f"a small disk cannot be mounted here: {made.failure}")
-    try:
-        yield path
-    finally:
-        host.run(["umount", "-l", str(path)], timeout=10)

@@ -37,6 +37,7 @@ from envfix.model.plan import PackagePin, PlanTarget
 from envfix.model.reporter import NullReporter, Reporter
 from tests.conftest import interpreter
 from tests.loopback_index import Index, make_wheel, serve
+from tests.small_disk import small_disk
 from tests.trees import differences, tree
 
 HERE = PlanTarget(python="3.11", tag="cp311", platform="linux_x86_64", libc="glibc", glibc="2.31")
@@ -399,17 +400,3 @@ def test_the_uv_envfix_brings_is_found_and_a_missing_one_is_told(monkeypatch: py
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ResolutionError, match="uv is not there"):
         find_uv(RealHost())
-
-
-@contextlib.contextmanager
-def small_disk(path: Path, options: str) -> Iterator[Path]:
-    """A tiny file system of its own at ``path``, taken away at the end; only root may make one."""
-    path.mkdir()
-    host = RealHost()
-    made = host.run(["mount", "-t", "tmpfs", "-o", options, "envfix-test", str(path)], timeout=10)
-    if not made.ok:
-        pytest.skip(f"a small disk cannot be mounted here: {made.failure}")
-    try:
-        yield path
-    finally:
-        host.run(["umount", "-l", str(path)], timeout=10)

@@ -38,7 +38,8 @@ from envfix.model.plan import PackagePin, PlanTarget
 from envfix.model.reporter import Reporter
 from tests.conftest import interpreter
 from tests.loopback_index import Index, Wheel, make_wheel, serve
-from tests.test_fetch import Heard, small_disk
+from tests.small_disk import small_disk
+from tests.test_fetch import Heard
 
 VERSIONS = ("3.6", "3.7", "3.8", "3.11", "3.13")
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from envfix.host import journal
 from envfix.host.journal import Journal, JournalError
-from envfix.host.real import RealHost
 from envfix.installer import acting
 from envfix.installer.changes import Layout, arriving, changes, layout_of
 from envfix.model.reporter import NullReporter
+from tests.small_disk import small_disk
 from tests.trees import differences, tree
 
 SITE = "lib/python3.11/site-packages"
@@ -181,7 +179,7 @@ def test_names_that_are_no_text_are_kept_too(env: Path) -> None:
 def test_kept_files_on_another_file_system_are_copied_and_come_back(tmp_path: Path) -> None:
     env = filled(tmp_path / "env")
     before = tree(env)
-    with other_disk(env / ".envfix"):
+    with small_disk(env / ".envfix"):
         begun(env, {"torch": "2.1.2"}, None)
         assert not (env / SITE / "torch").exists()
         put(env, "torch", "2.1.2", {"torch/__init__.py": "new"})
@@ -195,7 +193,7 @@ def test_where_there_is_no_room_for_what_is_kept_nothing_is_lost(tmp_path: Path)
     env = filled(tmp_path / "env")
     (env / SITE / "torch" / "lib" / "libtorch.so").write_bytes(b"x" * 300_000)
     before = tree(env)
-    with other_disk(env / ".envfix", "size=64k"):
+    with small_disk(env / ".envfix", "size=64k"):
         with pytest.raises(OSError, match="No space left"):
             begun(env, {"torch": "2.1.2"}, None)
         journal.roll_back(str(env))
@@ -413,17 +411,3 @@ def test_a_package_without_a_list_of_its_files_is_left_to_the_installer_and_kept
 
 def test_a_layout_is_read_from_an_environments_folders(env: Path) -> None:
     assert layout_of(str(env)) == Layout(prefix=str(env), site_packages=(str(env / SITE),), scripts=str(env / "bin"))
-
-
-@contextlib.contextmanager
-def other_disk(path: Path, options: str = "size=8m") -> Iterator[None]:
-    """Another file system at ``path``; only root may mount one."""
-    path.mkdir(exist_ok=True)
-    host = RealHost()
-    made = host.run(["mount", "-t", "tmpfs", "-o", options, "envfix-test", str(path)], timeout=10)
-    if not made.ok:
-        pytest.skip(f"another disk cannot be mounted here: {made.failure}")
-    try:
-        yield
-    finally:
-        host.run(["umount", "-l", str(path)], timeout=10)

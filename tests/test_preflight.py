@@ -34,7 +34,7 @@ from envfix.installer.preflight import (
 from envfix.model.facts import Interpreter
 from envfix.probes.interpreter import Target, probe
 from tests.conftest import interpreter
-from tests.test_installer_act import small_disk
+from tests.small_disk import small_disk
 
 HOST = RealHost()
 NOBODY = 65534

@@ -22,7 +22,8 @@ from envfix.host.real import RealHost
 from envfix.installer.interface import DownloadError, PermissionsError, StalledError
 from envfix.installer.pythons import PythonError, bring
 from tests.conftest import interpreter
-from tests.test_installer_act import Heard, small_disk
+from tests.small_disk import small_disk
+from tests.test_installer_act import Heard
 
 # Not needed to start: leaves the archive small.
 _LEFT_OUT = {"test", "site-packages", "idlelib", "lib2to3", "ensurepip", "__pycache__", "tkinter", "share", "include"}

@@ -11,10 +11,8 @@ from typing import Any
 import msgspec
 from packaging.requirements import Requirement
 
-from envfix.app.detecting import detect
-from envfix.app.planning import ANY_INDEX, PlanRequest
-from envfix.app.recovering import settle
-from envfix.app.settings import NOBODY, named_target, tables_for, time_limit
+from envfix.app.planning import ANY_INDEX, PlanRequest, look
+from envfix.app.settings import NOBODY, tables_for
 from envfix.errors import UsageError
 from envfix.host import channels as asking
 from envfix.host.channels import ChannelQuestion
@@ -23,14 +21,14 @@ from envfix.installer import conda as installing
 from envfix.installer.conda import CondaInstaller, Listing, Package, Solution, Source, Unsolvable, Wish
 from envfix.installer.preflight import unpacked_bytes
 from envfix.model.documents import without_secrets
-from envfix.model.facts import ChannelState, CondaSettings, Environment, Interpreter, Machine, Observed, unknown
+from envfix.model.facts import ChannelState, CondaSettings, Environment, Machine
 from envfix.model.plan import Choice, Goal, PackagePin, Plan, PlanTarget, Rejection
 from envfix.model.reporter import Reporter
 from envfix.probes import conda as probe
 from envfix.resolver import conda_choice
 from envfix.resolver.conda_choice import SUBDIRS, TORCH, WITH_WHEELS, RankedBuild, Ranking
 from envfix.resolver.request import parse_packages, read_request
-from envfix.resolver.target import PYTHON, Elsewhere, describe
+from envfix.resolver.target import Elsewhere, describe
 from envfix.rules._channels import alternatives, places
 from envfix.tables.loader import Tables
 
@@ -139,7 +137,7 @@ def _looked(request: PlanRequest, host: RealHost, tables: Tables, reporter: Repo
     elif request.new_env is not None:
         path = os.path.abspath(os.path.expanduser(request.new_env))
         request = msgspec.structs.replace(request, new_env=path)
-    machine, environment = _facts(request, host, tables, reporter)
+    machine, environment = look(request, host, tables, reporter)
     said = Elsewhere(
         driver=request.driver,
         gpus=request.gpus,
@@ -156,29 +154,6 @@ def _looked(request: PlanRequest, host: RealHost, tables: Tables, reporter: Repo
         settings=probe.read_settings(host)[0],
         prefix=_prefix(request, environment),
         is_new=request.new_env is not None,
-    )
-
-
-def _facts(request: PlanRequest, host: RealHost, tables: Tables, reporter: Reporter) -> tuple[Machine, Environment]:
-    if request.snapshot is not None:
-        from envfix.app.snapshotting import read_snapshot
-
-        saved = read_snapshot(host, request.snapshot, tables)
-        environment = saved.environment
-        if request.target is not None:
-            told: Observed[Interpreter] = unknown("--python", "only its version is known")
-            environment = msgspec.structs.replace(environment, interpreter=told)
-        return saved.machine, environment
-    if request.target is not None and not PYTHON.fullmatch(request.target):
-        named_target(host, request.target)
-    return detect(
-        host,
-        request.target,
-        with_import=False,
-        brief=True,
-        timeout=time_limit(host),
-        settle=lambda path: settle(path, reporter),
-        meanwhile=lambda: reporter.stage("looking at this machine and its Python"),
     )
 
 

@@ -13,7 +13,7 @@ from envfix.app.recovering import settle
 from envfix.app.settings import NOBODY, NOTHING_FAILED, named_target, tables_for, time_limit
 from envfix.host.real import RealHost
 from envfix.installer.preflight import check_new_path
-from envfix.model.facts import Environment, IndexState, Interpreter, Observed, unknown
+from envfix.model.facts import Environment, IndexState, Interpreter, Machine, Observed, unknown
 from envfix.model.plan import Goal, Plan
 from envfix.model.reporter import Reporter
 from envfix.probes.package_sources import without_credentials
@@ -115,28 +115,9 @@ def decide(
     read_request(request.goal, tables)  # a request that makes no sense is refused before anything is asked
     reading = threading.Thread(target=_read_ahead, args=(tables,), daemon=True)
     reading.start()
-    python = None
-    if request.snapshot is not None:
-        from envfix.app.snapshotting import read_snapshot
-
-        saved = read_snapshot(host, request.snapshot, tables)
-        machine, environment = saved.machine, saved.environment
-        if request.target is not None:  # a Python that is wanted there, whatever was looked at
-            told: Observed[Interpreter] = unknown("--python", "only its version is known")
-            environment = msgspec.structs.replace(environment, interpreter=told)
-    else:
-        if request.target is not None and not PYTHON.fullmatch(request.target):
-            named_target(host, request.target)
-        machine, environment = detect(
-            host,
-            request.target,
-            with_import=False,
-            brief=True,
-            timeout=time_limit(host),
-            settle=lambda path: settle(path, reporter),
-            meanwhile=lambda: reporter.stage("looking at this machine and its Python"),
-        )
-        python = environment.interpreter.value.executable if environment.interpreter.value else None
+    machine, environment = look(request, host, tables, reporter)
+    interpreter = environment.interpreter.value
+    python = interpreter.executable if interpreter is not None and request.snapshot is None else None
     if request.new_env is None:
         request = msgspec.structs.replace(request, goal=_with_companions(request.goal, environment))
     said = Elsewhere(
@@ -161,6 +142,30 @@ def decide(
         chosen = msgspec.structs.replace(chosen, why_not=looked_at)
     addresses = live.addresses if live else ()
     return Decision(plan=chosen, environment=environment, python=python, indexes=indexes, addresses=addresses)
+
+
+def look(request: PlanRequest, host: RealHost, tables: Tables, reporter: Reporter) -> tuple[Machine, Environment]:
+    """The machine and the environment that are planned for: this one, or a saved one."""
+    if request.snapshot is not None:
+        from envfix.app.snapshotting import read_snapshot
+
+        saved = read_snapshot(host, request.snapshot, tables)
+        if request.target is None:
+            return saved.machine, saved.environment
+        # A Python that is wanted there, whatever was looked at.
+        told: Observed[Interpreter] = unknown("--python", "only its version is known")
+        return saved.machine, msgspec.structs.replace(saved.environment, interpreter=told)
+    if request.target is not None and not PYTHON.fullmatch(request.target):
+        named_target(host, request.target)
+    return detect(
+        host,
+        request.target,
+        with_import=False,
+        brief=True,
+        timeout=time_limit(host),
+        settle=lambda path: settle(path, reporter),
+        meanwhile=lambda: reporter.stage("looking at this machine and its Python"),
+    )
 
 
 def _with_companions(goal: Goal, environment: Environment) -> Goal:

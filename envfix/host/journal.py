@@ -387,9 +387,10 @@ def _outermost(zones: Sequence[str]) -> Iterator[str]:
 
 def _put_back(prefix: str, folder: str, entry: Entry, before: Listing) -> Restored:
     """Remove what came with the change, bring back what was kept, look whether all is as it was."""
-    mine, found = _mine(prefix, folder, entry), _listing_of(prefix, entry)
+    found = _listing_of(prefix, entry)
     after = _unpacked(prefix, os.path.join(folder, _AFTER)) if entry.undoing else {}
     also = {os.path.join(prefix, _as_name(path)) for path in entry.also}
+    mine = (lambda path: path in after or path in also) if entry.undoing else _coming_with(prefix, folder)
     # What somebody has changed after the end of this change is theirs.
     theirs = {path for path in found if path in after and after[path] != found[path] and path not in also}
     came = [path for path in found if path not in before]
@@ -417,12 +418,8 @@ def _put_back(prefix: str, folder: str, entry: Entry, before: Listing) -> Restor
     return Restored(what=entry.what, began=entry.began, back=back, removed=removed, differing=differing, left=left)
 
 
-def _mine(prefix: str, folder: str, entry: Entry) -> Callable[[str], bool]:
-    """Answers whether a file that is new has come with the change, and not from somebody else."""
-    if entry.undoing:
-        after = _unpacked(prefix, os.path.join(folder, _AFTER))
-        also = {os.path.join(prefix, _as_name(path)) for path in entry.also}
-        return lambda path: path in after or path in also
+def _coming_with(prefix: str, folder: str) -> Callable[[str], bool]:
+    """Answers whether a file that is new has come with the unfinished change, and not from somebody else."""
     told = _expected(folder)
     if told is None:
         return lambda _: True
@@ -458,7 +455,7 @@ def _take_new_back(prefix: str, folder: str, entry: Entry) -> Restored:
     files = [path for path in here if not _is_folder(path)]
     told = _expected(folder)
     if told is not None:
-        mine = _mine(prefix, folder, entry)
+        mine = _coming_with(prefix, folder)
         litter = {path for pattern in entry.litter for path in glob.glob(os.path.join(glob.escape(prefix), pattern))}
         left = [path for path in files if not mine(path) and path not in litter]
     else:  # it was just being made: an environment of another program is none of ours
