@@ -10,17 +10,6 @@ from envfix.model.plan import REGISTRY, PackagePin, Plan, PlanTarget
 FILENAME = "envfix-constraints.txt"
 
 
-class ConstraintsLocker:
-    """Writes ``envfix-constraints.txt`` (implements ``Locker``)."""
-
-    name = "constraints"
-    filename = FILENAME
-
-    def lock(self, plan: Plan) -> str:
-        """See ``Locker.lock``."""
-        return constraints(plan)
-
-
 def constraints(plan: Plan) -> str:
     """The constraints file of a plan: a header with its meaning and its machine, then one line for each package.
 

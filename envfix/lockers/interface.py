@@ -1,17 +1,27 @@
-"""What every lockfile writer promises: a pure function from a plan to text."""
+"""What every lockfile format promises: pure functions from a lock to text and back."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from envfix.errors import EnvfixError
-from envfix.model.plan import Plan
+from envfix.model.lock import Lock
 
 
 class LockError(EnvfixError):
-    """There is nothing to lock, or this format cannot hold it."""
+    """There is nothing to lock, or this format cannot hold it; the message names what."""
 
     reference = "lock"
+
+
+class LockFileError(EnvfixError):
+    """A lockfile cannot be read: the message says which line and what is wrong with it."""
+
+    reference = "lockfile"
+
+    def __init__(self, message: str, *, line: int | None = None, hint: str | None = None) -> None:
+        super().__init__(f"line {line}: {message}" if line is not None else message, hint=hint)
+        self.line = line
 
 
 class Locker(Protocol):
@@ -20,5 +30,11 @@ class Locker(Protocol):
     name: str
     filename: str
 
-    def lock(self, plan: Plan) -> str:
-        """The file's text, ending with a newline; raises ``LockError``."""
+    def lock(self, lock: Lock) -> str:
+        """The file's text, ending with a newline; the same lock gives the same bytes. Raises ``LockError``."""
+
+    def is_this(self, text: str, filename: str) -> bool:
+        """Whether a file looks like one of this format, whoever wrote it."""
+
+    def read(self, text: str) -> Lock:
+        """The lock that a file of this format holds, as far as the format can say it. Raises ``LockFileError``."""

@@ -1,0 +1,57 @@
+"""What a lock needs, as comments at the top of a lockfile: sentences for people, and one line that envfix reads back."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from envfix.lockers.interface import LockFileError
+from envfix.model.lock import Lock, Needs
+
+_MARK = "envfix-needs:"
+_LINE = re.compile(rf"^\s*#+\s*{_MARK}[ \t]*(\{{.*\}})\s*$", re.MULTILINE)
+
+
+def comments(lock: Lock) -> list[str]:
+    """The lines of the header, each beginning with ``# ``; nothing in them depends on when or where they were written."""
+    torch = lock.package("torch") or lock.package("pytorch")
+    what = f"torch {torch.version} ({lock.needs.variant}) and what belongs to it" if torch else "an environment"
+    sentences = [f"Locked by envfix from {lock.source}: {what}.", *needs_in_words(lock.needs)]
+    return [f"# {sentence}" for sentence in sentences] + [f"# {_MARK} {needs_json(lock.needs)}"]
+
+
+def needs_in_words(needs: Needs) -> list[str]:
+    """What the machine must have, a sentence each."""
+    glibc = f" with glibc {needs.glibc} or newer" if needs.glibc else ""
+    sentences = [f"Needs Python {needs.python} ({needs.tag}) on {needs.platform}{glibc}."]
+    if needs.variant == "cpu":
+        return [*sentences, "Runs on the CPU; needs no NVIDIA card."]
+    direct = f" ({needs.driver_direct} or newer runs everything)" if needs.driver_direct else ""
+    driver = f"NVIDIA driver {needs.driver} or newer{direct}" if needs.driver else "an NVIDIA driver"
+    sentences.append(f"Needs {driver}, for CUDA inside: {needs.variant}.")
+    if needs.sm:
+        sentences.append(f"Needs a card that is served by: {' '.join(needs.sm)}.")
+    return sentences
+
+
+def needs_json(needs: Needs) -> str:
+    """The needs as one line of JSON with a fixed order."""
+    return msgspec.json.encode(needs).decode()
+
+
+def read_needs(text: str) -> Needs | None:
+    """The needs that a header states; None where there is none. Raises ``LockFileError`` for one that is damaged."""
+    found = _LINE.search(text)
+    if found is None:
+        if _MARK in text:
+            line = text[: text.index(_MARK)].count("\n") + 1
+            raise LockFileError("what this lock needs is not readable", line=line, hint="write it anew: envfix lock")
+        return None
+    try:
+        return msgspec.json.decode(found[1], type=Needs)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        line = text[: found.start(1)].count("\n") + 1
+        raise LockFileError(
+            f"what this lock needs is not readable: {error}", line=line, hint="write it anew: envfix lock"
+        ) from error
