@@ -113,7 +113,10 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
     except EnvfixError as error:
         return _refuse(error.message, error.hint, error.exit_code, error.reference, as_json=as_json)
     except (KeyboardInterrupt, click.Abort):
-        return _refuse("interrupted", None, 130, "interrupted", as_json=as_json)
+        from envfix.host.signals import undisturbed
+
+        with undisturbed():  # who ends a program often sends two signals
+            return _refuse("interrupted", None, 130, "interrupted", as_json=as_json)
     except BrokenPipeError:
         raise
     except Exception as error:  # the last barrier: a user never sees a traceback

@@ -25,7 +25,7 @@ import threading
 import time
 import urllib.parse
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -57,8 +57,12 @@ def make_wheel(
     padding: int = 0,
     files: int = 0,
     metadata_name: str | None = None,
+    more: Mapping[str, bytes] | None = None,
 ) -> Wheel:
-    """A wheel with ``NAME/__init__.py``; ``padding`` adds that many incompressible bytes, ``files`` so many small modules."""
+    """A wheel with ``NAME/__init__.py`` and the files in ``more``.
+
+    ``padding`` adds that many incompressible bytes, ``files`` so many small modules.
+    """
     module = name.replace("-", "_")
     info = f"{module}-{version}.dist-info"
     lines = ["Metadata-Version: 2.1", f"Name: {metadata_name or name}", f"Version: {version}"]
@@ -73,6 +77,7 @@ def make_wheel(
     }
     if padding:
         content[f"{module}/padding.bin"] = random.Random(0).randbytes(padding)  # noqa: S311
+    content |= more or {}
     content |= {f"{module}/part{number // 100}/m{number}.py": b"x = 1\n" * number for number in range(files)}
     record = "".join(f"{path},{_record_hash(data)},{len(data)}\n" for path, data in content.items())
     content[f"{info}/RECORD"] = (record + f"{info}/RECORD,,\n").encode()

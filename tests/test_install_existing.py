@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import time
@@ -21,11 +22,12 @@ from envfix.app import installing
 from envfix.host import journal
 from envfix.host.locking import locked
 from envfix.host.real import RealHost
+from envfix.installer.acting import AS_BEFORE
 from envfix.installer.uv import find_uv
 from tests.conftest import interpreter
 from tests.fakes.running import ENVFIX, Finished, envfix
 from tests.loopback_index import make_wheel
-from tests.loopback_world import CU118, World, world_in
+from tests.loopback_world import CU118, World, stack, world_in
 from tests.trees import differences, tree
 
 CARD = {"ENVFIX_DRIVER": "470.57.02", "ENVFIX_GPU": "NVIDIA GeForce RTX 3090:8.6:24576"}
@@ -311,6 +313,142 @@ def test_pip_installs_the_same_when_it_is_asked_for(world: World) -> None:
     assert versions(world)["numpy"] == "1.26.4", "the torch index offers numpy 99, and it is not taken"
     assert run(world, "undo").code == 0
     assert differences(before, tree(env_of(world))) == []
+
+
+@pytest.mark.parametrize("backend", ["uv", "pip"])
+def test_what_a_wheel_brings_beside_its_package_goes_with_it(world: World, backend: str) -> None:
+    if backend == "pip":
+        subprocess.run([env_of(world) / "bin" / "python", "-m", "ensurepip"], check=True, capture_output=True)
+    parts = (
+        "headers/api.h",
+        "scripts/tool.sh",
+        "purelib/beside/x.py",
+        "data/share/doc/x.txt",
+        "data/models/deep/x.bin",
+    )
+    more = {f"many-1.0.data/{part}": b"#!python\n" for part in parts}
+    entry_points = {"many-1.0.dist-info/entry_points.txt": b"[console_scripts]\nmany = many:run\n"}
+    world["pypi"].add("main", make_wheel("many", "1.0", more=more | entry_points))
+    before = tree(env_of(world))
+    arguments = ("--backend", backend, "--with", "many")
+    finished = install(world, *arguments)
+    assert finished.code == 4, finished
+    assert differences(before, tree(env_of(world))) == []
+    assert install(world, "--keep", *arguments).code == 4
+    assert list(env_of(world).glob("include/**/api.h"))
+    assert run(world, "undo").code == 0
+    assert differences(before, tree(env_of(world))) == []
+
+
+def test_a_wheel_that_breaks_off_halfway_leaves_nothing(world: World) -> None:
+    more = {"many-1.0.data/data/share/x.txt": b"x", "many-1.0.dist-info/entry_points.txt": b"no section = here\n"}
+    world["pypi"].add("main", make_wheel("many", "1.0", more=more))
+    before = tree(env_of(world))
+    finished = install(world, "--with", "many")
+    assert finished.code == 3
+    assert "`entry_points.txt` is invalid" in finished.stderr
+    assert differences(before, tree(env_of(world))) == []
+
+
+def test_a_write_protected_package_is_refused_and_left_alone(world: World) -> None:
+    world["official"].add("cu118", *stack("2.6.0", "0.21.0", "+cu118"))
+    assert install(world, "--keep", "--torch", "==2.7.1").code == 4
+    folder = env_of(world) / "lib" / "python3.11" / "site-packages" / "torch"
+    folder.chmod(0o555)
+    before = tree(env_of(world))
+    # Root may write everywhere, unless it gives that up.
+    given_up = "-dac_override,-dac_read_search,-fowner"
+    start = ("setpriv", f"--bounding-set={given_up}", f"--inh-caps={given_up}", *ENVFIX)
+    arguments = ("install", "--yes", "--torch", "==2.6.0", "--python", str(env_of(world)))
+    env = world.environment(**CARD)
+    finished = envfix(*arguments, env=env, timeout=120, start=start if os.geteuid() == 0 else ENVFIX)
+    assert finished.code == 3
+    assert finished.stderr.endswith(
+        f"error: {folder} is write-protected, and the packages in it are to be replaced\n"
+        "the environment is as it was before\n"
+        f"hint: allow it with `chmod -R u+w {folder}`, or make an environment of its own with --new-env PATH\n"
+    )
+    assert differences(before, tree(env_of(world))) == []
+    folder.chmod(0o755)
+    assert install(world, "--torch", "==2.6.0").code == 4, "nothing of it is in the way"
+
+
+def test_what_cannot_be_taken_back_after_a_failed_proof_is_told_and_diagnosed(world: World) -> None:
+    world["official"].add("cu118", *stack("2.6.0", "0.21.0", "+cu118"))
+    assert install(world, "--keep", "--torch", "==2.7.1").code == 4
+    assert run(world, "undo", "--forget").code == 0
+    before = tree(env_of(world))
+    protected = env_of(world) / "lib" / "python3.11" / "site-packages" / "torch" / "__init__.py"
+    chattr = shutil.which("chattr")
+    if chattr is None or subprocess.run([chattr, "+i", protected], capture_output=True, check=False).returncode:
+        pytest.skip("this file system protects no file from root")
+    try:
+        finished = install(world, "--torch", "==2.6.0", "--json")
+        assert finished.code == 3, finished
+        message = finished.document["error"]["message"]
+        assert message.startswith("it was installed, but verification failed (")
+        assert (
+            "it could not be taken back: the environment could not be put back yet (Operation not permitted: "
+            in message
+        )
+        assert finished.document["error"]["hint"] == "run `envfix undo` in that environment when the reason is gone"
+        diagnosed = run(world, "diagnose", "--no-import", "--json")
+        assert diagnosed.document["schema"] == "envfix.diagnose/1"
+        assert f"{env_of(world)} is not whole: an installation into it did not end" in diagnosed.stderr
+    finally:
+        subprocess.run([chattr, "-R", "-i", env_of(world)], capture_output=True, check=False)  # links cannot be
+    assert AS_BEFORE in run(world, "diagnose", "--no-import").stderr
+    assert differences(before, tree(env_of(world))) == []
+
+
+def test_undo_needs_no_interpreter_that_works(world: World) -> None:
+    before = tree(env_of(world))
+    assert install(world, "--keep").code == 4
+    python = env_of(world) / "bin" / "python"
+    target = python.readlink()
+    python.unlink()
+    python.symlink_to("/gone/python3")
+    assert run(world, "undo").code == 0
+    python.unlink()
+    python.symlink_to(target)
+    assert differences(before, tree(env_of(world))) == []
+
+
+def test_the_empty_folder_of_a_new_environment_stays_where_it_was_there(world: World) -> None:
+    folder = world.folder / "mine"
+    folder.mkdir()
+    arguments = ("--yes", "--new-env", str(folder), "--python", interpreter("3.11"))
+    assert envfix("install", *arguments, env=world.environment(**CARD), timeout=120).code == 4
+    assert list(folder.iterdir()) == []
+    assert envfix("install", "--keep", *arguments, env=world.environment(**CARD), timeout=120).code == 4
+    assert envfix("undo", "--yes", "--python", str(folder), env=world.environment(**CARD), timeout=60).code == 0
+    assert list(folder.iterdir()) == []
+
+
+def test_a_command_that_an_old_pip_writes_into_comes_back(world: World) -> None:
+    for name in ("official", "nju"):
+        world[name].add("cu113", *stack("1.10.2", "0.11.3", "+cu113", "cp36-cp36m-linux_x86_64"))
+    entry_points = {"many-1.0.dist-info/entry_points.txt": b"[console_scripts]\nyolo = many:run\n"}
+    world["pypi"].add("main", make_wheel("numpy", "1.19.5"), make_wheel("many", "1.0", more=entry_points))
+    folder = world.folder / "old"
+    subprocess.run([interpreter("3.6"), "-m", "venv", folder], check=True)
+    (folder / "bin" / "yolo").write_text("my own script\n")
+    before = tree(folder)
+    arguments = (
+        "install",
+        "--yes",
+        "--backend",
+        "pip",
+        "--torch",
+        "==1.10.2",
+        "--with",
+        "many",
+        "--python",
+        str(folder),
+    )
+    finished = envfix(*arguments, env=world.environment(**CARD), timeout=120)
+    assert finished.code == 4, finished
+    assert differences(before, tree(folder)) == []
 
 
 def test_the_constraints_file_keeps_torch_when_a_greedy_package_is_added(world: World) -> None:

@@ -248,7 +248,7 @@ def test_an_unfinished_new_environment_in_which_its_owner_has_put_something_stay
     restored = journal.roll_back(str(env))
     assert restored is not None
     assert acting.restored_in_words(restored).endswith(
-        f": what it left stays, because there is something in it that is not of it: {env}/results"
+        f": what it left stays, because there is something in it that is not of it: {env}/results/best.pt"
     )
     assert (env / "results" / "best.pt").exists()
     assert not journal.has_pending(str(env))
@@ -375,6 +375,172 @@ def test_undo_leaves_a_command_that_somebody_has_changed_since(env: Path) -> Non
     assert (env / "bin" / "extra").read_text() == "two, of a later version"
     assert (env / SITE / "torch" / "__init__.py").read_text() == "old"
     assert (env / "bin" / "torchrun").read_text() == "#!"
+
+
+def upgraded(env: Path) -> None:
+    """The change that all tests of a later undo begin with: ultralytics 8.0 with one file of its own becomes 8.1."""
+    put(
+        env,
+        "ultralytics",
+        "8.0",
+        {"ultralytics/__init__.py": "yolo", "ultralytics/cfg.yaml": "lr: old", "ultralytics/gone.py": "x"},
+    )
+    (env / SITE / "ultralytics" / "mine.yaml").unlink()
+    files = ("ultralytics/__init__.py", "ultralytics/cfg.yaml", "ultralytics/more.py")
+    log = begun(env, {"ultralytics": "8.1"}, {"ultralytics": files})
+    put(env, "ultralytics", "8.1", {path: f"new {path}" for path in files})
+    log.commit({"ultralytics": "8.1"}, ["ultralytics"])
+
+
+def package(env: Path) -> dict[str, str]:
+    """The files of ultralytics with their text."""
+    return {path.name: path.read_text() for path in (env / SITE / "ultralytics").iterdir()}
+
+
+OLD = {"__init__.py": "yolo", "cfg.yaml": "lr: old", "gone.py": "x"}
+
+
+def test_a_package_comes_back_whole_and_what_somebody_has_changed_in_it_is_put_aside(env: Path) -> None:
+    upgraded(env)
+    (env / SITE / "ultralytics" / "cfg.yaml").write_text("lr: mine")
+    (env / SITE / "ultralytics" / "more.py").write_text("my idea")
+    restored = acting.undo(str(env), NullReporter())
+    assert restored is not None
+    assert package(env) == OLD
+    assert restored.edited == (f"{env}/{SITE}/ultralytics/cfg.yaml", f"{env}/{SITE}/ultralytics/more.py")
+    assert restored.edited_in is not None
+    aside = Path(restored.edited_in) / SITE / "ultralytics"
+    assert [(aside / name).read_text() for name in ("cfg.yaml", "more.py")] == ["lr: mine", "my idea"]
+
+
+@pytest.mark.parametrize("what", ["copied", "touched", "installed again"])
+def test_a_new_time_is_no_change(env: Path, tmp_path: Path, what: str) -> None:
+    upgraded(env)
+    if what == "copied":
+        env = Path(shutil.copytree(env, tmp_path / "copy", copy_function=shutil.copy))
+    for path in (env / SITE / "ultralytics").iterdir():
+        text = path.read_text()
+        if what == "installed again":
+            path.unlink()
+        path.write_text(text)
+        os.utime(path, (1, 1))
+    restored = acting.undo(str(env), NullReporter())
+    assert restored is not None
+    assert (restored.edited, restored.differing) == ((), ())
+    assert package(env) == OLD
+    assert not (env / SITE / "ultralytics-8.1.dist-info").exists()
+    assert not (env / ".envfix").exists()
+
+
+def test_what_a_later_installer_wrote_about_the_same_package_goes_with_it(env: Path) -> None:
+    upgraded(env)
+    (env / SITE / "ultralytics-8.1.dist-info" / "direct_url.json").write_text("{}")
+    acting.undo(str(env), NullReporter())
+    assert not (env / SITE / "ultralytics-8.1.dist-info").exists()
+
+
+def test_a_package_of_bytecode_alone_is_not_taken_for_what_python_writes(env: Path) -> None:
+    upgraded(env)
+    (env / SITE / "secret").mkdir()
+    (env / SITE / "secret" / "__init__.pyc").write_bytes(b"code")
+    acting.undo(str(env), NullReporter())
+    assert (env / SITE / "secret" / "__init__.pyc").read_bytes() == b"code"
+
+
+def test_nothing_is_written_through_links_that_lie_in_wait(env: Path) -> None:
+    precious = env.parent / "precious.txt"
+    precious.write_text("years of work")
+    upgraded(env)
+    (env / ".envfix" / "undo" / "journal.json.new").symlink_to(precious)
+    acting.undo(str(env), NullReporter())
+    assert package(env) == OLD
+    assert precious.read_text() == "years of work"
+
+
+def test_another_installation_than_the_one_that_was_shown_is_not_undone(env: Path) -> None:
+    upgraded(env)
+    with pytest.raises(JournalError) as caught:
+        acting.undo(str(env), NullReporter(), began=1.0)
+    assert caught.value.message == f"another installation has ended in {env} meanwhile; nothing was undone"
+    assert package(env)["__init__.py"] == "new ultralytics/__init__.py"
+
+
+def test_modes_of_folders_come_back_and_new_folders_go(env: Path) -> None:
+    (env / SITE / "torch").chmod(0o2775)
+    before = tree(env)
+    begun(env, {"torch": "2.1.2"}, {"torch": ("torch/__init__.py",)})
+    put(env, "torch", "2.1.2", {"torch/__init__.py": "new"})
+    (env / SITE / "torch").chmod(0o700)
+    (env / "share" / "doc").mkdir(parents=True)
+    journal.roll_back(str(env))
+    assert differences(before, tree(env)) == []
+
+
+def made(env: Path, *, files: tuple[str, ...] = ()) -> Journal:
+    """A new environment that is being made, once its packages are known."""
+    env.mkdir()
+    log = Journal(str(env))
+    log.begin_new("torch", had_folder=False, seal="envfix-constraints.txt")
+    (env / "pyvenv.cfg").write_text("home = /usr\nuv = 0.13\n")
+    if files:
+        log.expect((str(env / "pyvenv.cfg"), *(str(env / SITE / path) for path in files)), ())
+    return log
+
+
+def test_a_bare_new_environment_goes_and_one_with_a_package_stays(tmp_path: Path) -> None:
+    env = tmp_path / "env"
+    made(env)
+    (env / SITE).mkdir(parents=True)
+    (env / SITE / "_virtualenv.py").write_text("")
+    restored = journal.roll_back(str(env))
+    assert restored is not None
+    assert restored.whole
+    made(tmp_path / "other")
+    put(tmp_path / "other", "extra", "1.0", {"extra.py": "1"})
+    restored = journal.roll_back(str(tmp_path / "other"))
+    assert restored is not None
+    assert not restored.whole
+    assert f"{tmp_path}/other/{SITE}/extra.py" in restored.left
+
+
+def test_a_new_environment_that_is_complete_stays_and_can_be_undone(tmp_path: Path) -> None:
+    env = tmp_path / "env"
+    made(env, files=("torch/__init__.py",))
+    put(env, "torch", "2.1.2", {"torch/__init__.py": "new"})
+    (env / "envfix-constraints.txt").write_text("torch==2.1.2\n")
+    restored = journal.roll_back(str(env))
+    assert restored is not None
+    assert acting.restored_in_words(restored).endswith(
+        "but the environment is complete and stays: `envfix verify` proves it, `envfix undo` removes it"
+    )
+    assert (env / SITE / "torch" / "__init__.py").exists()
+    undone = acting.undo(str(env), NullReporter())
+    assert undone is not None
+    assert undone.whole
+    assert not env.exists()
+
+
+def test_a_complete_environment_that_nobody_wants_goes(tmp_path: Path) -> None:
+    env = tmp_path / "env"
+    log = made(env, files=("torch/__init__.py",))
+    log.complete()
+    restored = journal.roll_back(str(env), complete_stays=False)
+    assert restored is not None
+    assert restored.whole
+
+
+def test_an_unfinished_environment_that_was_used_after_a_long_quiet_stays(tmp_path: Path) -> None:
+    env = tmp_path / "env"
+    made(env, files=("torch/__init__.py",))
+    (env / SITE / "torch").mkdir(parents=True)
+    (env / SITE / "torch" / "__init__.py").write_text("new")
+    entry = env / ".envfix" / "pending" / "journal.json"
+    began = json.loads(entry.read_text())
+    entry.write_text(json.dumps(began | {"began": began["began"] - 3600}))
+    restored = journal.roll_back(str(env))
+    assert restored is not None
+    assert restored.left
+    assert (env / SITE / "torch" / "__init__.py").exists()
 
 
 def test_undo_twice_says_that_there_is_nothing(env: Path) -> None:

@@ -10,20 +10,21 @@ Tree = dict[str, str]
 
 
 def tree(folder: Path | str) -> Tree:
-    """Every file with its hash and mode, every link with its target, every folder; without bytecode and envfix's own files."""
+    """Every file with its hash, every link with its target, modes and owners; without bytecode and envfix's own files."""
     found: Tree = {}
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name not in (".envfix", "__pycache__")]
         for name in (*names, *folders):
             path = os.path.join(place, name)
             relative = os.path.relpath(path, folder)
+            told = os.lstat(path)
+            access = f"{told.st_mode:o} {told.st_uid}:{told.st_gid}"
             if os.path.islink(path):
-                found[relative] = f"-> {os.readlink(path)}"
+                found[relative] = f"-> {os.readlink(path)} {access}"
             elif os.path.isdir(path):
-                found[relative] = "folder"
-            elif not name.endswith(".pyc"):
-                digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-                found[relative] = f"{digest} {os.stat(path).st_mode:o}"
+                found[relative] = access
+            else:
+                found[relative] = f"{hashlib.sha256(Path(path).read_bytes()).hexdigest()} {access}"
     return found
 
 

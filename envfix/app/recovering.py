@@ -15,10 +15,10 @@ _LINKS = 20
 def settle(path: str, reporter: Reporter) -> None:
     """Put the environment of this interpreter (or of this folder) back where an installation did not end, and say so.
 
-    Costs one look at the disk where all is well. What another envfix works on, or another user owns, is only told. Raises
-    ``EnvfixError`` where it cannot be put back.
+    Costs one look at the disk where all is well. What another envfix works on, another user owns, or cannot be put back is only
+    told: whoever wants to change the environment meets it again.
     """
-    for prefix in _prefixes(os.path.abspath(path)):
+    for prefix in prefixes(os.path.abspath(path)):
         if not journal.has_pending(prefix):
             continue
         from envfix.host.locking import BusyError
@@ -30,16 +30,19 @@ def settle(path: str, reporter: Reporter) -> None:
         except (BusyError, PermissionsError) as error:  # somebody else's, and maybe still at work
             reporter.note(f"an installation into {prefix} has not ended yet: {error.message}")
             continue
-        except OSError as error:
-            raise EnvfixError(
-                f"an installation into {prefix} did not end, and it cannot be put back: {error.strerror or error}",
-                hint="free some room or ask the owner of that folder, then run any envfix command on it again",
-            ) from error
+        except (EnvfixError, OSError) as error:
+            reason = acting.reason(error) if isinstance(error, OSError) else str(error)
+            hint = (error.hint if isinstance(error, EnvfixError) else None) or "free some room or ask its owner"
+            reporter.note(
+                f"{prefix} is not whole: an installation into it did not end, and it cannot be put back ({reason})."
+                f" What to do: {hint}, then run any envfix command on it again"
+            )
+            continue
         if restored is not None:
             reporter.note(acting.restored_in_words(restored))
 
 
-def _prefixes(path: str) -> Iterator[str]:
+def prefixes(path: str) -> Iterator[str]:
     """The folders that may be the environment's: for each link from the name that was given to the program behind it."""
     if os.path.isdir(path):
         yield path

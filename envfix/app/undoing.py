@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from envfix.app.recovering import settle
+from envfix.app.recovering import prefixes, settle
 from envfix.app.settings import NOBODY, named_target, time_limit
 from envfix.errors import TargetError, UsageError
 from envfix.host import journal
@@ -78,7 +78,7 @@ def undo(undoable: Undoable, *, reporter: Reporter = NOBODY) -> Undone:
     host = RealHost()
     reporter.stage("putting the environment back")
     also = changes.files_of(undoable.layout, undoable.changed, lambda path: host.read_text(path, limit=_LIMIT).text)
-    restored = acting.undo(undoable.layout.prefix, reporter, also)
+    restored = acting.undo(undoable.layout.prefix, reporter, also, began=undoable.began)
     return Undone(
         prefix=undoable.layout.prefix,
         what=undoable.what,
@@ -88,6 +88,8 @@ def undo(undoable: Undoable, *, reporter: Reporter = NOBODY) -> Undone:
         files_removed=restored.removed if restored else 0,
         differing=restored.differing if restored else (),
         stays=undoable.stays,
+        edited=restored.edited if restored else (),
+        edited_in=restored.edited_in if restored else None,
     )
 
 
@@ -110,6 +112,9 @@ def _layout(target: str | None, reporter: Reporter) -> Layout:
     settle(path, reporter)
     chosen = interpreter.resolve(host, target)
     said = interpreter.probe(host, chosen, timeout=time_limit(host), with_binaries=False)[0]
-    if said.value is None:
-        raise TargetError(f"{path} cannot be asked: {said.problem}", hint="name the environment with --python PATH")
-    return changes.layout_for(said.value)
+    if said.value is not None:
+        return changes.layout_for(said.value)
+    for prefix in prefixes(path):  # its interpreter is broken, but what is to be undone lies there all the same
+        if journal.undoable(prefix) is not None:
+            return changes.layout_of(prefix)
+    raise TargetError(f"{path} cannot be asked: {said.problem}", hint="name the environment with --python PATH")

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
 import glob
+import hashlib
 import os
 import re
 import shutil
 import stat
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -27,14 +29,21 @@ from envfix.errors import EnvfixError
 FOLDER = ".envfix"
 _PENDING, _UNDO, _ENTRY = "pending", "undo", "journal.json"
 _KEPT, _BEFORE, _AFTER, _COMING = "kept", "before", "after", "coming"
-_SCHEMA = "envfix.journal/1"
-# What lies at the top of a virtual environment.
-_OF_ENVIRONMENTS = re.compile(
-    r"bin|lib|lib64|include|share|etc|man|Lib|Scripts|Include|pyvenv\.cfg|\.gitignore|CACHEDIR\.TAG|\.lock|\.tmp.*|envfix-constraints\.txt"
+# Where files go that somebody has changed since, when an undo puts the older ones in their place.
+_EDITED = "edited"
+_SCHEMA = "envfix.journal/2"
+# All that a virtual environment consists of before anything is installed into it.
+_BARE_ENVIRONMENT = re.compile(
+    r"pyvenv\.cfg|\.gitignore|CACHEDIR\.TAG|\.lock|\.tmp.*|lib64|(?:bin|Scripts)/(?:[Aa]ctivate[\w.]*|deactivate\.bat|pydoc\.bat|python[\w.-]*)"
+    r"|(?:lib/python[\d.]+t?|Lib)/site-packages/_virtualenv\.(?:py|pth)"
 )
-# The names of what installers work in begin with a dot.
-_LITTER = re.compile(r"\.[\w.-]+\*")
-_WORKSHOP = re.compile(r"[/\\](?:\.tmp|~)[^/\\]*(?:[/\\]|$)")
+# What a killed installer leaves: uv's folders begin with a dot, rattler tries whether it can make links.
+_LITTER = re.compile(r"(?:\.[\w.-]+|symtest_)\*")
+_WORKSHOP = re.compile(r"[/\\](?:\.tmp|~|\.envfix-|symtest_[0-9a-f-]{36}$)[^/\\]*(?:[/\\]|$)")
+# Files up to this size, in bytes, are compared by their content where nobody has told their hash.
+_WORTH_HASHING = 16_000_000
+# Seconds without any change after which nothing of that installation runs any more: what is written later is somebody else's.
+_QUIET = 900.0
 # What file systems answer where they cannot link or rename: then bytes are copied.
 _CANNOT = {
     errno.EXDEV,
@@ -58,10 +67,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """What is being done, and how far it is. ``zones`` are the folders that may change, ``singles`` further files.
 
     All paths are relative to the environment, which may be moved; none leads out of it. ``litter`` are patterns of what a
-    killed installer leaves elsewhere. ``new``: the whole environment is being made
-    (``had_folder``: an empty folder was there). ``done``: it has ended well and can be undone. ``ours`` are the packages that
-    it installed, ``distributions`` all that were there at its end. ``undoing``: it is being taken back after its end, and so
-    are the files in ``also``.
+    killed installer leaves elsewhere. ``new``: the whole environment is being made (``had_folder``: an empty folder was
+    there), and it is complete once the file ``seal`` is there. ``done``: it has ended well and can be undone. ``ours`` are the
+    packages that it installed, ``distributions`` all that were there at its end. ``undoing``: it is being taken back after its
+    end, and so are the files in ``also``.
     """
 
     schema: str
@@ -75,16 +84,24 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     ours: tuple[str, ...] = ()
     is_new: bool = False
     had_folder: bool = False
+    seal: str | None = None
     undoing: bool = False
     also: tuple[str, ...] = ()
 
 
 class Listed(msgspec.Struct, frozen=True, array_like=True):
-    """A file, folder or link that was there: ``kind`` is f, d or l; ``size`` in bytes, ``modified`` in nanoseconds."""
+    """A file, folder or link that was there: ``kind`` is f, d or l; ``size`` in bytes, ``modified`` in nanoseconds.
+
+    ``access`` is its mode, owner and group. Another ``inode`` is another file, even where all else is the same.
+    ``digest`` is the sha256 of its bytes in hexadecimal, or the target of a link, where that is known.
+    """
 
     kind: str
     size: int
     modified: int
+    access: tuple[int, int, int] = (0, 0, 0)
+    inode: int = 0
+    digest: str = ""
 
 
 Listing = dict[str, Listed]
@@ -100,7 +117,9 @@ class _Coming(msgspec.Struct, frozen=True):
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
     """What was put back: the change it was, how many files came back or went, and what is not as it was.
 
-    ``left`` is what came meanwhile and is not of the change: it stays. ``whole``: the environment itself was removed.
+    ``left`` is what came meanwhile and is not of the change: it stays. ``edited`` are files that somebody has changed since the
+    change ended: the older ones are in their place, and they lie in ``edited_in``. ``whole``: the environment itself was removed
+    (``had_folder``: its empty folder was there before, and stays). ``complete``: it had been made to the end, and stays.
     """
 
     what: str
@@ -109,7 +128,11 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     removed: int = 0
     differing: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()
+    edited_in: str | None = None
     whole: bool = False
+    had_folder: bool = False
+    complete: bool = False
 
 
 def has_pending(prefix: str) -> bool:
@@ -120,7 +143,7 @@ def has_pending(prefix: str) -> bool:
 def refuse_links(prefix: str) -> None:
     """Raise ``JournalError`` where envfix's own folders are links: what is kept lies in the environment itself."""
     home = os.path.join(prefix, FOLDER)
-    for parts in ((), (_PENDING,), (_UNDO,), (_PENDING, _KEPT), (_UNDO, _KEPT)):
+    for parts in ((), (_PENDING,), (_UNDO,), (_PENDING, _KEPT), (_UNDO, _KEPT), (_EDITED,)):
         path = os.path.join(home, *parts)
         if os.path.islink(path):
             raise JournalError(f"{path} is a link, which envfix does not follow", hint="remove the link")
@@ -134,7 +157,7 @@ def undoable(prefix: str) -> Entry | None:
 def kept_bytes(prefix: str) -> int:
     """How much room the kept files take that are nowhere else."""
     total = 0
-    for folder, _, names in os.walk(os.path.join(prefix, FOLDER)):
+    for folder, _, names in os.walk(os.path.join(prefix, FOLDER, _UNDO)):
         for name in names:
             with contextlib.suppress(OSError):
                 told = os.lstat(os.path.join(folder, name))
@@ -164,7 +187,7 @@ class Journal:
 
         ``coming`` are the files that will come, and the folders with all that is in them (see ``expect``).
         """
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _remove(self._folder)
         os.makedirs(os.path.join(self._folder, _KEPT), mode=0o700)
         self._entry = Entry(
             schema=_SCHEMA,
@@ -185,8 +208,8 @@ class Journal:
         _write(os.path.join(self._folder, _ENTRY), msgspec.json.encode(self._entry))
         return self._before
 
-    def begin_new(self, what: str, *, had_folder: bool, litter: Sequence[str] = ()) -> None:
-        """A whole environment is going to be made in this folder; raises ``OSError``."""
+    def begin_new(self, what: str, *, had_folder: bool, seal: str | None = None, litter: Sequence[str] = ()) -> None:
+        """A whole environment is going to be made in this folder, the file ``seal`` last; raises ``OSError``."""
         os.makedirs(os.path.join(self._folder, _KEPT), mode=0o700)
         self._entry = Entry(
             schema=_SCHEMA,
@@ -195,6 +218,7 @@ class Journal:
             what=what,
             is_new=True,
             had_folder=had_folder,
+            seal=seal,
             litter=tuple(litter),
         )
         _write(os.path.join(self._folder, _ENTRY), msgspec.json.encode(self._entry))
@@ -231,15 +255,26 @@ class Journal:
         _copy(path, half)
         os.rename(half, self._place(path))
 
-    def commit(self, distributions: dict[str, str], ours: Iterable[str]) -> None:
-        """The change has ended well; its kept files replace those of the change before."""
+    def complete(self) -> None:
+        """Write down that a new environment holds all that it should: from here on it is not removed for being unfinished."""
+        _write(os.path.join(self._folder, _AFTER), _packed(self.prefix, listing((self.prefix,), ())))
+
+    def commit(
+        self, distributions: dict[str, str], ours: Iterable[str], digests: Mapping[str, str] | None = None
+    ) -> None:
+        """The change has ended well; its kept files replace those of the change before.
+
+        ``digests`` are the sha256 of files that it brought, by path: an undo tells by them what somebody has changed since.
+        """
         assert self._entry is not None  # noqa: S101 - begin comes first
         if not self._entry.is_new:
-            _write(
-                os.path.join(self._folder, _AFTER),
-                _packed(self.prefix, _listing_of(self.prefix, self._entry)),
-                sync=False,
-            )
+            after = _listing_of(self.prefix, self._entry)
+            told = {
+                path: _with_digest(path, one, digests or {})
+                for path, one in after.items()
+                if one != self._before.get(path)
+            }
+            _write(os.path.join(self._folder, _AFTER), _packed(self.prefix, after | told), sync=False)
         done = msgspec.structs.replace(self._entry, state="done", distributions=distributions, ours=tuple(ours))
         _write(os.path.join(self._folder, _ENTRY), msgspec.json.encode(done))
         _settle_done(self.prefix)
@@ -259,10 +294,11 @@ class Journal:
         return relative
 
 
-def roll_back(prefix: str) -> Restored | None:
+def roll_back(prefix: str, *, complete_stays: bool = True) -> Restored | None:
     """Take an unfinished change back; None where there is none. Can be interrupted and called again.
 
-    The caller holds the lock. Raises ``JournalError`` when the entry is damaged, ``OSError`` when the disk refuses.
+    A new environment that was made to the end stays, unless ``complete_stays`` says that it is not wanted. The caller holds the
+    lock. Raises ``JournalError`` when the entry is damaged, ``OSError`` when the disk refuses.
     """
     folder = os.path.join(prefix, FOLDER, _PENDING)
     if not os.path.lexists(os.path.join(folder, _ENTRY)):
@@ -278,6 +314,13 @@ def roll_back(prefix: str) -> Restored | None:
         _settle_done(prefix)
         return None
     if entry.is_new:
+        signs = [os.path.join(folder, _AFTER), *([_inside(prefix, entry.seal)] if entry.seal else [])]
+        if complete_stays and any(map(os.path.lexists, signs)):
+            _write(os.path.join(folder, _ENTRY), msgspec.json.encode(msgspec.structs.replace(entry, state="done")))
+            _settle_done(prefix)
+            return Restored(what=entry.what, began=entry.began, complete=True)
+        for path in signs:
+            _remove(path)
         return _take_new_back(prefix, folder, entry)
     before = _unpacked(prefix, os.path.join(folder, _BEFORE))
     restored = _put_back(prefix, folder, entry, before)
@@ -296,7 +339,7 @@ def undo(prefix: str, also: Iterable[str] = ()) -> Restored | None:
         raise JournalError(f"there is no installation to undo in {prefix}", hint="only the last one of envfix can be")
     if entry.is_new:
         _remove_new(prefix, entry)
-        return Restored(what=entry.what, began=entry.began, whole=True)
+        return Restored(what=entry.what, began=entry.began, whole=True, had_folder=entry.had_folder)
     # From here on it is an unfinished change: whoever is interrupted now finds it again.
     more = tuple(_as_text(os.path.relpath(path, prefix)) for path in also)
     undoing = msgspec.structs.replace(entry, state="running", undoing=True, also=more)
@@ -319,9 +362,9 @@ def forget(prefix: str) -> bool:
 def listing(zones: Sequence[str], singles: Sequence[str]) -> Listing:
     """Everything in these folders and these files, by path; links are not followed, envfix's own folder is left out."""
     found: Listing = {}
-    for path in singles:
+    for path in (*zones, *singles):
         with contextlib.suppress(OSError):
-            found[path] = _listed(os.lstat(path))
+            found[path] = _listed(path, os.lstat(path))
     waiting = list(zones)
     while waiting:
         folder = waiting.pop()
@@ -333,7 +376,7 @@ def listing(zones: Sequence[str], singles: Sequence[str]) -> Listing:
             for entry in entries:
                 if entry.name == FOLDER:
                     continue
-                told = _listed(entry.stat(follow_symlinks=False))
+                told = _listed(entry.path, entry.stat(follow_symlinks=False))
                 found[entry.path] = told
                 if told.kind == "d":
                     waiting.append(entry.path)
@@ -370,9 +413,40 @@ def _leaves(path: str, home: str) -> bool:
     return not f"{os.path.realpath(path)}{os.sep}".startswith(f"{home.rstrip(os.sep)}{os.sep}")
 
 
-def _listed(told: os.stat_result) -> Listed:
-    kind = "d" if stat.S_ISDIR(told.st_mode) else "l" if stat.S_ISLNK(told.st_mode) else "f"
-    return Listed(kind, 0 if kind == "d" else told.st_size, 0 if kind == "d" else told.st_mtime_ns)
+def _listed(path: str, told: os.stat_result) -> Listed:
+    access = (stat.S_IMODE(told.st_mode), told.st_uid, told.st_gid)
+    if stat.S_ISDIR(told.st_mode):
+        return Listed("d", 0, 0, access)
+    if stat.S_ISLNK(told.st_mode):
+        return Listed("l", told.st_size, told.st_mtime_ns, access, told.st_ino, _as_text(os.readlink(path)))
+    return Listed("f", told.st_size, told.st_mtime_ns, access, told.st_ino)
+
+
+def _with_digest(path: str, told: Listed, digests: Mapping[str, str]) -> Listed:
+    """The same with its hash: the one that is known, or worked out for a file that is not too big."""
+    digest = digests.get(path) or (_digest(path) if told.kind == "f" and told.size <= _WORTH_HASHING else "")
+    return told if told.kind != "f" else msgspec.structs.replace(told, digest=digest)
+
+
+def _digest(path: str) -> str:
+    """The sha256 of a file in hexadecimal; empty where it cannot be read."""
+    hashed = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            while block := stream.read(1 << 20):
+                hashed.update(block)
+    except OSError:
+        return ""
+    return hashed.hexdigest()
+
+
+def _same(path: str, told: Listed, now: Listed, *, by_time: bool = True) -> bool:
+    """Whether what is there now is what the listing tells: by kind, size and (``by_time``) time, or else by content."""
+    if (told.kind, told.size) != (now.kind, now.size):
+        return False
+    if told.kind == "d" or (told.kind == "f" and (told.modified == now.modified or not by_time)):
+        return True
+    return bool(told.digest) and told.digest == (now.digest or _digest(path))
 
 
 def _outermost(zones: Sequence[str]) -> Iterator[str]:
@@ -390,43 +464,113 @@ def _put_back(prefix: str, folder: str, entry: Entry, before: Listing) -> Restor
     found = _listing_of(prefix, entry)
     after = _unpacked(prefix, os.path.join(folder, _AFTER)) if entry.undoing else {}
     also = {os.path.join(prefix, _as_name(path)) for path in entry.also}
-    mine = (lambda path: path in after or path in also) if entry.undoing else _coming_with(prefix, folder)
-    # What somebody has changed after the end of this change is theirs.
-    theirs = {path for path in found if path in after and after[path] != found[path] and path not in also}
+    mine = _brought(prefix, before, after, also) if entry.undoing else _coming_with(prefix, folder)
+    kept = os.path.join(folder, _KEPT)
+    # What the change has not touched is not put back either: whatever has become of it since.
+    untouched = {path for path, told in before.items() if told.kind != "d" and after.get(path) == told}
+    changed = (
+        path
+        for path, told in after.items()
+        if path in found and path not in also and path not in untouched and not _same(path, told, found[path])
+    )
+    edited, edited_in = _set_aside(prefix, entry, kept, changed)
     came = [path for path in found if path not in before]
     removed = sum(_remove_one(path) for path in came if not _is_folder(path) and not _is_bytecode(path) and mine(path))
-    back = _bring_back(prefix, os.path.join(folder, _KEPT), entry, theirs)
+    back = _bring_back(prefix, kept, entry, untouched)
     for path in came:
         if _is_bytecode(path) and not os.path.exists(_source_of(path)):
             _remove_one(path)
     # The innermost first. One that still holds something that stays is left.
     for path in sorted(came, key=len, reverse=True):
-        if _is_folder(path):
+        if _is_folder(path) and mine(path):
             _remove_one(path)
     filled = {os.path.dirname(path) for path in before}
     for path, told in before.items():
         if told.kind == "d" and path not in filled and not os.path.isdir(path):
             os.makedirs(path, exist_ok=True)
     now = _listing_of(prefix, entry)
-    # Python writes bytecode anew whenever it likes.
+    _give_back_access({path: told for path, told in before.items() if after.get(path) != told}, now)
+    # Python writes bytecode anew whenever it likes. A copied environment has other times.
     differing = tuple(
         path
         for path, told in before.items()
-        if now.get(path) != told and told.kind != "d" and after.get(path) != told and not _is_bytecode(path)
+        if path not in untouched
+        and told.kind != "d"
+        and not _is_bytecode(path)
+        and not (path in now and _same(path, told, now[path], by_time=not entry.undoing))
     )
     left = tuple(path for path in came if path in now and now[path].kind != "d" and not _is_bytecode(path))
-    return Restored(what=entry.what, began=entry.began, back=back, removed=removed, differing=differing, left=left)
+    return Restored(
+        what=entry.what,
+        began=entry.began,
+        back=back,
+        removed=removed,
+        differing=differing,
+        left=left,
+        edited=edited,
+        edited_in=edited_in,
+    )
+
+
+def _set_aside(prefix: str, entry: Entry, kept: str, paths: Iterable[str]) -> tuple[tuple[str, ...], str | None]:
+    """Move files that somebody has changed since out of the way of the older ones; they and where they lie now."""
+    when = time.strftime("%Y%m%d-%H%M%S", time.localtime(entry.began))
+    place = os.path.join(prefix, FOLDER, _EDITED, when)
+    aside = []
+    for path in paths:
+        relative = os.path.relpath(path, prefix)
+        old = os.path.join(kept, relative)
+        if _is_folder(path) or _is_bytecode(path) or os.path.dirname(path).endswith(".dist-info"):
+            continue
+        if os.path.isfile(old) and os.path.isfile(path) and filecmp.cmp(old, path, shallow=False):
+            continue
+        os.makedirs(os.path.dirname(os.path.join(place, relative)), mode=0o700, exist_ok=True)
+        _move(_inside(prefix, relative, follows=False), os.path.join(place, relative))
+        aside.append(path)
+    return tuple(aside), place if os.path.isdir(place) else None
+
+
+def _give_back_access(before: Listing, now: Listing) -> None:
+    """Modes and owners as they were, the innermost first; what the system does not allow stays as it is."""
+    for path in sorted(before, key=len, reverse=True):
+        told, is_now = before[path], now.get(path)
+        if is_now is None or is_now.access == told.access or is_now.kind != told.kind:
+            continue
+        mode, owner, group = told.access
+        with contextlib.suppress(OSError):
+            if is_now.access[1:] != told.access[1:]:
+                os.chown(path, owner, group, follow_symlinks=False)
+            if told.kind != "l":
+                os.chmod(path, mode)
+
+
+def _brought(prefix: str, before: Listing, after: Listing, also: Collection[str]) -> Callable[[str], bool]:
+    """Answers whether a file or folder that is new belongs to a change that has ended, or to what replaced it since."""
+    # Installing a package again may write more about it.
+    metadata = tuple(path + os.sep for path in after if path.endswith(".dist-info") and path not in before)
+    all_also = _with_folders(prefix, also)
+    return lambda path: path in after or path in all_also or path.startswith(metadata)
+
+
+def _with_folders(prefix: str, paths: Collection[str]) -> set[str]:
+    """The same with every folder of the environment that they lie in."""
+    found = set(paths)
+    for path in paths:
+        while len(path := os.path.dirname(path)) > len(prefix) and path not in found:
+            found.add(path)
+    return found
 
 
 def _coming_with(prefix: str, folder: str) -> Callable[[str], bool]:
-    """Answers whether a file that is new has come with the unfinished change, and not from somebody else."""
+    """Answers whether a file or folder that is new has come with the unfinished change, and not from somebody else."""
     told = _expected(folder)
     if told is None:
         return lambda _: True
-    files = {os.path.join(prefix, _as_name(path)) for path in told.files}
-    folders = tuple(os.path.join(prefix, _as_name(path)) + os.sep for path in told.folders)
-    # uv and pip work in folders of such names before they put a package in its place.
-    return lambda path: path in files or path.startswith(folders) or bool(_WORKSHOP.search(path))
+    files, whole = ([os.path.join(prefix, _as_name(path)) for path in paths] for paths in (told.files, told.folders))
+    # The folders that have to be made for them come too.
+    coming, below = _with_folders(prefix, (*files, *whole)), tuple(path + os.sep for path in whole)
+    # uv, pip, rattler and envfix work in places of such names before they put a package where it belongs.
+    return lambda path: path in coming or path.startswith(below) or bool(_WORKSHOP.search(path))
 
 
 def _expected(folder: str) -> _Coming | None:
@@ -438,35 +582,48 @@ def _expected(folder: str) -> _Coming | None:
 
 
 def _is_bytecode(path: str) -> bool:
-    return path.endswith(".pyc")
+    """Whether Python has written it beside a module; without its ``__pycache__`` it is a module itself."""
+    return path.endswith(".pyc") and os.path.basename(os.path.dirname(path)) == "__pycache__"
 
 
 def _source_of(bytecode: str) -> str:
     """The module that a file of bytecode belongs to."""
     place, name = os.path.split(bytecode)
-    if os.path.basename(place) != "__pycache__":
-        return bytecode.removesuffix("c")
     return os.path.join(os.path.dirname(place), f"{name.partition('.')[0]}.py")
 
 
 def _take_new_back(prefix: str, folder: str, entry: Entry) -> Restored:
-    """Remove an environment that was not finished; one in which somebody has put something meanwhile stays."""
-    here = [path for path in listing((prefix,), ()) if not _is_bytecode(path)]
-    files = [path for path in here if not _is_folder(path)]
-    told = _expected(folder)
-    if told is not None:
+    """Remove an environment that was not finished; one that somebody has used meanwhile stays."""
+    here = listing((prefix,), ())
+    files = [path for path, told in here.items() if told.kind != "d" and not _is_bytecode(path)]
+    if _expected(folder) is None:  # it was just being made: an environment of another program is none of ours
+        begin = len(prefix.rstrip(os.sep)) + 1
+        left = [path for path in files if not _BARE_ENVIRONMENT.fullmatch(path[begin:].replace(os.sep, "/"))]
+        left = left or ([os.path.join(prefix, "pyvenv.cfg")] if _is_of_others(prefix) else [])
+    else:
         mine = _coming_with(prefix, folder)
         litter = {path for pattern in entry.litter for path in glob.glob(os.path.join(glob.escape(prefix), pattern))}
         left = [path for path in files if not mine(path) and path not in litter]
-    else:  # it was just being made: an environment of another program is none of ours
-        tops = [path for path in here if os.path.dirname(path) == prefix]
-        left = [path for path in tops if not _OF_ENVIRONMENTS.fullmatch(os.path.basename(path))]
-        left = left or ([os.path.join(prefix, "pyvenv.cfg")] if _is_of_others(prefix) else [])
+    left = left or _written_later(files, entry.began)
     if left:
         _forget(folder)
         return Restored(what=entry.what, began=entry.began, left=tuple(left))
     _remove_new(prefix, entry)
-    return Restored(what=entry.what, began=entry.began, whole=True)
+    return Restored(what=entry.what, began=entry.began, whole=True, had_folder=entry.had_folder)
+
+
+def _written_later(files: Iterable[str], began: float) -> list[str]:
+    """The files that were written after a long quiet: whoever did that was not the installation that broke off."""
+    changed = []
+    for path in files:
+        with contextlib.suppress(OSError):
+            changed.append((os.lstat(path).st_ctime, path))
+    last = began
+    for when, path in sorted(changed):
+        if when > last + _QUIET:
+            return [path]
+        last = max(last, when)
+    return []
 
 
 def _is_of_others(prefix: str) -> bool:
@@ -478,8 +635,8 @@ def _is_of_others(prefix: str) -> bool:
         return False
 
 
-def _bring_back(prefix: str, kept: str, entry: Entry, theirs: Collection[str]) -> int:
-    """Move every kept file to where it was, but for what is somebody else's now; whole folders where nothing is there."""
+def _bring_back(prefix: str, kept: str, entry: Entry, untouched: Collection[str]) -> int:
+    """Move every kept file to where it was, but for what was never touched; whole folders where nothing is there."""
     places = {os.path.join(kept, path): _inside(prefix, path) for path in (*entry.zones, *entry.singles)}
     back, zones = 0, set(places.values())
     home = os.path.realpath(kept)
@@ -494,12 +651,18 @@ def _bring_back(prefix: str, kept: str, entry: Entry, theirs: Collection[str]) -
             with os.scandir(source) as entries:
                 waiting += [(one.path, os.path.join(target, one.name)) for one in entries]
             continue
-        if target in theirs:
+        if target in untouched:
             continue
         if _is_folder(source) or os.path.isdir(target) or os.path.islink(target):
             _remove(target)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        _move(source, target)
+        try:
+            _move(source, target)
+        except PermissionError:
+            # It may never have gone: nobody can change a file that the system protects.
+            if not (os.path.isfile(source) and os.path.isfile(target) and filecmp.cmp(source, target, shallow=False)):
+                raise
+            _remove(source)
         back += sum(len(names) for _, _, names in os.walk(target)) if _is_folder(target) else 1
     return back
 
@@ -535,10 +698,15 @@ def _remove_new(prefix: str, entry: Entry) -> None:
 
 def _remove(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
+        if not _is_folder(path):
             os.unlink(path)
+            return
+        try:
+            shutil.rmtree(path)
+        except PermissionError:  # a folder in it may be write-protected
+            for folder, _, _ in os.walk(path):
+                os.chmod(folder, 0o700)
+            shutil.rmtree(path)
 
 
 def _remove_one(path: str) -> bool:
@@ -583,8 +751,10 @@ def _tried(action: Callable[[str, str], None], path: str, place: str) -> bool:
 
 
 def _copy(path: str, kept: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
+    if _is_folder(path):
         shutil.copytree(path, kept, symlinks=True, dirs_exist_ok=True, copy_function=_copy_file)
+        for folder, _, _ in os.walk(path):
+            _copy_owner(folder, os.path.join(kept, os.path.relpath(folder, path)))
     else:
         _copy_file(path, kept)
 
@@ -594,7 +764,16 @@ def _copy_file(path: str, kept: str) -> str:
         shutil.copystat(path, kept)
     else:
         shutil.copy2(path, kept, follow_symlinks=False)
+    _copy_owner(path, kept)
     return kept
+
+
+def _copy_owner(path: str, kept: str) -> None:
+    """Whoever it belongs to, it belongs to them still; only root can give files away."""
+    told = os.lstat(path)
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and (told.st_uid, told.st_gid) != (0, 0):
+        os.chown(kept, told.st_uid, told.st_gid, follow_symlinks=False)
+        shutil.copystat(path, kept, follow_symlinks=False)  # a new owner costs special bits of the mode
 
 
 def _reflink(path: str, kept: str) -> bool:
@@ -616,7 +795,10 @@ def _reflink(path: str, kept: str) -> bool:
 def _write(path: str, data: bytes, *, sync: bool = True) -> None:
     """Write a file whole or not at all, and onto the disk."""
     temporary = f"{path}.new"
-    with open(temporary, "wb") as stream:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    # Never through a link that somebody has put there.
+    with open(temporary, "xb") as stream:
         stream.write(data)
         if sync:
             stream.flush()

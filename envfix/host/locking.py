@@ -9,24 +9,38 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import stat
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from envfix.errors import EnvfixError
 from envfix.host.journal import FOLDER
 
+if TYPE_CHECKING:
+    import psutil
+
 _LOOK_UP = 0.05
 # Seconds in which an installer that has lost its envfix ends by itself: it was started a moment before, and not yet signed for.
 _LEAVING = 30.0
+# What is read here anybody may have written: other numbers are no process, or no time that can be told.
+_Process = Annotated[int, msgspec.Meta(gt=0, lt=2**31)]
+_Time = Annotated[float, msgspec.Meta(ge=0, lt=2**33)]
 
 
 class BusyError(EnvfixError):
     """Another envfix works on this environment."""
 
     reference = "busy"
+
+
+class LockFileError(EnvfixError):
+    """Something else lies where the lock of an environment belongs; it is left alone."""
+
+    reference = "lock-file"
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,18 +50,19 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     container (``where``). Times are seconds since 1970.
     """
 
-    envfix: int
-    since: float
-    signed: float
+    envfix: _Process
+    since: _Time
+    signed: _Time
     where: str = ""
-    installer: int | None = None
+    installer: _Process | None = None
 
 
 @contextlib.contextmanager
 def locked(prefix: str, *, patience: float, on_wait: Callable[[str], None]) -> Iterator[EnvironmentLock]:
     """Hold the lock of an environment; waits ``patience`` seconds for another envfix, then raises ``BusyError``.
 
-    An installer that a killed envfix has left behind is ended. Raises ``OSError`` where the lock cannot be written.
+    An installer that a killed envfix has left behind is ended. Raises ``OSError`` where the lock cannot be written, and
+    ``LockFileError`` where something else has its name.
     """
     lock = EnvironmentLock(os.path.join(prefix, FOLDER))
     try:
@@ -56,7 +71,7 @@ def locked(prefix: str, *, patience: float, on_wait: Callable[[str], None]) -> I
             holder = lock.holder()
             here = holder is not None and holder.where == _here()
             orphaned = holder is not None and here and not _alive(holder.envfix, holder.signed)
-            if holder is not None and orphaned and _end(holder):
+            if holder is not None and orphaned and _end(holder, lock.descriptor):
                 continue
             if time.monotonic() > began + (max(patience, _LEAVING) if orphaned else patience):
                 raise BusyError(f"{_who(holder)} works on {prefix}", hint="wait for it to end, then try again")
@@ -85,14 +100,14 @@ class EnvironmentLock:
         if not _lock(self.descriptor):
             return False
         # Whoever held it may have deleted the file meanwhile: then this is the lock of nothing.
-        try:
-            self._held = os.path.sameopenfile(self.descriptor, own := os.open(self._path, os.O_RDWR))
-            os.close(own)
-        except FileNotFoundError:
+        self._held = self._is_in_place()
+        if self._held and os.fstat(self.descriptor).st_nlink > 1:
+            # It has another name as well, under which somebody keeps what would be written over: that one stays.
+            os.unlink(self._path)
             self._held = False
         if not self._held:
-            os.close(self.descriptor)
-            self.descriptor = self._open()
+            stale, self.descriptor = self.descriptor, self._open()
+            os.close(stale)
         return self._held
 
     def sign(self, installer: int | None = None) -> None:
@@ -110,15 +125,38 @@ class EnvironmentLock:
 
     def release(self) -> None:
         """Give it back; the file goes, and the folder with it when nothing is kept there."""
-        if self._held:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if self._held and self._is_in_place():
                 os.unlink(self._path)
                 os.rmdir(self._folder)
         os.close(self.descriptor)
 
     def _open(self) -> int:
+        _refuse_others(self._folder, stat.S_ISDIR, "keeps its journal in a folder of that name")
         os.makedirs(self._folder, mode=0o755, exist_ok=True)
-        return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        _refuse_others(self._path, stat.S_ISREG, "keeps its lock in a file of that name")
+        # A link that comes in this very moment is not followed either, where the system can tell.
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+
+    def _is_in_place(self) -> bool:
+        """Whether the file that is open is still the one of that name."""
+        try:
+            return os.path.samestat(os.fstat(self.descriptor), os.lstat(self._path))
+        except FileNotFoundError:
+            return False
+
+
+def _refuse_others(path: str, is_right: Callable[[int], bool], use: str) -> None:
+    """Raise ``LockFileError`` where a link or anything else lies that envfix has not made; nothing is fine."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(mode):
+        raise LockFileError(f"{path} is a link, which envfix does not follow", hint="remove the link")
+    if not is_right(mode):
+        kind = "a file" if stat.S_ISREG(mode) else "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+        raise LockFileError(f"{path} is {kind}, and envfix {use}", hint="move it away")
 
 
 def _lock(descriptor: int) -> bool:
@@ -166,15 +204,20 @@ def _alive(pid: int, seen: float) -> bool:
         return False
 
 
-def _end(holder: Holder) -> bool:
-    """End an installer that nobody waits for any more, and what it has started; whether there was one."""
-    if holder.installer is None or not _alive(holder.installer, holder.signed):
+def _end(holder: Holder, lock: int) -> bool:
+    """End an installer that nobody waits for any more, and what it has started; whether it is gone.
+
+    Only who has the lock open is ended: its text proves nothing, since anybody may have written it, and numbers come again.
+    """
+    if holder.installer is None or holder.installer == os.getpid() or not _alive(holder.installer, holder.signed):
         return False
     import psutil
 
     with contextlib.suppress(psutil.Error):
-        first = psutil.Process(holder.installer)
-        family = [*first.children(recursive=True), first]
+        first, mark = psutil.Process(holder.installer), os.fstat(lock)
+        if not _has_open(first, mark):
+            return False
+        family = [*(child for child in first.children(recursive=True) if _has_open(child, mark)), first]
         for process in family:
             with contextlib.suppress(psutil.Error):
                 process.terminate()
@@ -183,12 +226,43 @@ def _end(holder: Holder) -> bool:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         psutil.wait_procs(left, timeout=3)
-    return True
+    return not _alive(holder.installer, holder.signed)
+
+
+def _has_open(process: psutil.Process, mark: os.stat_result) -> bool:
+    """Whether this process has that very file open; what cannot be seen counts as no."""
+    import psutil
+
+    opened = f"/proc/{process.pid}/fd"
+    if os.path.isdir("/proc/self/fd"):
+        # The links of this folder lead to the files themselves, under whatever name they were opened.
+        paths = [os.path.join(opened, name) for name in _names(opened)]
+    else:
+        try:
+            paths = [file.path for file in process.open_files()]
+        except psutil.Error:
+            return False
+    return any(_is_file(path, mark) for path in paths)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _is_file(path: str, mark: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), mark)
+    except OSError:
+        return False
 
 
 def _who(holder: Holder | None) -> str:
     if holder is None:
         return "another program"
     began = time.strftime("%H:%M", time.localtime(holder.since))
-    where = "" if holder.where == _here() else f" on {holder.where.partition(' ')[0]}"
+    node = "".join(filter(str.isprintable, holder.where.partition(" ")[0]))
+    where = "" if holder.where == _here() else f" on {node}"
     return f"another envfix (process {holder.envfix}{where}, since {began})"

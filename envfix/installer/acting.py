@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import time
@@ -20,6 +21,7 @@ from envfix.host.locking import EnvironmentLock, locked
 from envfix.installer import changes as changing
 from envfix.installer.changes import Arriving, Changes, Layout
 from envfix.installer.interface import PermissionsError, SpaceError
+from envfix.lockers.constraints import FILENAME
 from envfix.model.outcome import Installation, Verification
 from envfix.model.reporter import Reporter
 
@@ -43,6 +45,20 @@ class Work(Protocol):
         """What was installed; raises ``InstallError``."""
 
 
+class _CondaPath(msgspec.Struct, frozen=True):
+    path: str = msgspec.field(name="_path")
+    sha256: str | None = None
+    sha256_in_prefix: str | None = None
+
+
+class _CondaPaths(msgspec.Struct, frozen=True):
+    paths: tuple[_CondaPath, ...] = ()
+
+
+class _CondaRecord(msgspec.Struct, frozen=True):
+    paths_data: _CondaPaths = _CondaPaths()
+
+
 class Unproven(InstallError):  # noqa: N818 - not an error of envfix: the verification's own answer
     """It was installed and failed its verification, so it was taken back."""
 
@@ -58,7 +74,7 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
     """What an installation may touch in an environment: folders, further files, and by ``plan`` what of it has to be kept.
 
     ``arriving`` is what comes (None: not known beforehand), ``ours`` are the packages it belongs to. ``check`` looks
-    afterwards whether all has come that should; it raises ``InstallError``.
+    afterwards whether all has come that should; it raises ``InstallError``. ``digests`` are the sha256 of what has come.
     """
 
     layout: Layout
@@ -66,6 +82,7 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
     singles: tuple[str, ...]
     plan: Callable[[Listing], Changes]
     check: Callable[[], None]
+    digests: Callable[[], dict[str, str]]
     arriving: Arriving | None
     ours: tuple[str, ...]
 
@@ -84,6 +101,7 @@ def by_wheels(
         singles=_singles(layout, incoming),
         plan=plan,
         check=lambda: _all_there(layout, wanted),
+        digests=lambda: changing.digests_of(layout, wanted, lambda path: _read(host, path)),
         arriving=changing.arriving(layout, incoming),
         ours=tuple(canonicalize_name(name) for name in wanted),
     )
@@ -117,6 +135,7 @@ def by_conda(layout: Layout, created: Sequence[str], kept: Sequence[str], replac
         singles=tuple(singles),
         plan=plan,
         check=lambda: None,
+        digests=lambda: _conda_digests(layout.prefix),
         arriving=Arriving(files=tuple(singles), folders=(records,)),
         ours=tuple(replaced),
     )
@@ -143,6 +162,7 @@ def into_existing(
                     coming=None if comes is None else (comes.files, comes.folders),
                 )
                 planned = touched.plan(before)
+                _refuse_protected(planned)
                 singles = [path for path in layout.singles if path in before]
                 links = [path for path in singles if before[path].kind == "l"]
                 as_bytes = (*planned.as_bytes, *(path for path in singles if path not in links))
@@ -179,14 +199,17 @@ def into_new(
             log = Journal(path)
             with _taken_back_on_failure(path, reporter):
                 with _disk_trouble(path):
-                    log.begin_new(what, had_folder=had_folder, litter=(".tmp*",))
+                    log.begin_new(what, had_folder=had_folder, seal=FILENAME, litter=changing.layout_of(path).litter)
                 python = make(lock)
                 comes = touched(changing.layout_of(path))
                 with _disk_trouble(path):
-                    if comes.arriving is not None:
-                        log.expect((*journal.listing((path,), ()), *comes.arriving.files), comes.arriving.folders)
+                    # Where it is not known beforehand what comes, all that lies where packages belong does.
+                    brings = comes.arriving or Arriving(files=comes.layout.singles, folders=comes.layout.zones)
+                    log.expect((*journal.listing((path,), ()), *brings.files), brings.folders)
                 installation = work(python, lock)
                 comes = touched(changing.layout_of(path))
+                with _disk_trouble(path):
+                    log.complete()
                 return _ended(log, comes, _proven(installation, prove(python), keep=keep), None)
     finally:
         for folder in made:
@@ -203,20 +226,30 @@ def take_back(prefix: str, reporter: Reporter) -> Restored | None:
         return None
     with _held(prefix, reporter, patience=0.0, recover=False):
         restored = journal.roll_back(prefix)
-    if restored is not None and restored.whole:
-        with contextlib.suppress(OSError):
-            os.rmdir(prefix)
+    _remove_emptied(prefix, restored)
     return restored
 
 
-def undo(prefix: str, reporter: Reporter, also: Sequence[str] = ()) -> Restored | None:
-    """Take the last installation back, and the files in ``also``; raises ``JournalError`` where there is none."""
-    with _held(prefix, reporter), signals.undisturbed():
-        restored = journal.undo(prefix, also)
-    if restored is not None and restored.whole:
+def undo(prefix: str, reporter: Reporter, also: Sequence[str] = (), *, began: float | None = None) -> Restored | None:
+    """Take the last installation back (the one that ``began`` then), and the files in ``also``; raises ``JournalError``."""
+    with _held(prefix, reporter):
+        entry = journal.undoable(prefix)
+        if entry is not None and began is not None and entry.began != began:
+            raise journal.JournalError(
+                f"another installation has ended in {prefix} meanwhile; nothing was undone",
+                hint="run `envfix undo` again to take that one back",
+            )
+        with signals.undisturbed():
+            restored = journal.undo(prefix, also)
+    _remove_emptied(prefix, restored)
+    return restored
+
+
+def _remove_emptied(prefix: str, restored: Restored | None) -> None:
+    """The folder of a removed environment goes too, now that nothing is locked in it; one that was there before stays."""
+    if restored is not None and restored.whole and not restored.had_folder:
         with contextlib.suppress(OSError):
             os.rmdir(prefix)
-    return restored
 
 
 def forget(prefix: str, reporter: Reporter) -> bool:
@@ -260,6 +293,8 @@ def restored_in_words(restored: Restored) -> str:
     head = f"an installation that began at {began} did not end ({restored.what})"
     if restored.whole:
         return f"{head}: the unfinished environment was removed"
+    if restored.complete:
+        return f"{head}, but the environment is complete and stays: `envfix verify` proves it, `envfix undo` removes it"
     some = ", ".join(restored.left[:3]) + (f" and {len(restored.left) - 3} more" if len(restored.left) > 3 else "")
     if restored.left and not restored.back and not restored.removed and not restored.differing:
         return f"{head}: what it left stays, because there is something in it that is not of it: {some}"
@@ -294,7 +329,12 @@ def _taken_back_on_failure(prefix: str, reporter: Reporter) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            note = _take_back_now(prefix, reporter)
+            is_back, note = _take_back_now(prefix, reporter)
+            if isinstance(error, Unproven) and not is_back:
+                raise InstallError(
+                    f"{error.message} ({_failed_rung(error.installation)}), and it could not be taken back: {note}",
+                    hint="run `envfix undo` in that environment when the reason is gone",
+                ) from error
             if isinstance(error, EnvfixError):
                 error.message = error.message if AS_BEFORE in error.message else f"{error.message}\n{note}"
                 error.args = (error.message,)
@@ -304,23 +344,47 @@ def _taken_back_on_failure(prefix: str, reporter: Reporter) -> Iterator[None]:
             raise
 
 
-def _take_back_now(prefix: str, reporter: Reporter) -> str:
+def _failed_rung(installation: Installation) -> str:
+    failed = installation.verification.failed if installation.verification else None
+    return failed.message or failed.name if failed else "no rung"
+
+
+def _take_back_now(prefix: str, reporter: Reporter) -> tuple[bool, str]:
+    """Whether all is as it was before, and what to say of it."""
     with signals.undisturbed():
         with contextlib.suppress(OSError, ValueError):
             reporter.stage("putting the environment back")
         try:
-            restored = journal.roll_back(prefix)
+            restored = journal.roll_back(prefix, complete_stays=False)
         except (OSError, EnvfixError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            return f"the environment could not be put back yet ({reason}); the next envfix command in it tries again"
+            why = reason(error) if isinstance(error, OSError) else error
+            note = f"the environment could not be put back yet ({why}); the next envfix command in it tries again"
+            return False, note
     if restored is None:
-        return AS_BEFORE
+        return True, AS_BEFORE
     if restored.whole:
-        return f"the unfinished environment {prefix} was removed again"
+        return True, f"the unfinished environment {prefix} was removed again"
     if restored.differing:
         some = ", ".join(restored.differing[:3])
-        return f"{len(restored.differing)} files are not as they were: {some}"
-    return AS_BEFORE
+        return False, f"{len(restored.differing)} files are not as they were: {some}"
+    return True, AS_BEFORE
+
+
+def reason(error: OSError) -> str:
+    """What the system says, and of which file."""
+    return f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error.strerror or error)
+
+
+def _refuse_protected(planned: Changes) -> None:
+    """Raise ``PermissionsError`` where what is replaced lies in a folder that its owner has protected."""
+    for path in planned.move:
+        is_folder = os.path.isdir(path) and not os.path.islink(path)
+        for folder in (os.path.dirname(path), *((path,) if is_folder else ())):
+            if not os.access(folder, os.W_OK):
+                raise PermissionsError(
+                    f"{folder} is write-protected, and the packages in it are to be replaced",
+                    hint=f"allow it with `chmod -R u+w {folder}`, or make an environment of its own with --new-env PATH",
+                )
 
 
 @contextlib.contextmanager
@@ -334,9 +398,13 @@ def _disk_trouble(prefix: str) -> Iterator[None]:
             hint="make an environment of your own with --new-env PATH",
         ) from error
     except OSError as error:
-        raise SpaceError(
-            f"{prefix} cannot be changed safely: {error.strerror or error}",
-            hint="free some room, or make an environment on another disk with --new-env PATH",
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SpaceError(
+                f"{prefix} cannot be changed safely: {error.strerror or error}",
+                hint="free some room, or make an environment on another disk with --new-env PATH",
+            ) from error
+        raise PermissionsError(
+            f"{prefix} cannot be changed: {reason(error)}", hint="make an environment elsewhere with --new-env PATH"
         ) from error
 
 
@@ -354,7 +422,7 @@ def _ended(log: Journal, touched: Touched, installation: Installation, planned: 
             installation, replaced={name: old for name, (old, _) in planned.replaced.items()}
         )
     with signals.undisturbed(), _disk_trouble(installation.prefix):
-        log.commit(_everything(touched.layout), touched.ours)
+        log.commit(_everything(touched.layout), touched.ours, touched.digests())
     return installation
 
 
@@ -372,11 +440,24 @@ def _all_there(layout: Layout, wanted: Mapping[str, str]) -> None:
 
 
 def _singles(layout: Layout, incoming: Mapping[str, Sequence[str]] | None) -> tuple[str, ...]:
-    """Files outside the zones that may come: those the wheels bring for the prefix itself."""
+    """What may come outside the zones: files that the wheels bring for the prefix itself, and new folders for them."""
     places = [place for paths in (incoming or {}).values() for path in paths for place in changing.places(path, layout)]
     zones, within = tuple(zone + os.sep for zone in layout.zones), layout.prefix + os.sep
     more = (place for place in dict.fromkeys(places) if place.startswith(within) and not place.startswith(zones))
-    return (*layout.singles, *more)
+    files = tuple(more)
+    folders = {folder for path in files for folder in _missing(os.path.dirname(path))}
+    return (*layout.singles, *files, *sorted(folders))
+
+
+def _conda_digests(prefix: str) -> dict[str, str]:
+    """The sha256 of the files of all conda packages, as their records tell."""
+    digests: dict[str, str] = {}
+    for record in glob.glob(os.path.join(glob.escape(prefix), "conda-meta", "*.json")):
+        with contextlib.suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError), open(record, "rb") as stream:
+            told = msgspec.json.decode(stream.read(), type=_CondaRecord)
+            for one in told.paths_data.paths:
+                digests[os.path.join(prefix, one.path)] = one.sha256_in_prefix or one.sha256 or ""
+    return digests
 
 
 def _missing(path: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import csv
 import glob
@@ -22,9 +23,11 @@ _METADATA = re.compile(
     r"(?P<name>[^-]+?)(?:-(?P<version>[^-]+?)(?:-py[\d.]+)?)?\.(?P<kind>dist-info|egg-info|egg-link)"
 )
 _PYTHON = re.compile(r"python[\d.]*w?(?:\.exe)?")
-_DATA = re.compile(r"[^/]+\.data/(?P<scheme>purelib|platlib|scripts|data|headers)/(?P<path>.+)")
+_DATA = re.compile(r"(?P<name>[^/-]+)[^/]*\.data/(?P<scheme>purelib|platlib|scripts|data|headers)/(?P<path>.+)")
 # What wheels may put beside packages and commands.
 _SHARED = ("share", "etc", "include", "man")
+# Bytes up to which a command is a script and not a program of its own: copying it costs nothing.
+_SCRIPT_SIZE = 1_000_000
 # uv's own lock of an environment, and what holds the stack in place.
 _SINGLES = (".lock", FILENAME)
 
@@ -48,8 +51,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def litter(self) -> tuple[str, ...]:
-        """What uv leaves in the prefix when it is killed: folders in which it tries whether links can be made."""
-        return (".tmp*",)
+        """What is left in the prefix by a killed uv or rattler (they try there whether links can be made) and by envfix itself."""
+        return (".tmp*", "symtest_*", f".{FILENAME}.*")
 
 
 def layout_of(environment: str) -> Layout:
@@ -114,6 +117,8 @@ def arriving(layout: Layout, incoming: Mapping[str, Sequence[str]] | None) -> Ar
         return None
     files = [place for paths in incoming.values() for path in paths for place in places(path, layout)]
     metadata = {os.path.dirname(path) for path in files if os.path.dirname(path).endswith(".dist-info")}
+    # Where an installer breaks off in between, the parts that belong elsewhere still lie beside the package.
+    metadata |= {f"{path.removesuffix('.dist-info')}.data" for path in metadata}
     within = layout.prefix + os.sep
     return Arriving(
         files=(*(path for path in files if path.startswith(within)), *layout.singles),
@@ -189,6 +194,7 @@ def changes(
     within = _Below(move)
     aside = tuple(path for path in dict.fromkeys(move) if os.path.dirname(path) not in within)
     coming = None if incoming is None or unlisted else [*added, *replaced, *mended]
+    laid_down: set[str] = set()
     if coming is None or incoming is None or any(name not in incoming for name in coming):
         at_risk = [path for path, told in before.items() if told.kind != "d"]
     else:
@@ -197,11 +203,13 @@ def changes(
         # Which commands a wheel brings is not among its files.
         at_risk += [path for path in before if path.startswith(layout.scripts + os.sep) and before[path].kind != "d"]
     gone = _Below(aside)
-    # Installers write into these.
     written = tuple(
         path
-        for path in before
-        if path.endswith((".pth", ".egg-link")) and os.path.dirname(path) in layout.site_packages and path not in gone
+        for path, told in before.items()
+        if told.kind == "f"
+        and _is_written(path, layout)
+        and (told.size <= _SCRIPT_SIZE or path in laid_down)
+        and path not in gone
     )
     keep = tuple(path for path in dict.fromkeys(at_risk) if path not in gone and path not in written)
     return Changes(added=added, replaced=replaced, mended=tuple(mended), move=aside, keep=keep, as_bytes=written)
@@ -214,6 +222,25 @@ def files_of(layout: Layout, names: Collection[str], read: Callable[[str], str])
     return tuple(path for row in rows for path in _owned(row, read) if path.startswith(layout.prefix + os.sep))
 
 
+def digests_of(layout: Layout, names: Collection[str], read: Callable[[str], str]) -> dict[str, str]:
+    """The sha256 of the files of these packages, in hexadecimal and by path, as their RECORD tells."""
+    there = installed(layout, listing(layout.site_packages, ()))
+    rows = [row for name in names for row in there.get(canonicalize_name(name), ()) if row.is_wheel]
+    return {
+        os.path.normpath(os.path.join(row.site, path)): digest
+        for row in rows
+        for path, digest in record_digests(read(f"{row.metadata}{os.sep}RECORD"))
+    }
+
+
+def _is_written(path: str, layout: Layout) -> bool:
+    """Whether installers write into it where others replace it: lists of folders, and commands (pip 18)."""
+    folder, name = os.path.split(path)
+    if folder == layout.scripts:
+        return _PYTHON.fullmatch(name) is None
+    return name.endswith((".pth", ".egg-link")) and folder in layout.site_packages
+
+
 def _is_there(path: str, before: Listing) -> bool:
     """Whether a file was there, or lies behind a folder that is a link."""
     return path in before or os.path.lexists(path)
@@ -223,6 +250,16 @@ def record_paths(text: str) -> Iterator[str]:
     """The paths in a RECORD, up to a line that is none."""
     with contextlib.suppress(csv.Error):
         yield from (row[0] for row in csv.reader(text.splitlines()) if row and row[0])
+
+
+def record_digests(text: str) -> Iterator[tuple[str, str]]:
+    """The paths in a RECORD whose sha256 it tells, with that in hexadecimal."""
+    with contextlib.suppress(csv.Error):
+        for row in csv.reader(text.splitlines()):
+            kind, _, encoded = row[1].partition("=") if len(row) > 1 else ("", "", "")
+            with contextlib.suppress(ValueError):
+                if kind == "sha256":
+                    yield row[0], base64.urlsafe_b64decode(f"{encoded}==").hex()
 
 
 def _owned(old: Installed, read: Callable[[str], str]) -> Iterator[str]:
@@ -282,7 +319,12 @@ def places(path: str, layout: Layout) -> Iterator[str]:
         yield os.path.join(layout.scripts, inner)
     elif scheme == "data":
         yield os.path.normpath(os.path.join(layout.prefix, inner))
-    elif scheme != "headers":
+    elif scheme == "headers":
+        name = match["name"] if match else ""
+        pythons = (re.search(r"[/\\](python[\d.]+t?)[/\\]site-packages", site) for site in layout.site_packages)
+        for folder in ("Include", *(f"include/{kind}{one[1]}" for one in pythons if one for kind in ("site/", ""))):
+            yield os.path.normpath(os.path.join(layout.prefix, folder, name, inner))
+    else:
         for site in layout.site_packages:
             yield os.path.normpath(os.path.join(site, inner))
 

@@ -52,10 +52,10 @@ class LockedPackage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class Needs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The machine that a lock is for.
 
-    ``python`` is a version such as ``3.8``, ``tag`` its ABI (``cp38``), ``platform`` as in ``linux_x86_64``, ``libc`` its family and
-    ``glibc`` the oldest that all files run on. ``variant`` is the CUDA inside (``cu118``) or ``cpu``; ``driver`` is the oldest NVIDIA
-    driver that runs it, ``driver_direct`` the oldest that does without the compatibility within a CUDA family. ``sm`` are the
-    architectures compiled in (``sm_80``, ``compute_90``). None and empty: not known, or not needed (``cpu``).
+    ``python`` is a version such as ``3.8``, ``tag`` its ABI (``cp38``), ``platform`` as in ``linux_x86_64``, ``libc`` its family
+    and ``glibc`` the oldest that all files run on. ``variant`` is the CUDA inside (``cu118``) or ``cpu``; ``driver`` is the oldest
+    NVIDIA driver that runs it, ``driver_direct`` the oldest that does without the compatibility within a CUDA family. ``sm`` are
+    the architectures compiled in (``sm_80``, ``compute_90``). None and empty: not known, or not needed (``cpu``).
     """
 
     python: str

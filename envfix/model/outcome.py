@@ -64,7 +64,9 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
 class Undone(msgspec.Struct, frozen=True, kw_only=True):
     """What came of taking an installation back: files that came back and went, and those that are not as they were.
 
-    ``stays`` are packages that came since. ``forgotten_bytes`` is set instead where only the kept files were given up.
+    ``stays`` are packages that came since. ``edited`` are files that somebody had changed since: the older ones are back in their
+    place, and they were put into the folder ``edited_in``. ``forgotten_bytes`` is set instead where only the kept files were
+    given up.
     """
 
     prefix: str
@@ -75,4 +77,6 @@ class Undone(msgspec.Struct, frozen=True, kw_only=True):
     files_removed: int = 0
     differing: tuple[str, ...] = ()
     stays: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()
+    edited_in: str | None = None
     forgotten_bytes: int | None = None

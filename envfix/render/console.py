@@ -401,6 +401,12 @@ class ConsoleOutput:
         self._indented(Text(f"{undone.files_back} files put back, {undone.files_removed} removed"))
         if undone.stays:
             self._indented(Text(f"installed since, and left: {', '.join(undone.stays)}"))
+        if undone.edited_in is not None:
+            some = ", ".join(undone.edited[:REASONS_SHOWN])
+            more = f" and {len(undone.edited) - REASONS_SHOWN} more" if len(undone.edited) > REASONS_SHOWN else ""
+            self._indented(
+                Text(f"changed since by somebody, and put aside in {undone.edited_in}: {some}{more}", style="yellow")
+            )
         for path in undone.differing[:REASONS_SHOWN]:
             self._indented(Text(f"not as it was: {path}", style="yellow"))
         if len(undone.differing) > REASONS_SHOWN:
