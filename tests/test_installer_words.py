@@ -125,6 +125,8 @@ def test_only_the_telling_lines_are_quoted() -> None:
     text = f"{drawing}error: \x1b[1mA\x1b[0m went wrong at https://u:secret@host/x\n" + "more\n" * 99
     assert telling_lines(text).splitlines() == ["error: A went wrong at https://host/x", *["more"] * 13]
     assert telling_lines("") == ""
+    stumbled = "Installing x\nerror: Exception:\nTraceback (most recent call last):\n  File 'a'\n    foo()\nTypeError: no value\n"
+    assert telling_lines(stumbled) == "error: TypeError: no value"
 
 
 def test_a_refusal_without_a_known_word_is_still_quoted() -> None:

@@ -25,6 +25,8 @@ _NEW_LINE = re.compile(r"\x1b\[2K|\r\n?")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _DRAWN = re.compile(r"Preparing packages\.\.\.|-{10,} |^warning: The `--pylock` option|^hint: .*`--system-certs`")
 _LINES = 14
+# Where pip itself stumbles, its last line tells why; the lines of its source do not.
+_TRACEBACK = re.compile(r"^(?:error: Exception:\n)?Traceback \(most recent call last\):\n(?:[ \t].*\n)*", re.MULTILINE)
 UNRECOGNISED = "the lines above are the installer's own"
 
 
@@ -267,7 +269,7 @@ def missing_package(text: str) -> str | None:
 
 def telling_lines(text: str) -> str:
     """The installer's own words from its first error on, without drawing, at most 14 lines."""
-    plain = _ANSI.sub("", _NEW_LINE.sub("\n", text))
+    plain = _TRACEBACK.sub("error: ", _ANSI.sub("", _NEW_LINE.sub("\n", text)))
     lines = [line.rstrip() for line in plain.splitlines() if not _DRAWN.search(line)]
     start = next((number for number, line in enumerate(lines) if line.lstrip().startswith("error:")), None)
     chosen = lines[start:] if start is not None else lines[-_LINES:]
