@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "Run a program untouched; explain only if it fails.",
     "plan": "What would be installed, from where, how big, and why.",
     "install": "Carry a plan out, safely, then prove it.",
+    "lock": "Write lockfiles that rebuild the same environment, and check them.",
     "undo": "Put the environment back as it was before the last install.",
     "verify": "Climb the ladder from import to a YOLOv8 prediction.",
     "gpus": "Who holds which GPU, which one is free, and the line to paste.",

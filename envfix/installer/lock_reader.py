@@ -53,6 +53,20 @@ def files(lock: str, target: PlanTarget) -> list[LockedFile]:
     return [_file(package, ranks) for package in read_toml(lock).get("packages", [])]
 
 
+def candidates(lock: str) -> dict[str, tuple[LockedFile, ...]]:
+    """All files that the lock has for each package, by its name: the wheels first; raises ``ValueError``."""
+    found: dict[str, tuple[LockedFile, ...]] = {}
+    for package in read_toml(lock).get("packages", []):
+        entries = [*(package.get("wheels") or []), *(package[kind] for kind in ("sdist", "archive") if kind in package)]
+        found[package["name"]] = tuple(_locked(package, entry) for entry in entries)
+    return found
+
+
+def indexes(lock: str) -> dict[str, str]:
+    """Which index each package is from, by its name, where the lock tells."""
+    return {one["name"]: one["index"] for one in read_toml(lock).get("packages", []) if "index" in one}
+
+
 def with_indexes(lock: str, index: Callable[[str], str | None]) -> str:
     """The lock with the index of each package named.
 
@@ -93,7 +107,10 @@ def preferences(installed: Mapping[str, str]) -> str:
 def _file(package: Mapping[str, Any], ranks: Mapping[Tag, int]) -> LockedFile:
     wheels = package.get("wheels") or []
     chosen = min(wheels, key=lambda wheel: _rank(_filename(wheel), ranks)) if wheels else None
-    entry = chosen or package.get("sdist") or package.get("archive") or {}
+    return _locked(package, chosen or package.get("sdist") or package.get("archive") or {})
+
+
+def _locked(package: Mapping[str, Any], entry: Mapping[str, Any]) -> LockedFile:
     return LockedFile(
         name=package["name"],
         version=str(package.get("version", "")),

@@ -112,12 +112,14 @@ class UvInstaller:
         python: str | None = None,
         constraints: str = "",
         installed: Mapping[str, str] | None = None,
+        alone: bool = False,
     ) -> Answer:
         """The exact files that would be installed, or uv's refusal; changes nothing but uv's cache.
 
         ``requirements`` are what is asked for, ``constraints`` (a constraints file's text) bounds what comes along.
         ``python`` is the interpreter to install into; None resolves for ``target`` as a machine envfix is not on.
-        ``installed`` are versions to keep where they fit. Raises ``ResolutionError`` when uv cannot be asked at all.
+        ``installed`` are versions to keep where they fit; ``alone``: without what the packages depend on. Raises
+        ``ResolutionError`` when uv cannot be asked at all.
         """
         beyond = _beyond_uv(target, here=python is not None)
         if beyond is not None:
@@ -130,7 +132,8 @@ class UvInstaller:
 
         def compile_() -> tuple[str, str | None]:
             text = project(wanted, sources, family, target.python)
-            return self._compile(text, sources, chooser, constraints, installed or {})
+            options = [*chooser, "--no-deps"] if alone else chooser
+            return self._compile(text, sources, options, constraints, installed or {})
 
         text, failure = compile_()
         only_there = canonicalize_name(missing_package(failure or "") or "")

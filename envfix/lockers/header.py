@@ -16,23 +16,11 @@ _LINE = re.compile(rf"^\s*#+\s*{_MARK}[ \t]*(\{{.*\}})\s*$", re.MULTILINE)
 def comments(lock: Lock) -> list[str]:
     """The lines of the header, each beginning with ``# ``; nothing in them depends on when or where they were written."""
     torch = lock.package("torch") or lock.package("pytorch")
-    what = f"torch {torch.version} ({lock.needs.variant}) and what belongs to it" if torch else "an environment"
-    sentences = [f"Locked by envfix from {lock.source}: {what}.", *needs_in_words(lock.needs)]
+    count = f"{len(lock.packages)} package{'' if len(lock.packages) == 1 else 's'}"
+    variant = f" ({lock.needs.variant})" if torch and "+" not in torch.version and lock.needs.variant else ""
+    what = f"torch {torch.version}{variant} and what belongs to it" if torch else count
+    sentences = [f"Locked by envfix from {lock.source}: {what}.", *lock.needs.in_words()]
     return [f"# {sentence}" for sentence in sentences] + [f"# {_MARK} {needs_json(lock.needs)}"]
-
-
-def needs_in_words(needs: Needs) -> list[str]:
-    """What the machine must have, a sentence each."""
-    glibc = f" with glibc {needs.glibc} or newer" if needs.glibc else ""
-    sentences = [f"Needs Python {needs.python} ({needs.tag}) on {needs.platform}{glibc}."]
-    if needs.variant == "cpu":
-        return [*sentences, "Runs on the CPU; needs no NVIDIA card."]
-    direct = f" ({needs.driver_direct} or newer runs everything)" if needs.driver_direct else ""
-    driver = f"NVIDIA driver {needs.driver} or newer{direct}" if needs.driver else "an NVIDIA driver"
-    sentences.append(f"Needs {driver}, for CUDA inside: {needs.variant}.")
-    if needs.sm:
-        sentences.append(f"Needs a card that is served by: {' '.join(needs.sm)}.")
-    return sentences
 
 
 def needs_json(needs: Needs) -> str:

@@ -6,11 +6,17 @@ from typing import Literal
 
 import msgspec
 
+Answer = Literal["yes", "no", "warning", "unknown"]
+# What --format takes, as --help lists it.
+Format = Literal[
+    "requirements", "pylock", "environment.yml", "conda-explicit", "conda-lock", "pixi", "uv", "dockerfile"
+]
+Status = Literal["ok", "differs", "unfit", "unknown"]
 # What a package is: a wheel or source archive of an index, a conda package, or something that no index holds.
 Origin = Literal["wheel", "sdist", "conda", "direct", "editable", "local", "unknown"]
 
 
-class LockedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class LockedFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file of a package: ``size`` in bytes, hashes in hexadecimal. None: nobody says.
 
     ``url`` has no credentials, and is None where the client's own default index says it.
@@ -23,7 +29,7 @@ class LockedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     md5: str | None = None
 
 
-class LockedPackage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class LockedPackage(msgspec.Struct, frozen=True, kw_only=True):
     """One package: canonical ``name``, exact ``version`` with its local label, and the one file that the needs ask for.
 
     ``index`` is what envfix calls the place it comes from (``pypi``, ``official``, a mirror, a conda channel); ``index_url`` is
@@ -49,13 +55,13 @@ class LockedPackage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     note: str | None = None
 
 
-class Needs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
     """The machine that a lock is for.
 
     ``python`` is a version such as ``3.8``, ``tag`` its ABI (``cp38``), ``platform`` as in ``linux_x86_64``, ``libc`` its family
     and ``glibc`` the oldest that all files run on. ``variant`` is the CUDA inside (``cu118``) or ``cpu``; ``driver`` is the oldest
     NVIDIA driver that runs it, ``driver_direct`` the oldest that does without the compatibility within a CUDA family. ``sm`` are
-    the architectures compiled in (``sm_80``, ``compute_90``). None and empty: not known, or not needed (``cpu``).
+    the architectures compiled in, as torch prints them. None and empty: not known, or not needed (``cpu``).
     """
 
     python: str
@@ -68,8 +74,23 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     driver_direct: str | None = None
     sm: tuple[str, ...] = ()
 
+    def in_words(self) -> list[str]:
+        """What the machine must have, a sentence each."""
+        glibc = f" with glibc {self.glibc} or newer" if self.glibc else ""
+        sentences = [f"Needs Python {self.python} ({self.tag}) on {self.platform}{glibc}."] if self.tag else []
+        if self.variant == "cpu":
+            return [*sentences, "Runs on the CPU; needs no NVIDIA card."]
+        if not self.variant:
+            return sentences
+        driver = f"NVIDIA driver {self.driver} or newer" if self.driver else "an NVIDIA driver"
+        newer = f"; cards newer than its code need {self.driver_direct}" if self.driver_direct else ""
+        sentences.append(f"Needs {driver} for the CUDA inside, {self.variant}{newer}.")
+        if self.sm:
+            sentences.append(f"Holds code for these cards: {' '.join(self.sm)}.")
+        return sentences
 
-class Lock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+
+class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """A whole stack with its needs. Packages are sorted by name; nothing in it depends on the time or the machine of its making.
 
     ``asked`` are the requirements that somebody named (the rest came with them), ``specs`` the same for conda packages.
@@ -94,3 +115,60 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def package(self, name: str) -> LockedPackage | None:
         """The package of this canonical name; a wheel before a conda package."""
         return next((one for one in (*self.wheels(), *self.conda()) if one.name == name), None)
+
+
+class Suitability(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a machine has one thing that a lock needs: ``platform``, ``python``, ``glibc``, ``driver`` or ``gpu``, and why.
+
+    ``warning``: it runs, but not as somebody with that machine would want; ``unknown``: nobody can say.
+    """
+
+    need: Literal["platform", "python", "glibc", "driver", "gpu"]
+    answer: Answer
+    text: str
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """A package that is not as the lock says: ``missing``, ``changed`` (another version or build) or ``extra``."""
+
+    name: str
+    kind: Literal["missing", "changed", "extra"]
+    locked: str | None = None
+    there: str | None = None
+
+
+class LockCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of comparing a lock with a machine, and with the environment on it.
+
+    ``suitability`` has an answer for each thing it needs. ``differences`` are packages that are not as locked; None: there was
+    no environment to look at. ``status``: ``ok``, ``differs`` (it runs there, but is not what is installed), ``unfit`` (it does
+    not run there) or ``unknown`` (nobody can say whether it does).
+    """
+
+    file: str
+    format: str
+    status: Status
+    suitability: tuple[Suitability, ...]
+    differences: tuple[Difference, ...] | None = None
+    checked: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class LockedAs(msgspec.Struct, frozen=True, kw_only=True):
+    """A lockfile that was written: its format, its path (None: only its text was asked for) and its text."""
+
+    format: str
+    path: str | None
+    text: str
+
+
+class Locking(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of ``envfix lock``: the lock, the files, and what the user should know.
+
+    ``changed`` are the packages that an update has changed: name, old version, new version (None: it came, or went).
+    """
+
+    lock: Lock
+    files: tuple[LockedAs, ...]
+    notes: tuple[str, ...] = ()
+    changed: tuple[tuple[str, str | None, str | None], ...] | None = None

@@ -17,6 +17,7 @@ from envfix._version import __version__
 from envfix.model.explanation import Cause, Explanation
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.gpu_use import GpuUse
+from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
 from envfix.model.plan import Choice, Examination, Plan
 from envfix.model.report import Afterwards, CausePage, Report, WheelRow
@@ -37,6 +38,7 @@ VERDICTS = {
     "broken": ("Something is broken; the first finding is the most likely root.", "bold red"),
 }
 REASONS_SHOWN = 6
+DIFFERENCES_SHOWN = 12
 # Lines to copy.
 COMMAND = "green"
 RUNGS = {"passed": ("✓", "ok", "green"), "failed": ("✗", "FAILED", "bold red"), "skipped": ("·", "skipped", "dim")}
@@ -384,6 +386,55 @@ class ConsoleOutput:
             self._indented(Text("Use it:"))
             self._command(f"source {command_line((f'{installation.prefix}/bin/activate',))}", by=4)
         del plan
+
+    def locked(self, locking: Locking) -> None:
+        """The text alone on standard output, or where each file is; what the user should know goes to standard error."""
+        self._progress.done()
+        for file in locking.files:
+            if file.path is None:
+                self.console.file.write(file.text)
+                continue
+            self._say(Text(f"locked: {file.path} ({file.format})", style="bold green"))
+        if any(file.path for file in locking.files):
+            count = len(locking.lock.packages)
+            self._indented(Text(f"{count} package{'s' if count != 1 else ''} from {locking.lock.source}"))
+            for sentence in locking.lock.needs.in_words():
+                self._indented(Text(sentence))
+        for name, old, new in locking.changed or ():
+            self._indented(Text(f"{name}: {old or 'new'} -> {new or 'gone'}"))
+        if locking.changed == ():
+            self._indented(Text("nothing has changed"))
+        for note in locking.notes:
+            self._progress.note(note)
+
+    def lock_check(self, check: LockCheck) -> None:
+        """The verdict, then what the lock needs with the answer to each, then what is not as locked."""
+        self._progress.done()
+        there = f"runs on {check.checked}"
+        verdicts = {
+            "ok": (f"{there}." if check.differences is None else f"{there}, and is what is installed.", "bold green"),
+            "differs": (f"{there}, but is not what is installed.", "bold yellow"),
+            "unfit": (f"does not run on {check.checked}.", "bold red"),
+            "unknown": (f"may run on {check.checked} or not: it cannot be told.", "bold yellow"),
+        }
+        text, style = verdicts[check.status]
+        self._say(Text(f"{check.file} {text}", style=style))
+        marks = {"yes": ("✓", "ok"), "no": ("✗", "NO"), "warning": ("!", "!"), "unknown": ("?", "?")}
+        for row in check.suitability:
+            self._indented(Text(f"{marks[row.answer][0 if self._unicode else 1]} {row.text}"))
+        differences = check.differences or ()
+        words = {"missing": "is not installed", "extra": "is not in the lock"}
+        # Where it does not run at all, nobody looks for single packages.
+        shown = len(differences) if self._verbose else 0 if check.status == "unfit" else DIFFERENCES_SHOWN
+        for one in differences[:shown]:
+            said = words.get(one.kind, f"is {one.there}")
+            self._indented(Text(f"- {one.name} {one.locked or one.there} {said}"))
+        if len(differences) > shown:
+            self._indented(
+                Text(f"{len(differences) - shown} {'more ' if shown else ''}packages are not as locked; -v shows them")
+            )
+        for note in check.notes:
+            self._indented(Text(note))
 
     def undone(self, undone: Undone) -> None:
         """What was put back, and whether all is as it was."""

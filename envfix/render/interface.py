@@ -7,6 +7,7 @@ from typing import Protocol
 
 from envfix.model.explanation import Explanation
 from envfix.model.gpu_use import GpuUse
+from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
 from envfix.model.plan import Plan
 from envfix.model.report import CausePage, Report, WheelRow
@@ -46,6 +47,12 @@ class Output(Protocol):
 
     def installation(self, plan: Plan, installation: Installation) -> None:
         """What was installed and whether it proved itself."""
+
+    def locked(self, locking: Locking) -> None:
+        """The lockfiles that were written, or the text of the one that was asked for."""
+
+    def lock_check(self, check: LockCheck) -> None:
+        """Whether a lock runs on a machine, and whether it is what is installed there."""
 
     def undone(self, undone: Undone) -> None:
         """What was put back."""

@@ -9,6 +9,7 @@ from typing import Any
 from envfix.model.documents import to_builtins, to_json
 from envfix.model.explanation import Explanation
 from envfix.model.gpu_use import CardUse, GpuUse
+from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
 from envfix.model.plan import Plan
 from envfix.model.report import CausePage, Report, WheelRow
@@ -81,6 +82,22 @@ class JsonOutput:
     def installation(self, plan: Plan, installation: Installation) -> None:
         """``envfix.install/1``: the plan that was carried out, and what came of it."""
         self._write("envfix.install/1", {"plan": plan_fields(plan), **to_builtins(installation)})
+
+    def locked(self, locking: Locking) -> None:
+        """``envfix.lock/1``: needs, packages, files; the text stands here where no file was written."""
+        files = [
+            {"format": one.format, "path": one.path, **({"text": one.text} if one.path is None else {})}
+            for one in locking.files
+        ]
+        changed = None
+        if locking.changed is not None:
+            changed = [{"name": name, "old": old, "new": new} for name, old, new in locking.changed]
+        lock = to_builtins(locking.lock)
+        self._write("envfix.lock/1", {**lock, "files": files, "changed": changed, "notes": locking.notes})
+
+    def lock_check(self, check: LockCheck) -> None:
+        """``envfix.lock-check/1``."""
+        self._write("envfix.lock-check/1", to_builtins(check))
 
     def undone(self, undone: Undone) -> None:
         """``envfix.undo/1``."""

@@ -1,0 +1,447 @@
+"""Where locks come from: a plan that uv or rattler has resolved, or an environment as it really is."""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from packaging.utils import canonicalize_name
+
+from envfix.app.lock_environment import There, directly, rows_here, rows_saved
+from envfix.app.planning import PlanRequest, decide, look
+from envfix.app.pricing import Priced, price
+from envfix.app.settings import NOBODY, cache_folder, tables_for
+from envfix.errors import InstallError, UsageError
+from envfix.host.fetch import sha256_of
+from envfix.host.index import default_registry
+from envfix.host.real import RealHost
+from envfix.installer import lock_reader
+from envfix.installer.downloading import IDLE_LIMIT, download
+from envfix.installer.environment import environment_for_installers
+from envfix.installer.interface import TORCH_FAMILY, Refusal, Resolution, Sources
+from envfix.installer.lock_reader import LockedFile as Listed
+from envfix.installer.uv import UvInstaller
+from envfix.lockers.conda_explicit import bare
+from envfix.lockers.interface import LockError
+from envfix.model.facts import Environment, TorchBuild
+from envfix.model.lock import Lock, LockedFile, LockedPackage
+from envfix.model.plan import REGISTRY, PackagePin, Plan, PlanTarget
+from envfix.model.reporter import Reporter
+from envfix.probes.package_sources import without_credentials
+from envfix.resolver.needs import CPU, needs_of
+from envfix.resolver.target import Elsewhere, describe
+from envfix.tables.architectures import SmList
+from envfix.tables.loader import Tables
+
+_LABEL = re.compile(r"cpu|cu\d{2,3}|rocm[\d.]+|xpu")
+# Mirrors that are tried where an index does not have a file.
+_MOST_INDEXES = 4
+
+
+class Sourced(msgspec.Struct, frozen=True, kw_only=True):
+    """A lock, or the plan that says why there is none; ``notes`` are what the user should know."""
+
+    lock: Lock | None
+    plan: Plan | None = None
+    notes: tuple[str, ...] = ()
+
+
+# --- from a plan ---
+
+
+def from_plan(
+    request: PlanRequest, *, conda: bool = False, keeping: Mapping[str, str] | None = None, reporter: Reporter = NOBODY
+) -> Sourced:
+    """The exact files of the stack that a plan chooses; nothing is installed.
+
+    ``keeping`` are versions to keep where they fit. Raises ``InstallError`` where the plan cannot be resolved.
+    """
+    if conda:
+        return _from_conda_plan(request, reporter)
+    tables = tables_for(RealHost())
+    decision = decide(request, reporter=reporter)
+    if decision.plan.status != "ok":
+        return Sourced(lock=None, plan=decision.plan)
+    priced = price(decision, installed=keeping, offline=request.goal.offline, reporter=reporter)
+    if priced.plan.status != "ok":
+        return Sourced(lock=None, plan=priced.plan)
+    if priced.resolution is None:
+        message, hint = (priced.refusal.message, priced.refusal.hint) if priced.refusal else ("no answer", None)
+        raise InstallError(f"uv cannot resolve this plan, so there is nothing to lock: {message}", hint=hint)
+    return Sourced(lock=_lock_of(priced, priced.resolution, tables))
+
+
+def _lock_of(priced: Priced, resolution: Resolution, tables: Tables) -> Lock:
+    choice = priced.plan.choice
+    assert choice is not None  # noqa: S101 - a resolved plan has an answer
+    files = lock_reader.files(resolution.lock, resolution.target)
+    sizes = {row.filename: row.size for row in resolution.downloads}
+    files = [msgspec.structs.replace(file, size=file.size or sizes.get(file.filename)) for file in files]
+    places = _Places(resolution, {row.name: row.index for row in resolution.downloads})
+    pins = (pin for pin in priced.plan.packages if not pin.bound_only)
+    return Lock(
+        needs=needs_of(resolution.target, choice.torch, choice.variant, [file.filename for file in files], tables),
+        packages=tuple(sorted(map(places.package, files), key=lambda one: one.name)),
+        asked=tuple(f"{pin.name}{pin.specifier}" for pin in pins),
+    )
+
+
+class _Places:
+    """Where the files of a resolution come from."""
+
+    def __init__(self, resolution: Resolution, indexes: Mapping[str, str]) -> None:
+        self._sources = resolution.sources
+        self._indexes = indexes
+        self._addresses = lock_reader.indexes(resolution.lock)
+
+    def package(self, file: Listed) -> LockedPackage:
+        """A file of the resolution as it is locked."""
+        name = canonicalize_name(file.name)
+        index = self._indexes.get(file.name, REGISTRY)
+        is_torch = index == self._sources.torch_name and self._sources.torch_url is not None and index != REGISTRY
+        address = self._sources.torch_url if is_torch else self._addresses.get(file.name)
+        is_default = address is None or address.rstrip("/") == default_registry().rstrip("/")
+        return LockedPackage(
+            name=name,
+            version=file.version,
+            origin="wheel" if file.filename.endswith(".whl") else "sdist",
+            file=LockedFile(
+                filename=file.filename,
+                url=without_credentials(file.url),
+                size=file.size,
+                sha256=file.sha256,
+            ),
+            index=index,
+            index_url=None if is_default else without_credentials(address or ""),
+            find_links=is_torch and self._sources.torch_layout == "find-links",
+        )
+
+
+def _from_conda_plan(request: PlanRequest, reporter: Reporter) -> Sourced:
+    from envfix.app.conda_stack import plan_conda
+
+    decision = plan_conda(request, reporter=reporter)
+    if decision.plan.status != "ok" or decision.solution is None:
+        return Sourced(lock=None, plan=decision.plan)
+    choice, solution = decision.plan.choice, decision.solution
+    assert choice is not None  # noqa: S101 - as above
+    packages = tuple(
+        LockedPackage(
+            name=one.name,
+            version=one.version,
+            origin="conda",
+            file=LockedFile(
+                filename=one.filename,
+                url=bare(one.url),
+                size=one.size,
+                sha256=one.sha256,
+                md5=one.md5,
+            ),
+            index=bare(one.channel),
+            index_url=bare(one.address),
+            build=one.build,
+            subdir=one.subdir,
+            depends=one.depends,
+            constrains=one.constrains,
+        )
+        for one in sorted(solution.packages, key=lambda one: one.name)
+    )
+    depends = [spec for one in packages for spec in one.depends]
+    tables = tables_for(RealHost())
+    return Sourced(
+        lock=Lock(
+            needs=needs_of(decision.plan.target, choice.torch, choice.variant, (), tables, depends=depends),
+            packages=packages,
+            specs=tuple(map(bare, solution.specs)),
+            channels=tuple((bare(source.name), bare(source.shown)) for source in decision.sources),
+        )
+    )
+
+
+# --- from an environment ---
+
+
+def from_environment(request: PlanRequest, *, reporter: Reporter = NOBODY) -> Sourced:
+    """What is installed in the target (or was, in a snapshot), with the file of an index for each package.
+
+    What no index holds is in the lock with a note. Raises ``UsageError`` where the target cannot be asked.
+    """
+    host = RealHost()
+    tables = tables_for(host)
+    reporter.stage("reading what is installed")
+    machine, environment = look(request, host, tables, reporter)
+    interpreter = environment.interpreter.value
+    if interpreter is None:
+        raise UsageError(
+            f"the Python at {environment.interpreter.source} cannot be used: {environment.interpreter.problem}",
+            hint="name an environment with --python, or say what to plan, such as --cuda auto",
+        )
+    target = describe(machine, environment.interpreter, Elsewhere(), tables)
+    is_here = request.snapshot is None
+    rows, conda = rows_here(host, interpreter) if is_here else rows_saved(environment)
+    if not rows and not conda:
+        raise LockError(f"nothing is installed in {interpreter.prefix}", hint="say what to plan, such as --cuda auto")
+    python = interpreter.executable if is_here else None
+    finder = _Finder(host, request, tables, target, python, reporter)
+    found = [*finder.found(rows, _variant(environment.torch.value) if environment.torch.value else None), *conda]
+    packages = tuple(sorted(found, key=lambda one: (one.name, one.origin == "conda")))
+    torch = environment.torch.value
+    needs = needs_of(
+        target,
+        torch.version.partition("+")[0] if torch is not None else None,
+        _variant(torch) if torch is not None else CPU,
+        [one.file.filename for one in packages if one.file is not None and one.origin != "conda"],
+        tables,
+        code=_code(environment),
+        depends=[spec for one in packages for spec in one.depends],
+    )
+    channels = dict.fromkeys((one.index, one.index_url) for one in conda if one.index_url)
+    lock = Lock(
+        needs=needs,
+        packages=packages,
+        channels=tuple((name, url) for name, url in channels if url),
+        source="an environment" if is_here else "a saved machine",
+    )
+    return Sourced(lock=lock, notes=tuple(_notes(packages)))
+
+
+def _notes(packages: Sequence[LockedPackage]) -> Iterable[str]:
+    for package in packages:
+        if package.note is not None:
+            yield f"{package.name} {package.version}: {package.note}"
+
+
+def _variant(torch: TorchBuild) -> str:
+    """The CUDA inside, by its files; by the label where these do not tell."""
+    label = torch.version.partition("+")[2]
+    return label if torch.cuda is None and _LABEL.fullmatch(label) else torch.variant
+
+
+def _code(environment: Environment) -> SmList | None:
+    """What the libraries of the torch that is there say they were compiled for."""
+    torch = environment.torch.value
+    if torch is None or not torch.sm:
+        return None
+    return SmList(sm=torch.sm, ptx=torch.ptx, cuda=torch.cuda)
+
+
+class _Finder:
+    """Finds the file of each installed package in the index that it is from."""
+
+    def __init__(
+        self,
+        host: RealHost,
+        request: PlanRequest,
+        tables: Tables,
+        target: PlanTarget,
+        python: str | None,
+        reporter: Reporter,
+    ) -> None:
+        self._tables = tables
+        self._target = target
+        self._python = python
+        self._reporter = reporter
+        named = [name for name in request.goal.indexes if name != "auto"] or (host.getenv("ENVFIX_INDEX") or "").split()
+        self._named = tuple(named)
+        self._uv = UvInstaller(host, reporter, addresses=self._named, offline=request.goal.offline)
+
+    def found(self, rows: Sequence[There], torch_label: str | None) -> list[LockedPackage]:
+        """Each package with its file, or with the reason why nobody can say it."""
+        told = {row: directly(row) for row in rows}
+        # A file that was named by its address may be that of an index all the same: a lockfile names it so.
+        left = [row for row, one in told.items() if one is None or one.file is not None]
+        groups: dict[str | None, list[There]] = {}
+        for row in left:
+            groups.setdefault(self._label(row, torch_label), []).append(row)
+        found = {
+            one.name: one
+            for label, group in groups.items()
+            for one in (self._in_registry(group) if label is None else self._in_torch_index(group, label))
+        }
+        return [_either(one, found.get(str(canonicalize_name(row.name)))) for row, one in told.items()]
+
+    def _label(self, row: There, torch_label: str | None) -> str | None:
+        """The variant of the torch index that holds it; None: the default registry does."""
+        name, label = canonicalize_name(row.name), row.version.partition("+")[2]
+        if name in TORCH_FAMILY and _LABEL.fullmatch(label):
+            return label
+        only_there = name in TORCH_FAMILY and name.startswith("pytorch-triton")
+        return torch_label if only_there else None
+
+    def _in_registry(self, rows: Sequence[There]) -> list[LockedPackage]:
+        self._reporter.stage(f"asking the default index for {len(rows)} packages")
+        return self._asked(rows, Sources(), "the default index has no such file")
+
+    def _in_torch_index(self, rows: Sequence[There], label: str) -> list[LockedPackage]:
+        done: list[LockedPackage] = []
+        left = list(rows)
+        tried = []
+        for name, url, is_page in self._places(label):
+            self._reporter.stage(f"asking {name} for {len(left)} packages of torch")
+            tried.append(name)
+            sources = Sources(torch_url=url, torch_layout="find-links" if is_page else "index", torch_name=name)
+            found = self._asked(left, sources, "")
+            done += [one for one in found if one.origin != "unknown"]
+            missing = {one.name for one in found if one.origin == "unknown"}
+            left = [row for row in left if canonicalize_name(row.name) in missing]
+            if not left:
+                break
+        why = f"no index that was asked has it ({', '.join(tried)}): name its index with --index"
+        return [*done, *(_unknown(row, why) for row in left)]
+
+    def _places(self, label: str) -> Iterable[tuple[str, str, bool]]:
+        """The torch indexes to ask: those that the user names, or the official one and its mirrors."""
+        rows = self._tables.indexes
+        if self._named:
+            for named in self._named:
+                row = rows.by_name(named)
+                url = row.url(label) if row is not None else without_credentials(named)
+                if url is not None and "://" in url:
+                    yield (named if row is not None else "torch-index"), url, bool(row and not row.index_url)
+            return
+        official = rows.official()
+        for row in (official, *rows.mirrors())[:_MOST_INDEXES]:
+            url = row.url(label)
+            if url is not None:
+                yield row.name, url, not row.index_url
+
+    def _asked(self, rows: Sequence[There], sources: Sources, why: str) -> list[LockedPackage]:
+        """Ask uv for exactly these versions; a package that the index does not have is left out, and the rest asked again."""
+        left, lost = list(rows), list[LockedPackage]()
+        while left:
+            index = sources.torch_name if sources.torch_url else REGISTRY
+            pins = [
+                PackagePin(name=row.name, specifier=f"=={row.version}", index=index, because="it is installed")
+                for row in left
+            ]
+            answer = self._uv.resolve(pins, sources, self._target, python=self._python, alone=True)
+            if isinstance(answer, Refusal):
+                missing = _named_in(answer, left)
+                if missing is None or answer.kind == "network":
+                    reason = why or answer.message
+                    if not sources.torch_url and answer.kind == "network":
+                        raise InstallError(f"the default index cannot be asked: {answer.message}", hint=answer.hint)
+                    return [*lost, *(_unknown(row, reason) for row in left)]
+                lost.append(_unknown(missing, why))
+                left.remove(missing)
+                continue
+            places = _Places(answer, dict.fromkeys((row.name for row in answer.downloads), index))
+            files = lock_reader.candidates(answer.lock)
+            default = {str(canonicalize_name(file.name)): file for file in lock_reader.files(answer.lock, self._target)}
+            return [*lost, *(_matched(row, files, default, places) for row in left)]
+        return lost
+
+
+def _either(told: LockedPackage | None, found: LockedPackage | None) -> LockedPackage:
+    """What is known of a package: the file of an index, unless it came from an address that holds another one."""
+    if told is None or found is None:
+        one = found or told
+        assert one is not None  # noqa: S101 - what was not told has been looked for
+        return one
+    if told.file is None or found.file is None:
+        return told
+    is_same = told.file.url == found.file.url or (told.file.sha256 or "") == found.file.sha256
+    return found if is_same else told
+
+
+def _named_in(answer: Refusal, rows: Sequence[There]) -> There | None:
+    """The package that the refusal is about."""
+    for pattern in (
+        r"Because (?:there is no version of )?{0}(?:==\S+)? ",
+        r"\b{0}(?:==\S+)? (?:was not found|has no)",
+        r"\b{0}\b",
+    ):
+        for row in rows:
+            if re.search(pattern.format(re.escape(canonicalize_name(row.name))), answer.text, re.IGNORECASE):
+                return row
+    return None
+
+
+def _matched(
+    row: There, files: Mapping[str, tuple[Listed, ...]], default: Mapping[str, Listed], places: _Places
+) -> LockedPackage:
+    """The file that was installed: of all that the index has, the one with the tags that its metadata tells."""
+    name = canonicalize_name(row.name)
+    offered = files.get(name, ())
+    same = [one for one in offered if one.filename.endswith(".whl") and row.tags and fits(one.filename, row.tags)]
+    if same:
+        return places.package(same[0])
+    chosen = places.package(default[name])
+    if not row.tags:
+        return chosen
+    sdist = next((one for one in offered if not one.filename.endswith(".whl")), None)
+    if sdist is not None and not any(one.filename.endswith(".whl") for one in offered):
+        return places.package(sdist)
+    note = f"it was installed from a file that its index does not have; locked is {chosen.file.filename if chosen.file else '-'}"
+    return msgspec.structs.replace(chosen, note=note)
+
+
+def fits(filename: str, tags: Sequence[str]) -> bool:
+    """Whether a wheel of this name is one whose metadata tells these tags; other files and odd names do."""
+    parts = filename.removesuffix(".whl").split("-")[-3:]
+    if not filename.endswith(".whl") or len(parts) != 3:
+        return True
+    return not {"-".join(one) for one in product(*(part.split(".") for part in parts))}.isdisjoint(tags)
+
+
+def _unknown(row: There, why: str) -> LockedPackage:
+    return LockedPackage(name=canonicalize_name(row.name), version=row.version, origin="unknown", note=why)
+
+
+# --- hashes and addresses ---
+
+
+def with_hashes(lock: Lock, *, offline: bool, reporter: Reporter = NOBODY) -> tuple[Lock, dict[str, str]]:
+    """The lock with the hash of every wheel of which no index tells one, worked out from the file; and where these lie now.
+
+    The files of the default index are fetched as well: no lock names its addresses. Raises ``InstallError``.
+    """
+    host = RealHost()
+    wanted = {
+        one.file.url: Listed(
+            name=one.name,
+            version=one.version,
+            filename=one.file.filename,
+            url=one.file.url,
+            size=one.file.size,
+            sha256=one.file.sha256,
+        )
+        for one in lock.wheels()
+        if one.file is not None and one.file.url is not None and (one.file.sha256 is None or one.index_url is None)
+    }
+    paths = download(
+        host,
+        environment_for_installers(host),
+        list(wanted.values()),
+        os.path.join(cache_folder(host), "wheels"),
+        addresses=(),
+        idle_limit=IDLE_LIMIT,
+        offline=offline,
+        reporter=reporter,
+    )
+    packages = tuple(_hashed(one, paths) for one in lock.packages)
+    named = {unquote(urlsplit(url).path.rpartition("/")[2]): path for url, path in paths.items()}
+    return msgspec.structs.replace(lock, packages=packages), named
+
+
+def _hashed(package: LockedPackage, paths: Mapping[str, str]) -> LockedPackage:
+    file = package.file
+    path = paths.get(file.url or "") if file is not None else None
+    if file is None or file.sha256 is not None or path is None:
+        return package
+    return msgspec.structs.replace(package, file=msgspec.structs.replace(file, sha256=sha256_of(path)))
+
+
+def without_default_addresses(lock: Lock) -> Lock:
+    """The lock as it is written: the client's own default index says itself where its files lie."""
+
+    def plain(package: LockedPackage) -> LockedPackage:
+        if package.file is None or package.index_url is not None or package.origin not in ("wheel", "sdist"):
+            return package
+        return msgspec.structs.replace(package, file=msgspec.structs.replace(package.file, url=None))
+
+    return msgspec.structs.replace(lock, packages=tuple(map(plain, lock.packages)))

@@ -1,0 +1,338 @@
+"""lock: from a plan or an environment to lockfiles, and from a lockfile back to whether it runs here, or is what is here."""
+
+from __future__ import annotations
+
+import os.path
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from envfix.app import lock_sources
+from envfix.app.lock_environment import SEEDED, There, rows_here
+from envfix.app.lock_sources import Sourced
+from envfix.app.planning import PlanRequest, look
+from envfix.app.settings import NOBODY, tables_for
+from envfix.errors import EnvfixError, UsageError
+from envfix.host.real import RealHost
+from envfix.installer.changes import same_version
+from envfix.lockers import formats
+from envfix.lockers.interface import Locker, LockError, LockFileError
+from envfix.model.facts import Environment
+from envfix.model.lock import Difference, Lock, LockCheck, LockedAs, LockedPackage, Locking, Status, Suitability
+from envfix.model.plan import Plan
+from envfix.model.reporter import Reporter
+from envfix.resolver.needs import suitability
+from envfix.resolver.target import Elsewhere, describe
+
+_LIMIT = 50_000_000
+# How a file of envfix says that it may be written anew.
+_OURS = re.compile(r"^\s*#+\s*envfix-needs:|^\[tool\.envfix\]", re.MULTILINE)
+_FAMILY = ("torch", "torchvision", "torchaudio")
+
+
+class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to lock and how. ``planned``: what ``plan`` would choose, else what is installed; ``conda``: of conda packages.
+
+    ``out`` is a file or a folder (None: the text alone), ``update`` the packages of the lock at ``out`` that may change.
+    ``download``: fetch files whose hash no index tells, and those that a pylock.toml looks for beside itself.
+    """
+
+    plan: PlanRequest
+    planned: bool
+    conda: bool = False
+    formats: tuple[str, ...] = ()
+    out: str | None = None
+    update: tuple[str, ...] = ()
+    download: bool = False
+
+
+def lock(request: LockRequest, *, reporter: Reporter = NOBODY) -> Locking | Plan:
+    """The lockfiles, written where ``out`` says; or the plan that tells why there is none.
+
+    Raises ``UsageError`` for what makes no sense, ``LockError`` for what a format cannot hold; nothing is written then.
+    """
+    host = RealHost()
+    names = request.formats or _meant(request)
+    places = _places(names, request.out) if names else ()
+    for path in filter(None, places):
+        _must_be_ours(host, path)
+    old = _old(host, request, names) if request.update else None
+    sourced = _sourced(request, old, reporter)
+    if sourced.lock is None:
+        assert sourced.plan is not None  # noqa: S101 - one of both
+        return sourced.plan
+    if not names:
+        names = (_default_for(sourced.lock),)
+        places = _places(names, request.out)
+        for path in filter(None, places):
+            _must_be_ours(host, path)
+    made, beside = sourced.lock, dict[str, str]()
+    if request.download:
+        made, beside = lock_sources.with_hashes(made, offline=request.plan.goal.offline, reporter=reporter)
+    made = lock_sources.without_default_addresses(made)
+    files = tuple(
+        LockedAs(format=name, path=path, text=formats.locker(name).lock(made))
+        for name, path in zip(names, places, strict=True)
+    )
+    for file in files:
+        _write(host, file, beside)
+    notes = (*sourced.notes, *_notes(made, files, downloaded=request.download))
+    return Locking(lock=made, files=files, notes=notes, changed=None if old is None else tuple(_changed(old, made)))
+
+
+def check(path: str, request: PlanRequest, *, format_name: str | None = None, reporter: Reporter = NOBODY) -> LockCheck:
+    """Whether the lock in a file runs on a machine, and whether it is what is installed there. Raises ``LockFileError``."""
+    host = RealHost()
+    tables = tables_for(host)
+    found, read = _read(host, path, format_name)
+    if not read.needs.tag and not read.packages:
+        raise LockFileError(f"{path} says nothing that could be compared")
+    machine, environment = look(request, host, tables, reporter)
+    interpreter = environment.interpreter.value
+    asked = request.target
+    if interpreter is None and asked is None and read.needs.python:
+        asked = read.needs.python  # there is no Python to compare with: one of that version can be made
+    said = Elsewhere(
+        driver=request.driver, gpus=request.gpus, platform=request.platform, glibc=request.glibc, python=asked
+    )
+    target = describe(machine, environment.interpreter, said, tables)
+    rows = suitability(read, target)
+    elsewhere = request.snapshot or request.driver or request.gpus or request.platform or request.glibc
+    differences = None if elsewhere or interpreter is None else tuple(_differences(host, read, environment))
+    checked = request.snapshot or (f"a {target.platform} machine" if elsewhere else None)
+    return LockCheck(
+        file=path,
+        format=found.name,
+        status=_status(rows, differences or ()),
+        suitability=rows,
+        differences=differences,
+        checked=checked or (interpreter.prefix if interpreter is not None else "this machine"),
+        notes=tuple(_missing_needs(read)),
+    )
+
+
+def _status(rows: Sequence[Suitability], differences: Sequence[Difference]) -> Status:
+    """A doubt is no yes, and what was installed beside the lock does not matter."""
+    answers = {row.answer for row in rows}
+    if "no" in answers:
+        return "unfit"
+    if "unknown" in answers or not rows:
+        return "unknown"
+    return "differs" if any(row.kind != "extra" for row in differences) else "ok"
+
+
+# --- where and what ---
+
+
+def _sourced(request: LockRequest, old: Lock | None, reporter: Reporter) -> Sourced:
+    only_conda = bool(request.formats) and set(request.formats) <= formats.ONLY_CONDA
+    if old is not None:
+        return _updated(request, old, reporter)
+    if request.planned:
+        return lock_sources.from_plan(request.plan, conda=request.conda or only_conda, reporter=reporter)
+    return lock_sources.from_environment(request.plan, reporter=reporter)
+
+
+def _meant(request: LockRequest) -> tuple[str, ...]:
+    """The format that the name of the file says; none where that has to be seen."""
+    if request.out is not None and not _is_folder(request.out):
+        name = os.path.basename(request.out)
+        meant = formats.by_filename(name)
+        if meant is None:
+            raise UsageError(
+                f"{name} does not say which format is wanted", hint=f"add --format, one of {', '.join(formats.NAMES)}"
+            )
+        return (meant,)
+    return ("requirements",) if request.planned and not request.conda else ()
+
+
+def _default_for(made: Lock) -> str:
+    """The format that holds everything that is in the lock."""
+    if not made.conda():
+        return "requirements"
+    return "environment.yml" if made.wheels() else "conda-explicit"
+
+
+def _places(names: Sequence[str], out: str | None) -> tuple[str | None, ...]:
+    """The path of each file; None: its text alone is wanted."""
+    if out is None:
+        if len(names) > 1:
+            raise UsageError("several formats do not fit on one screen", hint="name a folder for them with -o FOLDER")
+        return (None,)
+    if len(names) == 1 and not _is_folder(out):
+        return (out,)
+    if os.path.isfile(out):
+        raise UsageError(f"{out} is a file, and there are {len(names)} formats", hint="name a folder with -o FOLDER")
+    return tuple(os.path.join(out, formats.locker(name).filename) for name in names)
+
+
+def _is_folder(out: str) -> bool:
+    return out.endswith(os.sep) or os.path.isdir(out)
+
+
+def _must_be_ours(host: RealHost, path: str) -> None:
+    """Refuse to write over what somebody else has written: a pyproject.toml or Dockerfile of a project, for example."""
+    answer = host.read_text(path, limit=_LIMIT)
+    if answer.outcome == "read" and answer.text.strip() and not _OURS.search(answer.text):
+        raise UsageError(
+            f"{path} is there, and envfix has not written it: it is left alone", hint="name another file with -o"
+        )
+
+
+def _write(host: RealHost, file: LockedAs, beside: Mapping[str, str]) -> None:
+    if file.path is None:
+        return
+    folder = os.path.dirname(os.path.abspath(file.path))
+    try:
+        os.makedirs(folder, exist_ok=True)
+        host.write_text(file.path, file.text)
+        if file.format == "pylock":
+            for name in re.findall(r'path = "wheels/([^"/]+)"', file.text):
+                if name in beside:
+                    os.makedirs(os.path.join(folder, "wheels"), exist_ok=True)
+                    shutil.copyfile(beside[name], os.path.join(folder, "wheels", name))
+    except OSError as error:
+        raise EnvfixError(
+            f"cannot write {file.path}: {error.strerror or error}", hint="name another file with -o"
+        ) from error
+
+
+def _notes(made: Lock, files: Sequence[LockedAs], *, downloaded: bool) -> Iterator[str]:
+    without = [one.name for one in made.packages if one.file is not None and not (one.file.sha256 or one.file.md5)]
+    if without:
+        yield (
+            f"no index tells the hash of {', '.join(without)}: nothing checks these files later;"
+            " --download fetches them and works it out"
+        )
+    if any(file.format == "pylock" and 'path = "wheels/' in file.text for file in files) and not downloaded:
+        yield (
+            "pylock.toml looks for the files of your default index in the folder wheels beside it, because no lock names"
+            " that index: its first lines say how to fill it, and --download does it now"
+        )
+
+
+# --- update ---
+
+
+def _old(host: RealHost, request: LockRequest, names: Sequence[str]) -> Lock:
+    if request.out is None or len(names) != 1 or not os.path.isfile(request.out):
+        raise UsageError("--update changes a lock that is there", hint="name it with -o FILE")
+    return _read(host, request.out, names[0])[1]
+
+
+def _updated(request: LockRequest, old: Lock, reporter: Reporter) -> Sourced:
+    """The plan for the machine of the old lock, in which everything stays that may."""
+    if old.conda():
+        raise LockError(
+            "conda packages are solved all together: there is no way to update some of them yet",
+            hint="write the lock anew, with --torch to hold torch where it is",
+        )
+    wanted = {str(canonicalize_name(name)) for name in request.update}
+    unknown = sorted(wanted - {one.name for one in old.packages})
+    if unknown:
+        raise UsageError(f"{unknown[0]} is not in {request.out}", hint="add a package with --with, without --update")
+    family = {"torch", "torchvision", "torchaudio"}
+    moves = wanted | (family if wanted & family else set())
+    keeping = {one.name: one.version for one in old.wheels() if one.name not in moves}
+    plan = request.plan
+    goal = msgspec.structs.replace(plan.goal, packages=tuple(_still_asked(old, wanted)) or ("none",))
+    torch = old.package("torch")
+    if torch is not None and "torch" not in moves:
+        is_exact = old.needs.variant.startswith("cu")
+        version = torch.version.partition("+")[0]
+        goal = msgspec.structs.replace(
+            goal, torch=f"=={version}", cuda=old.needs.variant or "auto", cuda_exact=is_exact
+        )
+    plan = msgspec.structs.replace(
+        plan,
+        goal=goal,
+        target=plan.target or old.needs.python or None,
+        platform=plan.platform or old.needs.platform or None,
+    )
+    return lock_sources.from_plan(plan, keeping=keeping, reporter=reporter)
+
+
+def _still_asked(old: Lock, wanted: set[str]) -> Iterator[str]:
+    """What was asked for beside torch; all packages, where the lock does not tell."""
+    for text in old.asked or [one.name for one in old.wheels()]:
+        try:
+            name = str(canonicalize_name(Requirement(text).name))
+        except InvalidRequirement:
+            continue
+        if name != "torch":
+            yield name if name in wanted or name in _FAMILY else text
+
+
+def _changed(old: Lock, new: Lock) -> Iterator[tuple[str, str | None, str | None]]:
+    before, after = ({one.name: one.version for one in lock.packages} for lock in (old, new))
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            yield name, before.get(name), after.get(name)
+
+
+# --- check ---
+
+
+def _read(host: RealHost, path: str, format_name: str | None) -> tuple[Locker, Lock]:
+    answer = host.read_text(path, limit=_LIMIT)
+    if answer.outcome != "read":
+        raise LockFileError(f"cannot read {path}: {answer.problem or 'there is no such file'}")
+    name = os.path.basename(path)
+    found = formats.locker(format_name) if format_name is not None else formats.recognised(answer.text, name)
+    try:
+        return found, found.read(answer.text)
+    except LockFileError as error:
+        error.message = f"{path}: {error.message}"
+        error.args = (error.message,)
+        raise
+
+
+def _missing_needs(read: Lock) -> Iterator[str]:
+    if not read.needs.tag:
+        yield "this lock does not say what machine it needs: envfix has not written it"
+
+
+def _differences(host: RealHost, locked: Lock, environment: Environment) -> Iterator[Difference]:
+    assert environment.interpreter.value is not None  # noqa: S101 - the caller has looked
+    rows, conda = rows_here(host, environment.interpreter.value)
+    there = {str(canonicalize_name(row.name)): row for row in rows}
+    conda_there = {one.name: one for one in conda}
+    for one in locked.packages:
+        if one.origin == "conda":
+            yield from _conda_difference(one, conda_there.get(one.name))
+        elif one.name not in SEEDED:
+            yield from _difference(one, there.get(one.name))
+    names = {one.name for one in locked.wheels()}
+    for name, row in sorted(there.items()):
+        if name not in names:
+            yield Difference(name=name, kind="extra", there=row.version)
+    names = {one.name for one in locked.conda()}
+    if names:
+        for name, package in sorted(conda_there.items()):
+            if name not in names:
+                yield Difference(name=name, kind="extra", there=_with_build(package))
+
+
+def _difference(one: LockedPackage, row: There | None) -> Iterator[Difference]:
+    if row is None:
+        yield Difference(name=one.name, kind="missing", locked=one.version)
+    elif not same_version(row.version, one.version):
+        yield Difference(name=one.name, kind="changed", locked=one.version, there=row.version)
+    elif one.file is not None and row.tags and not lock_sources.fits(one.file.filename, row.tags):
+        there = f"{row.version} ({row.tags[0]})"
+        yield Difference(name=one.name, kind="changed", locked=f"{one.version} ({one.file.filename})", there=there)
+
+
+def _conda_difference(one: LockedPackage, package: LockedPackage | None) -> Iterator[Difference]:
+    if package is None:
+        yield Difference(name=one.name, kind="missing", locked=_with_build(one))
+    elif (package.version, package.build) != (one.version, one.build):
+        yield Difference(name=one.name, kind="changed", locked=_with_build(one), there=_with_build(package))
+
+
+def _with_build(one: LockedPackage) -> str:
+    return f"{one.version} {one.build or ''}".strip()

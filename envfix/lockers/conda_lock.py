@@ -1,0 +1,298 @@
+"""``conda-lock.yml``: conda packages and wheels with addresses and checksums, in version 1 of conda-lock's format."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from packaging.utils import canonicalize_name
+
+from envfix.lockers.conda_explicit import (
+    ANEW,
+    END,
+    absent_lines,
+    also_line,
+    assembled,
+    bare,
+    channel_name,
+    check_subdir,
+    checked_hash,
+    clean,
+    conda_package,
+    dependency,
+    last_line,
+    named,
+    require_addresses,
+    subdir_of,
+)
+from envfix.lockers.environment_yml import Part, direct_package, file_of, read_yaml
+from envfix.lockers.header import comments, needs_json
+from envfix.lockers.interface import LockError, LockFileError
+from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs
+
+VERSION = "1"
+NEEDS = "envfix_needs"
+
+
+class CondaLockLocker:
+    """What ``conda-lock install``, mamba and micromamba take. The needs stand in its metadata too, where conda-lock keeps them."""
+
+    name = "conda-lock"
+    filename = "conda-lock.yml"
+
+    def lock(self, lock: Lock) -> str:
+        """The file's text. Raises ``LockError`` for a package without address, or a conda package without MD5."""
+        subdir = subdir_of(lock)
+        require_addresses(lock.conda(), self.name)
+        without = [one for one in lock.conda() if not (one.file and one.file.md5)]
+        if without:
+            raise LockError(
+                f"conda-lock needs the MD5 of every conda package, and none is known for {named(without)}",
+                hint="pixi does without: envfix lock --format pixi",
+            )
+        wheels, absent = listed_wheels(lock, self.name)
+        packages = [
+            *(_conda(package, subdir) for package in lock.conda()),
+            *(_wheel(package, subdir) for package in wheels),
+        ]
+        content = msgspec.json.encode([msgspec.structs.asdict(lock.needs), packages])
+        document = {
+            "version": 1,
+            "metadata": {
+                "content_hash": {subdir: hashlib.sha256(content).hexdigest()},
+                "channels": [{"url": url, "used_env_vars": []} for url in channel_urls(lock)],
+                "platforms": [subdir],
+                "sources": [],
+                "custom_metadata": {NEEDS: needs_json(lock.needs)},
+            },
+            "package": packages,
+        }
+        head = [*comments(lock), also_line(lock, [*lock.conda(), *wheels], absent), *absent_lines(absent)]
+        return "\n".join([*head, as_yaml(document) + END]) + "\n"
+
+    def is_this(self, text: str, filename: str) -> bool:
+        """Whether it has conda-lock's sections, or is called so."""
+        sections = all(re.search(rf"^{key}\s*:", text, re.MULTILINE) for key in ("version", "metadata", "package"))
+        return sections or re.split(r"[/\\]", filename)[-1].endswith("conda-lock.yml")
+
+    def read(self, text: str) -> Lock:
+        """The packages of its main part, for one platform. Raises ``LockFileError``."""
+        document = read_yaml(text).fields("the file")
+        _check_version(document)
+        metadata = required(document, "metadata", last_line(text)).fields("metadata")
+        platforms = [
+            one.text("a platform")
+            for one in required(metadata, "platforms", document["metadata"].line).rows("platforms")
+        ]
+        rows = required(document, "package", last_line(text)).rows("package")
+        if not platforms:
+            raise LockFileError("it is for no platform", line=metadata["platforms"].line, hint=ANEW)
+        subdir = chosen_platform(platforms)
+        packages: dict[tuple[str, str], LockedPackage] = {}
+        for row in rows:
+            package = _read_package(row, subdir, platforms)
+            if package is not None:
+                packages.setdefault((package.name, package.origin), package)
+        if not packages:
+            raise LockFileError(f"it has no package for {subdir}", line=document["package"].line, hint=ANEW)
+        several = f", its part for {subdir}" if len(platforms) > 1 else ""
+        return assembled(
+            text,
+            list(packages.values()),
+            subdir=subdir,
+            fallback=f"a conda-lock.yml{several}",
+            needs=_needs(metadata),
+            channels=_channels(metadata),
+        )
+
+
+def _conda(package: LockedPackage, subdir: str) -> dict[str, Any]:
+    conditions: dict[str, str] = {}
+    for spec in package.depends:
+        name, condition = dependency(spec)
+        conditions[name] = ",".join(part for part in (conditions.get(name, ""), condition) if part)
+    return _row(package, "conda", subdir, conditions, package.file.url if package.file else None)
+
+
+def _wheel(package: LockedPackage, subdir: str) -> dict[str, Any]:
+    return _row(package, "pip", subdir, dict.fromkeys(sorted(package.requires), "*"), wheel_address(package))
+
+
+def _row(
+    package: LockedPackage, manager: str, subdir: str, conditions: Mapping[str, str], url: str | None
+) -> dict[str, Any]:
+    file = package.file
+    hashes = {"md5": file.md5, "sha256": file.sha256} if file else {}
+    return {
+        "name": package.name,
+        "version": package.version,
+        "manager": manager,
+        "platform": subdir,
+        "dependencies": dict(sorted(conditions.items())),
+        "url": bare(url or ""),
+        "hash": {kind: digest for kind, digest in hashes.items() if digest},
+        "category": "main",
+        "optional": False,
+    }
+
+
+def _check_version(document: Mapping[str, Part]) -> None:
+    if "version" not in document:
+        raise LockFileError("it does not say which version of conda-lock's format it has", line=1, hint=ANEW)
+    version = document["version"].text("version")
+    if version != VERSION:
+        newer = version.isdigit() and int(version) > int(VERSION)
+        raise LockFileError(
+            f"it has version {clean(version)!r} of conda-lock's format, and envfix reads version {VERSION}",
+            line=document["version"].line,
+            hint="a newer envfix may read it" if newer else ANEW,
+        )
+
+
+def _read_package(row: Part, subdir: str, platforms: Sequence[str]) -> LockedPackage | None:
+    """One package; None for one of another platform, or of a part that is not always installed."""
+    fields = row.fields("a package")
+    told = {key: required(fields, key, row.line).text(key) for key in ("name", "version", "manager", "platform", "url")}
+    if told["platform"] not in platforms:
+        raise LockFileError(
+            f"{clean(told['name'])} is for {clean(told['platform'])}, and this lock is for {', '.join(platforms)}",
+            line=fields["platform"].line,
+            hint=ANEW,
+        )
+    if told["platform"] != subdir or ("category" in fields and fields["category"].text("category") != "main"):
+        return None
+    hashes = required(fields, "hash", row.line).fields("hash")
+    digests = {
+        kind: checked_hash(kind, hashes[kind].text(kind), hashes[kind].line) if kind in hashes else None
+        for kind in ("md5", "sha256")
+    }
+    needed = fields["dependencies"].fields("dependencies") if "dependencies" in fields else {}
+    if told["manager"] == "conda":
+        package = conda_package(
+            told["url"],
+            line=fields["url"].line,
+            md5=digests["md5"],
+            sha256=digests["sha256"],
+            depends=tuple(f"{name} {part.text('a condition')}".strip() for name, part in needed.items()),
+        )
+        check_subdir(package, subdir, fields["url"].line)
+        check_said(package, told, fields["version"].line)
+        return package
+    if told["manager"] != "pip":
+        raise LockFileError(
+            f"{clean(told['manager'])!r} is no kind of package that envfix knows; conda and pip are",
+            line=fields["manager"].line,
+            hint=ANEW,
+        )
+    return wheel(told, digests["sha256"], tuple(sorted(canonicalize_name(name) for name in needed)))
+
+
+def _needs(metadata: Mapping[str, Part]) -> Needs | None:
+    """The needs in the metadata: comments do not outlive conda-lock's own changes."""
+    custom = metadata.get("custom_metadata")
+    part = (
+        custom.fields("custom_metadata").get(NEEDS) if custom is not None and isinstance(custom.value, dict) else None
+    )
+    if part is None:
+        return None
+    try:
+        return msgspec.json.decode(part.text(NEEDS), type=Needs)
+    except msgspec.DecodeError as error:
+        raise LockFileError(f"what this lock needs is not readable: {error}", line=part.line, hint=ANEW) from error
+
+
+def _channels(metadata: Mapping[str, Part]) -> tuple[tuple[str, str], ...]:
+    found = []
+    for row in metadata["channels"].rows("channels") if "channels" in metadata else ():
+        fields = row.fields("a channel") if isinstance(row.value, dict) else {"url": row}
+        url = bare(required(fields, "url", row.line).text("a channel's url"))
+        found.append((channel_name(url), url))
+    return tuple(found)
+
+
+# --- shared with pixi.lock ---
+
+
+def required(fields: Mapping[str, Part], key: str, line: int) -> Part:
+    """The part of this name. Raises ``LockFileError`` where it is missing."""
+    if key not in fields:
+        raise LockFileError(f"{key!r} is missing; is the file cut off?", line=line, hint=ANEW)
+    return fields[key]
+
+
+def chosen_platform(platforms: Sequence[str]) -> str:
+    """The platform that is read where a file has several: 64-bit Linux, else the first."""
+    return "linux-64" if "linux-64" in platforms else platforms[0]
+
+
+def channel_urls(lock: Lock) -> list[str]:
+    """The addresses of the channels, the strongest first."""
+    urls = [url for _, url in lock.channels] or [one.index_url for one in lock.conda() if one.index_url]
+    return [bare(url) for url in dict.fromkeys(urls)]
+
+
+def wheel_address(package: LockedPackage) -> str | None:
+    """Where a wheel lies; what was installed from an address has that one."""
+    if package.origin == "direct":
+        return package.direct_url
+    return package.file.url if package.file else None
+
+
+def listed_wheels(lock: Lock, name: str) -> tuple[list[LockedPackage], list[LockedPackage]]:
+    """The wheels that the format can hold, and what comes from no index. Raises ``LockError`` for those it cannot install."""
+    fetched = re.compile(r"(?:git|hg|svn|bzr)\+\S+|https?://\S+")
+    wheels = [
+        one
+        for one in lock.wheels()
+        if one.origin in ("wheel", "sdist") or (one.origin == "direct" and fetched.fullmatch(one.direct_url or ""))
+    ]
+    if wheels and not any(one.name == "python" for one in lock.conda()):
+        raise LockError(
+            f"{name} puts wheels into a Python of conda's, and there is none in this lock",
+            hint="requirements and pylock hold wheels alone: envfix lock --format requirements",
+        )
+    without = [one for one in wheels if wheel_address(one) is None]
+    if without:
+        raise LockError(
+            f"{name} needs the address of every wheel, and a lock does not name those of your default index:"
+            f" {named(without)}",
+            hint="environment.yml does without: envfix lock --format environment.yml",
+        )
+    return wheels, [one for one in lock.wheels() if one not in wheels]
+
+
+def wheel(told: Mapping[str, str], sha256: str | None, requires: tuple[str, ...]) -> LockedPackage:
+    """A wheel, source archive or other address that pip installs from."""
+    url = told["url"].partition("#sha256=")[0]
+    filename = file_of(url)
+    if not filename.endswith((".whl", ".tar.gz", ".zip")):
+        return direct_package(told["name"], url, told["version"], sha256)
+    return LockedPackage(
+        name=canonicalize_name(told["name"]),
+        version=told["version"],
+        origin="wheel" if filename.endswith(".whl") else "sdist",
+        file=LockedFile(filename=filename, url=bare(url), sha256=sha256),
+        requires=requires,
+    )
+
+
+def check_said(package: LockedPackage, told: Mapping[str, str], line: int) -> None:
+    """Raises ``LockFileError`` where name and version are not those of the file, as when somebody changed one by hand."""
+    for key, own in (("name", package.name), ("version", package.version)):
+        if key in told and told[key] != own:
+            raise LockFileError(
+                f"{clean(told['name'])} {clean(told.get('version', ''))} is not the package at its address,"
+                f" {package.file.filename if package.file else own}: was it changed by hand?",
+                line=line,
+                hint=ANEW,
+            )
+
+
+def as_yaml(document: Mapping[str, Any]) -> str:
+    """YAML as pixi and conda-lock lay it out themselves, in the order given."""
+    import yaml
+
+    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=2**20, default_flow_style=False))

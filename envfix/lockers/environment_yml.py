@@ -1,0 +1,447 @@
+"""``environment.yml``: conda packages with their exact builds, and wheels with their checksums in its ``pip:`` section.
+
+The reader of YAML that keeps the line of everything is here as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from packaging.utils import canonicalize_name
+
+from envfix.lockers.conda_explicit import (
+    ANEW,
+    END,
+    absent_lines,
+    also_line,
+    assembled,
+    bare,
+    channel_name,
+    check_subdir,
+    checked_hash,
+    clean,
+    conda_package,
+    derived_needs,
+    own_subdir,
+    read_also,
+)
+from envfix.lockers.header import comments, read_needs
+from envfix.lockers.interface import LockError, LockFileError
+from envfix.model.lock import Lock, LockedFile, LockedPackage
+
+DEPTH = 40
+_PLAIN = re.compile(r"[A-Za-z0-9_./<>=+\-][\w./:=<>+@~!;\[\],()%?&#*'\"\- ]*")
+_HASH = re.compile(r"\s--hash[= ](?P<kind>\w+):(?P<digest>\S+)")
+_FILE_NOTE = re.compile(r"\s#\s(?P<file>\S+\.(?:whl|tar\.gz|zip))(?: sha256:(?P<sha256>[0-9a-f]{64}))?\s*$")
+_CONDA_NOTE = re.compile(
+    r"\s#\s(?P<url>\S+\.(?:conda|tar\.bz2))(?: sha256:(?P<sha256>[0-9a-f]{64}))?(?: md5:(?P<md5>[0-9a-f]{32}))?\s*$"
+)
+_SPEC = re.compile(
+    r"(?:(?P<channel>\S+)::)?(?P<name>[\w.\-]+)"
+    r"(?:\s*==?\s*(?P<version>[\w.!+]+)\s*=\s*(?P<build>[\w.+]+)|\s*==\s*(?P<exact>[\w.!+]+))"
+)
+_FETCHED = re.compile(r"(?:git|hg|svn|bzr)\+\S+|https?://\S+")
+
+
+class Part:
+    """A piece of YAML with the line it begins on: text, a list of parts, or parts by their names."""
+
+    def __init__(self, value: str | list[Part] | dict[str, Part], line: int) -> None:
+        self.value = value
+        self.line = line
+
+    def text(self, what: str) -> str:
+        """Its text. Raises ``LockFileError`` where it is something else; ``what`` names it."""
+        if not isinstance(self.value, str):
+            raise LockFileError(f"{what} must be text", line=self.line, hint=ANEW)
+        return self.value
+
+    def rows(self, what: str) -> list[Part]:
+        """The parts of a list; nothing at all is an empty one."""
+        if self.value in ("", "null", "~"):
+            return []
+        if not isinstance(self.value, list):
+            raise LockFileError(f"{what} must be a list", line=self.line, hint=ANEW)
+        return self.value
+
+    def fields(self, what: str) -> dict[str, Part]:
+        """The parts by their names."""
+        if not isinstance(self.value, dict):
+            raise LockFileError(f"{what} must be names with values", line=self.line, hint=ANEW)
+        return self.value
+
+
+class EnvironmentYmlLocker:
+    """What ``conda env create``, mamba and micromamba take: conda packages by name, version and build, wheels by pip."""
+
+    name = "environment.yml"
+    filename = "environment.yml"
+
+    def lock(self, lock: Lock) -> str:
+        """The file's text. Raises ``LockError`` for a conda package without its build: its version alone is not exact."""
+        vague = [package.name for package in lock.conda() if package.build is None]
+        if vague:
+            raise LockError(
+                f"environment.yml needs the exact build of every conda package, and there is none for {vague[0]}"
+            )
+        wheels = [package for package in lock.wheels() if _is_listed(package)]
+        absent = [package for package in lock.wheels() if not _is_listed(package)]
+        lines = [
+            *comments(lock),
+            also_line(lock, [*lock.conda(), *wheels], absent),
+            *absent_lines(absent),
+            f"name: {_environment_name(lock)}",
+            *_channel_lines(lock),
+            "dependencies:",
+            *_conda_lines(lock, pip=bool(wheels)),
+        ]
+        if wheels:
+            lines += ["  - pip:", *_pip_lines(wheels)]
+        return "\n".join([*lines, END]) + "\n"
+
+    def is_this(self, text: str, filename: str) -> bool:
+        """Whether it lists ``dependencies`` as conda's environment files do, or is called so."""
+        lists = re.search(r"^dependencies\s*:", text, re.MULTILINE) is not None
+        return (lists and not re.search(r"^package\s*:", text, re.MULTILINE)) or bool(
+            re.fullmatch(r"environment\.ya?ml", re.split(r"[/\\]", filename)[-1])
+        )
+
+    def read(self, text: str) -> Lock:
+        """The exact packages of such a file; what is not exact is only what somebody asked for. Raises ``LockFileError``."""
+        lines = text.splitlines()
+        document = read_yaml(text).fields("the file")
+        if "dependencies" not in document:
+            raise LockFileError("there is no list of dependencies in it", line=1, hint=ANEW)
+        packages: list[LockedPackage] = []
+        specs: list[str] = []
+        asked: list[str] = []
+        channels = tuple(
+            (channel_name(bare(row.text("a channel"))), bare(row.text("a channel")))
+            for row in _optional(document, "channels")
+            if row.text("a channel") != "nodefaults"
+        )
+        for row in document["dependencies"].rows("dependencies"):
+            if isinstance(row.value, dict):
+                found, wanted = _read_pip(row, lines)
+                packages += found
+                asked += wanted
+                continue
+            package = _read_conda(row, lines, channels)
+            if package is None:
+                specs.append(row.text("a dependency"))
+                continue
+            packages.append(package)
+            check_subdir(package, own_subdir(packages), row.line)
+        if not packages and read_also(text) is None:
+            raise LockFileError(
+                "no package in it is exact (name=version=build, for pip name==version): it says what is wanted, not what"
+                " is locked",
+                line=document["dependencies"].line,
+                hint="write a lock: envfix lock --format environment.yml",
+            )
+        needs = None
+        if read_needs(text) is None:
+            needs = _with_wanted_python(packages, specs)
+        return assembled(
+            text,
+            packages,
+            subdir=own_subdir(packages),
+            fallback="an environment.yml",
+            needs=needs,
+            channels=channels,
+            asked=tuple(asked),
+            specs=tuple(specs),
+        )
+
+
+def _environment_name(lock: Lock) -> str:
+    torch = lock.package("torch") or lock.package("pytorch")
+    return f"torch-{torch.version.partition('+')[0]}-{lock.needs.variant or 'locked'}" if torch else "locked"
+
+
+def _channel_lines(lock: Lock) -> Iterator[str]:
+    urls = [url for _, url in lock.channels] or [one.index_url for one in lock.conda() if one.index_url]
+    if urls and lock.conda():
+        yield "channels:"
+        yield from (f"  - {quoted(bare(url))}" for url in dict.fromkeys(urls))
+        # Otherwise conda adds the channel it was set up with, which may be out of reach.
+        yield "  - nodefaults"
+
+
+def _conda_lines(lock: Lock, *, pip: bool) -> Iterator[str]:
+    conda = lock.conda()
+    for package in conda:
+        yield f"  - {quoted(f'{package.name}={package.version}={package.build}')}{_conda_note(package)}"
+    names = {package.name for package in conda}
+    if pip and "python" not in names:
+        yield f"  - python={lock.needs.python}" if lock.needs.python else "  - python"
+    if pip and "pip" not in names:
+        yield "  - pip"
+
+
+def _conda_note(package: LockedPackage) -> str:
+    """Conda itself takes no address and no checksum here; envfix and people do."""
+    file = package.file
+    if file is None or file.url is None:
+        return ""
+    sha256 = f" sha256:{file.sha256}" if file.sha256 else ""
+    return f"  # {bare(file.url)}{sha256}{f' md5:{file.md5}' if file.md5 else ''}"
+
+
+def _is_listed(package: LockedPackage) -> bool:
+    if package.origin in ("wheel", "sdist"):
+        return True
+    return package.origin == "direct" and bool(_FETCHED.fullmatch(package.direct_url or ""))
+
+
+def _pip_lines(wheels: Sequence[LockedPackage]) -> Iterator[str]:
+    """A requirements file, line by line: conda writes it to a file as it is and gives it to pip."""
+    without = [one.name for one in wheels if not (one.file and one.file.sha256)]
+    if without:
+        yield f"      # pip checks no checksums here, because none is known for: {', '.join(without)}"
+    own = dict.fromkeys(one.index_url for one in wheels if one.index_url and one.index == "pypi" and not one.find_links)
+    more = dict.fromkeys(
+        one.index_url for one in wheels if one.index_url and one.index_url not in own and not one.find_links
+    )
+    pages = dict.fromkeys(one.index_url for one in wheels if one.index_url and one.find_links)
+    for option, urls in (("--index-url", own), ("--extra-index-url", more), ("--find-links", pages)):
+        yield from (f"      - {quoted(f'{option} {bare(url)}')}" for url in urls if url)
+    for one in wheels:
+        yield f"      - {quoted(_requirement(one, checked=not without))}{_pip_note(one, checked=not without)}"
+
+
+def _requirement(package: LockedPackage, *, checked: bool) -> str:
+    digest = package.file.sha256 if package.file and (checked or package.origin == "direct") else None
+    if package.origin == "direct":
+        address = bare(package.direct_url or "")
+        mark = f"#sha256={digest}" if digest and "#" not in address else ""
+        return f"{package.name} @ {address}{mark}"
+    return f"{package.name}=={package.version}" + (f" --hash=sha256:{digest}" if digest else "")
+
+
+def _pip_note(package: LockedPackage, *, checked: bool) -> str:
+    file = package.file
+    if package.origin == "direct":
+        return f"  # version {package.version}"
+    if file is None or not (file.url or file.filename):
+        return ""
+    kept = f" sha256:{file.sha256}" if file.sha256 and not checked else ""
+    return f"  # {bare(file.url) if file.url else file.filename}{kept}"
+
+
+def _read_conda(row: Part, lines: Sequence[str], channels: Sequence[tuple[str, str]]) -> LockedPackage | None:
+    """A conda package that is exact; None for one that leaves a choice."""
+    spec = row.text("a dependency")
+    found = _SPEC.fullmatch(spec.strip())
+    if found is None or (found["version"] or found["exact"]).endswith(".*"):
+        return None
+    version = found["version"] or found["exact"]
+    note = _CONDA_NOTE.search(lines[row.line - 1]) if row.line <= len(lines) else None
+    if note is None:
+        named = next((one for one in channels if found["channel"] in one), ("", None))
+        url = named[1] if named[1] and "://" in named[1] else None
+        return LockedPackage(
+            name=found["name"].lower(),
+            version=version,
+            origin="conda",
+            build=found["build"],
+            index=named[0] or found["channel"] or "",
+            index_url=url,
+        )
+    package = conda_package(note["url"], line=row.line, sha256=note["sha256"], md5=note["md5"])
+    if (package.name, package.version, package.build) != (found["name"], version, found["build"]):
+        raise LockFileError(
+            f"{clean(spec)} is not the file named beside it, {clean(note['url'].rpartition('/')[2])}: was it changed by hand?",
+            line=row.line,
+            hint=ANEW,
+        )
+    return package
+
+
+def _read_pip(row: Part, lines: Sequence[str]) -> tuple[list[LockedPackage], list[str]]:
+    """What the ``pip:`` section pins, and what it only asks for."""
+    packages: list[LockedPackage] = []
+    wanted: list[str] = []
+    for key, part in row.fields("a dependency").items():
+        if key != "pip":
+            raise LockFileError(
+                f"{clean(key)!r} is no kind of dependency; pip is the only one", line=row.line, hint=ANEW
+            )
+        for entry in part.rows("the pip section"):
+            line = entry.text("a line for pip").strip()
+            option = re.match(r"(-r|-c|--requirement|--constraint)\b", line)
+            if option is not None:
+                raise LockFileError(
+                    f"{option[1]} sends pip to another file, and a lock must hold everything itself",
+                    line=entry.line,
+                    hint=ANEW,
+                )
+            package = _read_requirement(entry, lines)
+            if package is not None:
+                packages.append(package)
+            elif not line.startswith("-") or line.startswith(("-e", "--editable")):
+                wanted.append(bare(line))
+    return packages, wanted
+
+
+def _read_requirement(entry: Part, lines: Sequence[str]) -> LockedPackage | None:
+    """A wheel that is exact; None for an option, or a requirement that leaves a choice."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    line = entry.text("a line for pip").strip()
+    if line.startswith(("-", ".", "/", "git+", "http://", "https://", "file:")):
+        return None
+    hashes = [(found["kind"], found["digest"]) for found in _HASH.finditer(line)]
+    for kind, digest in hashes:
+        if kind == "sha256":
+            checked_hash("sha256", digest, entry.line)
+    try:
+        requirement = Requirement(_HASH.sub("", line).strip())
+    except InvalidRequirement as error:
+        raise LockFileError(f"pip cannot read {clean(line)!r}", line=entry.line, hint=ANEW) from error
+    note = _FILE_NOTE.search(lines[entry.line - 1]) if entry.line <= len(lines) else None
+    told = [digest for kind, digest in hashes if kind == "sha256"]
+    # Several checksums are those of several files, and nothing says which of them is meant.
+    digest = told[0] if len(told) == 1 else note["sha256"] if note else None
+    if requirement.url is not None:
+        version = re.search(r"\s#\sversion (\S+)\s*$", lines[entry.line - 1]) if entry.line <= len(lines) else None
+        return direct_package(requirement.name, requirement.url, version[1] if version else None)
+    pins = [spec.version for spec in requirement.specifier if spec.operator in ("==", "===")]
+    if len(pins) != 1 or len(requirement.specifier) != 1 or pins[0].endswith(".*"):
+        return None
+    where = note["file"] if note else ""
+    file = LockedFile(filename=file_of(where), url=bare(where) if "://" in where else None, sha256=digest)
+    return LockedPackage(
+        name=canonicalize_name(requirement.name),
+        version=pins[0],
+        origin="sdist" if where.endswith((".tar.gz", ".zip")) else "wheel",
+        file=file if file.filename or file.sha256 else None,
+    )
+
+
+def direct_package(name: str, url: str, version: str | None = None, sha256: str | None = None) -> LockedPackage:
+    """A package that is named by its address; the version is the file's where nobody says it."""
+    address, _, fragment = url.partition("#sha256=")
+    filename = file_of(address)
+    digest = sha256 or fragment or None
+    return LockedPackage(
+        name=canonicalize_name(name),
+        version=version or version_of(filename) or "",
+        origin="direct",
+        direct_url=bare(address),
+        file=LockedFile(filename=filename, url=bare(address), sha256=digest) if digest else None,
+    )
+
+
+def file_of(address: str) -> str:
+    """The file's name in an address, as it is on the disk."""
+    return unquote(re.split(r"[?#]", address)[0].rpartition("/")[2])
+
+
+def version_of(filename: str) -> str | None:
+    """The version in the name of a wheel or source archive; None where it is neither."""
+    found = re.fullmatch(r"[^-]+-(?P<wheel>[^-]+)-.*\.whl|.+-(?P<source>[^-]+)\.(?:tar\.gz|zip)", filename)
+    return (found["wheel"] or found["source"]) if found else None
+
+
+def _with_wanted_python(packages: Sequence[LockedPackage], specs: Sequence[str]) -> Any:
+    """What the packages say; the Python that is only asked for counts where none is exact."""
+    needs = derived_needs(packages, own_subdir(packages))
+    found = next(
+        (match for spec in specs if (match := re.fullmatch(r"python\s*==?\s*(\d+\.\d+)(?:\.[\d*]+)*", spec))), None
+    )
+    if needs.python or found is None:
+        return needs
+    return msgspec.structs.replace(needs, python=found[1], tag=f"cp{found[1].replace('.', '')}")
+
+
+def _optional(document: dict[str, Part], key: str) -> list[Part]:
+    return document[key].rows(key) if key in document else []
+
+
+# --- YAML with lines ---
+
+
+def quoted(text: str) -> str:
+    """Text as YAML reads it back: plain where that is the same, else in double quotes."""
+    plain = (
+        _PLAIN.fullmatch(text) and not re.search(r":\s|\s#|:$|\s$", text) and not re.match(r"[-?]\s|[-?]$|---", text)
+    )
+    odd = re.fullmatch(r"[\d.eE+\-_:]+|(?i:true|false|yes|no|on|off|null|y|n)|[=~]|<<|0[xo]\w+|\.\w+", text)
+    return text if plain and not odd else msgspec.json.encode(text).decode()
+
+
+def read_yaml(text: str) -> Part:
+    """A YAML document whose values are all text. Raises ``LockFileError`` with the line of what is wrong."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    building = _Building()
+    try:
+        for event in yaml.parse(text, Loader=loader):
+            building.take(event)
+    except UnicodeEncodeError as error:
+        at = text[: error.start].count("\n") + 1
+        raise LockFileError("it is no text in UTF-8", line=at, hint=ANEW) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        line = mark.line + 1 if mark is not None else text[: getattr(error, "position", 0)].count("\n") + 1
+        raise LockFileError(
+            f"it is not readable as YAML: {clean(str(problem))}; is the file cut off?", line=line, hint=ANEW
+        ) from error
+    if building.root is None or building.root.value == "":
+        raise LockFileError("there is nothing in it", line=1, hint=ANEW)
+    return building.root
+
+
+class _Building:
+    """Puts parts together from YAML's events, without recursion: a hostile file costs no more than its length."""
+
+    def __init__(self) -> None:
+        self.root: Part | None = None
+        self._open: list[tuple[Part, str | None]] = []
+        self._documents = 0
+
+    def take(self, event: Any) -> None:
+        """One event of YAML's parser."""
+        import yaml
+
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.DocumentStartEvent):
+            self._documents += 1
+            if self._documents > 1:
+                raise LockFileError("a second document begins here, and a lock is a single one", line=line, hint=ANEW)
+        elif isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise LockFileError("it uses anchors (& and *), which envfix does not follow", line=line, hint=ANEW)
+        elif isinstance(event, yaml.ScalarEvent):
+            self._add(Part(event.value, line))
+        elif isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
+            part = Part([] if isinstance(event, yaml.SequenceStartEvent) else {}, line)
+            self._add(part)
+            if len(self._open) >= DEPTH:
+                raise LockFileError("it is nested too deeply for a lock", line=line, hint=ANEW)
+            self._open.append((part, None))
+        elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
+            self._open.pop()
+
+    def _add(self, part: Part) -> None:
+        if not self._open:
+            self.root = part
+            return
+        parent, key = self._open[-1]
+        if isinstance(parent.value, list):
+            parent.value.append(part)
+        elif isinstance(parent.value, dict):
+            if key is None:
+                name = part.text("a name")
+                if name in parent.value:
+                    raise LockFileError(f"{clean(name)!r} is said twice", line=part.line, hint=ANEW)
+                self._open[-1] = (parent, name)
+            else:
+                parent.value[key] = part
+                self._open[-1] = (parent, None)

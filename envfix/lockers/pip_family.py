@@ -1,0 +1,371 @@
+"""What the formats of pip and uv share: pins, addresses without logins, TOML text, and the table ``[tool.envfix]``."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+from envfix.lockers import header
+from envfix.lockers.interface import LockError, LockFileError
+from envfix.model.lock import Lock, LockedPackage, Needs, Origin
+from envfix.model.plan import REGISTRY
+
+SCHEMA = 1
+WRITE_ANEW = "write it anew: envfix lock"
+UPDATE = "update envfix: pip install -U envfix"
+_ELSEWHERE: tuple[Origin, ...] = ("editable", "local", "unknown")
+# White space, what a shell reads, and what pip takes for a variable.
+_NOT_PLAIN = re.compile(r"[\s\x00-\x1f\x7f'\"`\\<>{}]")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def packages_of(lock: Lock, format_name: str) -> tuple[LockedPackage, ...]:
+    """The packages that pip and uv know; raises ``LockError`` for a lock that holds others, or none."""
+    conda = [package.name for package in lock.conda()]
+    if conda:
+        some = ", ".join(conda[:3]) + (", ..." if len(conda) > 3 else "")
+        raise LockError(
+            f"the format {format_name} holds no conda packages, and this lock has {len(conda)} of them ({some})",
+            hint="take a format of conda: environment.yml, conda-explicit, conda-lock.yml or pixi.lock",
+        )
+    if not lock.packages:
+        raise LockError("there is nothing to lock: no package is there")
+    if re.search(r"[\r\n]", lock.source):
+        raise LockError(f"what was locked cannot be said in two lines: {lock.source!r}")
+    for package in lock.packages:
+        _must_be_plain(package)
+    return lock.packages
+
+
+def _must_be_plain(package: LockedPackage) -> None:
+    """A line break or a quote in one of these would be another line, or a command, for whoever reads the file."""
+    file = package.file
+    words = (package.name, package.version, package.index_url, package.direct_url, package.index, *package.requires)
+    for value in (*words, *((file.filename, file.url, file.sha256, file.md5) if file else ())):
+        if value and _NOT_PLAIN.search(value):
+            raise LockError(f"{package.name!r} cannot be written: {value!r} has a character that no lock can hold")
+    if file is not None and "/" in file.filename:
+        raise LockError(f"{package.name!r} cannot be written: {file.filename!r} is not the name of a file")
+
+
+def head(lock: Lock) -> list[str]:
+    """The sentences of the header, for a file that has another place for what envfix reads back."""
+    return [line for line in header.comments(lock) if not line.startswith("# envfix-needs:")]
+
+
+def is_elsewhere(package: LockedPackage) -> bool:
+    """Whether nothing that a lockfile can say brings this package back on another machine."""
+    if package.origin == "direct":
+        return not (package.direct_url or "").startswith(("http://", "https://", "git+http", "git+ssh://"))
+    return package.origin in _ELSEWHERE
+
+
+def why_elsewhere(package: LockedPackage) -> str:
+    """What keeps a package from coming back, on one line."""
+    default = {"editable": "it is a folder that is worked on", "local": "it is a file of one disk"}
+    return " ".join((package.note or default.get(package.origin, "nobody says where it came from")).split())
+
+
+def pin(package: LockedPackage) -> str:
+    """``NAME==VERSION``; an unlabelled torch by ``===``, since ``==2.7.1`` would also take a ``2.7.1+cu118``."""
+    exact = package.name.startswith("torch") and "+" not in package.version
+    return f"{package.name}{'===' if exact else '=='}{package.version}"
+
+
+def plain(url: str) -> str:
+    """An address without user name and password."""
+    # Not by urlsplit, which refuses some broken addresses: a password in one of these is a password as well.
+    return re.sub(r"(?<=://)[^/?#]*@", "", url)
+
+
+def filename_of(url: str) -> str:
+    """The name of the file at an address."""
+    return unquote(re.split(r"[?#]", url, maxsplit=1)[0].rpartition("/")[2])
+
+
+def name_and_version(filename: str) -> tuple[str, str] | None:
+    """The canonical name and the version that a wheel or source archive is called by; None for other files."""
+    try:
+        if filename.endswith(".whl"):
+            name, version = parse_wheel_filename(filename)[:2]
+        else:
+            name, version = parse_sdist_filename(filename)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
+    return name, str(version)
+
+
+def origin_of(filename: str) -> Origin:
+    """What kind of file it is, by its name."""
+    return "sdist" if filename.endswith((".tar.gz", ".zip", ".tar.bz2")) else "wheel"
+
+
+def sha256_of(value: str, line: int | None) -> str:
+    """A hash as the model has it; raises ``LockFileError`` for one that is cut off or no hash at all."""
+    lowered = value.lower()
+    if not _SHA256.fullmatch(lowered):
+        raise LockFileError(f"{value!r} is not a SHA-256: 64 hexadecimal digits are needed", line=line, hint=WRITE_ANEW)
+    return lowered
+
+
+def version_of(value: str, line: int | None) -> str:
+    """A version as it stands; raises ``LockFileError`` for what is none."""
+    try:
+        Version(value)
+    except InvalidVersion as error:
+        raise LockFileError(f"{value!r} is not a version", line=line, hint=WRITE_ANEW) from error
+    return value
+
+
+def derived_needs(packages: Iterable[LockedPackage]) -> Needs:
+    """What the files themselves say of the machine, for a lock that states no needs; empty words where they say nothing."""
+    python = tag = platform = ""
+    variant = "cpu"
+    for package in packages:
+        if package.name == "torch" and "+" in package.version:
+            variant = package.version.partition("+")[2]
+        filename = package.file.filename if package.file else ""
+        found = re.search(r"-cp(3)(\d+)-(cp3\d+t?)m?-(.+)\.whl$", filename)
+        if found and not tag:
+            python, tag = f"{found[1]}.{found[2]}", found[3]
+            platform = re.sub(r"^.*?(?:many|musl)?linux\w*?_(x86_64|aarch64)\b.*$", r"linux_\1", found[4])
+    return Needs(python=python, tag=tag, platform=platform, variant=variant)
+
+
+def python_of(needs: Needs) -> str:
+    """The interpreter's version as ``3.8``; empty where nobody says."""
+    return ".".join(needs.python.split(".")[:2])
+
+
+def marker_of(needs: Needs) -> str | None:
+    """The environment marker of the lock's platform; None where nobody says."""
+    platform = needs.platform
+    machine = next((name for name in ("x86_64", "aarch64", "arm64", "amd64") if platform.endswith(name)), None)
+    system = {"linux": "linux", "macosx": "darwin", "win": "win32"}
+    known = next((value for start, value in system.items() if platform.startswith(start)), None)
+    if machine is None or known is None:
+        return None
+    if known == "win32":
+        machine = machine.upper()
+    return f"sys_platform == '{known}' and platform_machine == '{machine}'"
+
+
+def must_be_this_schema(schema: object, line: int | None) -> None:
+    """Raises ``LockFileError`` for what a newer envfix has written, or for a number that is none."""
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise LockFileError(f"the schema of this lock is {schema!r}, not a number", line=line, hint=WRITE_ANEW)
+    if schema > SCHEMA:
+        raise LockFileError(
+            f"a newer envfix wrote this lock (schema {schema}; this one reads up to {SCHEMA})", line=line, hint=UPDATE
+        )
+
+
+def must_be_complete(expected: object, found: int, line: int | None) -> None:
+    """Raises ``LockFileError`` where a lock does not hold as many packages as it says."""
+    if expected != found:
+        raise LockFileError(
+            f"this lock says that it has {expected} packages, and {found} are there: it was cut off, or edited by hand",
+            line=line,
+            hint=WRITE_ANEW,
+        )
+
+
+def must_be_single(names: Iterable[tuple[str, int | None]]) -> None:
+    """Raises ``LockFileError`` where a package stands twice."""
+    seen: dict[str, int | None] = {}
+    for name, line in names:
+        if name in seen:
+            where = f" (first in line {seen[name]})" if seen[name] is not None else ""
+            raise LockFileError(f"{name} stands twice{where}: envfix reads locks for one machine", line=line)
+        seen[name] = line
+
+
+def must_fit(name: str, version: str, filename: str, line: int | None) -> None:
+    """Raises ``LockFileError`` where a file is by its name another package or version than the lock says."""
+    known = name_and_version(filename)
+    if known is not None and (known[0] != name or not _is_same(known[1], version)):
+        raise LockFileError(f"the file {filename} is not {name} {version}".rstrip(), line=line, hint=WRITE_ANEW)
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return False
+
+
+# TOML: what the standard library reads but does not write.
+
+
+def toml(value: Any) -> str:
+    """A value as TOML on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, Mapping):
+        said = {key: item for key, item in value.items() if not _is_unsaid(item)}
+        return "{ " + ", ".join(f"{toml_key(key)} = {toml(item)}" for key, item in said.items()) + " }"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    # JSON writes a string as TOML does, but for one character.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _is_unsaid(value: Any) -> bool:
+    """What TOML has no word for, and what is meant where nothing is said."""
+    return value is None or value is False or value in ([], (), {})
+
+
+def toml_key(key: str) -> str:
+    """A key, in quotes where it needs them."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml(key)
+
+
+def toml_lines(values: Mapping[str, Any]) -> list[str]:
+    """``key = value`` for each of them; a list of several has a line for each element."""
+    lines = []
+    for key, value in values.items():
+        if _is_unsaid(value):
+            continue
+        if isinstance(value, (list, tuple)) and len(value) > 1:
+            lines += [f"{toml_key(key)} = [", *(f"    {toml(item)}," for item in value), "]"]
+        else:
+            lines.append(f"{toml_key(key)} = {toml(value)}")
+    return lines
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """A TOML document as plain values; raises ``LockFileError`` with the line."""
+    reader = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    try:
+        document: dict[str, Any] = reader.loads(text)
+    except ValueError as error:
+        found = re.search(r"^(.*?) \(at (?:line (\d+), column \d+|end of document)\)", str(error), re.DOTALL)
+        reason = found[1] if found else str(error)
+        last = text.count("\n") + (not text.endswith("\n"))
+        line = int(found[2]) if found and found[2] else max(last, 1)
+        cut = ": the file is cut off there" if found and not found[2] else ""
+        raise LockFileError(f"this is not readable as TOML{cut} ({reason})", line=line, hint=WRITE_ANEW) from error
+    return document
+
+
+def table_of(value: object, *keys: str) -> dict[str, Any]:
+    """The table inside a TOML document; empty where there is none."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def line_of(text: str, pattern: str, number: int = 0) -> int | None:
+    """The line in which the pattern is found for the ``number``-th time, counted from 0; None where it is not."""
+    for count, found in enumerate(re.finditer(pattern, text, re.MULTILINE)):
+        if count == number:
+            return text[: found.start()].count("\n") + 1
+    return None
+
+
+class EnvfixTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """The table ``[tool.envfix]`` of a TOML lock: what no other tool asks for.
+
+    ``packages`` is how many the lock has, ``indexes`` which packages come from an index of that name, ``pages`` the packages
+    whose index is a plain page of files, ``elsewhere`` those that the lock cannot bring back, whole.
+    """
+
+    schema: int
+    packages: int
+    needs: Needs
+    source: str = "a plan"
+    asked: tuple[str, ...] = ()
+    indexes: dict[str, tuple[str, ...]] = {}
+    pages: tuple[str, ...] = ()
+    elsewhere: tuple[LockedPackage, ...] = ()
+    locked: tuple[LockedPackage, ...] = ()
+
+    def index_of(self, name: str) -> str:
+        """The name of the index that a package comes from."""
+        return next((index for index, names in self.indexes.items() if name in names), REGISTRY)
+
+
+def envfix_table(lock: Lock, *, locked: tuple[LockedPackage, ...] = ()) -> list[str]:
+    """The lines of ``[tool.envfix]``."""
+    indexes: dict[str, list[str]] = {}
+    for package in lock.packages:
+        if package.index != REGISTRY and not is_elsewhere(package):
+            indexes.setdefault(package.index, []).append(package.name)
+    table = EnvfixTable(
+        schema=SCHEMA,
+        packages=len(lock.packages),
+        needs=lock.needs,
+        source=lock.source,
+        asked=lock.asked,
+        indexes={name: tuple(indexes[name]) for name in sorted(indexes)},
+        pages=tuple(package.name for package in lock.packages if package.find_links),
+        elsewhere=tuple(map(without_logins, filter(is_elsewhere, lock.packages))),
+        locked=locked,
+    )
+    return ["[tool.envfix]", *toml_lines(msgspec.to_builtins(table))]
+
+
+def without_logins(package: LockedPackage) -> LockedPackage:
+    """The package with no user name or password in its addresses."""
+    file = package.file
+    if file is not None and file.url:
+        file = msgspec.structs.replace(file, url=plain(file.url))
+    return msgspec.structs.replace(
+        package,
+        file=file,
+        index_url=plain(package.index_url) if package.index_url else None,
+        direct_url=plain(package.direct_url) if package.direct_url else None,
+    )
+
+
+def read_envfix_table(text: str, document: Mapping[str, Any]) -> EnvfixTable | None:
+    """The table ``[tool.envfix]``; None where another tool wrote the file. Raises ``LockFileError``."""
+    tool = document.get("tool")
+    table = tool.get("envfix") if isinstance(tool, dict) else None
+    if table is None and re.search(r"^# Locked by envfix from ", text, re.MULTILINE):
+        last = len(text.splitlines())
+        raise LockFileError(
+            "envfix wrote this lock, and its table [tool.envfix] is not there: it was cut off",
+            line=last,
+            hint=WRITE_ANEW,
+        )
+    if table is None:
+        return None
+    line = line_of(text, r"^\[tool\.envfix\]")
+    if isinstance(table, dict):
+        must_be_this_schema(table.get("schema"), line_of(text, r"^schema\s*=") or line)
+    try:
+        return msgspec.convert(table, EnvfixTable)
+    except msgspec.ValidationError as error:
+        raise LockFileError(
+            f"the table [tool.envfix] is not readable: {error}",
+            line=_line_of_key(text, str(error)) or line,
+            hint=WRITE_ANEW,
+        ) from error
+
+
+def _line_of_key(text: str, message: str) -> int | None:
+    found = re.search(r"at `\$\.([\w-]+)", message)
+    return line_of(text, rf"^{found[1]}\s*=") if found else None
+
+
+def canonical(name: str) -> str:
+    """A package's name as the model has it."""
+    return str(canonicalize_name(name))

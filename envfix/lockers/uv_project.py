@@ -1,0 +1,222 @@
+"""A ``pyproject.toml`` for uv: every package exactly, and for each its index, which can supply nothing else.
+
+uv writes the hashes into its own ``uv.lock``; the table ``[tool.envfix]`` holds those that were locked here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from packaging.requirements import InvalidRequirement, Requirement
+
+from envfix.lockers.interface import LockFileError
+from envfix.lockers.pip_family import (
+    WRITE_ANEW,
+    EnvfixTable,
+    canonical,
+    derived_needs,
+    envfix_table,
+    head,
+    is_elsewhere,
+    line_of,
+    marker_of,
+    must_be_complete,
+    must_be_single,
+    packages_of,
+    pin,
+    plain,
+    python_of,
+    read_envfix_table,
+    read_toml,
+    table_of,
+    toml,
+    toml_key,
+    version_of,
+    why_elsewhere,
+    without_logins,
+)
+from envfix.model.lock import Lock, LockedPackage
+from envfix.model.plan import REGISTRY
+
+_PROJECT = "locked-environment"
+
+
+class UvProjectLocker:
+    """Writes and reads a project of uv's that has nothing but its dependencies (implements ``Locker``)."""
+
+    name = "uv"
+    filename = "pyproject.toml"
+
+    def lock(self, lock: Lock) -> str:
+        """See ``Locker.lock``."""
+        packages = [without_logins(package) for package in packages_of(lock, self.name)]
+        here = [package for package in packages if not is_elsewhere(package)]
+        indexes = _indexes(here)
+        lines = [*head(lock), "# Install it with:  uv sync", *_absent(packages)]
+        lines += ["", "[project]", f"name = {toml(_PROJECT)}", 'version = "0"']
+        if python_of(lock.needs):
+            lines.append(f"requires-python = {toml(f'=={python_of(lock.needs)}.*')}")
+        lines += ["dependencies = [", *(f"    {toml(_dependency(package))}," for package in here), "]"]
+        lines += ["", "[tool.uv]", "package = false"]
+        marker = marker_of(lock.needs)
+        if marker:
+            lines += [f"environments = [{toml(marker)}]", f"required-environments = [{toml(marker)}]"]
+        sources = {package.name: indexes[_place(package)] for package in here if _place(package) in indexes}
+        if sources:
+            lines += ["", "[tool.uv.sources]"]
+            lines += [f"{toml_key(name)} = {toml({'index': index})}" for name, index in sources.items()]
+        for (url, pages), name in indexes.items():
+            lines += ["", "[[tool.uv.index]]", f"name = {toml(name)}", f"url = {toml(url)}"]
+            lines += ['format = "flat"'] if pages else []
+            lines += ["explicit = true"]
+        locked = tuple(_told(package) for package in here)
+        return "\n".join([*lines, "", *envfix_table(lock, locked=locked), ""])
+
+    def is_this(self, text: str, filename: str) -> bool:
+        """See ``Locker.is_this``."""
+        if filename == self.filename:
+            return True
+        project = re.search(r"^\[project\]", text, re.MULTILINE)
+        return bool(project and re.search(r"^\[+tool\.uv[\].]", text, re.MULTILINE))
+
+    def read(self, text: str) -> Lock:
+        """See ``Locker.read``."""
+        text = text.removeprefix("\ufeff")
+        document = read_toml(text)
+        table = read_envfix_table(text, document)
+        dependencies = _dependencies(text, document)
+        if table is None:
+            packages = _foreign(text, document, dependencies)
+            python = re.fullmatch(
+                r"==(\d+\.\d+)(?:\.\*|\.\d+)?", str(table_of(document, "project").get("requires-python", ""))
+            )
+            needs = derived_needs(packages)
+            needs = msgspec.structs.replace(needs, python=python[1]) if python else needs
+            return Lock(needs=needs, packages=packages, source="a pyproject.toml")
+        _must_agree(text, dependencies, table)
+        packages = tuple(sorted((*table.locked, *table.elsewhere), key=lambda package: package.name))
+        must_be_complete(table.packages, len(packages), line_of(text, r"^\[tool\.envfix\]"))
+        return Lock(needs=table.needs, packages=packages, asked=table.asked, source=table.source)
+
+
+# Writing.
+
+
+def _place(package: LockedPackage) -> tuple[str, bool]:
+    """The address of a package's index and whether that is a plain page; empty for the user's own index."""
+    return ("", False) if package.origin == "direct" else (package.index_url or "", package.find_links)
+
+
+def _indexes(packages: list[LockedPackage]) -> dict[tuple[str, bool], str]:
+    """A name for each index: what envfix calls it with the last part of its address, such as ``official-cu118``."""
+    names: dict[tuple[str, bool], str] = {}
+    for package in packages:
+        place = _place(package)
+        if not place[0] or place in names:
+            continue
+        last = place[0].rstrip("/").rpartition("/")[2].removesuffix(".html")
+        base = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{package.index}-{last}").strip("-.")
+        number, name = 2, base
+        while name in names.values():
+            number, name = number + 1, f"{base}-{number}"
+        names[place] = name
+    return names
+
+
+def _dependency(package: LockedPackage) -> str:
+    if package.origin != "direct" or package.direct_url is None:
+        return pin(package)
+    address, sha256 = package.direct_url, package.file.sha256 if package.file else None
+    has_hash = sha256 is None or address.startswith("git+") or "sha256=" in address
+    mark = "" if has_hash else f"{'&' if '#' in address else '#'}sha256={sha256}"
+    return f"{package.name} @ {address}{mark}"
+
+
+def _told(package: LockedPackage) -> LockedPackage:
+    """The package without the address of a file in the user's own index, which no lock names."""
+    if package.file is None or package.index_url or package.origin == "direct":
+        return package
+    return msgspec.structs.replace(package, file=msgspec.structs.replace(package.file, url=None))
+
+
+def _absent(packages: list[LockedPackage]) -> list[str]:
+    return [f"# Not here: {one.name} {one.version}: {why_elsewhere(one)}" for one in packages if is_elsewhere(one)]
+
+
+# Reading.
+
+
+def _dependencies(text: str, document: Mapping[str, Any]) -> dict[str, tuple[Requirement, int | None]]:
+    """What the project wants, by name, with the lines."""
+    listed = table_of(document, "project").get("dependencies")
+    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+        raise LockFileError("the list project.dependencies is not there", line=line_of(text, r"^\[project\]"))
+    found: dict[str, tuple[Requirement, int | None]] = {}
+    rows = []
+    for wanted in listed:
+        line = line_of(text, re.escape(wanted))
+        try:
+            parsed = Requirement(wanted)
+        except InvalidRequirement as error:
+            raise LockFileError(f"{wanted!r} is not a requirement", line=line, hint=WRITE_ANEW) from error
+        name = canonical(parsed.name)
+        rows.append((name, line))
+        found[name] = (parsed, line)
+    must_be_single(rows)
+    return found
+
+
+def _must_agree(text: str, dependencies: Mapping[str, tuple[Requirement, int | None]], table: EnvfixTable) -> None:
+    """What uv would install must be what was locked."""
+    locked = {package.name: package for package in table.locked}
+    for name, (wanted, line) in dependencies.items():
+        package = locked.get(name)
+        if package is None or _bare(str(wanted)) != _bare(_dependency(package)):
+            was = f"{_dependency(package)} was locked" if package else "it was not locked"
+            raise LockFileError(f"{wanted} stands here, but {was}: edited by hand", line=line, hint=WRITE_ANEW)
+    absent = next((name for name in locked if name not in dependencies), None)
+    if absent is not None:
+        raise LockFileError(
+            f"{absent} was locked and is not among the dependencies: edited by hand",
+            line=line_of(text, r"^dependencies\s*="),
+            hint=WRITE_ANEW,
+        )
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())
+
+
+def _foreign(
+    text: str, document: Mapping[str, Any], dependencies: Mapping[str, tuple[Requirement, int | None]]
+) -> tuple[LockedPackage, ...]:
+    """The exact pins of a project that somebody else has written; raises ``LockFileError`` for one that is not exact."""
+    if not dependencies:
+        raise LockFileError("no package is locked here", line=line_of(text, r"^dependencies\s*="))
+    sources = table_of(document, "tool", "uv", "sources")
+    chosen = {canonical(name): table_of(source).get("index") for name, source in sources.items()}
+    listed = table_of(document, "tool", "uv").get("index")
+    indexes = {one.get("name"): one for one in listed if isinstance(one, dict)} if isinstance(listed, list) else {}
+    found = []
+    for name, (wanted, line) in dependencies.items():
+        if wanted.url:
+            found.append(LockedPackage(name=name, version="", origin="direct", direct_url=plain(wanted.url)))
+            continue
+        exact = list(wanted.specifier)
+        if len(exact) != 1 or exact[0].operator not in ("==", "===") or exact[0].version.endswith(".*"):
+            raise LockFileError(f"{wanted} is not locked: a lock says {name}==VERSION", line=line)
+        index = indexes.get(chosen.get(name), {})
+        url = index.get("url")
+        found.append(
+            LockedPackage(
+                name=name,
+                version=version_of(exact[0].version, line),
+                index=index.get("name", REGISTRY),
+                index_url=plain(url) if isinstance(url, str) else None,
+                find_links=index.get("format") == "flat",
+            )
+        )
+    return tuple(sorted(found, key=lambda package: package.name))

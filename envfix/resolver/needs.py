@@ -1,0 +1,180 @@
+"""What machine a lock needs, from its files and the tables; and whether another machine is one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+import msgspec
+from packaging.version import InvalidVersion, Version
+
+from envfix.model.lock import Answer, Lock, Needs, Suitability
+from envfix.model.plan import PlanTarget, TargetGpu
+from envfix.model.versions import CudaVersion, DriverVersion
+from envfix.tables.architectures import SmList, runs_on
+from envfix.tables.loader import Tables
+
+CPU = "cpu"
+_MANYLINUX = re.compile(r"manylinux(?:_2_(\d+)|(2014)|(2010)|(1))_")
+_LEGACY = {2: 17, 3: 12, 4: 5}
+_CONDA_GLIBC = re.compile(r"__glibc\s*>=2\.(\d+)")
+
+
+def needs_of(
+    target: PlanTarget,
+    torch: str | None,
+    variant: str,
+    files: Iterable[str],
+    tables: Tables,
+    *,
+    code: SmList | None = None,
+    depends: Iterable[str] = (),
+) -> Needs:
+    """What a stack needs that was chosen for ``target``.
+
+    ``torch`` is its version without label (None: there is none), ``variant`` the CUDA inside or ``cpu``, ``files`` the names of
+    its wheels, ``depends`` what its conda packages depend on, ``code`` what the torch that is there was compiled for (None: by
+    the tables).
+    """
+    python = ".".join(target.python.split(".")[:2])
+    glibc = _glibc(files, depends) if target.platform.startswith("linux") and target.libc != "musl" else None
+    needs = Needs(
+        python=python, tag=target.tag, platform=target.platform, libc=target.libc, glibc=glibc, variant=variant
+    )
+    if not variant.startswith("cu") or torch is None:
+        return needs
+    floor = tables.drivers.floor(
+        CudaVersion.parse(variant), "windows" if target.platform.startswith("win") else "linux"
+    )
+    code = code or _compiled(torch, variant, target.platform, tables)
+    return msgspec.structs.replace(
+        needs,
+        driver=str(floor.family) if floor else None,
+        driver_direct=str(floor.exact) if floor and floor.exact else None,
+        sm=tuple(sm_names(code)) if code else (),
+    )
+
+
+def sm_names(code: SmList) -> Iterator[str]:
+    """As torch prints them: ``sm_80``, ``sm_90a``, ``compute_90``."""
+    yield from (f"sm_{_number(one)}" for one in code.sm)
+    yield from (f"sm_{_number(one)}a" for one in code.only)
+    yield from (f"compute_{_number(one)}" for one in code.ptx)
+
+
+def suitability(lock: Lock, target: PlanTarget) -> tuple[Suitability, ...]:
+    """Whether what is locked runs on a machine, one answer for each thing it needs; what the lock does not say is left out."""
+    needs = lock.needs
+    rows = [_platform(needs, target), _python(lock, target), _glibc_there(needs, target)]
+    if needs.variant == CPU:
+        rows.append(_idle_card(target))
+    elif needs.variant.startswith("cu"):
+        rows.append(_driver(needs, target))
+        rows += [_card(needs, card, target) for card in target.gpus] or [_no_card(target)]
+    return tuple(row for row in rows if row is not None)
+
+
+def _number(capability: object) -> str:
+    return str(capability).replace(".", "")
+
+
+def _glibc(files: Iterable[str], depends: Iterable[str]) -> str | None:
+    """The oldest glibc that all files run on: each has the oldest of its tags, and the newest of these counts."""
+    least = [minors for name in files if (minors := _minors(name))]
+    found = [min(minors) for minors in least]
+    found += [int(match[1]) for spec in depends for match in [_CONDA_GLIBC.search(spec)] if match]
+    return f"2.{max(found)}" if found else None
+
+
+def _minors(filename: str) -> list[int]:
+    return [
+        int(match[1]) if match[1] else next(_LEGACY[group] for group in _LEGACY if match[group])
+        for match in _MANYLINUX.finditer(filename)
+    ]
+
+
+def _compiled(torch: str, variant: str, platform: str, tables: Tables) -> SmList | None:
+    try:
+        return tables.architectures.built(Version(torch.partition("+")[0]), variant, platform)
+    except InvalidVersion:
+        return None
+
+
+def _platform(needs: Needs, target: PlanTarget) -> Suitability | None:
+    if not needs.platform:
+        return None
+    same = needs.platform == target.platform
+    text = f"it is for {needs.platform}" + ("" if same else f", and this machine is {target.platform}")
+    return Suitability(need="platform", answer="yes" if same else "no", text=text)
+
+
+def _python(lock: Lock, target: PlanTarget) -> Suitability | None:
+    needs = lock.needs
+    if not needs.tag or any(one.name == "python" for one in lock.conda()):
+        return None  # it brings its own
+    same = needs.tag == target.tag
+    text = f"it is for Python {needs.python} ({needs.tag})" + (
+        "" if same else f", and the Python there is {target.python} ({target.tag})"
+    )
+    return Suitability(need="python", answer="yes" if same else "no", text=text)
+
+
+def _glibc_there(needs: Needs, target: PlanTarget) -> Suitability | None:
+    if needs.glibc is None or not target.platform.startswith("linux"):
+        return None
+    wanted = f"it needs glibc {needs.glibc} or newer"
+    if target.libc == "musl":
+        return Suitability(need="glibc", answer="no", text=f"{wanted}, and this machine has musl")
+    if target.glibc is None:
+        return Suitability(need="glibc", answer="unknown", text=f"{wanted}, and the one there is not known")
+    fits = Version(target.glibc) >= Version(needs.glibc)
+    return Suitability(need="glibc", answer="yes" if fits else "no", text=f"{wanted}; there is {target.glibc}")
+
+
+def _idle_card(target: PlanTarget) -> Suitability | None:
+    if not target.gpus:
+        return None
+    names = " and ".join(dict.fromkeys(card.name for card in target.gpus))
+    return Suitability(
+        need="gpu",
+        answer="warning",
+        text=f"it is for the CPU: {names} would not be used",
+    )
+
+
+def _driver(needs: Needs, target: PlanTarget) -> Suitability | None:
+    if needs.driver is None:
+        return Suitability(need="driver", answer="unknown", text=f"which driver {needs.variant} needs is not known")
+    wanted = f"it needs NVIDIA driver {needs.driver} or newer"
+    if target.driver is None:
+        answer: Answer = "no" if target.driver_state in ("absent", "broken") else "unknown"
+        reason = target.gpu_problem or "no NVIDIA driver was found there"
+        return Suitability(need="driver", answer=answer, text=f"{wanted}: {reason}")
+    fits = target.driver >= DriverVersion.parse(needs.driver)
+    return Suitability(need="driver", answer="yes" if fits else "no", text=f"{wanted}; there is {target.driver}")
+
+
+def _no_card(target: PlanTarget) -> Suitability:
+    if target.driver_state == "unknown" or (target.driver is not None and target.gpu_problem):
+        return Suitability(
+            need="gpu", answer="unknown", text=f"whether a card is there is not known: {target.gpu_problem}"
+        )
+    return Suitability(need="gpu", answer="no", text="there is no NVIDIA card: it would run on the CPU only")
+
+
+def _card(needs: Needs, card: TargetGpu, target: PlanTarget) -> Suitability:
+    if not needs.sm:
+        return Suitability(
+            need="gpu", answer="unknown", text=f"which cards it was compiled for is not known: {card.name} may run it"
+        )
+    if card.capability is None:
+        return Suitability(need="gpu", answer="unknown", text=f"the compute capability of {card.name} is not known")
+    cuda = CudaVersion.parse(needs.variant)
+    direct = (
+        target.driver is not None
+        and needs.driver_direct is not None
+        and target.driver >= DriverVersion.parse(needs.driver_direct)
+    )
+    fit = runs_on(card.capability, SmList.parse(needs.sm, cuda=cuda), driver_is_direct=direct)
+    text = f"{card.name} has compute capability {card.capability}; it was compiled for {' '.join(needs.sm)}"
+    return Suitability(need="gpu", answer="yes" if fit else "no", text=text)

@@ -1,0 +1,380 @@
+"""`envfix lock` as a user types it, against indexes on loopback: from a plan, an environment, a snapshot; checked; updated."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from envfix.host.real import RealHost
+from envfix.installer.uv import find_uv
+from tests.fakes.running import Finished, envfix
+from tests.loopback_index import make_wheel
+from tests.loopback_world import CU118, OLDER, World, world_in
+from tests.trees import differences, tree
+
+CARD = {"ENVFIX_DRIVER": "470.57.02", "ENVFIX_GPU": "NVIDIA GeForce RTX 3090:8.6:24576"}
+NAMES = ("requirements", "pylock", "environment.yml", "uv", "dockerfile")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with world_in(tmp_path) as made:
+        for name in ("official", "nju"):
+            made[name].add("cu118", *CU118, *OLDER)
+        made["pypi"].add("main", make_wheel("extra", "1.0"), make_wheel("numpy", "1.25.0"))
+        yield made
+
+
+def run(world: World, *arguments: str, **changes: str) -> Finished:
+    return envfix(
+        *arguments, "--python", str(world.folder / "env"), env=world.environment(**CARD, **changes), timeout=120
+    )
+
+
+def lock(world: World, *arguments: str, **changes: str) -> Finished:
+    return run(world, "lock", *arguments, **changes)
+
+
+def pip(world: World, *arguments: str | Path, python: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Uv's pip in the environment of the world (or of another Python), as a user without envfix runs it."""
+    target = python or world.folder / "env" / "bin" / "python"
+    command = [find_uv(RealHost()), "pip", arguments[0], "-q", "--python", str(target), *map(str, arguments[1:])]
+    return subprocess.run(
+        command, env=world.environment(), capture_output=True, text=True, timeout=120, check=False, cwd=world.folder
+    )
+
+
+def site(environment: Path) -> Path:
+    return next(environment.glob("lib/python*/site-packages"))
+
+
+def test_a_plan_is_locked_without_installing_anything(world: World) -> None:
+    before = tree(world.folder / "env")
+    finished = lock(world, "--cuda", "auto")
+    assert finished.code == 0, finished
+    assert finished.stdout.startswith("# Locked by envfix from a plan: torch 2.7.1+cu118 and what belongs to it.\n")
+    torch = f"{world['official'].base}/files/cu118/torch-2.7.1%2Bcu118-cp311-cp311-manylinux_2_28_x86_64.whl"
+    assert f"torch @ {torch}#sha256={CU118[0].sha256}\n" in finished.stdout
+    assert differences(before, tree(world.folder / "env")) == []
+    assert not (world.folder / "requirements-lock.txt").exists()
+
+
+def test_json_holds_needs_packages_and_the_text(world: World) -> None:
+    document = lock(world, "--cuda", "auto", "--json").document
+    assert document["schema"] == "envfix.lock/1"
+    assert document["needs"]["driver"] == "450.80.02"
+    assert [one["name"] for one in document["packages"]] == ["numpy", "torch", "torchvision", "ultralytics"]
+    assert [(one["format"], one["path"]) for one in document["files"]] == [("requirements", None)]
+    assert document["files"][0]["text"].endswith("# end of the lock\n")
+
+
+def test_several_formats_go_into_a_folder_and_two_runs_give_identical_bytes(world: World) -> None:
+    options = [part for name in NAMES for part in ("--format", name)]
+    for folder in ("one", "two"):
+        finished = lock(world, "--cuda", "auto", *options, "-o", str(world.folder / folder) + os.sep)
+        assert finished.code == 0, finished
+    one, two = (sorted((world.folder / folder).iterdir()) for folder in ("one", "two"))
+    assert [path.name for path in one] == [
+        "Dockerfile",
+        "environment.yml",
+        "pylock.toml",
+        "pyproject.toml",
+        "requirements-lock.txt",
+    ]
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+    for path in one:
+        checked = lock(world, "--check", str(path), "--json").document
+        assert (checked["status"], checked["format"]) == ("differs", {
+            "Dockerfile": "dockerfile",
+            "environment.yml": "environment.yml",
+            "pylock.toml": "pylock",
+            "pyproject.toml": "uv",
+            "requirements-lock.txt": "requirements",
+        }[path.name])  # fmt: skip
+        assert {row["kind"] for row in checked["differences"]} == {"missing"}
+
+
+def test_the_name_of_the_file_says_the_format(world: World) -> None:
+    path = world.folder / "pylock.lab.toml"
+    assert lock(world, "--cuda", "auto", "-o", str(path)).code == 0
+    assert 'lock-version = "1.0"' in path.read_text()
+    finished = lock(world, "--cuda", "auto", "-o", str(world.folder / "lab.lock"))
+    assert finished.code == 2
+    assert "error: lab.lock does not say which format is wanted\n" in finished.stderr
+
+
+@pytest.mark.parametrize("name", ["requirements", "pylock"])
+def test_an_environment_comes_back_from_its_lock_with_the_same_files(world: World, name: str) -> None:
+    assert run(world, "install", "--yes", "--keep").code == 4
+    assert pip(world, "install", "extra==1.0").returncode == 0
+    path = world.folder / {"requirements": "requirements-lock.txt", "pylock": "pylock.toml"}[name]
+    finished = lock(world, "-o", str(path))
+    assert finished.code == 0, finished
+    assert "5 packages from an environment" in finished.stdout
+    other = world.folder / "other"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", other], check=True)
+    done = pip(world, "install", "--no-deps", "-r", path, python=other / "bin" / "python")
+    assert done.returncode == 0, done.stderr
+    ours = ("direct_url.json", "uv_cache.json", "REQUESTED", "RECORD")
+    old, new = (
+        {name: what for name, what in tree(site(environment)).items() if not name.endswith(ours)}
+        for environment in (world.folder / "env", other)
+    )
+    assert [path for path in differences(old, new) if "_virtualenv" not in path] == []
+    checked = envfix("lock", "--check", str(path), "--python", str(other), env=world.environment(**CARD), timeout=60)
+    assert checked.code == 0, checked
+    again = envfix("lock", "--format", name, "--python", str(other), env=world.environment(**CARD), timeout=60)
+    assert again.stdout == path.read_text(), "the same lock, wherever the files were taken from"
+
+
+def test_a_wheel_that_has_changed_on_the_index_is_refused(world: World) -> None:
+    path = world.folder / "requirements-lock.txt"
+    assert lock(world, "--cuda", "auto", "-o", str(path)).code == 0
+    path.write_text(path.read_text().replace(CU118[0].sha256, "0" * 64))
+    done = pip(world, "install", "--no-deps", "-r", path)
+    assert done.returncode != 0
+    assert "Hash mismatch" in done.stderr
+    assert not list(site(world.folder / "env").glob("torch-*"))
+
+
+def test_a_private_index_is_named_without_its_login(world: World) -> None:
+    url = world["pypi"].url("simple", "main").replace("://", "://me:hunter2@")
+    env = {**world.environment(**CARD), "UV_DEFAULT_INDEX": url}
+    for options in (*(("--format", name) for name in NAMES), ("--json",)):
+        target = ("--python", str(world.folder / "env"))
+        finished = envfix("lock", "--cuda", "auto", *options, *target, env=env, timeout=60)
+        assert finished.code == 0, finished
+        assert "hunter2" not in finished.stdout
+        assert "127.0.0.1" in finished.stdout
+
+
+@pytest.mark.online
+def test_the_default_index_is_not_named(tmp_path: Path) -> None:
+    environment = tmp_path / "env"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    command = [find_uv(RealHost()), "pip", "install", "-q", "--python", str(environment), "six==1.16.0"]
+    subprocess.run(command, check=True, timeout=120)
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
+    for name in ("requirements", "pylock", "uv", "dockerfile"):
+        finished = envfix("lock", "--python", str(environment), "--format", name, env=plain, timeout=60)
+        assert finished.code == 0, finished
+        assert "://" not in finished.stdout.replace("https://download.pytorch.org", ""), finished
+    folder = tmp_path / "locks"
+    finished = envfix(
+        "lock", "--python", str(environment), "--format", "pylock", "--download", "-o", str(folder) + os.sep, env=plain
+    )
+    assert finished.code == 0, finished
+    assert [path.name for path in (folder / "wheels").iterdir()] == ["six-1.16.0-py2.py3-none-any.whl"]
+    shutil_target = tmp_path / "again"
+    command = [find_uv(RealHost()), "pip", "install", "-q", "--offline", "--target", str(shutil_target)]
+    subprocess.run([*command, "-r", "pylock.toml"], check=True, cwd=folder, timeout=60)
+    assert (shutil_target / "six.py").exists()
+
+
+def test_what_no_index_holds_is_named(world: World, tmp_path: Path) -> None:
+    for name, flags in (("mine", ("-e",)), ("there", ())):
+        project = tmp_path / name
+        project.mkdir()
+        text = f'[project]\nname = "{name}"\nversion = "1.0"\n'
+        text += '[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = ["."]\n'
+        (project / "pyproject.toml").write_text(text)
+        (project / "b.py").write_text(BACKEND.format(name=name))
+        done = pip(world, "install", *flags, project)
+        assert done.returncode == 0, done.stderr
+    (site(world.folder / "env") / "gone-3.0.dist-info").mkdir()
+    (site(world.folder / "env") / "gone-3.0.dist-info" / "METADATA").write_text("Name: gone\nVersion: 3.0\n")
+    (site(world.folder / "env") / "gone-3.0.dist-info" / "RECORD").write_text("")
+    assert pip(world, "install", "extra==1.0").returncode == 0
+    finished = lock(world)
+    assert finished.code == 0, finished
+    assert "# not here: gone==3.0\n    # is: unknown\n" in finished.stdout
+    assert "# not here: mine==1.0\n    # is: editable\n" in finished.stdout
+    assert "# not here: there==1.0\n    # is: local\n" in finished.stdout
+    assert "\nextra @ http" in finished.stdout
+    assert finished.stderr.endswith(
+        "gone 3.0: the default index has no such file\n"
+        "mine 1.0: it is a folder that is worked on: build a wheel of it, or lock its repository\n"
+        "there 1.0: it came from a folder of this machine's disk\n"
+    )
+
+
+# The smallest backend: it makes a wheel without files, or with a link to the folder.
+BACKEND = """import zipfile
+def build_wheel(folder, *_, **__):
+    with zipfile.ZipFile(folder + "/{name}-1.0-py3-none-any.whl", "w") as archive:
+        info = "{name}-1.0.dist-info/"
+        archive.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: {name}\\nVersion: 1.0\\n")
+        archive.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr(info + "RECORD", info + "METADATA,,\\n" + info + "WHEEL,,\\n" + info + "RECORD,,\\n")
+    return "{name}-1.0-py3-none-any.whl"
+build_editable = build_wheel
+"""
+
+
+def test_another_build_than_the_locked_one_is_told(world: World) -> None:
+    path = world.folder / "requirements-lock.txt"
+    assert lock(world, "--cuda", "auto", "-o", str(path)).code == 0
+    assert run(world, "install", "--yes", "--keep", "--torch", "==2.6.0").code == 4
+    finished = lock(world, "--check", str(path))
+    assert finished.code == 1
+    assert "but is not what is installed." in " ".join(finished.stdout.split())
+    assert "- torch 2.7.1+cu118 is 2.6.0+cu118\n" in finished.stdout
+
+
+def test_a_lock_is_compared_with_a_machine_elsewhere(world: World) -> None:
+    path = world.folder / "requirements-lock.txt"
+    assert lock(world, "--cuda", "auto", "-o", str(path)).code == 0
+    machine = world.folder / "machine.json"
+    other = {"ENVFIX_DRIVER": "580.65.06", "ENVFIX_GPU": "NVIDIA GeForce RTX 5090:12.0:32000"}
+    saved = envfix(
+        "snapshot",
+        "-o",
+        str(machine),
+        "--python",
+        str(world.folder / "env"),
+        env=world.environment(**other),
+        timeout=60,
+    )
+    assert saved.code == 0, saved
+    env = world.environment()
+    checked = envfix("lock", "--check", str(path), "--from", str(machine), "--json", env=env, timeout=60)
+    assert checked.code == 1
+    assert checked.document["schema"] == "envfix.lock-check/1"
+    assert checked.document["status"] == "unfit"
+    assert checked.document["differences"] is None
+    no = [row["text"] for row in checked.document["suitability"] if row["answer"] == "no"]
+    code = "sm_37 sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_90"
+    assert no == [f"NVIDIA GeForce RTX 5090 has compute capability 12.0; it was compiled for {code}"]
+    fits = envfix("lock", "--check", str(path), "--driver", "535.54.03", "--gpu", "A100", env=env, timeout=60)
+    assert fits.code == 0, fits
+
+
+def test_a_saved_machine_is_locked(world: World) -> None:
+    assert run(world, "install", "--yes", "--keep").code == 4
+    machine = world.folder / "machine.json"
+    assert run(world, "snapshot", "-o", str(machine)).code == 0
+    finished = envfix("lock", "--from", str(machine), env=world.environment(), timeout=60)
+    assert finished.code == 0, finished
+    assert "# Locked by envfix from a saved machine: torch 2.7.1+cu118" in finished.stdout
+    assert f"#sha256={CU118[0].sha256}\n" in finished.stdout
+
+
+def test_an_update_changes_only_what_must_change(world: World) -> None:
+    path = world.folder / "requirements-lock.txt"
+    assert (
+        lock(
+            world,
+            "--cuda",
+            "auto",
+            "--torch",
+            "==2.6.0",
+            "--with",
+            "ultralytics",
+            "--with",
+            "numpy==1.25.0",
+            "-o",
+            str(path),
+        ).code
+        == 0
+    )
+    before = path.read_text()
+    finished = lock(world, "--update", "torch", "-o", str(path))
+    assert finished.code == 0, finished
+    assert "torch: 2.6.0+cu118 -> 2.7.1+cu118\n" in finished.stdout
+    assert "torchvision: 0.21.0+cu118 -> 0.22.1+cu118\n" in finished.stdout
+    assert "numpy" not in finished.stdout
+    world["pypi"].add("main", make_wheel("ultralytics", "8.4.81", requires=("torch>=1.8.0", "numpy>=1.23.0")))
+    kept = lock(world, "--update", "numpy", "-o", str(path))
+    assert "ultralytics" not in kept.stdout, "there is a newer one, and nobody asked for it"
+    assert before != path.read_text()
+
+
+def test_an_update_without_a_lock_or_of_a_stranger_is_refused(world: World) -> None:
+    path = world.folder / "requirements-lock.txt"
+    finished = lock(world, "--update", "torch", "-o", str(path))
+    assert (finished.code, finished.stderr) == (
+        2,
+        "error: --update changes a lock that is there\nhint: name it with -o FILE\n",
+    )
+    assert lock(world, "--cuda", "auto", "-o", str(path)).code == 0
+    finished = lock(world, "--update", "pandas", "-o", str(path))
+    assert finished.code == 2
+    assert finished.stderr.startswith(f"error: pandas is not in {path}\n")
+
+
+def test_what_somebody_else_has_written_is_left_alone(world: World) -> None:
+    path = world.folder / "pyproject.toml"
+    path.write_text('[project]\nname = "thesis"\n')
+    finished = lock(world, "--cuda", "auto", "-o", str(path))
+    assert (finished.code, finished.stderr) == (
+        2,
+        f"error: {path} is there, and envfix has not written it: it is left alone\nhint: name another file with -o\n",
+    )
+    assert path.read_text() == '[project]\nname = "thesis"\n'
+
+
+def test_a_stack_that_does_not_exist_is_a_conflict_and_no_file(world: World) -> None:
+    path = world.folder / "requirements-lock.txt"
+    finished = lock(world, "--torch", "==99.0", "-o", str(path), "--json")
+    assert finished.code == 1
+    assert finished.document["status"] == "conflict"
+    assert not path.exists()
+
+
+def test_formats_that_cannot_hold_it_write_nothing_at_all(world: World) -> None:
+    folder = world.folder / "locks"
+    finished = lock(
+        world, "--cuda", "auto", "--format", "requirements", "--format", "conda-explicit", "-o", str(folder)
+    )
+    assert finished.code == 3
+    assert "conda-explicit holds conda packages, and there is none in this lock" in finished.stderr
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is no lockfile that envfix can read"),
+        ("torch==2.7.1 --hash=sha256:abc\n", "line 1: 'abc' is not a SHA-256: 64 hexadecimal digits are needed"),
+        ("torch>=2.0\n", "line 1: torch>=2.0 is not locked: a lock says torch==VERSION"),
+    ],
+)
+def test_a_file_that_is_no_lock_is_a_clear_error(world: World, text: str, words: str) -> None:
+    path = world.folder / ("requirements.txt" if text else "nothing")
+    path.write_text(text)
+    finished = lock(world, "--check", str(path))
+    assert finished.code == 3
+    assert words in finished.stderr
+    assert str(path) in finished.stderr or path.name in finished.stderr
+
+
+def test_nothing_installed_is_told(world: World) -> None:
+    finished = lock(world)
+    assert finished.code == 3
+    assert finished.stderr.endswith(
+        f"error: nothing is installed in {world.folder / 'env'}\nhint: say what to plan, such as --cuda auto\n"
+    )
+
+
+def test_a_lock_of_a_newer_envfix_is_refused_with_its_line(world: World) -> None:
+    path = world.folder / "requirements-lock.txt"
+    assert lock(world, "--cuda", "auto", "-o", str(path)).code == 0
+    path.write_text(path.read_text().replace('"schema":1', '"schema":7'))
+    finished = lock(world, "--check", str(path), "--json")
+    assert finished.code == 3
+    assert finished.document["error"]["message"] == (
+        f"{path}: line 6: a newer envfix wrote this lock (schema 7; this one reads up to 1)"
+    )
+
+
+def test_json_of_a_check_is_one_document(world: World) -> None:
+    path = world.folder / "pylock.toml"
+    assert lock(world, "--cuda", "auto", "-o", str(path)).code == 0
+    finished = lock(world, "--check", str(path), "--json")
+    assert json.loads(finished.stdout)["checked"] == str(world.folder / "env")

@@ -1,0 +1,95 @@
+"""`envfix lock` of conda packages, as a user types it: a plan solved from a local channel, and what conda has installed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.running import Finished
+from tests.test_install_conda import Conda
+from tests.trees import differences, tree
+
+FILES = {
+    "conda-lock": "conda-lock.yml",
+    "pixi": "pixi.lock",
+    "conda-explicit": "conda-explicit.txt",
+    "environment.yml": "environment.yml",
+}
+
+
+@pytest.fixture
+def conda(tmp_path: Path) -> Conda:
+    return Conda(tmp_path)
+
+
+def lock(conda: Conda, *arguments: str) -> Finished:
+    return conda.run("lock", *arguments)
+
+
+def all_formats(conda: Conda, folder: Path, *arguments: str) -> Finished:
+    options = [part for name in FILES for part in ("--format", name)]
+    return lock(conda, *options, *arguments, "-o", str(folder) + os.sep)
+
+
+def test_a_solved_plan_is_written_in_every_format_and_each_reads_back(conda: Conda, tmp_path: Path) -> None:
+    before = tree(conda.prefix)
+    for folder in ("one", "two"):
+        finished = all_formats(conda, tmp_path / folder, "--backend", "conda")
+        assert finished.code == 0, finished
+        assert "5 packages from a plan" in finished.stdout
+    for name, filename in FILES.items():
+        assert (tmp_path / "one" / filename).read_bytes() == (tmp_path / "two" / filename).read_bytes()
+        checked = lock(conda, "--check", str(tmp_path / "one" / filename), "--json").document
+        assert (checked["format"], checked["status"]) == (name, "differs")
+        missing = {row["name"] for row in checked["differences"] if row["kind"] == "missing"}
+        assert missing == {"cudatoolkit", "pytorch", "torchvision", "ultralytics"}
+    assert differences(before, tree(conda.prefix)) == []
+
+
+def test_formats_of_conda_alone_need_no_backend_option(conda: Conda, tmp_path: Path) -> None:
+    path = tmp_path / "pixi.lock"
+    finished = lock(conda, "--cuda", "auto", "--format", "pixi", "-o", str(path))
+    assert finished.code == 0, finished
+    assert "pytorch-1.8.0-py3.8_cuda11.1_cudnn8.0.5_0" in path.read_text()
+
+
+@pytest.mark.online
+def test_what_conda_has_installed_is_locked_and_is_what_is_installed(conda: Conda, tmp_path: Path) -> None:
+    assert conda.install("--keep").code == 4
+    plan, there = tmp_path / "plan", tmp_path / "there"
+    assert all_formats(conda, plan, "--backend", "conda").code == 0
+    finished = lock(conda, "--format", "environment.yml", "-o", str(there) + os.sep)
+    assert finished.code == 0, finished
+    for path in (*plan.iterdir(), *there.iterdir()):
+        checked = lock(conda, "--check", str(path), "--json").document
+        kinds = {row["kind"] for row in checked["differences"]}
+        assert kinds <= {"extra"}, (path, checked)
+    rows = [line.split("#")[0].strip() for line in (there / "environment.yml").read_text().splitlines()]
+    assert "- pytorch=1.8.0=py3.8_cuda11.1_cudnn8.0.5_0" in rows
+
+
+@pytest.mark.online
+def test_a_channel_with_a_login_is_named_without_it(conda: Conda) -> None:
+    assert conda.install("--keep").code == 4
+    records = list((conda.prefix / "conda-meta").glob("*.json"))
+    for path in records:
+        path.write_text(path.read_text().replace("file:///", "https://me:hunter2@host/t/tk-123/"))
+    for name in FILES:
+        finished = lock(conda, "--format", name, "--json")
+        assert "hunter2" not in finished.stdout
+        assert "tk-123" not in finished.stdout
+    assert "https://host/" in lock(conda, "--format", "environment.yml").stdout
+
+
+def test_a_part_of_a_conda_lock_cannot_be_updated_and_that_is_said(conda: Conda, tmp_path: Path) -> None:
+    path = tmp_path / "pixi.lock"
+    assert lock(conda, "--backend", "conda", "--format", "pixi", "-o", str(path)).code == 0
+    before = path.read_text()
+    finished = lock(conda, "--update", "pytorch", "-o", str(path))
+    assert (finished.code, finished.stderr.splitlines()[-2]) == (
+        3,
+        "error: conda packages are solved all together: there is no way to update some of them yet",
+    )
+    assert path.read_text() == before
