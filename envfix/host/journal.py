@@ -286,7 +286,10 @@ class Journal:
         return kept
 
     def _told(self, path: str) -> str:
-        return _as_text(os.path.relpath(path, self.prefix))
+        begin = self.prefix.rstrip(os.sep) + os.sep
+        # Thousands of paths: working out the relative one in general takes longer than all the rest.
+        is_plain = path.startswith(begin) and os.pardir not in path
+        return _as_text(path[len(begin) :] if is_plain else os.path.relpath(path, self.prefix))
 
     def _relative(self, path: str) -> str:
         relative = os.path.relpath(path, self.prefix)
@@ -424,8 +427,10 @@ def _listed(path: str, told: os.stat_result) -> Listed:
 
 def _with_digest(path: str, told: Listed, digests: Mapping[str, str]) -> Listed:
     """The same with its hash: the one that is known, or worked out for a file that is not too big."""
-    digest = digests.get(path) or (_digest(path) if told.kind == "f" and told.size <= _WORTH_HASHING else "")
-    return told if told.kind != "f" else msgspec.structs.replace(told, digest=digest)
+    if told.kind != "f" or _is_bytecode(path):
+        return told
+    digest = digests.get(path) or (_digest(path) if told.size <= _WORTH_HASHING else "")
+    return msgspec.structs.replace(told, digest=digest)
 
 
 def _digest(path: str) -> str:
