@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from envfix.lockers.environment_yml import EnvironmentYmlLocker, quoted, read_yaml
+from envfix.lockers.environment_yml import EnvironmentYmlLocker, quoted
 from envfix.lockers.interface import LockError
+from envfix.lockers.yaml_parts import read_yaml
 from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs
 from tests.conftest import interpreter
 from tests.fakes.running import cleaned_environment

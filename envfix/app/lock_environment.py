@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from envfix.host import journal
 from envfix.host.real import RealHost
 from envfix.installer import changes
-from envfix.lockers.conda_explicit import bare
+from envfix.lockers.header import bare
 from envfix.model.facts import Environment, Interpreter
 from envfix.model.lock import LockedFile, LockedPackage, Origin
 from envfix.model.plan import REGISTRY

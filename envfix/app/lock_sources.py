@@ -25,7 +25,7 @@ from envfix.installer.environment import environment_for_installers
 from envfix.installer.interface import TORCH_FAMILY, Refusal, Resolution, Sources
 from envfix.installer.lock_reader import LockedFile as Listed
 from envfix.installer.uv import UvInstaller
-from envfix.lockers.conda_explicit import bare
+from envfix.lockers.header import bare
 from envfix.lockers.interface import LockError
 from envfix.model.facts import Environment, TorchBuild
 from envfix.model.lock import Lock, LockedFile, LockedPackage

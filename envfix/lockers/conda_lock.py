@@ -10,28 +10,32 @@ from typing import Any
 import msgspec
 from packaging.utils import canonicalize_name
 
-from envfix.lockers.conda_explicit import (
-    ANEW,
+from envfix.lockers.conda_family import (
     END,
     absent_lines,
     also_line,
     assembled,
-    bare,
     channel_name,
+    channel_urls,
+    check_said,
     check_subdir,
     checked_hash,
+    chosen_platform,
     clean,
     conda_package,
     dependency,
     last_line,
+    listed_wheels,
     named,
     require_addresses,
     subdir_of,
+    wheel,
+    wheel_address,
 )
-from envfix.lockers.environment_yml import Part, direct_package, file_of, read_yaml
-from envfix.lockers.header import comments, needs_json
-from envfix.lockers.interface import LockError, LockFileError
-from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs
+from envfix.lockers.header import bare, comments, needs_json
+from envfix.lockers.interface import ANEW, LockError, LockFileError
+from envfix.lockers.yaml_parts import Part, as_yaml, read_yaml, required
+from envfix.model.lock import Lock, LockedPackage, Needs
 
 VERSION = "1"
 NEEDS = "envfix_needs"
@@ -214,85 +218,3 @@ def _channels(metadata: Mapping[str, Part]) -> tuple[tuple[str, str], ...]:
 
 
 # --- shared with pixi.lock ---
-
-
-def required(fields: Mapping[str, Part], key: str, line: int) -> Part:
-    """The part of this name. Raises ``LockFileError`` where it is missing."""
-    if key not in fields:
-        raise LockFileError(f"{key!r} is missing; is the file cut off?", line=line, hint=ANEW)
-    return fields[key]
-
-
-def chosen_platform(platforms: Sequence[str]) -> str:
-    """The platform that is read where a file has several: 64-bit Linux, else the first."""
-    return "linux-64" if "linux-64" in platforms else platforms[0]
-
-
-def channel_urls(lock: Lock) -> list[str]:
-    """The addresses of the channels, the strongest first."""
-    urls = [url for _, url in lock.channels] or [one.index_url for one in lock.conda() if one.index_url]
-    return [bare(url) for url in dict.fromkeys(urls)]
-
-
-def wheel_address(package: LockedPackage) -> str | None:
-    """Where a wheel lies; what was installed from an address has that one."""
-    if package.origin == "direct":
-        return package.direct_url
-    return package.file.url if package.file else None
-
-
-def listed_wheels(lock: Lock, name: str) -> tuple[list[LockedPackage], list[LockedPackage]]:
-    """The wheels that the format can hold, and what comes from no index. Raises ``LockError`` for those it cannot install."""
-    fetched = re.compile(r"(?:git|hg|svn|bzr)\+\S+|https?://\S+")
-    wheels = [
-        one
-        for one in lock.wheels()
-        if one.origin in ("wheel", "sdist") or (one.origin == "direct" and fetched.fullmatch(one.direct_url or ""))
-    ]
-    if wheels and not any(one.name == "python" for one in lock.conda()):
-        raise LockError(
-            f"{name} puts wheels into a Python of conda's, and there is none in this lock",
-            hint="requirements and pylock hold wheels alone: envfix lock --format requirements",
-        )
-    without = [one for one in wheels if wheel_address(one) is None]
-    if without:
-        raise LockError(
-            f"{name} needs the address of every wheel, and a lock does not name those of your default index:"
-            f" {named(without)}",
-            hint="environment.yml does without: envfix lock --format environment.yml",
-        )
-    return wheels, [one for one in lock.wheels() if one not in wheels]
-
-
-def wheel(told: Mapping[str, str], sha256: str | None, requires: tuple[str, ...]) -> LockedPackage:
-    """A wheel, source archive or other address that pip installs from."""
-    url = told["url"].partition("#sha256=")[0]
-    filename = file_of(url)
-    if not filename.endswith((".whl", ".tar.gz", ".zip")):
-        return direct_package(told["name"], url, told["version"], sha256)
-    return LockedPackage(
-        name=canonicalize_name(told["name"]),
-        version=told["version"],
-        origin="wheel" if filename.endswith(".whl") else "sdist",
-        file=LockedFile(filename=filename, url=bare(url), sha256=sha256),
-        requires=requires,
-    )
-
-
-def check_said(package: LockedPackage, told: Mapping[str, str], line: int) -> None:
-    """Raises ``LockFileError`` where name and version are not those of the file, as when somebody changed one by hand."""
-    for key, own in (("name", package.name), ("version", package.version)):
-        if key in told and told[key] != own:
-            raise LockFileError(
-                f"{clean(told['name'])} {clean(told.get('version', ''))} is not the package at its address,"
-                f" {package.file.filename if package.file else own}: was it changed by hand?",
-                line=line,
-                hint=ANEW,
-            )
-
-
-def as_yaml(document: Mapping[str, Any]) -> str:
-    """YAML as pixi and conda-lock lay it out themselves, in the order given."""
-    import yaml
-
-    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=2**20, default_flow_style=False))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from envfix.lockers.interface import LockError, LockFileError
-from envfix.lockers.pip_family import WRITE_ANEW, head, is_elsewhere, packages_of, python_of, without_logins
+from envfix.lockers.interface import ANEW, LockError, LockFileError
+from envfix.lockers.pip_family import head, is_elsewhere, packages_of, python_of, without_logins
 from envfix.lockers.requirements import RequirementsLocker, read_lines, requirement, steps
 from envfix.model.lock import Lock, Needs
 
@@ -75,7 +75,7 @@ class DockerfileLocker:
             raise LockFileError(
                 f"the list of packages that begins here has no end ({begin[1]}): the file was cut off",
                 line=first,
-                hint=WRITE_ANEW,
+                hint=ANEW,
             )
         body = text[begin.end() :][: end.start()].removeprefix("\r").removeprefix("\n")
         lock = read_lines(body, first)
@@ -167,5 +167,5 @@ def _must_have_this_python(text: str, needs: Needs) -> None:
             raise LockFileError(
                 f"this image has Python {found[1]}, and the lock is for {python_of(needs)}",
                 line=number,
-                hint=WRITE_ANEW,
+                hint=ANEW,
             )

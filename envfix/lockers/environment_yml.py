@@ -8,32 +8,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 from packaging.utils import canonicalize_name
 
-from envfix.lockers.conda_explicit import (
-    ANEW,
+from envfix.lockers.conda_family import (
     END,
     absent_lines,
     also_line,
     assembled,
-    bare,
     channel_name,
     check_subdir,
     checked_hash,
     clean,
     conda_package,
     derived_needs,
+    direct_package,
+    file_of,
     own_subdir,
     read_also,
 )
-from envfix.lockers.header import comments, read_needs
-from envfix.lockers.interface import LockError, LockFileError
+from envfix.lockers.header import bare, comments, read_needs
+from envfix.lockers.interface import ANEW, LockError, LockFileError
+from envfix.lockers.yaml_parts import Part, read_yaml
 from envfix.model.lock import Lock, LockedFile, LockedPackage
 
-DEPTH = 40
 _PLAIN = re.compile(r"[A-Za-z0-9_./<>=+\-][\w./:=<>+@~!;\[\],()%?&#*'\"\- ]*")
 _HASH = re.compile(r"\s--hash[= ](?P<kind>\w+):(?P<digest>\S+)")
 _FILE_NOTE = re.compile(r"\s#\s(?P<file>\S+\.(?:whl|tar\.gz|zip))(?: sha256:(?P<sha256>[0-9a-f]{64}))?\s*$")
@@ -45,34 +44,6 @@ _SPEC = re.compile(
     r"(?:\s*==?\s*(?P<version>[\w.!+]+)\s*=\s*(?P<build>[\w.+]+)|\s*==\s*(?P<exact>[\w.!+]+))"
 )
 _FETCHED = re.compile(r"(?:git|hg|svn|bzr)\+\S+|https?://\S+")
-
-
-class Part:
-    """A piece of YAML with the line it begins on: text, a list of parts, or parts by their names."""
-
-    def __init__(self, value: str | list[Part] | dict[str, Part], line: int) -> None:
-        self.value = value
-        self.line = line
-
-    def text(self, what: str) -> str:
-        """Its text. Raises ``LockFileError`` where it is something else; ``what`` names it."""
-        if not isinstance(self.value, str):
-            raise LockFileError(f"{what} must be text", line=self.line, hint=ANEW)
-        return self.value
-
-    def rows(self, what: str) -> list[Part]:
-        """The parts of a list; nothing at all is an empty one."""
-        if self.value in ("", "null", "~"):
-            return []
-        if not isinstance(self.value, list):
-            raise LockFileError(f"{what} must be a list", line=self.line, hint=ANEW)
-        return self.value
-
-    def fields(self, what: str) -> dict[str, Part]:
-        """The parts by their names."""
-        if not isinstance(self.value, dict):
-            raise LockFileError(f"{what} must be names with values", line=self.line, hint=ANEW)
-        return self.value
 
 
 class EnvironmentYmlLocker:
@@ -323,31 +294,6 @@ def _read_requirement(entry: Part, lines: Sequence[str]) -> LockedPackage | None
     )
 
 
-def direct_package(name: str, url: str, version: str | None = None, sha256: str | None = None) -> LockedPackage:
-    """A package that is named by its address; the version is the file's where nobody says it."""
-    address, _, fragment = url.partition("#sha256=")
-    filename = file_of(address)
-    digest = sha256 or fragment or None
-    return LockedPackage(
-        name=canonicalize_name(name),
-        version=version or version_of(filename) or "",
-        origin="direct",
-        direct_url=bare(address),
-        file=LockedFile(filename=filename, url=bare(address), sha256=digest) if digest else None,
-    )
-
-
-def file_of(address: str) -> str:
-    """The file's name in an address, as it is on the disk."""
-    return unquote(re.split(r"[?#]", address)[0].rpartition("/")[2])
-
-
-def version_of(filename: str) -> str | None:
-    """The version in the name of a wheel or source archive; None where it is neither."""
-    found = re.fullmatch(r"[^-]+-(?P<wheel>[^-]+)-.*\.whl|.+-(?P<source>[^-]+)\.(?:tar\.gz|zip)", filename)
-    return (found["wheel"] or found["source"]) if found else None
-
-
 def _with_wanted_python(packages: Sequence[LockedPackage], specs: Sequence[str]) -> Any:
     """What the packages say; the Python that is only asked for counts where none is exact."""
     needs = derived_needs(packages, own_subdir(packages))
@@ -373,75 +319,3 @@ def quoted(text: str) -> str:
     )
     odd = re.fullmatch(r"[\d.eE+\-_:]+|(?i:true|false|yes|no|on|off|null|y|n)|[=~]|<<|0[xo]\w+|\.\w+", text)
     return text if plain and not odd else msgspec.json.encode(text).decode()
-
-
-def read_yaml(text: str) -> Part:
-    """A YAML document whose values are all text. Raises ``LockFileError`` with the line of what is wrong."""
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    building = _Building()
-    try:
-        for event in yaml.parse(text, Loader=loader):
-            building.take(event)
-    except UnicodeEncodeError as error:
-        at = text[: error.start].count("\n") + 1
-        raise LockFileError("it is no text in UTF-8", line=at, hint=ANEW) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        line = mark.line + 1 if mark is not None else text[: getattr(error, "position", 0)].count("\n") + 1
-        raise LockFileError(
-            f"it is not readable as YAML: {clean(str(problem))}; is the file cut off?", line=line, hint=ANEW
-        ) from error
-    if building.root is None or building.root.value == "":
-        raise LockFileError("there is nothing in it", line=1, hint=ANEW)
-    return building.root
-
-
-class _Building:
-    """Puts parts together from YAML's events, without recursion: a hostile file costs no more than its length."""
-
-    def __init__(self) -> None:
-        self.root: Part | None = None
-        self._open: list[tuple[Part, str | None]] = []
-        self._documents = 0
-
-    def take(self, event: Any) -> None:
-        """One event of YAML's parser."""
-        import yaml
-
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        if isinstance(event, yaml.DocumentStartEvent):
-            self._documents += 1
-            if self._documents > 1:
-                raise LockFileError("a second document begins here, and a lock is a single one", line=line, hint=ANEW)
-        elif isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise LockFileError("it uses anchors (& and *), which envfix does not follow", line=line, hint=ANEW)
-        elif isinstance(event, yaml.ScalarEvent):
-            self._add(Part(event.value, line))
-        elif isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
-            part = Part([] if isinstance(event, yaml.SequenceStartEvent) else {}, line)
-            self._add(part)
-            if len(self._open) >= DEPTH:
-                raise LockFileError("it is nested too deeply for a lock", line=line, hint=ANEW)
-            self._open.append((part, None))
-        elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
-            self._open.pop()
-
-    def _add(self, part: Part) -> None:
-        if not self._open:
-            self.root = part
-            return
-        parent, key = self._open[-1]
-        if isinstance(parent.value, list):
-            parent.value.append(part)
-        elif isinstance(parent.value, dict):
-            if key is None:
-                name = part.text("a name")
-                if name in parent.value:
-                    raise LockFileError(f"{clean(name)!r} is said twice", line=part.line, hint=ANEW)
-                self._open[-1] = (parent, name)
-            else:
-                parent.value[key] = part
-                self._open[-1] = (parent, None)

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from envfix.lockers.interface import LockFileError
+from envfix.lockers.interface import ANEW, LockFileError
 from envfix.model.lock import Lock, Needs
 
 _MARK = "envfix-needs:"
@@ -34,12 +34,19 @@ def read_needs(text: str) -> Needs | None:
     if found is None:
         if _MARK in text:
             line = text[: text.index(_MARK)].count("\n") + 1
-            raise LockFileError("what this lock needs is not readable", line=line, hint="write it anew: envfix lock")
+            raise LockFileError("what this lock needs is not readable", line=line, hint=ANEW)
         return None
     try:
         return msgspec.json.decode(found[1], type=Needs)
     except (msgspec.DecodeError, UnicodeError) as error:
         line = text[: found.start(1)].count("\n") + 1
-        raise LockFileError(
-            f"what this lock needs is not readable: {error}", line=line, hint="write it anew: envfix lock"
-        ) from error
+        raise LockFileError(f"what this lock needs is not readable: {error}", line=line, hint=ANEW) from error
+
+
+def bare(address: str) -> str:
+    """An address (or a text with some) without user name, password and conda's token.
+
+    Not by urlsplit, which refuses some broken addresses: a password in one of these is a password as well.
+    """
+    plain = re.sub(r"(?<=://)[^/?#\s]*@", "", address)
+    return re.sub(r"(?<=[^/:])/t/[^/\s]+(?=/)", "", plain)

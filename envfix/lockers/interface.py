@@ -7,6 +7,9 @@ from typing import Protocol
 from envfix.errors import EnvfixError
 from envfix.model.lock import Lock
 
+# What to do about a lock that is damaged.
+ANEW = "write it anew: envfix lock"
+
 
 class LockError(EnvfixError):
     """There is nothing to lock, or this format cannot hold it; the message names what."""

@@ -21,12 +21,12 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from envfix.lockers import header
-from envfix.lockers.interface import LockError, LockFileError
+from envfix.lockers.header import bare
+from envfix.lockers.interface import ANEW, LockError, LockFileError
 from envfix.model.lock import Lock, LockedPackage, Needs, Origin
 from envfix.model.plan import REGISTRY
 
 SCHEMA = 1
-WRITE_ANEW = "write it anew: envfix lock"
 UPDATE = "update envfix: pip install -U envfix"
 _ELSEWHERE: tuple[Origin, ...] = ("editable", "local", "unknown")
 # White space, what a shell reads, and what pip takes for a variable.
@@ -87,12 +87,6 @@ def pin(package: LockedPackage) -> str:
     return f"{package.name}{'===' if exact else '=='}{package.version}"
 
 
-def plain(url: str) -> str:
-    """An address without user name and password."""
-    # Not by urlsplit, which refuses some broken addresses: a password in one of these is a password as well.
-    return re.sub(r"(?<=://)[^/?#]*@", "", url)
-
-
 def filename_of(url: str) -> str:
     """The name of the file at an address."""
     return unquote(re.split(r"[?#]", url, maxsplit=1)[0].rpartition("/")[2])
@@ -119,7 +113,7 @@ def sha256_of(value: str, line: int | None) -> str:
     """A hash as the model has it; raises ``LockFileError`` for one that is cut off or no hash at all."""
     lowered = value.lower()
     if not _SHA256.fullmatch(lowered):
-        raise LockFileError(f"{value!r} is not a SHA-256: 64 hexadecimal digits are needed", line=line, hint=WRITE_ANEW)
+        raise LockFileError(f"{value!r} is not a SHA-256: 64 hexadecimal digits are needed", line=line, hint=ANEW)
     return lowered
 
 
@@ -128,7 +122,7 @@ def version_of(value: str, line: int | None) -> str:
     try:
         Version(value)
     except InvalidVersion as error:
-        raise LockFileError(f"{value!r} is not a version", line=line, hint=WRITE_ANEW) from error
+        raise LockFileError(f"{value!r} is not a version", line=line, hint=ANEW) from error
     return value
 
 
@@ -168,7 +162,7 @@ def marker_of(needs: Needs) -> str | None:
 def must_be_this_schema(schema: object, line: int | None) -> None:
     """Raises ``LockFileError`` for what a newer envfix has written, or for a number that is none."""
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise LockFileError(f"the schema of this lock is {schema!r}, not a number", line=line, hint=WRITE_ANEW)
+        raise LockFileError(f"the schema of this lock is {schema!r}, not a number", line=line, hint=ANEW)
     if schema > SCHEMA:
         raise LockFileError(
             f"a newer envfix wrote this lock (schema {schema}; this one reads up to {SCHEMA})", line=line, hint=UPDATE
@@ -181,7 +175,7 @@ def must_be_complete(expected: object, found: int, line: int | None) -> None:
         raise LockFileError(
             f"this lock says that it has {expected} packages, and {found} are there: it was cut off, or edited by hand",
             line=line,
-            hint=WRITE_ANEW,
+            hint=ANEW,
         )
 
 
@@ -199,7 +193,7 @@ def must_fit(name: str, version: str, filename: str, line: int | None) -> None:
     """Raises ``LockFileError`` where a file is by its name another package or version than the lock says."""
     known = name_and_version(filename)
     if known is not None and (known[0] != name or not _is_same(known[1], version)):
-        raise LockFileError(f"the file {filename} is not {name} {version}".rstrip(), line=line, hint=WRITE_ANEW)
+        raise LockFileError(f"the file {filename} is not {name} {version}".rstrip(), line=line, hint=ANEW)
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -261,7 +255,7 @@ def read_toml(text: str) -> dict[str, Any]:
         last = text.count("\n") + (not text.endswith("\n"))
         line = int(found[2]) if found and found[2] else max(last, 1)
         cut = ": the file is cut off there" if found and not found[2] else ""
-        raise LockFileError(f"this is not readable as TOML{cut} ({reason})", line=line, hint=WRITE_ANEW) from error
+        raise LockFileError(f"this is not readable as TOML{cut} ({reason})", line=line, hint=ANEW) from error
     return document
 
 
@@ -326,12 +320,12 @@ def without_logins(package: LockedPackage) -> LockedPackage:
     """The package with no user name or password in its addresses."""
     file = package.file
     if file is not None and file.url:
-        file = msgspec.structs.replace(file, url=plain(file.url))
+        file = msgspec.structs.replace(file, url=bare(file.url))
     return msgspec.structs.replace(
         package,
         file=file,
-        index_url=plain(package.index_url) if package.index_url else None,
-        direct_url=plain(package.direct_url) if package.direct_url else None,
+        index_url=bare(package.index_url) if package.index_url else None,
+        direct_url=bare(package.direct_url) if package.direct_url else None,
     )
 
 
@@ -344,7 +338,7 @@ def read_envfix_table(text: str, document: Mapping[str, Any]) -> EnvfixTable | N
         raise LockFileError(
             "envfix wrote this lock, and its table [tool.envfix] is not there: it was cut off",
             line=last,
-            hint=WRITE_ANEW,
+            hint=ANEW,
         )
     if table is None:
         return None
@@ -357,7 +351,7 @@ def read_envfix_table(text: str, document: Mapping[str, Any]) -> EnvfixTable | N
         raise LockFileError(
             f"the table [tool.envfix] is not readable: {error}",
             line=_line_of_key(text, str(error)) or line,
-            hint=WRITE_ANEW,
+            hint=ANEW,
         ) from error
 
 

@@ -11,36 +11,32 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from envfix.lockers.conda_explicit import (
-    ANEW,
+from envfix.lockers.conda_family import (
     END,
     absent_lines,
     also_line,
     assembled,
-    bare,
     channel_name,
+    channel_urls,
+    check_said,
     check_subdir,
     checked_hash,
+    chosen_platform,
     clean,
     conda_package,
     dependency,
+    file_of,
     last_line,
+    listed_wheels,
     require_addresses,
     subdir_of,
-)
-from envfix.lockers.conda_lock import (
-    as_yaml,
-    channel_urls,
-    check_said,
-    chosen_platform,
-    listed_wheels,
-    required,
+    version_of,
     wheel,
     wheel_address,
 )
-from envfix.lockers.environment_yml import Part, file_of, read_yaml, version_of
-from envfix.lockers.header import comments
-from envfix.lockers.interface import LockFileError
+from envfix.lockers.header import bare, comments
+from envfix.lockers.interface import ANEW, LockFileError
+from envfix.lockers.yaml_parts import Part, as_yaml, read_yaml, required
 from envfix.model.lock import Lock, LockedPackage
 
 WRITTEN, OLDEST, NEWEST = 6, 4, 7

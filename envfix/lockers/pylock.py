@@ -21,10 +21,10 @@ from packaging.pylock import (
     PylockValidationError,
 )
 
-from envfix.lockers.interface import LockError, LockFileError
+from envfix.lockers.header import bare
+from envfix.lockers.interface import ANEW, LockError, LockFileError
 from envfix.lockers.pip_family import (
     UPDATE,
-    WRITE_ANEW,
     EnvfixTable,
     derived_needs,
     envfix_table,
@@ -38,7 +38,6 @@ from envfix.lockers.pip_family import (
     must_fit,
     packages_of,
     pin,
-    plain,
     python_of,
     read_envfix_table,
     read_toml,
@@ -222,7 +221,7 @@ def _validated(text: str, document: Mapping[str, Any]) -> Pylock:
         ) from error
     except PylockValidationError as error:
         raise LockFileError(
-            f"this is not a pylock.toml as PEP 751 says: {error}", line=_line_of(text, error.context), hint=WRITE_ANEW
+            f"this is not a pylock.toml as PEP 751 says: {error}", line=_line_of(text, error.context), hint=ANEW
         ) from error
 
 
@@ -265,7 +264,7 @@ def _read_package(package: Package, line: int | None, table: EnvfixTable | None)
         locked,
         origin="sdist" if isinstance(entry, PackageSdist) else "wheel",
         file=file,
-        index_url=plain(package.index) if package.index else None,
+        index_url=bare(package.index) if package.index else None,
         find_links=table is not None and name in table.pages,
     )
 
@@ -281,14 +280,14 @@ def _read_direct(locked: LockedPackage, package: Package, line: int | None) -> L
     vcs, directory, archive = package.vcs, package.directory, package.archive
     if vcs is not None:
         folder = f"#subdirectory={vcs.subdirectory}" if vcs.subdirectory else ""
-        address = f"{vcs.type}+{plain(vcs.url or vcs.path or '')}@{vcs.commit_id}{folder}"
+        address = f"{vcs.type}+{bare(vcs.url or vcs.path or '')}@{vcs.commit_id}{folder}"
         return structs.replace(locked, origin="direct", direct_url=address)
     if directory is not None:
         origin = "editable" if directory.editable else "local"
         return structs.replace(locked, origin=origin, direct_url=directory.path)
     if archive is None or archive.url is None:
         return structs.replace(locked, origin="local", direct_url=archive.path if archive else None)
-    url = plain(archive.url)
+    url = bare(archive.url)
     return structs.replace(locked, origin="direct", direct_url=url, file=_file(filename_of(url), archive, line))
 
 
@@ -296,7 +295,7 @@ def _file(filename: str, entry: PackageWheel | PackageSdist | PackageArchive, li
     sha256 = entry.hashes.get("sha256")
     return LockedFile(
         filename=filename,
-        url=plain(entry.url) if entry.url else None,
+        url=bare(entry.url) if entry.url else None,
         size=entry.size,
         sha256=sha256_of(sha256, line) if sha256 else None,
         md5=entry.hashes.get("md5"),

@@ -16,10 +16,10 @@ import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 
 from envfix.lockers import header
-from envfix.lockers.interface import LockFileError
+from envfix.lockers.header import bare
+from envfix.lockers.interface import ANEW, LockFileError
 from envfix.lockers.pip_family import (
     SCHEMA,
-    WRITE_ANEW,
     canonical,
     derived_needs,
     filename_of,
@@ -32,7 +32,6 @@ from envfix.lockers.pip_family import (
     origin_of,
     packages_of,
     pin,
-    plain,
     sha256_of,
     version_of,
     why_elsewhere,
@@ -98,9 +97,7 @@ def read_lines(text: str, before: int = 0) -> Lock:
     mark = reader.mark
     if mark is not None:
         if reader.last != _END:
-            raise LockFileError(
-                "the end of this lock is not there: it was cut off", line=reader.last_line, hint=WRITE_ANEW
-            )
+            raise LockFileError("the end of this lock is not there: it was cut off", line=reader.last_line, hint=ANEW)
         must_be_complete(mark.get("packages"), len(packages), reader.mark_line)
     elif not packages:
         raise LockFileError("no package is locked here", line=before + 1)
@@ -165,9 +162,9 @@ def requirement(package: LockedPackage) -> str:
         return pin(package)
     if not _has_hash(package) or file is None:
         return f"{package.name} @ {address}"
-    bare, _, fragment = address.partition("#")
+    place, _, fragment = address.partition("#")
     kept = "".join(f"&{part}" for part in fragment.split("&") if part and not part.startswith(("sha256=", "egg=")))
-    return f"{package.name} @ {bare}#sha256={file.sha256}{kept}"
+    return f"{package.name} @ {place}#sha256={file.sha256}{kept}"
 
 
 def _entry(package: LockedPackage) -> list[str]:
@@ -224,7 +221,7 @@ def _logical_lines(text: str, before: int) -> Iterator[tuple[int, str]]:
         yield begin, (waiting + line.strip() if waiting else line)
         waiting = ""
     if waiting:
-        raise LockFileError("this line goes on, and the file ends: it was cut off", line=number, hint=WRITE_ANEW)
+        raise LockFileError("this line goes on, and the file ends: it was cut off", line=number, hint=ANEW)
 
 
 class _Entry(msgspec.Struct):
@@ -275,10 +272,10 @@ class _Reader:
         try:
             mark = json.loads(content)
         except ValueError as error:
-            raise LockFileError("envfix's own line is not readable", line=line, hint=WRITE_ANEW) from error
+            raise LockFileError("envfix's own line is not readable", line=line, hint=ANEW) from error
         must_be_this_schema(mark.get("schema") if isinstance(mark, dict) else None, line)
         if not isinstance(mark.get("asked"), list) or not isinstance(mark.get("source"), str):
-            raise LockFileError("envfix's own line is not readable", line=line, hint=WRITE_ANEW)
+            raise LockFileError("envfix's own line is not readable", line=line, hint=ANEW)
         self.mark, self.mark_line = mark, line
 
     def _requirement(self, line: int, text: str) -> None:
@@ -288,7 +285,7 @@ class _Reader:
             return
         name = _INDEXES.get(option[1], option[1])
         if name == "--index-url":
-            self._index = plain(option[2].strip())
+            self._index = bare(option[2].strip())
         elif name in ("--extra-index-url", "--find-links"):
             self._several_indexes = True
         elif name in ("-e", "--editable"):
@@ -321,14 +318,14 @@ def _by_address(line: int, wanted: str) -> _Entry | None:
     """A file or repository by its address alone, as pip has read it from the beginning."""
     if not re.match(r"[\w+]+://", wanted):
         return None
-    bare, _, fragment = plain(wanted).partition("#")
-    known = name_and_version(filename_of(bare))
+    address, _, fragment = bare(wanted).partition("#")
+    known = name_and_version(filename_of(address))
     if known is None:
         raise LockFileError(
             "which package is at this address is not said", line=line, hint="write it as NAME @ ADDRESS"
         )
     return _Entry(
-        line=line, name=canonical(known[0]), version=known[1], url=bare, sha256=_fragment_hash(fragment, line)
+        line=line, name=canonical(known[0]), version=known[1], url=address, sha256=_fragment_hash(fragment, line)
     )
 
 
@@ -336,13 +333,13 @@ def _by_name(line: int, wanted: str) -> _Entry:
     try:
         parsed = Requirement(wanted)
     except InvalidRequirement as error:
-        raise LockFileError(f"{wanted!r} is not a requirement", line=line, hint=WRITE_ANEW) from error
+        raise LockFileError(f"{wanted!r} is not a requirement", line=line, hint=ANEW) from error
     name = canonical(parsed.name)
     if parsed.url:
-        bare, _, fragment = plain(parsed.url).partition("#")
-        known = name_and_version(filename_of(bare))
+        address, _, fragment = bare(parsed.url).partition("#")
+        known = name_and_version(filename_of(address))
         others = "&".join(part for part in fragment.split("&") if part and not part.startswith("sha256="))
-        url = f"{bare}#{others}" if others else bare
+        url = f"{address}#{others}" if others else address
         version = known[1] if known and known[0] == name else ""
         return _Entry(line=line, name=name, version=version, url=url, sha256=_fragment_hash(fragment, line))
     specifiers = list(parsed.specifier)
@@ -361,7 +358,7 @@ def _package(entry: _Entry, index: str | None) -> LockedPackage:
     place, _, address = (notes.get("page") or notes.get("from") or "").partition(" ")
     origin = _origin(entry)
     direct = origin == "direct"
-    index_url = plain(address) if address else (None if entry.url or origin not in ("wheel", "sdist") else index)
+    index_url = bare(address) if address else (None if entry.url or origin not in ("wheel", "sdist") else index)
     return LockedPackage(
         name=entry.name,
         version=version_of(notes["version"], entry.line) if direct and "version" in notes else entry.version,
@@ -383,7 +380,7 @@ def _origin(entry: _Entry) -> Origin:
         for origin in known:
             if said == origin:
                 return origin
-        raise LockFileError(f"{said!r} is nothing that a package can be", line=entry.line, hint=WRITE_ANEW)
+        raise LockFileError(f"{said!r} is nothing that a package can be", line=entry.line, hint=ANEW)
     if entry.url and "from" not in entry.notes and "page" not in entry.notes:
         return "direct"
     return origin_of(entry.notes.get("file") or filename_of(entry.url or ""))
@@ -396,7 +393,7 @@ def _file(entry: _Entry, *, direct: bool) -> LockedFile | None:
         return None
     size = notes.get("bytes")
     if size is not None and not size.isdigit():
-        raise LockFileError(f"{size!r} is not a number of bytes", line=entry.line, hint=WRITE_ANEW)
+        raise LockFileError(f"{size!r} is not a number of bytes", line=entry.line, hint=ANEW)
     if not direct:
         must_fit(entry.name, entry.version, filename, entry.line)
     return LockedFile(

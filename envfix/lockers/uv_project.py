@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 
-from envfix.lockers.interface import LockFileError
+from envfix.lockers.header import bare
+from envfix.lockers.interface import ANEW, LockFileError
 from envfix.lockers.pip_family import (
-    WRITE_ANEW,
     EnvfixTable,
     canonical,
     derived_needs,
@@ -27,7 +27,6 @@ from envfix.lockers.pip_family import (
     must_be_single,
     packages_of,
     pin,
-    plain,
     python_of,
     read_envfix_table,
     read_toml,
@@ -161,7 +160,7 @@ def _dependencies(text: str, document: Mapping[str, Any]) -> dict[str, tuple[Req
         try:
             parsed = Requirement(wanted)
         except InvalidRequirement as error:
-            raise LockFileError(f"{wanted!r} is not a requirement", line=line, hint=WRITE_ANEW) from error
+            raise LockFileError(f"{wanted!r} is not a requirement", line=line, hint=ANEW) from error
         name = canonical(parsed.name)
         rows.append((name, line))
         found[name] = (parsed, line)
@@ -176,13 +175,13 @@ def _must_agree(text: str, dependencies: Mapping[str, tuple[Requirement, int | N
         package = locked.get(name)
         if package is None or _bare(str(wanted)) != _bare(_dependency(package)):
             was = f"{_dependency(package)} was locked" if package else "it was not locked"
-            raise LockFileError(f"{wanted} stands here, but {was}: edited by hand", line=line, hint=WRITE_ANEW)
+            raise LockFileError(f"{wanted} stands here, but {was}: edited by hand", line=line, hint=ANEW)
     absent = next((name for name in locked if name not in dependencies), None)
     if absent is not None:
         raise LockFileError(
             f"{absent} was locked and is not among the dependencies: edited by hand",
             line=line_of(text, r"^dependencies\s*="),
-            hint=WRITE_ANEW,
+            hint=ANEW,
         )
 
 
@@ -203,7 +202,7 @@ def _foreign(
     found = []
     for name, (wanted, line) in dependencies.items():
         if wanted.url:
-            found.append(LockedPackage(name=name, version="", origin="direct", direct_url=plain(wanted.url)))
+            found.append(LockedPackage(name=name, version="", origin="direct", direct_url=bare(wanted.url)))
             continue
         exact = list(wanted.specifier)
         if len(exact) != 1 or exact[0].operator not in ("==", "===") or exact[0].version.endswith(".*"):
@@ -215,7 +214,7 @@ def _foreign(
                 name=name,
                 version=version_of(exact[0].version, line),
                 index=index.get("name", REGISTRY),
-                index_url=plain(url) if isinstance(url, str) else None,
+                index_url=bare(url) if isinstance(url, str) else None,
                 find_links=index.get("format") == "flat",
             )
         )

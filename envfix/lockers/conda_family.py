@@ -1,0 +1,444 @@
+"""What the conda formats share: how packages are addressed, and what is written about a lock besides its packages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from packaging.utils import canonicalize_name
+
+from envfix.lockers.header import bare, read_needs
+from envfix.lockers.interface import ANEW, LockError, LockFileError
+from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs
+
+SUBDIRS = {
+    "linux_x86_64": "linux-64",
+    "linux_aarch64": "linux-aarch64",
+    "linux_ppc64le": "linux-ppc64le",
+    "linux_s390x": "linux-s390x",
+    "win_amd64": "win-64",
+    "win_arm64": "win-arm64",
+    "macosx_arm64": "osx-arm64",
+    "macosx_x86_64": "osx-64",
+}
+BOTH = "environment.yml, conda-lock and pixi hold both: envfix lock --format environment.yml"
+# The last line of a lock: a file that was cut off may be whole for YAML, and lack a checksum.
+END = "# envfix-end"
+_PLATFORMS = {subdir: platform for platform, subdir in SUBDIRS.items()}
+_ADDRESS = re.compile(
+    r"(?:(?P<channel>.+)/)?(?P<subdir>noarch|(?:linux|osx|win|freebsd|emscripten|wasi|zos)-\w+)/(?P<file>[^/]+)"
+)
+_FILE = re.compile(r"(?P<name>.+)-(?P<version>[^-]+)-(?P<build>[^-]+)(?P<ending>\.conda|\.tar\.bz2)")
+_ALSO = re.compile(r"^\s*#+\s*envfix-also:[ \t]*(.*?)\s*$", re.MULTILINE)
+# cuda11.1 and cuda10.2.89 of the pytorch channel, cuda118 of conda-forge and defaults, cu111 of torchvision.
+_CUDA = re.compile(r"(?:^|_)(?:cuda|cu)(?:(?P<dotted>\d{1,2}\.\d{1,2})(?:\.\d+)*|(?P<short>\d{2,3}))(?=_|py|$)")
+_HASHES = {"md5": 32, "sha256": 64}
+
+
+class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Packages that come from an index other than the client's own."""
+
+    index: str
+    url: str | None = None
+    find_links: bool = False
+    packages: tuple[str, ...]
+
+
+class Also(msgspec.Struct, frozen=True, kw_only=True):
+    """What a format has no place for; ``count`` is how many packages were written.
+
+    ``direct`` are those that were named by their address, ``absent`` those that the format cannot hold.
+    """
+
+    count: int
+    source: str
+    asked: tuple[str, ...] = ()
+    specs: tuple[str, ...] = ()
+    channels: tuple[tuple[str, str], ...] = ()
+    indexes: tuple[IndexRow, ...] = ()
+    direct: tuple[str, ...] = ()
+    absent: tuple[LockedPackage, ...] = ()
+
+
+def named(packages: Sequence[LockedPackage]) -> str:
+    """The names of a few packages, and how many more there are."""
+    names = [package.name for package in packages]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def counted(number: int) -> str:
+    """So many packages, in words that fit one as well."""
+    return "1 package" if number == 1 else f"{number} packages"
+
+
+def require_addresses(packages: Sequence[LockedPackage], name: str) -> None:
+    """Raises ``LockError`` for conda packages of which nobody says where they lie."""
+    without = [package for package in packages if package.file is None or package.file.url is None]
+    if without:
+        raise LockError(
+            f"{name} needs the address of every conda package, and none is known for {named(without)}",
+            hint="environment.yml does without: envfix lock --format environment.yml",
+        )
+
+
+def clean(text: str) -> str:
+    """What a file says, short enough and without secrets, to be repeated in a message."""
+    shown = bare("".join(character if character.isprintable() else "?" for character in text))
+    return shown if len(shown) <= 80 else shown[:77] + "..."
+
+
+def subdir_of(lock: Lock) -> str:
+    """Conda's name for the platform of a lock. Raises ``LockError`` where it has none."""
+    platform = re.sub(r"^macosx_\d+_\d+_", "macosx_", lock.needs.platform)
+    found = SUBDIRS.get(platform) or own_subdir(lock.conda())
+    if found is None:
+        raise LockError(f"conda has no name for the platform {lock.needs.platform or '(not known)'}")
+    return found
+
+
+def own_subdir(packages: Iterable[LockedPackage]) -> str | None:
+    """The platform that packages are built for; None where they run everywhere."""
+    return next((package.subdir for package in packages if package.subdir not in (None, "noarch")), None)
+
+
+def in_order(packages: Sequence[LockedPackage]) -> list[LockedPackage]:
+    """Each package after what it depends on: not every client sorts a list of addresses, and scripts need their Python."""
+    by_name = {package.name: package for package in sorted(packages, key=lambda one: one.name)}
+    done: dict[str, LockedPackage] = {}
+    seen: set[str] = set()
+    for name in by_name:
+        open_ = [name]
+        while open_:
+            here = open_[-1]
+            needed = sorted({dependency(row)[0] for row in by_name[here].depends} & by_name.keys() - seen - {here})
+            seen.add(here)
+            if needed:
+                open_.append(needed[0])
+            else:
+                done.setdefault(here, by_name[here])
+                open_.pop()
+    return list(done.values())
+
+
+def dependency(spec: str) -> tuple[str, str]:
+    """Name and condition of what a conda package depends on."""
+    found = re.match(r"\s*([\w.\-]+)\s*(.*)$", spec, re.DOTALL)
+    return (found[1].lower(), found[2].strip()) if found else (spec.strip(), "")
+
+
+def conda_package(
+    address: str,
+    *,
+    line: int,
+    md5: str | None = None,
+    sha256: str | None = None,
+    size: int | None = None,
+    depends: tuple[str, ...] = (),
+    constrains: tuple[str, ...] = (),
+) -> LockedPackage:
+    """The package at an address; its name says everything. Raises ``LockFileError`` for what is none."""
+    place = _ADDRESS.fullmatch(address)
+    filename = unquote(place["file"] if place else re.split(r"[/\\]", address)[-1])
+    found = _FILE.fullmatch(filename)
+    if found is None:
+        raise LockFileError(
+            f"{clean(filename)!r} is no conda package: these are called name-version-build.conda or .tar.bz2;"
+            " is the file cut off?",
+            line=line,
+            hint=ANEW,
+        )
+    channel = bare(place["channel"]).rstrip("/") if place and place["channel"] else None
+    return LockedPackage(
+        name=found["name"].lower(),
+        version=found["version"],
+        origin="conda",
+        build=found["build"],
+        subdir=place["subdir"] if place else None,
+        file=LockedFile(filename=filename, url=bare(address), size=size, sha256=sha256, md5=md5),
+        index=channel_name(channel) if channel else "",
+        index_url=channel,
+        depends=depends,
+        constrains=constrains,
+    )
+
+
+def channel_name(url: str) -> str:
+    """What people call a channel: the end of its address."""
+    return url.rstrip("/").rpartition("/")[2] or url
+
+
+def checked_hash(kind: str, told: str | None, line: int) -> str | None:
+    """A checksum as it must look, or None. Raises ``LockFileError``."""
+    if told is None or told == "":
+        return None
+    if not re.fullmatch(rf"[0-9a-fA-F]{{{_HASHES[kind]}}}", told):
+        raise LockFileError(
+            f"a {kind} checksum has {_HASHES[kind]} digits, and this is {clean(told)!r}; is the file cut off?",
+            line=line,
+            hint=ANEW,
+        )
+    return told.lower()
+
+
+def check_subdir(package: LockedPackage, subdir: str | None, line: int) -> None:
+    """Raises ``LockFileError`` for a package of another platform than the lock's."""
+    if subdir is not None and package.subdir not in (None, "noarch", subdir):
+        raise LockFileError(
+            f"{package.file.filename if package.file else package.name} is for {package.subdir}, and this lock is for"
+            f" {subdir}",
+            line=line,
+            hint="take the package of the right platform, or write the lock anew: envfix lock",
+        )
+
+
+def also_line(lock: Lock, written: Sequence[LockedPackage], absent: Sequence[LockedPackage] = ()) -> str:
+    """A comment with what a format has no place for, read back by ``assembled``."""
+    rows: dict[tuple[str, str | None, bool], list[str]] = {}
+    for package in written:
+        key = (package.index, package.index_url, package.find_links)
+        if package.origin != "conda" and key != ("pypi", None, False):
+            rows.setdefault(key, []).append(package.name)
+    also = Also(
+        count=len(written),
+        source=lock.source,
+        asked=lock.asked,
+        specs=lock.specs,
+        channels=lock.channels,
+        indexes=tuple(
+            IndexRow(index=index, url=url, find_links=find_links, packages=tuple(names))
+            for (index, url, find_links), names in rows.items()
+        ),
+        direct=tuple(package.name for package in written if package.origin == "direct"),
+        absent=tuple(absent),
+    )
+    return f"# envfix-also: {msgspec.json.encode(_plain(also)).decode()}"
+
+
+def _plain(value: Any) -> Any:
+    """Names with values, without the empty ones. Msgspec leaves out what *is* the default, which equal text need not be."""
+    if isinstance(value, msgspec.Struct):
+        fields = {name: getattr(value, name) for name in value.__struct_fields__}
+        return {name: _plain(one) for name, one in fields.items() if one not in (None, False, ())}
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+def absent_lines(absent: Sequence[LockedPackage]) -> list[str]:
+    """A comment for each package that cannot come back elsewhere."""
+    return [
+        f"# Not in this lock: {package.name} {package.version}: {' '.join((package.note or 'no index holds it').split())}"
+        for package in absent
+    ]
+
+
+def read_also(text: str) -> Also | None:
+    """What ``also_line`` wrote. Raises ``LockFileError`` where it is damaged."""
+    found = _ALSO.search(text)
+    if found is None:
+        return None
+    try:
+        return msgspec.json.decode(found[1], type=Also)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        line = text[: found.start(1)].count("\n") + 1
+        raise LockFileError(
+            f"what envfix noted beside the packages is not readable: {error}", line=line, hint=ANEW
+        ) from error
+
+
+def assembled(
+    text: str,
+    packages: Sequence[LockedPackage],
+    *,
+    subdir: str | None,
+    fallback: str,
+    needs: Needs | None = None,
+    channels: tuple[tuple[str, str], ...] = (),
+    asked: tuple[str, ...] = (),
+    specs: tuple[str, ...] = (),
+) -> Lock:
+    """A lock from what a file says; what it leaves open is derived from its packages. ``fallback`` says what was read."""
+    also = read_also(text)
+    found = read_needs(text) or needs or derived_needs(packages, subdir)
+    _check_platform(found, subdir, text)
+    if also is None:
+        own = dict.fromkeys((one.index, one.index_url) for one in packages if one.origin == "conda" and one.index_url)
+        # A channel that is only named lies where its packages do.
+        by_name = {name: url for name, url in own if url}
+        told = tuple((name, by_name.get(name, url)) for name, url in channels) or tuple(own)
+        return Lock(needs=found, packages=_sorted(packages), asked=asked, specs=specs, channels=told, source=fallback)
+    if text.rstrip().rpartition("\n")[2] != END:
+        raise LockFileError(f"its last line, {END!r}, is missing: it is cut off", line=last_line(text), hint=ANEW)
+    if also.count != len(packages):
+        raise LockFileError(
+            f"it holds {counted(len(packages))} and was written with {also.count}: it was changed by hand",
+            line=last_line(text),
+            hint=ANEW,
+        )
+    return Lock(
+        needs=found,
+        packages=_sorted([*(_placed(one, also) for one in packages), *also.absent]),
+        asked=also.asked,
+        specs=also.specs,
+        channels=also.channels,
+        source=also.source,
+    )
+
+
+def derived_needs(packages: Sequence[LockedPackage], subdir: str | None) -> Needs:
+    """What the packages themselves say: Python, platform, and the CUDA in the build or label of torch."""
+    python = next((one.version for one in packages if one.name == "python" and one.origin == "conda"), "")
+    minor = ".".join(python.split(".")[:2])
+    return Needs(
+        python=minor,
+        tag=f"cp{minor.replace('.', '')}" if minor else "",
+        platform=_PLATFORMS.get(subdir or "", ""),
+        variant=_variant(packages),
+    )
+
+
+def _variant(packages: Sequence[LockedPackage]) -> str:
+    """The CUDA inside torch; ``cpu`` without torch, empty where nobody says."""
+    wheel = next((one for one in packages if one.name == "torch" and one.origin != "conda"), None)
+    if wheel is not None:
+        return wheel.version.partition("+")[2]
+    torch = next((one for one in packages if one.name in ("pytorch", "pytorch-gpu", "pytorch-cpu")), None)
+    if torch is None:
+        return "cpu"
+    cuda = _CUDA.search(torch.build or "")
+    if cuda is not None:
+        return "cu" + (cuda["dotted"] or cuda["short"]).replace(".", "")
+    return "cpu" if "cpu" in (torch.build or "") else ""
+
+
+def _check_platform(needs: Needs, subdir: str | None, text: str) -> None:
+    wanted = SUBDIRS.get(re.sub(r"^macosx_\d+_\d+_", "macosx_", needs.platform))
+    if wanted is not None and subdir is not None and wanted != subdir:
+        at = text.find("envfix-needs:")
+        raise LockFileError(
+            f"it says that it needs {needs.platform}, and its packages are for {subdir}",
+            line=text[: max(at, 0)].count("\n") + 1,
+            hint=ANEW,
+        )
+
+
+def _placed(package: LockedPackage, also: Also) -> LockedPackage:
+    """The package with the index, or the channel's name, that envfix noted."""
+    if package.origin == "conda":
+        name = next((name for name, url in also.channels if url.rstrip("/") == package.index_url), package.index)
+        return msgspec.structs.replace(package, index=name)
+    if package.name in also.direct and package.file is not None and package.origin != "direct":
+        package = msgspec.structs.replace(
+            package,
+            origin="direct",
+            direct_url=package.file.url,
+            file=package.file if package.file.sha256 else None,
+        )
+    row = next((row for row in also.indexes if package.name in row.packages), None)
+    if row is None:
+        return package
+    return msgspec.structs.replace(package, index=row.index, index_url=row.url, find_links=row.find_links)
+
+
+def _sorted(packages: Sequence[LockedPackage]) -> tuple[LockedPackage, ...]:
+    return tuple(sorted(packages, key=lambda one: (one.name, one.origin == "conda")))
+
+
+def last_line(text: str) -> int:
+    """The number of a file's last line."""
+    return max(len(text.splitlines()), 1)
+
+
+def direct_package(name: str, url: str, version: str | None = None, sha256: str | None = None) -> LockedPackage:
+    """A package that is named by its address; the version is the file's where nobody says it."""
+    address, _, fragment = url.partition("#sha256=")
+    filename = file_of(address)
+    digest = sha256 or fragment or None
+    return LockedPackage(
+        name=canonicalize_name(name),
+        version=version or version_of(filename) or "",
+        origin="direct",
+        direct_url=bare(address),
+        file=LockedFile(filename=filename, url=bare(address), sha256=digest) if digest else None,
+    )
+
+
+def file_of(address: str) -> str:
+    """The file's name in an address, as it is on the disk."""
+    return unquote(re.split(r"[?#]", address)[0].rpartition("/")[2])
+
+
+def version_of(filename: str) -> str | None:
+    """The version in the name of a wheel or source archive; None where it is neither."""
+    found = re.fullmatch(r"[^-]+-(?P<wheel>[^-]+)-.*\.whl|.+-(?P<source>[^-]+)\.(?:tar\.gz|zip)", filename)
+    return (found["wheel"] or found["source"]) if found else None
+
+
+def chosen_platform(platforms: Sequence[str]) -> str:
+    """The platform that is read where a file has several: 64-bit Linux, else the first."""
+    return "linux-64" if "linux-64" in platforms else platforms[0]
+
+
+def channel_urls(lock: Lock) -> list[str]:
+    """The addresses of the channels, the strongest first."""
+    urls = [url for _, url in lock.channels] or [one.index_url for one in lock.conda() if one.index_url]
+    return [bare(url) for url in dict.fromkeys(urls)]
+
+
+def wheel_address(package: LockedPackage) -> str | None:
+    """Where a wheel lies; what was installed from an address has that one."""
+    if package.origin == "direct":
+        return package.direct_url
+    return package.file.url if package.file else None
+
+
+def listed_wheels(lock: Lock, name: str) -> tuple[list[LockedPackage], list[LockedPackage]]:
+    """The wheels that the format can hold, and what comes from no index. Raises ``LockError`` for those it cannot install."""
+    fetched = re.compile(r"(?:git|hg|svn|bzr)\+\S+|https?://\S+")
+    wheels = [
+        one
+        for one in lock.wheels()
+        if one.origin in ("wheel", "sdist") or (one.origin == "direct" and fetched.fullmatch(one.direct_url or ""))
+    ]
+    if wheels and not any(one.name == "python" for one in lock.conda()):
+        raise LockError(
+            f"{name} puts wheels into a Python of conda's, and there is none in this lock",
+            hint="requirements and pylock hold wheels alone: envfix lock --format requirements",
+        )
+    without = [one for one in wheels if wheel_address(one) is None]
+    if without:
+        raise LockError(
+            f"{name} needs the address of every wheel, and a lock does not name those of your default index:"
+            f" {named(without)}",
+            hint="environment.yml does without: envfix lock --format environment.yml",
+        )
+    return wheels, [one for one in lock.wheels() if one not in wheels]
+
+
+def wheel(told: Mapping[str, str], sha256: str | None, requires: tuple[str, ...]) -> LockedPackage:
+    """A wheel, source archive or other address that pip installs from."""
+    url = told["url"].partition("#sha256=")[0]
+    filename = file_of(url)
+    if not filename.endswith((".whl", ".tar.gz", ".zip")):
+        return direct_package(told["name"], url, told["version"], sha256)
+    return LockedPackage(
+        name=canonicalize_name(told["name"]),
+        version=told["version"],
+        origin="wheel" if filename.endswith(".whl") else "sdist",
+        file=LockedFile(filename=filename, url=bare(url), sha256=sha256),
+        requires=requires,
+    )
+
+
+def check_said(package: LockedPackage, told: Mapping[str, str], line: int) -> None:
+    """Raises ``LockFileError`` where name and version are not those of the file, as when somebody changed one by hand."""
+    for key, own in (("name", package.name), ("version", package.version)):
+        if key in told and told[key] != own:
+            raise LockFileError(
+                f"{clean(told['name'])} {clean(told.get('version', ''))} is not the package at its address,"
+                f" {package.file.filename if package.file else own}: was it changed by hand?",
+                line=line,
+                hint=ANEW,
+            )
