@@ -15,7 +15,7 @@ from envfix.host.real import RealHost
 from envfix.installer.uv import find_uv
 from tests.fakes.running import Finished, envfix
 from tests.loopback_index import make_wheel
-from tests.loopback_world import CU118, OLDER, World, world_in
+from tests.loopback_world import CU118, OLDER, TAIL, World, world_in
 from tests.trees import differences, tree
 
 CARD = {"ENVFIX_DRIVER": "470.57.02", "ENVFIX_GPU": "NVIDIA GeForce RTX 3090:8.6:24576"}
@@ -152,6 +152,30 @@ def test_a_private_index_is_named_without_its_login(world: World) -> None:
         assert finished.code == 0, finished
         assert "hunter2" not in finished.stdout
         assert "127.0.0.1" in finished.stdout
+
+
+def test_where_no_index_tells_a_hash_that_is_said_and_only_download_works_it_out(world: World) -> None:
+    torch = make_wheel("torch", "2.7.1+cu118", TAIL, requires=("numpy",), padding=3_000_000)
+    vision = make_wheel("torchvision", "0.22.1+cu118", TAIL, requires=("torch==2.7.1",), padding=3_000_000)
+    world["aliyun"].add("cu118", torch, vision)
+    world["aliyun"].no_hashes = True
+    path = world.folder / "requirements-lock.txt"
+    options = ("--cuda", "auto", "--index", "aliyun", "-o", str(path))
+    finished = lock(world, *options)
+    assert finished.code == 0, finished
+    assert finished.stderr.endswith(
+        "no index tells the hash of torch, torchvision: nothing checks these files later; --download fetches them and"
+        " works it out\n"
+    )
+    assert f"# afterwards: torch @ {world['aliyun'].base}" in path.read_text()
+    whole = [
+        one.path for one in world["aliyun"].requests if one.method == "GET" and "/files/" in one.path and not one.range
+    ]
+    assert whole == [], "only parts of the files were asked for"
+    assert lock(world, *options, "--download").code == 0
+    assert f"{torch.filename.replace('+', '%2B')}#sha256={torch.sha256}\n" in path.read_text()
+    assert run(world, "install", "--yes", "--keep", "--index", "aliyun").code == 4
+    assert lock(world, "--check", str(path)).code == 0
 
 
 @pytest.mark.online

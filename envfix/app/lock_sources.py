@@ -245,8 +245,7 @@ class _Finder:
         self._target = target
         self._python = python
         self._reporter = reporter
-        named = [name for name in request.goal.indexes if name != "auto"] or (host.getenv("ENVFIX_INDEX") or "").split()
-        self._named = tuple(named)
+        self._named = _named_indexes(host, request)
         self._uv = UvInstaller(host, reporter, addresses=self._named, offline=request.goal.offline)
 
     def found(self, rows: Sequence[There], torch_label: str | None) -> list[LockedPackage]:
@@ -336,6 +335,12 @@ class _Finder:
         return lost
 
 
+def _named_indexes(host: RealHost, request: PlanRequest) -> tuple[str, ...]:
+    """The indexes that the user names, as they were given, passwords included."""
+    named = tuple(name for name in request.goal.indexes if name != "auto")
+    return named or tuple((host.getenv("ENVFIX_INDEX") or "").split())
+
+
 def _either(told: LockedPackage | None, found: LockedPackage | None) -> LockedPackage:
     """What is known of a package: the file of an index, unless it came from an address that holds another one."""
     if told is None or found is None:
@@ -395,7 +400,7 @@ def _unknown(row: There, why: str) -> LockedPackage:
 # --- hashes and addresses ---
 
 
-def with_hashes(lock: Lock, *, offline: bool, reporter: Reporter = NOBODY) -> tuple[Lock, dict[str, str]]:
+def with_hashes(lock: Lock, request: PlanRequest, *, reporter: Reporter = NOBODY) -> tuple[Lock, dict[str, str]]:
     """The lock with the hash of every wheel of which no index tells one, worked out from the file; and where these lie now.
 
     The files of the default index are fetched as well: no lock names its addresses. Raises ``InstallError``.
@@ -418,9 +423,9 @@ def with_hashes(lock: Lock, *, offline: bool, reporter: Reporter = NOBODY) -> tu
         environment_for_installers(host),
         list(wanted.values()),
         os.path.join(cache_folder(host), "wheels"),
-        addresses=(),
+        addresses=_named_indexes(host, request),
         idle_limit=IDLE_LIMIT,
-        offline=offline,
+        offline=request.goal.offline,
         reporter=reporter,
     )
     packages = tuple(_hashed(one, paths) for one in lock.packages)

@@ -72,7 +72,7 @@ def lock(request: LockRequest, *, reporter: Reporter = NOBODY) -> Locking | Plan
             _must_be_ours(host, path)
     made, beside = sourced.lock, dict[str, str]()
     if request.download:
-        made, beside = lock_sources.with_hashes(made, offline=request.plan.goal.offline, reporter=reporter)
+        made, beside = lock_sources.with_hashes(made, request.plan, reporter=reporter)
     made = lock_sources.without_default_addresses(made)
     files = tuple(
         LockedAs(format=name, path=path, text=formats.locker(name).lock(made))

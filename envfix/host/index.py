@@ -21,7 +21,7 @@ from urllib.request import url2pathname
 import msgspec
 
 from envfix.host.index_cache import IndexCache
-from envfix.host.index_pages import Page, PageError, of_packages, read_links, read_page
+from envfix.host.index_pages import Page, PageError, of_packages, read_addresses, read_links, read_page
 from envfix.model.facts import IndexState, PackageSource
 from envfix.model.plan import REGISTRY
 from envfix.model.words import time_span
@@ -162,6 +162,22 @@ def file_sizes(urls: Sequence[str], *, timeout: float = 4.0, certificates: str |
     asker = _Asker(give_up, timeout, certificates, ())
     sizes = _side_by_side([partial(asker.size, url) for url in urls], give_up + 0.5, [None] * len(urls))
     return {url: size for url, size in zip(urls, sizes, strict=True) if size is not None}
+
+
+def files_without_hash(
+    url: str, *, timeout: float = 10.0, certificates: str | None = None, packages: Sequence[str] = FAMILY
+) -> dict[str, str]:
+    """The address of each wheel of these packages on a plain page of files that tells no hash of them, by its name.
+
+    Empty where the page tells hashes, or cannot be read: whoever asks it next says why.
+    """
+    asker = _Asker(time.monotonic() + timeout, timeout, certificates, tuple(packages))
+    with contextlib.suppress(_Failure):
+        found = asker.addresses(url)
+        names = of_packages(tuple(found), packages)
+        if any("#sha256=" not in found[name] for name in names):
+            return {name: found[name].partition("#")[0] for name in names}
+    return {}
 
 
 def _side_by_side(tasks: Sequence[Callable[[], T]], until: float, otherwise: Sequence[T]) -> tuple[T, ...]:
@@ -338,6 +354,20 @@ class _Asker:
                 missing = status
                 break  # what has no torch is asked no further
         return _Listing(files=tuple(files), layout="index", problem=_none_of_torch(files, missing))
+
+    def addresses(self, url: str) -> dict[str, str]:
+        """The address of each package file on a plain page; raises ``_Failure``."""
+        import requests
+
+        try:
+            with (
+                self._session() as session,
+                session.get(url, timeout=self._left(), stream=True, verify=self._certificates or True) as answer,
+            ):
+                _refuse_status(answer.status_code)
+                return read_addresses(self._body(answer), answer.url)
+        except requests.RequestException as error:
+            raise _Failure(_in_words(error, self._timeout)) from error
 
     def size(self, url: str) -> int | None:
         """The size of one file, or None."""

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from html.parser import HTMLParser
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin
 
 import msgspec
 
@@ -44,6 +44,14 @@ def read_page(kind: str, body: str) -> Page:
 def read_links(body: str) -> tuple[str, ...]:
     """The package files that an HTML page links to."""
     return _read_html(body)[0].files
+
+
+def read_addresses(body: str, url: str) -> dict[str, str]:
+    """The whole address of each package file that an HTML page at ``url`` links to, by the file's name."""
+    links = _Links()
+    with contextlib.suppress(AssertionError):  # as below
+        links.feed(body)
+    return {name: urljoin(url, target) for target in links.targets if (name := _file_name(target)) is not None}
 
 
 def of_packages(files: Iterable[str], packages: Sequence[str]) -> tuple[str, ...]:

@@ -12,9 +12,10 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
 
 from envfix.model.plan import Download, PlanTarget
-from envfix.probes.package_sources import read_toml
+from envfix.probes.package_sources import read_toml, without_credentials
 
 _OLDEST_MANYLINUX = 5
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
@@ -96,12 +97,48 @@ def with_files(lock: str, paths: Mapping[str, str]) -> str:
     return lock
 
 
+EMPTY = 'lock-version = "1.0"\ncreated-by = "uv"\n'
+
+
+def with_unhashed(
+    lock: str, versions: Mapping[str, str], addresses: Mapping[str, str], target: PlanTarget
+) -> str | None:
+    """The lock with these packages (name to exact version), each with the file that suits the target best and no hash.
+
+    ``addresses`` are those of the files that there are, by name. None where there is no such file.
+    """
+    ranks = {tag: rank for rank, tag in enumerate(_tags(target))}
+    for name, version in versions.items():
+        fitting = [file for file in addresses if _is_of(file, name, version) and _rank(file, ranks) < len(ranks)]
+        if not fitting:
+            return None
+        best = min(fitting, key=lambda file: _rank(file, ranks))
+        wheel = (
+            f"{{ name = {json.dumps(best)}, url = {json.dumps(without_credentials(addresses[best]))}, hashes = {{}} }}"
+        )
+        lock += f"\n[[packages]]\nname = {json.dumps(name)}\nversion = {json.dumps(version)}\nwheels = [{wheel}]\n"
+    return lock
+
+
+def _is_of(filename: str, name: str, version: str) -> bool:
+    try:
+        found, released = parse_wheel_filename(filename)[:2]
+    except InvalidWheelFilename:
+        return False
+    return found == name and released == Version(version)
+
+
 def preferences(installed: Mapping[str, str]) -> str:
     """A lock that says nothing but which versions are there."""
     lines = ['lock-version = "1.0"', 'created-by = "envfix"']
     for name, version in sorted(installed.items()):
         lines += ["[[packages]]", f"name = {json.dumps(name)}", f"version = {json.dumps(version)}"]
     return "\n".join(lines) + "\n"
+
+
+def pinned(installed: Mapping[str, str]) -> str:
+    """The same as a list of pins."""
+    return "".join(f"{name}=={version}\n" for name, version in sorted(installed.items()))
 
 
 def _file(package: Mapping[str, Any], ranks: Mapping[Tag, int]) -> LockedFile:

@@ -21,7 +21,7 @@ import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from envfix.host.index import default_registry, file_sizes
+from envfix.host.index import default_registry, file_sizes, files_without_hash
 from envfix.host.interface import CommandResult, Deadline, Host
 from envfix.host.locking import EnvironmentLock
 from envfix.installer import lock_reader
@@ -59,6 +59,7 @@ _OUTPUT_KEPT = 200_000
 _LOCK_LIMIT = 20_000_000
 _SILENT = NullReporter()
 _INDEX_NAME = "torch"
+_PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+)", re.MULTILINE)
 
 
 class UvInstaller:
@@ -130,10 +131,16 @@ class UvInstaller:
         chooser = [*self._interpreter(python, target), *self._source_options(sources)]
         family = _from_torch_index(requirements, sources)
 
+        unhashed = self._unhashed(sources)
+
         def compile_() -> tuple[str, str | None]:
             text = project(wanted, sources, family, target.python)
             options = [*chooser, "--no-deps"] if alone else chooser
-            return self._compile(text, sources, options, constraints, installed or {})
+            if not unhashed:
+                return self._compile(text, sources, options, constraints, installed or {})
+            return self._compile_unhashed(
+                text, sources, options, constraints, installed or {}, family, unhashed, target
+            )
 
         text, failure = compile_()
         only_there = canonicalize_name(missing_package(failure or "") or "")
@@ -355,18 +362,23 @@ class UvInstaller:
         chooser: Sequence[str],
         constraints: str,
         installed: Mapping[str, str],
+        *,
+        listed: bool = False,
     ) -> tuple[str, str | None]:
-        """The lock's text, or why there is none in uv's words."""
+        """The lock's text (``listed``: a list of pins instead, without hashes), or why there is none in uv's words."""
+        output = "pins.txt" if listed else "pylock.toml"
         with self._folder() as folder:
             write(self._host, f"{folder}/pyproject.toml", wanted)
-            argv = [self._program, "pip", "compile", "-q", "pyproject.toml", "--format", "pylock.toml"]
-            argv += ["-o", "pylock.toml", "--no-header", *chooser]
+            argv = [self._program, "pip", "compile", "-q", "pyproject.toml"]
+            argv += ["--format", "requirements.txt", "--no-annotate"] if listed else ["--format", "pylock.toml"]
+            argv += ["-o", output, "--no-header", *chooser]
             if constraints:
                 write(self._host, f"{folder}/constraints.txt", constraints)
                 argv += ["-c", "constraints.txt"]
             if installed:
                 # uv keeps the versions of an earlier lock where they fit, as it would when installing.
-                write(self._host, f"{folder}/pylock.toml", lock_reader.preferences(installed))
+                kept = lock_reader.pinned(installed) if listed else lock_reader.preferences(installed)
+                write(self._host, f"{folder}/{output}", kept)
             result, text = self._run(argv, RESOLVE_LIMIT, cwd=folder, variables=self._secrets(sources))
             if result.outcome == "timed-out":
                 return "", f"error: no resolution within {RESOLVE_LIMIT:.0f} s: operation timed out"
@@ -374,7 +386,41 @@ class UvInstaller:
                 raise ResolutionError(f"uv cannot be run: {result.failure}", hint=f"its path is {self._program}")
             if not result.ok:
                 return "", text or result.failure
-            return self._host.read_text(f"{folder}/pylock.toml", limit=_LOCK_LIMIT).text, None
+            return self._host.read_text(f"{folder}/{output}", limit=_LOCK_LIMIT).text, None
+
+    def _unhashed(self, sources: Sources) -> dict[str, str]:
+        """The files of a torch index that tells no hash of them, by name: uv would download them to work it out."""
+        if self._offline or sources.torch_layout != "find-links" or not (sources.torch_url or "").startswith("http"):
+            return {}
+        certificates = self._environment.variables.get("SSL_CERT_FILE") or self._host.getenv("SSL_CERT_FILE")
+        return files_without_hash(self._with_credentials(sources.torch_url or ""), certificates=certificates)
+
+    def _compile_unhashed(
+        self,
+        wanted: str,
+        sources: Sources,
+        chooser: Sequence[str],
+        constraints: str,
+        installed: Mapping[str, str],
+        family: frozenset[str],
+        unhashed: Mapping[str, str],
+        target: PlanTarget,
+    ) -> tuple[str, str | None]:
+        """The same without a hash of the torch family: its versions first, then the files of the rest, then its own."""
+        pins, failure = self._compile(wanted, sources, chooser, constraints, installed, listed=True)
+        if failure is not None:
+            return "", failure
+        versions = {canonicalize_name(name): version for name, version in _PIN.findall(pins)}
+        others = [Requirement(f"{name}=={version}") for name, version in versions.items() if name not in family]
+        text = lock_reader.EMPTY
+        if others:
+            rest = project(others, sources, frozenset(), target.python)
+            text, failure = self._compile(rest, sources, [*chooser, "--no-deps"], "", {})
+            if failure is not None:
+                return "", failure
+        own = {str(name): version for name, version in versions.items() if name in family}
+        locked = lock_reader.with_unhashed(text, own, unhashed, target)
+        return (locked, None) if locked is not None else self._compile(wanted, sources, chooser, constraints, installed)
 
     def _interpreter(self, python: str | None, target: PlanTarget) -> list[str]:
         if python is not None:
