@@ -6,7 +6,7 @@ import json
 import os.path
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -20,6 +20,9 @@ from envfix.model.facts import Environment, Interpreter
 from envfix.model.lock import LockedFile, LockedPackage, Origin
 from envfix.model.plan import REGISTRY
 from envfix.probes.package_sources import without_credentials
+
+if TYPE_CHECKING:
+    from envfix.installer.conda import Package
 
 # What makes an environment rather than being installed into it.
 SEEDED = frozenset({"pip"})
@@ -106,6 +109,28 @@ def directly(row: There) -> LockedPackage | None:
     return LockedPackage(name=name, version=row.version, origin="direct", direct_url=file.url, file=file)
 
 
+def by_name(one: Package) -> str:
+    """What conda packages are sorted by."""
+    return one.name
+
+
+def of_conda(one: Package, channel: str, address: str) -> LockedPackage:
+    """A conda package as it is locked, from the channel of this name and address; without logins."""
+    file = LockedFile(filename=one.filename, url=bare(one.url) or None, size=one.size, sha256=one.sha256, md5=one.md5)
+    return LockedPackage(
+        name=one.name,
+        version=one.version,
+        origin="conda",
+        file=file,
+        index=bare(channel),
+        index_url=bare(address) or None,
+        build=one.build,
+        subdir=one.subdir,
+        depends=one.depends,
+        constrains=one.constrains,
+    )
+
+
 def _note(row: There, origin: Origin, note: str, url: str | None = None) -> LockedPackage:
     return LockedPackage(
         name=canonicalize_name(row.name), version=row.version, origin=origin, note=note, direct_url=url
@@ -154,25 +179,8 @@ def _conda(prefix: str) -> tuple[tuple[LockedPackage, ...], frozenset[str]]:
     from envfix.installer import conda
 
     packages = tuple(
-        LockedPackage(
-            name=one.name,
-            version=one.version,
-            origin="conda",
-            file=LockedFile(
-                filename=one.filename,
-                url=bare(one.url) or None,
-                size=one.size,
-                sha256=one.sha256,
-                md5=one.md5,
-            ),
-            index=one.channel.rpartition("/")[2] or "conda",
-            index_url=_channel(one.url, one.subdir) or bare(one.address) or None,
-            build=one.build,
-            subdir=one.subdir,
-            depends=one.depends,
-            constrains=one.constrains,
-        )
-        for one in sorted(conda.listed_in(prefix), key=lambda one: one.name)
+        of_conda(one, one.channel.rpartition("/")[2] or "conda", _channel(one.url, one.subdir) or one.address)
+        for one in sorted(conda.listed_in(prefix), key=by_name)
     )
     owned = frozenset(_metadata(path for one in conda.installed(prefix) for path in one.files))
     return packages, owned

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from packaging.utils import canonicalize_name
 
-from envfix.app.lock_environment import There, directly, rows_here, rows_saved
+from envfix.app.lock_environment import There, by_name, directly, of_conda, rows_here, rows_saved
 from envfix.app.planning import PlanRequest, decide, look
 from envfix.app.pricing import Priced, price
 from envfix.app.settings import NOBODY, cache_folder, tables_for
@@ -129,27 +129,7 @@ def _from_conda_plan(request: PlanRequest, reporter: Reporter) -> Sourced:
         return Sourced(lock=None, plan=decision.plan)
     choice, solution = decision.plan.choice, decision.solution
     assert choice is not None  # noqa: S101 - as above
-    packages = tuple(
-        LockedPackage(
-            name=one.name,
-            version=one.version,
-            origin="conda",
-            file=LockedFile(
-                filename=one.filename,
-                url=bare(one.url),
-                size=one.size,
-                sha256=one.sha256,
-                md5=one.md5,
-            ),
-            index=bare(one.channel),
-            index_url=bare(one.address),
-            build=one.build,
-            subdir=one.subdir,
-            depends=one.depends,
-            constrains=one.constrains,
-        )
-        for one in sorted(solution.packages, key=lambda one: one.name)
-    )
+    packages = tuple(of_conda(one, one.channel, one.address) for one in sorted(solution.packages, key=by_name))
     depends = [spec for one in packages for spec in one.depends]
     tables = tables_for(RealHost())
     return Sourced(

@@ -140,12 +140,6 @@ class Solution(msgspec.Struct, frozen=True, kw_only=True):
     cached_bytes: int = 0
     seconds: float = 0.0
 
-    def explicit(self) -> str:
-        """The list of files that ``conda create --file`` takes: addresses with their hashes, no solving needed."""
-        lines = ["# platform: " + self.subdir, "@EXPLICIT"]
-        lines += [without_credentials(one.url) + (f"#{one.md5}" if one.md5 else "") for one in self.packages]
-        return "\n".join(lines) + "\n"
-
     def package(self, name: str) -> Package | None:
         """The package of this name, if it is part of it."""
         return next((one for one in self.packages if one.name == name), None)
