@@ -343,6 +343,22 @@ def test_what_somebody_else_has_written_is_left_alone(world: World) -> None:
     assert path.read_text() == '[project]\nname = "thesis"\n'
 
 
+def test_an_index_that_does_not_answer_is_no_reason_to_leave_torch_out(world: World) -> None:
+    assert run(world, "install", "--yes", "--keep").code == 4
+    before = world.base("official")
+    world.dead |= {"official", "nju", "sjtu", "aliyun"}
+    finished = lock(world, UV_HTTP_RETRIES="0")
+    assert finished.code == 3, finished
+    assert (
+        "error: which file torch 2.7.1+cu118 and torchvision 0.22.1+cu118 came from cannot be told" in finished.stderr
+    )
+    assert before not in finished.stdout
+    world.dead -= {"nju"}
+    finished = lock(world, UV_HTTP_RETRIES="0")
+    assert finished.code == 0, finished
+    assert f"# from: nju {world['nju'].base}/simple/cu118" in finished.stdout
+
+
 def test_a_stack_that_does_not_exist_is_a_conflict_and_no_file(world: World) -> None:
     path = world.folder / "requirements-lock.txt"
     finished = lock(world, "--torch", "==99.0", "-o", str(path), "--json")

@@ -209,6 +209,10 @@ def _code(environment: Environment) -> SmList | None:
     return SmList(sm=torch.sm, ptx=torch.ptx, cuda=torch.cuda)
 
 
+class _UnreachableError(InstallError):
+    """An index does not answer, so nobody can say what it holds."""
+
+
 class _Finder:
     """Finds the file of each installed package in the index that it is from."""
 
@@ -253,23 +257,37 @@ class _Finder:
 
     def _in_registry(self, rows: Sequence[There]) -> list[LockedPackage]:
         self._reporter.stage(f"asking the default index for {len(rows)} packages")
-        return self._asked(rows, Sources(), "the default index has no such file")
+        try:
+            return self._asked(rows, Sources(), "the default index has no such file")
+        except _UnreachableError as error:
+            raise InstallError(f"the default index cannot be asked: {error}", hint=error.hint) from error
 
     def _in_torch_index(self, rows: Sequence[There], label: str) -> list[LockedPackage]:
         done: list[LockedPackage] = []
         left = list(rows)
-        tried = []
+        tried: list[str] = []
+        problems: list[str] = []
         for name, url, is_page in self._places(label):
             self._reporter.stage(f"asking {name} for {len(left)} packages of torch")
-            tried.append(name)
             sources = Sources(torch_url=url, torch_layout="find-links" if is_page else "index", torch_name=name)
-            found = self._asked(left, sources, "")
+            try:
+                found = self._asked(left, sources, "")
+            except _UnreachableError as error:
+                problems.append(f"{name}: {error}")
+                continue
+            tried.append(name)
             done += [one for one in found if one.origin != "unknown"]
             missing = {one.name for one in found if one.origin == "unknown"}
             left = [row for row in left if canonicalize_name(row.name) in missing]
             if not left:
-                break
-        why = f"no index that was asked has it ({', '.join(tried)}): name its index with --index"
+                return done
+        if problems:  # it may well be there
+            names = " and ".join(f"{row.name} {row.version}" for row in left)
+            raise InstallError(
+                f"which file {names} came from cannot be told, because an index does not answer: {'; '.join(problems)}",
+                hint="try again later, or name an index that has it with --index",
+            )
+        why = f"no index that was asked has it ({', '.join(tried) or 'none'}): name its index with --index"
         return [*done, *(_unknown(row, why) for row in left)]
 
     def _places(self, label: str) -> Iterable[tuple[str, str, bool]]:
@@ -300,11 +318,10 @@ class _Finder:
             answer = self._uv.resolve(pins, sources, self._target, python=self._python, alone=True)
             if isinstance(answer, Refusal):
                 missing = _named_in(answer, left)
-                if missing is None or answer.kind == "network":
-                    reason = why or answer.message
-                    if not sources.torch_url and answer.kind == "network":
-                        raise InstallError(f"the default index cannot be asked: {answer.message}", hint=answer.hint)
-                    return [*lost, *(_unknown(row, reason) for row in left)]
+                if answer.kind == "network":
+                    raise _UnreachableError(answer.message, hint=answer.hint)
+                if missing is None:
+                    return [*lost, *(_unknown(row, why or answer.message) for row in left)]
                 lost.append(_unknown(missing, why))
                 left.remove(missing)
                 continue
