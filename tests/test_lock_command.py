@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from envfix.app.lock_sources import fits
 from envfix.host.real import RealHost
 from envfix.installer.uv import find_uv
 from tests.fakes.running import Finished, envfix
@@ -418,3 +419,19 @@ def test_json_of_a_check_is_one_document(world: World) -> None:
     assert lock(world, "--cuda", "auto", "-o", str(path)).code == 0
     finished = lock(world, "--check", str(path), "--json")
     assert json.loads(finished.stdout)["checked"] == str(world.folder / "env")
+
+
+@pytest.mark.parametrize(
+    ("filename", "tags", "is_it"),
+    [
+        ("a-1-cp38-cp38-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", ("cp38-cp38-manylinux2014_x86_64",), True),
+        ("a-1-cp38-cp38-manylinux_2_28_x86_64.whl", ("cp38-cp38-manylinux_2_17_x86_64",), False),
+        ("torch-1.9.0-cp38-cp38-manylinux1_x86_64.whl", ("cp38-cp38-linux_x86_64",), True),
+        ("a-1-cp38-cp38-manylinux2014_aarch64.whl", ("cp38-cp38-linux_x86_64",), False),
+        ("a-1-cp39-cp39-manylinux1_x86_64.whl", ("cp38-cp38-linux_x86_64",), False),
+        ("a-1-py2.py3-none-any.whl", ("py3-none-any",), True),
+        ("a-1.tar.gz", ("py3-none-any",), True),
+    ],
+)
+def test_a_wheel_is_known_by_its_tags(filename: str, tags: tuple[str, ...], *, is_it: bool) -> None:
+    assert fits(filename, tags) is is_it

@@ -383,11 +383,16 @@ def _matched(
 
 
 def fits(filename: str, tags: Sequence[str]) -> bool:
-    """Whether a wheel of this name is one whose metadata tells these tags; other files and odd names do."""
+    """Whether a wheel of this name is one whose metadata tells these tags; other files and odd names do.
+
+    Old wheels of torch were renamed to manylinux without a word in their metadata, which says ``linux_x86_64``.
+    """
     parts = filename.removesuffix(".whl").split("-")[-3:]
     if not filename.endswith(".whl") or len(parts) != 3:
         return True
-    return not {"-".join(one) for one in product(*(part.split(".") for part in parts))}.isdisjoint(tags)
+    named = {"-".join(one) for one in product(*(part.split(".") for part in parts))}
+    plain = {re.sub(r"-manylinux\w*?_(x86_64|aarch64|i686)$", r"-linux_\1", one) for one in named}
+    return not (named | plain).isdisjoint(tags)
 
 
 def _unknown(row: There, why: str) -> LockedPackage:

@@ -83,7 +83,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
         if not self.variant:
             return sentences
         driver = f"NVIDIA driver {self.driver} or newer" if self.driver else "an NVIDIA driver"
-        newer = f"; cards newer than its code need {self.driver_direct}" if self.driver_direct else ""
+        direct = self.driver_direct
+        newer = f"; cards newer than its code need {direct}" if direct and direct != self.driver else ""
         sentences.append(f"Needs {driver} for the CUDA inside, {self.variant}{newer}.")
         if self.sm:
             sentences.append(f"Holds code for these cards: {' '.join(self.sm)}.")
