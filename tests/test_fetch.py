@@ -26,7 +26,8 @@ from typing import Any
 
 import pytest
 
-from envfix.host.fetch import FetchError, NetworkSettings, WantedFile, fetch, path_of, sha256_of
+from envfix.host.fetch import FetchError, NetworkSettings, WantedFile, fetch, path_of
+from envfix.host.hashing import sha256_of
 from envfix.host.real import RealHost
 from tests.conftest import CHECKOUT
 from tests.loopback_index import make_wheel, serve_proxy

@@ -15,7 +15,7 @@ from envfix.app.lock_sources import fits
 from envfix.host.real import RealHost
 from envfix.installer.uv import find_uv
 from tests.fakes.running import Finished, envfix
-from tests.loopback_index import make_wheel
+from tests.loopback_index import make_wheel, serve
 from tests.loopback_world import CU118, OLDER, TAIL, World, world_in
 from tests.trees import differences, tree
 
@@ -222,11 +222,11 @@ def test_what_no_index_holds_is_named(world: World, tmp_path: Path) -> None:
     assert "# not here: mine==1.0\n    # is: editable\n" in finished.stdout
     assert "# not here: there==1.0\n    # is: local\n" in finished.stdout
     assert "\nextra @ http" in finished.stdout
-    assert finished.stderr.endswith(
-        "gone 3.0: the default index has no such file\n"
+    assert (
+        "gone 3.0: it was not installed from a wheel, so nothing says where it came from\n"
         "mine 1.0: it is a folder that is worked on: build a wheel of it, or lock its repository\n"
         "there 1.0: it came from a folder of this machine's disk\n"
-    )
+    ) in finished.stderr
 
 
 # The smallest backend: it makes a wheel without files, or with a link to the folder.
@@ -337,9 +337,10 @@ def test_what_somebody_else_has_written_is_left_alone(world: World) -> None:
     path = world.folder / "pyproject.toml"
     path.write_text('[project]\nname = "thesis"\n')
     finished = lock(world, "--cuda", "auto", "-o", str(path))
-    assert (finished.code, finished.stderr) == (
-        2,
-        f"error: {path} is there, and envfix has not written it: it is left alone\nhint: name another file with -o\n",
+    assert finished.code == 2
+    assert finished.stderr == (
+        f"error: {path} is there, and envfix has not written it like this: it is left alone\n"
+        "hint: move it away, or name another file with -o\n"
     )
     assert path.read_text() == '[project]\nname = "thesis"\n'
 
@@ -435,3 +436,170 @@ def test_json_of_a_check_is_one_document(world: World) -> None:
 )
 def test_a_wheel_is_known_by_its_tags(filename: str, tags: tuple[str, ...], *, is_it: bool) -> None:
     assert fits(filename, tags) is is_it
+
+
+def put(world: World, folder: str, **files: str) -> Path:
+    """A metadata folder in the environment, as something odd has left it there."""
+    place = site(world.folder / "env") / folder
+    place.mkdir()
+    for name, text in files.items():
+        (place / name.replace("_json", ".json")).write_text(text)
+    return place
+
+
+def test_an_update_keeps_what_no_index_holds_and_the_cuda_of_the_lock(world: World) -> None:
+    assert run(world, "install", "--yes", "--keep", "--torch", "==2.6.0").code == 4
+    put(world, "mine-1.0.dist-info", METADATA="Name: mine\nVersion: 1.0\n", RECORD="", WHEEL="Tag: py3-none-any\n",
+        direct_url_json='{"url": "file:///src/mine", "dir_info": {"editable": true}}')  # fmt: skip
+    world["pypi"].add("main", make_wheel("mine", "1.0"))
+    path = world.folder / "requirements-lock.txt"
+    assert lock(world, "-o", str(path)).code == 0
+    assert "# not here: mine==1.0\n" in path.read_text()
+    no_card = world.environment()
+    target = ("--python", str(world.folder / "env"))
+    finished = envfix("lock", "--update", "torch", "-o", str(path), *target, env=no_card, timeout=60)
+    assert finished.code == 0, finished
+    assert "torch: 2.6.0+cu118 -> 2.7.1+cu118\n" in finished.stdout
+    assert "# not here: mine==1.0\n" in path.read_text()
+    assert "\nmine" not in path.read_text()
+    other = lock(world, "--update", "torch", "--with", "extra", "-o", str(path))
+    assert other.code == 2
+    assert "--update keeps what the lock was asked for: leave out --with" in other.stderr
+
+
+def test_a_lock_of_another_tool_that_says_nothing_of_cuda_is_no_yes(world: World) -> None:
+    path = world.folder / "requirements.txt"
+    path.write_text("torch==2.7.1\nnumpy==1.26.4\n")
+    finished = lock(world, "--check", str(path), "--driver", "440.33", "--gpu", "GTX 1080 Ti", "--json")
+    assert (finished.code, finished.document["status"]) == (1, "unknown")
+
+
+def test_odd_folders_are_named_and_take_nothing_along(world: World) -> None:
+    assert pip(world, "install", "extra==1.0").returncode == 0
+    wheel = "Wheel-Version: 1.0\nTag: py3-none-any\n"
+    put(world, "~umpy-1.24.0.dist-info")
+    put(world, "lonely[extra]-1.0.dist-info", RECORD="", WHEEL=wheel)
+    put(world, f"long-{'9' * 60}.dist-info", RECORD="", WHEEL=wheel)
+    put(world, "odd-2004d.dist-info", RECORD="", WHEEL=wheel)
+    put(world, "source-1.0.egg-info", **{"PKG-INFO": "Name: source\nVersion: 1.0\n"})
+    put(world, "utils-1.0.1-py3.6.egg")
+    for number, text in enumerate(
+        ('{"url": "file:///x", "dir_info": null}', '{"url": 5}', "[" * 5000, '{"url": "http://[::1/y.whl"}')
+    ):
+        put(world, f"rubbish{number}-1.0.dist-info", RECORD="", WHEEL=wheel, direct_url_json=text)
+    finished = lock(world)
+    assert finished.code == 0, finished
+    assert "\nextra @ http" in finished.stdout
+    absent = {
+        line.split()[3].partition("==")[0] for line in finished.stdout.splitlines() if line.startswith("# not here: ")
+    }
+    assert absent == {"long", "odd", "source", "utils", *(f"rubbish{number}" for number in range(4))}
+    assert "is no package (what an installer that broke off has left?): left out" in finished.stderr
+    assert "source 1.0: it was not installed from a wheel, so nothing says where it came from\n" in finished.stderr
+
+
+def test_what_the_environment_sees_beside_itself_is_named(world: World) -> None:
+    assert pip(world, "install", "extra==1.0").returncode == 0
+    settings = world.folder / "env" / "pyvenv.cfg"
+    settings.write_text(settings.read_text().replace("site-packages = false", "site-packages = true"))
+    beside = world.folder / "beside"
+    (beside / "seen-1.0.dist-info").mkdir(parents=True)
+    (site(world.folder / "env") / "beside.pth").write_text(f"{beside}\n")
+    finished = lock(world)
+    assert (
+        "the environment also sees the packages of the Python below it: these are not in the lock\n" in finished.stderr
+    )
+    assert f"{beside} (named in beside.pth) holds packages that are not in the lock\n" in finished.stderr
+
+
+def test_a_file_that_was_edited_or_is_gone_is_not_what_was_locked(world: World) -> None:
+    assert run(world, "install", "--yes", "--keep").code == 4
+    path = world.folder / "requirements-lock.txt"
+    assert lock(world, "-o", str(path)).code == 0
+    assert lock(world, "--check", str(path)).code == 0
+    (site(world.folder / "env") / "numpy" / "__init__.py").write_text("__version__ = '1.26.5'\n")
+    (site(world.folder / "env") / "ultralytics" / "__init__.py").unlink()
+    finished = lock(world, "--check", str(path), "--json")
+    assert (finished.code, finished.document["status"]) == (1, "differs")
+    assert [(row["name"], row["there"]) for row in finished.document["differences"]] == [
+        ("numpy", "1 of its files were changed"),
+        ("ultralytics", "1 of its files are gone"),
+    ]
+
+
+def test_secrets_in_addresses_are_not_written(world: World) -> None:
+    text = json.dumps({"url": "https://host/x-1.0-py3-none-any.whl?token=S3CRET&sig=abc", "archive_info": {}})
+    git = json.dumps(
+        {
+            "url": "ssh://git@host/y?private_token=S3CRET",
+            "vcs_info": {"vcs": "git", "commit_id": "c" * 40},
+            "subdirectory": "py",
+        }
+    )
+    for name, origin in (("x", text), ("y", git)):
+        put(world, f"{name}-1.0.dist-info", RECORD="", WHEEL="Tag: py3-none-any\n", direct_url_json=origin)
+    for options in (
+        *(("--format", name) for name in ("requirements", "environment.yml", "uv", "dockerfile")),
+        ("--json",),
+    ):
+        finished = lock(world, *options)
+        assert finished.code == 0, finished
+        assert "S3CRET" not in finished.stdout
+    assert "\ny @ git+ssh://git@host/y@" + "c" * 40 + "#subdirectory=py\n" in lock(world).stdout
+
+
+def test_nothing_beside_a_lock_is_written_over(world: World) -> None:
+    assert lock(world, "--cuda", "auto", "-o", str(world.folder / "pyproject.toml")).code == 0
+    path = world.folder / "pyproject.toml"
+    path.write_text(path.read_text().replace("dependencies = [", 'dependencies = [\n    "mine",'))
+    finished = lock(world, "--cuda", "auto", "-o", str(path))
+    assert finished.code == 2
+    assert "envfix has not written it like this" in finished.stderr
+    folder = world.folder / "is-a-folder" / "requirements-lock.txt"
+    folder.mkdir(parents=True)
+    finished = lock(world, "--cuda", "auto", "--format", "pylock", "--format", "requirements", "-o", str(folder.parent))
+    assert (finished.code, finished.stderr.splitlines()[0]) == (2, f"error: {folder} is a folder")
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_an_index_that_is_named_is_asked_for_private_packages(world: World) -> None:
+    with serve() as private:
+        private.add("mine", make_wheel("priv", "1.0"))
+        url = private.url("simple", "mine")
+        assert pip(world, "install", "--index", url, "priv==1.0", "extra==1.0").returncode == 0
+        finished = lock(world, "--index", url)
+        assert finished.code == 0, finished
+        assert f"priv @ {private.base}/files/mine/priv-1.0-py3-none-any.whl#sha256=" in finished.stdout
+        assert f"extra @ {world['pypi'].base}" in finished.stdout
+        again = envfix(
+            "lock",
+            "--python",
+            str(world.folder / "env"),
+            env={**world.environment(), "PIP_EXTRA_INDEX_URL": url},
+            timeout=60,
+        )
+        assert f"priv @ {private.base}" in again.stdout
+        assert (
+            "you have configured extra indexes: a package that is in your default index as well is locked from there\n"
+            in again.stderr
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("pylock.toml", 'lock-version = "1.0"\ncreated-by = "x"\nx = ' + "[" * 6000, "nested too deep"),
+        ("requirements.txt", "# envfix-lock: " + "[" * 100_000 + "\n", "nested too deep"),
+        ("pyproject.toml", '[tool.uv.sources]\ntorch = { index = ["x"] }\n', "project.dependencies is not there"),
+        ("requirements.txt", "a==1\n" * 5_000_000, "is larger than 20 MB: that is no lock"),
+        ("requirements.txt", "torch @ https://me:hunter2@host/ x.whl ~\n", "is not a requirement"),
+    ],
+)
+def test_hostile_locks_are_refused_at_once(world: World, name: str, text: str, words: str) -> None:
+    path = world.folder / name
+    path.write_text(text)
+    finished = lock(world, "--check", str(path))
+    assert finished.code == 3, finished
+    assert words in finished.stderr
+    assert "fault in envfix" not in finished.stderr
+    assert "hunter2" not in finished.stderr

@@ -6,6 +6,7 @@ import pytest
 from msgspec import structs
 
 from envfix.model.lock import Lock, LockedPackage, Needs
+from envfix.model.lock_signs import variant_of
 from envfix.model.plan import PlanTarget, TargetGpu
 from envfix.model.versions import ComputeCapability, DriverVersion
 from envfix.resolver.needs import needs_of, suitability
@@ -147,6 +148,60 @@ def test_a_lock_with_its_own_python_asks_for_none(tables: Tables) -> None:
     assert "python" not in answers(lock, structs.replace(LAB, python="3.9", tag="cp39"))
 
 
-def test_a_lock_that_says_nothing_is_not_compared() -> None:
+def test_a_lock_that_says_nothing_of_cards_is_a_doubt() -> None:
     lock = Lock(needs=Needs(python="", tag="", platform="", variant=""), packages=())
-    assert suitability(lock, LAB) == ()
+    assert [(row.need, row.answer) for row in suitability(lock, LAB)] == [("gpu", "unknown")]
+
+
+@pytest.mark.parametrize(
+    ("packages", "variant"),
+    [
+        ((("torch", "2.7.1+cu118", None),), "cu118"),
+        ((("torch", "2.7.1", None),), ""),
+        ((("torch", "2.7.1+git123", None),), ""),
+        ((("torch", "2.5.1+rocm6.2", None),), "rocm6.2"),
+        ((("pytorch", "1.8.0", "py3.8_cuda11.1_cudnn8.0.5_0"),), "cu111"),
+        ((("pytorch", "2.5.1", "cuda126_py311h1_300"),), "cu126"),
+        ((("pytorch", "1.8.0", "py3.8_cpu_0"),), "cpu"),
+        ((("numpy", "1.26.4", None),), "cpu"),
+        ((("cupy-cuda12x", "13.0", None),), ""),
+        ((("nvidia-cublas-cu12", "12.1", None), ("numpy", "1.26.4", None)), ""),
+    ],
+)
+def test_the_cuda_inside_is_told_by_label_or_build_and_never_guessed(
+    packages: tuple[tuple[str, str, str | None], ...], variant: str
+) -> None:
+    locked = [
+        LockedPackage(name=name, version=version, build=build, origin="conda" if build else "wheel")
+        for name, version, build in packages
+    ]
+    assert variant_of(locked) == variant
+
+
+def test_needs_that_contradict_torch_are_no_yes(tables: Tables) -> None:
+    lock = lab_lock(tables)
+    lock = structs.replace(lock, needs=structs.replace(lock.needs, variant="cpu"))
+    assert [(row.answer, row.text) for row in suitability(lock, LAB) if row.need == "gpu"] == [
+        ("unknown", "it says that it needs cpu, and its torch is 2.7.1+cu118: one of them was changed by hand")
+    ]
+
+
+def test_a_stack_for_other_cards_is_not_judged(tables: Tables) -> None:
+    needs = needs_of(LAB, "2.5.1", "rocm6.2", (), tables)
+    assert needs.in_words()[-1] == "Built for rocm6.2, which is not CUDA: NVIDIA cards do not run it."
+    assert answers(Lock(needs=needs, packages=()), LAB)["gpu"] == "unknown"
+
+
+def test_a_lock_for_musl_does_not_run_on_glibc(tables: Tables) -> None:
+    lock = lab_lock(tables)
+    lock = structs.replace(lock, needs=structs.replace(lock.needs, libc="musl", glibc=None))
+    assert answers(lock, LAB)["glibc"] == "no"
+    assert "glibc" not in answers(lock, structs.replace(LAB, libc="musl"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"driver": "abc"}, {"variant": "cuXX"}, {"glibc": "abc"}, {"sm": ("sm_zz",)}, {"driver_direct": "x"}]
+)
+def test_needs_that_no_machine_can_have_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="cannot be its"):
+        Needs(**{"python": "3.11", "tag": "cp311", "platform": "linux_x86_64", **change})  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from envfix.app.planning import PlanRequest, decide, look
 from envfix.app.pricing import Priced, price
 from envfix.app.settings import NOBODY, cache_folder, tables_for
 from envfix.errors import InstallError, UsageError
-from envfix.host.fetch import sha256_of
+from envfix.host.hashing import sha256_of
 from envfix.host.index import default_registry
 from envfix.host.real import RealHost
 from envfix.installer import lock_reader
@@ -27,17 +27,17 @@ from envfix.installer.lock_reader import LockedFile as Listed
 from envfix.installer.uv import UvInstaller
 from envfix.lockers.header import bare
 from envfix.lockers.interface import LockError
-from envfix.model.facts import Environment, TorchBuild
+from envfix.model.facts import Environment
 from envfix.model.lock import Lock, LockedFile, LockedPackage
+from envfix.model.lock_signs import CPU, LABEL, variant_of
 from envfix.model.plan import REGISTRY, PackagePin, Plan, PlanTarget
 from envfix.model.reporter import Reporter
 from envfix.probes.package_sources import without_credentials
-from envfix.resolver.needs import CPU, needs_of
+from envfix.resolver.needs import needs_of
 from envfix.resolver.target import Elsewhere, describe
 from envfix.tables.architectures import SmList
 from envfix.tables.loader import Tables
 
-_LABEL = re.compile(r"cpu|cu\d{2,3}|rocm[\d.]+|xpu")
 # Mirrors that are tried where an index does not have a file.
 _MOST_INDEXES = 4
 
@@ -111,12 +111,12 @@ class _Places:
             origin="wheel" if file.filename.endswith(".whl") else "sdist",
             file=LockedFile(
                 filename=file.filename,
-                url=without_credentials(file.url),
+                url=bare(file.url),
                 size=file.size,
                 sha256=file.sha256,
             ),
             index=index,
-            index_url=None if is_default else without_credentials(address or ""),
+            index_url=None if is_default else bare(address or ""),
             find_links=is_torch and self._sources.torch_layout == "find-links",
         )
 
@@ -162,31 +162,33 @@ def from_environment(request: PlanRequest, *, reporter: Reporter = NOBODY) -> So
         )
     target = describe(machine, environment.interpreter, Elsewhere(), tables)
     is_here = request.snapshot is None
-    rows, conda = rows_here(host, interpreter) if is_here else rows_saved(environment)
-    if not rows and not conda:
+    there = rows_here(host, interpreter) if is_here else rows_saved(environment)
+    if not there.rows and not there.conda:
         raise LockError(f"nothing is installed in {interpreter.prefix}", hint="say what to plan, such as --cuda auto")
     python = interpreter.executable if is_here else None
     finder = _Finder(host, request, tables, target, python, reporter)
-    found = [*finder.found(rows, _variant(environment.torch.value) if environment.torch.value else None), *conda]
+    torch_variant = environment.torch.value.variant if environment.torch.value else None
+    found = [*finder.found(there.rows, torch_variant), *there.conda]
     packages = tuple(sorted(found, key=lambda one: (one.name, one.origin == "conda")))
-    torch = environment.torch.value
+    version, variant = _torch_there(environment, packages)
     needs = needs_of(
         target,
-        torch.version.partition("+")[0] if torch is not None else None,
-        _variant(torch) if torch is not None else CPU,
+        version,
+        variant,
         [one.file.filename for one in packages if one.file is not None and one.origin != "conda"],
         tables,
         code=_code(environment),
         depends=[spec for one in packages for spec in one.depends],
     )
-    channels = dict.fromkeys((one.index, one.index_url) for one in conda if one.index_url)
+    channels = dict.fromkeys((one.index, one.index_url) for one in there.conda if one.index_url)
     lock = Lock(
         needs=needs,
         packages=packages,
         channels=tuple((name, url) for name, url in channels if url),
         source="an environment" if is_here else "a saved machine",
     )
-    return Sourced(lock=lock, notes=tuple(_notes(packages)))
+    misfits = finder.misfits() if is_here else ()
+    return Sourced(lock=lock, notes=(*there.notes, *_notes(packages), *finder.notes, *misfits))
 
 
 def _notes(packages: Sequence[LockedPackage]) -> Iterable[str]:
@@ -195,10 +197,16 @@ def _notes(packages: Sequence[LockedPackage]) -> Iterable[str]:
             yield f"{package.name} {package.version}: {package.note}"
 
 
-def _variant(torch: TorchBuild) -> str:
-    """The CUDA inside, by its files; by the label where these do not tell."""
-    label = torch.version.partition("+")[2]
-    return label if torch.cuda is None and _LABEL.fullmatch(label) else torch.variant
+def _torch_there(environment: Environment, packages: Sequence[LockedPackage]) -> tuple[str | None, str]:
+    """Version and variant of torch: by its files, and where these do not tell a CUDA, by its label or conda's build."""
+    torch = environment.torch.value
+    if torch is not None and (torch.cuda is not None or torch.hip):
+        return torch.version.partition("+")[0], torch.variant if torch.cuda is not None else variant_of(packages)
+    told = variant_of(packages)
+    there = next((one for one in packages if one.name in ("torch", "pytorch")), None)
+    version = there.version.partition("+")[0] if there is not None else None
+    # Its files say that there is no CUDA inside, and nothing says otherwise.
+    return version, CPU if torch is not None and not told else told
 
 
 def _code(environment: Environment) -> SmList | None:
@@ -230,7 +238,10 @@ class _Finder:
         self._python = python
         self._reporter = reporter
         self._named = _named_indexes(host, request)
-        self._uv = UvInstaller(host, reporter, addresses=self._named, offline=request.goal.offline)
+        self._host = host
+        self._offline = request.goal.offline
+        self._uv = UvInstaller(host, reporter, addresses=self._named, offline=self._offline)
+        self.notes: list[str] = []
 
     def found(self, rows: Sequence[There], torch_label: str | None) -> list[LockedPackage]:
         """Each package with its file, or with the reason why nobody can say it."""
@@ -250,17 +261,52 @@ class _Finder:
     def _label(self, row: There, torch_label: str | None) -> str | None:
         """The variant of the torch index that holds it; None: the default registry does."""
         name, label = canonicalize_name(row.name), row.version.partition("+")[2]
-        if name in TORCH_FAMILY and _LABEL.fullmatch(label):
+        if name in TORCH_FAMILY and LABEL.fullmatch(label):
             return label
         only_there = name in TORCH_FAMILY and name.startswith("pytorch-triton")
         return torch_label if only_there else None
 
     def _in_registry(self, rows: Sequence[There]) -> list[LockedPackage]:
-        self._reporter.stage(f"asking the default index for {len(rows)} packages")
-        try:
-            return self._asked(rows, Sources(), "the default index has no such file")
-        except _UnreachableError as error:
-            raise InstallError(f"the default index cannot be asked: {error}", hint=error.hint) from error
+        """The indexes that the user names come first, then the default one, then the extra ones of pip's and uv's settings."""
+        settings = environment_for_installers(self._host).settings
+        extra = [
+            source.location for source in settings.sources if source.kind == "extra-index" and "://" in source.location
+        ]
+        named = [
+            one for one in self._named if "://" in one and self._tables.indexes.by_url(without_credentials(one)) is None
+        ]
+        done: list[LockedPackage] = []
+        left = list(rows)
+        for place in (*named, None, *extra):
+            if not left:
+                break
+            name = "the default index" if place is None else without_credentials(place)
+            self._reporter.stage(f"asking {name} for {len(left)} packages")
+            try:
+                found = self._asked(left, Sources(), "no index that was asked has such a file", place)
+            except _UnreachableError as error:
+                if place is not None and place in extra:
+                    self.notes.append(f"{name} cannot be asked: {error}")
+                    continue
+                raise InstallError(f"{name} cannot be asked: {error}", hint=error.hint) from error
+            done += [one for one in found if one.origin != "unknown"]
+            lost = {one.name: one for one in found if one.origin == "unknown"}
+            left = [row for row in left if canonicalize_name(row.name) in lost]
+        if extra and len(left) < len(rows):
+            self.notes.append(
+                "you have configured extra indexes: a package that is in your default index as well is locked from there"
+            )
+        return [*done, *(_unknown(row, "no index that was asked has such a file") for row in left)]
+
+    def misfits(self) -> tuple[str, ...]:
+        """Which packages of the environment do not fit together: what solves anew refuses such a lock."""
+        if self._python is None:
+            return ()
+        lines = self._uv.incompatibilities(self._python)
+        if not lines:
+            return ()
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        return (f"its packages do not fit together, so uv lock and conda will refuse what pip takes: {lines[0]}{more}",)
 
     def _in_torch_index(self, rows: Sequence[There], label: str) -> list[LockedPackage]:
         done: list[LockedPackage] = []
@@ -306,8 +352,18 @@ class _Finder:
             if url is not None:
                 yield row.name, url, not row.index_url
 
-    def _asked(self, rows: Sequence[There], sources: Sources, why: str) -> list[LockedPackage]:
-        """Ask uv for exactly these versions; a package that the index does not have is left out, and the rest asked again."""
+    def _asked(
+        self, rows: Sequence[There], sources: Sources, why: str, registry: str | None = None
+    ) -> list[LockedPackage]:
+        """Ask uv for exactly these versions; a package that the index does not have is left out, and the rest asked again.
+
+        ``registry`` is asked in place of the default index.
+        """
+        uv = self._uv
+        if registry is not None:
+            uv = UvInstaller(
+                self._host, self._reporter, addresses=(registry,), offline=self._offline, registry=registry
+            )
         left, lost = list(rows), list[LockedPackage]()
         while left:
             index = sources.torch_name if sources.torch_url else REGISTRY
@@ -315,13 +371,16 @@ class _Finder:
                 PackagePin(name=row.name, specifier=f"=={row.version}", index=index, because="it is installed")
                 for row in left
             ]
-            answer = self._uv.resolve(pins, sources, self._target, python=self._python, alone=True)
+            answer = uv.resolve(pins, sources, self._target, python=self._python, alone=True)
             if isinstance(answer, Refusal):
                 missing = _named_in(answer, left)
                 if answer.kind == "network":
                     raise _UnreachableError(answer.message, hint=answer.hint)
-                if missing is None:
-                    return [*lost, *(_unknown(row, why or answer.message) for row in left)]
+                if missing is None and len(left) > 1:  # it does not say which one: each half by itself
+                    half = len(left) // 2
+                    parts = (self._asked(part, sources, why, registry) for part in (left[:half], left[half:]))
+                    return [*lost, *(one for part in parts for one in part)]
+                missing = missing or left[0]
                 lost.append(_unknown(missing, why))
                 left.remove(missing)
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os.path
 import re
 import shutil
@@ -12,12 +13,14 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from envfix.app import lock_sources
-from envfix.app.lock_environment import SEEDED, There, rows_here
+from envfix.app.lock_environment import SEEDED, There, directly, rows_here
 from envfix.app.lock_sources import Sourced
 from envfix.app.planning import PlanRequest, look
 from envfix.app.settings import NOBODY, tables_for
 from envfix.errors import EnvfixError, UsageError
+from envfix.host import journal
 from envfix.host.real import RealHost
+from envfix.installer import changes
 from envfix.installer.changes import same_version
 from envfix.lockers import formats
 from envfix.lockers.interface import Locker, LockError, LockFileError
@@ -28,9 +31,13 @@ from envfix.model.reporter import Reporter
 from envfix.resolver.needs import suitability
 from envfix.resolver.target import Elsewhere, describe
 
-_LIMIT = 50_000_000
-# How a file of envfix says that it may be written anew.
-_OURS = re.compile(r"^\s*#+\s*envfix-needs:|^\[tool\.envfix\]", re.MULTILINE)
+# Bytes beyond which no lock is read: the largest there are have some hundred thousand.
+_LIMIT = 20_000_000
+# How a file of envfix begins: it may be written anew.
+_OURS = re.compile(r"(?:# syntax=[^\n]*\n)?# Locked by envfix from ")
+# What people build upon: it is written anew only as long as nobody has.
+_EXTENDED = ("uv", "dockerfile")
+_RECORD_LIMIT = 50_000_000
 _FAMILY = ("torch", "torchvision", "torchaudio")
 
 
@@ -58,8 +65,7 @@ def lock(request: LockRequest, *, reporter: Reporter = NOBODY) -> Locking | Plan
     host = RealHost()
     names = request.formats or _meant(request)
     places = _places(names, request.out) if names else ()
-    for path in filter(None, places):
-        _must_be_ours(host, path)
+    _check_places(host, names, places)
     old = _old(host, request, names) if request.update else None
     sourced = _sourced(request, old, reporter)
     if sourced.lock is None:
@@ -68,8 +74,7 @@ def lock(request: LockRequest, *, reporter: Reporter = NOBODY) -> Locking | Plan
     if not names:
         names = (_default_for(sourced.lock),)
         places = _places(names, request.out)
-        for path in filter(None, places):
-            _must_be_ours(host, path)
+        _check_places(host, names, places)
     made, beside = sourced.lock, dict[str, str]()
     if request.download:
         made, beside = lock_sources.with_hashes(made, request.plan, reporter=reporter)
@@ -78,8 +83,7 @@ def lock(request: LockRequest, *, reporter: Reporter = NOBODY) -> Locking | Plan
         LockedAs(format=name, path=path, text=formats.locker(name).lock(made))
         for name, path in zip(names, places, strict=True)
     )
-    for file in files:
-        _write(host, file, beside)
+    _write(host, files, beside)
     notes = (*sourced.notes, *_notes(made, files, downloaded=request.download))
     return Locking(lock=made, files=files, notes=notes, changed=None if old is None else tuple(_changed(old, made)))
 
@@ -139,7 +143,7 @@ def _sourced(request: LockRequest, old: Lock | None, reporter: Reporter) -> Sour
 
 def _meant(request: LockRequest) -> tuple[str, ...]:
     """The format that the name of the file says; none where that has to be seen."""
-    if request.out is not None and not _is_folder(request.out):
+    if request.out not in (None, "-") and not _is_folder(request.out):
         name = os.path.basename(request.out)
         meant = formats.by_filename(name)
         if meant is None:
@@ -159,6 +163,7 @@ def _default_for(made: Lock) -> str:
 
 def _places(names: Sequence[str], out: str | None) -> tuple[str | None, ...]:
     """The path of each file; None: its text alone is wanted."""
+    out = None if out == "-" else out
     if out is None:
         if len(names) > 1:
             raise UsageError("several formats do not fit on one screen", hint="name a folder for them with -o FOLDER")
@@ -174,31 +179,62 @@ def _is_folder(out: str) -> bool:
     return out.endswith(os.sep) or os.path.isdir(out)
 
 
-def _must_be_ours(host: RealHost, path: str) -> None:
+def _check_places(host: RealHost, names: Sequence[str], places: Sequence[str | None]) -> None:
     """Refuse to write over what somebody else has written: a pyproject.toml or Dockerfile of a project, for example."""
-    answer = host.read_text(path, limit=_LIMIT)
-    if answer.outcome == "read" and answer.text.strip() and not _OURS.search(answer.text):
-        raise UsageError(
-            f"{path} is there, and envfix has not written it: it is left alone", hint="name another file with -o"
-        )
+    for name, path in zip(names, places, strict=True):
+        if path is None:
+            continue
+        if os.path.isdir(path):
+            raise UsageError(f"{path} is a folder", hint="name another file with -o")
+        answer = host.read_text(path, limit=_LIMIT)
+        if answer.outcome == "unreadable":
+            raise UsageError(f"{path} cannot be written anew: {answer.problem}", hint="name another file with -o")
+        if answer.outcome == "read" and answer.text and not _is_ours(name, answer.text):
+            raise UsageError(
+                f"{path} is there, and envfix has not written it like this: it is left alone",
+                hint="move it away, or name another file with -o",
+            )
 
 
-def _write(host: RealHost, file: LockedAs, beside: Mapping[str, str]) -> None:
-    if file.path is None:
-        return
-    folder = os.path.dirname(os.path.abspath(file.path))
+def _is_ours(name: str, text: str) -> bool:
+    if not _OURS.match(text):
+        return False
+    if name not in _EXTENDED:
+        return True
+    locker = formats.locker(name)
     try:
-        os.makedirs(folder, exist_ok=True)
-        host.write_text(file.path, file.text)
-        if file.format == "pylock":
-            for name in re.findall(r'path = "wheels/([^"/]+)"', file.text):
+        return locker.lock(locker.read(text)) == text
+    except (LockError, LockFileError):
+        return False
+
+
+def _write(host: RealHost, files: Sequence[LockedAs], beside: Mapping[str, str]) -> None:
+    """Write all files; those that a pylock.toml looks for come first, so that it never misses one."""
+    at = ""
+    try:
+        for file in files:
+            at = file.path or ""
+            if not at:
+                continue
+            folder = os.path.dirname(os.path.abspath(at))
+            os.makedirs(folder, exist_ok=True)
+            for name in re.findall(r'path = "wheels/([^"/]+)"', file.text) if file.format == "pylock" else ():
                 if name in beside:
-                    os.makedirs(os.path.join(folder, "wheels"), exist_ok=True)
-                    shutil.copyfile(beside[name], os.path.join(folder, "wheels", name))
+                    at = os.path.join(folder, "wheels", name)
+                    _copy(beside[name], at)
+            host.write_text(file.path or "", file.text)
     except OSError as error:
-        raise EnvfixError(
-            f"cannot write {file.path}: {error.strerror or error}", hint="name another file with -o"
-        ) from error
+        raise EnvfixError(f"cannot write {at}: {error.strerror or error}", hint="name another file with -o") from error
+
+
+def _copy(source: str, target: str) -> None:
+    """Put a file beside a lock; another one of that name is left alone, and nobody writes through a link."""
+    if os.path.lexists(target):
+        if os.path.isfile(target) and filecmp.cmp(source, target, shallow=False):
+            return
+        raise UsageError(f"{target} is there, and it is another file: it is left alone", hint="move it away")
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 def _notes(made: Lock, files: Sequence[LockedAs], *, downloaded: bool) -> Iterator[str]:
@@ -235,30 +271,42 @@ def _updated(request: LockRequest, old: Lock, reporter: Reporter) -> Sourced:
     unknown = sorted(wanted - {one.name for one in old.packages})
     if unknown:
         raise UsageError(f"{unknown[0]} is not in {request.out}", hint="add a package with --with, without --update")
-    family = {"torch", "torchvision", "torchaudio"}
-    moves = wanted | (family if wanted & family else set())
-    keeping = {one.name: one.version for one in old.wheels() if one.name not in moves}
+    torch = old.package("torch")
+    if torch is None:
+        raise LockError("this lock has no torch, and envfix plans stacks around it", hint="write the lock anew")
+    moves = wanted | (set(_FAMILY) if wanted & set(_FAMILY) or request.plan.goal.torch else set())
+    keeping = {one.name: one.version for one in _of_indexes(old) if one.name not in moves}
     plan = request.plan
     goal = msgspec.structs.replace(plan.goal, packages=tuple(_still_asked(old, wanted)) or ("none",))
-    torch = old.package("torch")
-    if torch is not None and "torch" not in moves:
-        is_exact = old.needs.variant.startswith("cu")
-        version = torch.version.partition("+")[0]
-        goal = msgspec.structs.replace(
-            goal, torch=f"=={version}", cuda=old.needs.variant or "auto", cuda_exact=is_exact
-        )
+    if goal.cuda == "auto" and old.needs.variant:
+        # The same CUDA, also on a machine that has no card: that is what the lock is for.
+        goal = msgspec.structs.replace(goal, cuda=old.needs.variant)
+    if "torch" not in moves:
+        exact = old.needs.variant.startswith("cu")
+        goal = msgspec.structs.replace(goal, torch=f"=={torch.version.partition('+')[0]}", cuda_exact=exact)
     plan = msgspec.structs.replace(
         plan,
         goal=goal,
         target=plan.target or old.needs.python or None,
         platform=plan.platform or old.needs.platform or None,
     )
-    return lock_sources.from_plan(plan, keeping=keeping, reporter=reporter)
+    sourced = lock_sources.from_plan(plan, keeping=keeping, reporter=reporter)
+    if sourced.lock is None:
+        return sourced
+    # What no index holds stays as it was.
+    mine = {one.name: one for one in old.packages if one not in _of_indexes(old)}
+    packages = {one.name: one for one in sourced.lock.packages} | mine
+    ordered = tuple(packages[name] for name in sorted(packages))
+    return msgspec.structs.replace(sourced, lock=msgspec.structs.replace(sourced.lock, packages=ordered))
+
+
+def _of_indexes(old: Lock) -> list[LockedPackage]:
+    return [one for one in old.packages if one.origin in ("wheel", "sdist")]
 
 
 def _still_asked(old: Lock, wanted: set[str]) -> Iterator[str]:
     """What was asked for beside torch; all packages, where the lock does not tell."""
-    for text in old.asked or [one.name for one in old.wheels()]:
+    for text in old.asked or [one.name for one in _of_indexes(old)]:
         try:
             name = str(canonicalize_name(Requirement(text).name))
         except InvalidRequirement:
@@ -281,6 +329,8 @@ def _read(host: RealHost, path: str, format_name: str | None) -> tuple[Locker, L
     answer = host.read_text(path, limit=_LIMIT)
     if answer.outcome != "read":
         raise LockFileError(f"cannot read {path}: {answer.problem or 'there is no such file'}")
+    if len(answer.text) >= _LIMIT:
+        raise LockFileError(f"{path} is larger than {_LIMIT // 1_000_000} MB: that is no lock")
     name = os.path.basename(path)
     found = formats.locker(format_name) if format_name is not None else formats.recognised(answer.text, name)
     try:
@@ -289,6 +339,8 @@ def _read(host: RealHost, path: str, format_name: str | None) -> tuple[Locker, L
         error.message = f"{path}: {error.message}"
         error.args = (error.message,)
         raise
+    except RecursionError as error:
+        raise LockFileError(f"{path}: it is nested too deep to be a lock") from error
 
 
 def _missing_needs(read: Lock) -> Iterator[str]:
@@ -298,14 +350,16 @@ def _missing_needs(read: Lock) -> Iterator[str]:
 
 def _differences(host: RealHost, locked: Lock, environment: Environment) -> Iterator[Difference]:
     assert environment.interpreter.value is not None  # noqa: S101 - the caller has looked
-    rows, conda = rows_here(host, environment.interpreter.value)
-    there = {str(canonicalize_name(row.name)): row for row in rows}
-    conda_there = {one.name: one for one in conda}
+    found = rows_here(host, environment.interpreter.value)
+    layout = changes.layout_for(environment.interpreter.value)
+    rows = changes.installed(layout, journal.listing(layout.site_packages, ()))
+    there = {str(canonicalize_name(row.name)): row for row in found.rows}
+    conda_there = {one.name: one for one in found.conda}
     for one in locked.packages:
         if one.origin == "conda":
             yield from _conda_difference(one, conda_there.get(one.name))
         elif one.name not in SEEDED:
-            yield from _difference(one, there.get(one.name))
+            yield from _difference(one, there.get(one.name)) or _damage(host, rows.get(one.name, ()), one)
     names = {one.name for one in locked.wheels()}
     for name, row in sorted(there.items()):
         if name not in names:
@@ -317,14 +371,35 @@ def _differences(host: RealHost, locked: Lock, environment: Environment) -> Iter
                 yield Difference(name=name, kind="extra", there=_with_build(package))
 
 
-def _difference(one: LockedPackage, row: There | None) -> Iterator[Difference]:
+def _difference(one: LockedPackage, row: There | None) -> list[Difference]:
+    """Another version, another build, or another origin than the locked one."""
     if row is None:
-        yield Difference(name=one.name, kind="missing", locked=one.version)
-    elif not same_version(row.version, one.version):
-        yield Difference(name=one.name, kind="changed", locked=one.version, there=row.version)
-    elif one.file is not None and row.tags and not lock_sources.fits(one.file.filename, row.tags):
+        return [Difference(name=one.name, kind="missing", locked=one.version)]
+    if not same_version(row.version, one.version):
+        return [Difference(name=one.name, kind="changed", locked=one.version, there=row.version)]
+    if one.file is not None and row.tags and not lock_sources.fits(one.file.filename, row.tags):
         there = f"{row.version} ({row.tags[0]})"
-        yield Difference(name=one.name, kind="changed", locked=f"{one.version} ({one.file.filename})", there=there)
+        return [Difference(name=one.name, kind="changed", locked=f"{one.version} ({one.file.filename})", there=there)]
+    own = directly(row)
+    if own is None or own.origin == one.origin or (own.file is not None and one.file is not None):
+        sums = {file.sha256 for file in (own.file if own else None, one.file) if file is not None and file.sha256}
+        if len(sums) < 2:
+            return []
+        return [Difference(name=one.name, kind="changed", locked=one.version, there="of another file")]
+    return [
+        Difference(
+            name=one.name, kind="changed", locked=one.version, there=f"another one: {own.note or own.direct_url}"
+        )
+    ]
+
+
+def _damage(host: RealHost, rows: Sequence[changes.Installed], one: LockedPackage) -> list[Difference]:
+    """Files of a package that are gone, or are not what its own list says."""
+    gone, other = changes.damaged_files(rows, lambda path: host.read_text(path, limit=_RECORD_LIMIT).text)
+    if not gone and not other:
+        return []
+    parts = (f"{gone} of its files are gone" if gone else "", f"{other} of its files were changed" if other else "")
+    return [Difference(name=one.name, kind="changed", locked=one.version, there=" and ".join(filter(None, parts)))]
 
 
 def _conda_difference(one: LockedPackage, package: LockedPackage | None) -> Iterator[Difference]:

@@ -98,6 +98,8 @@ def command(
         platform=platform,
         glibc=glibc,
     )
+    if update and packages:
+        raise click.UsageError("--update keeps what the lock was asked for: leave out --with")
     if check is not None:
         if len(formats) > 1 or out is not None or update:
             raise click.UsageError(

@@ -26,6 +26,7 @@ from urllib.request import url2pathname
 import msgspec
 
 from envfix.errors import EnvfixError
+from envfix.host.hashing import sha256_of
 from envfix.model.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -147,15 +148,6 @@ def path_of(file: WantedFile, folder: str) -> str:
         message = f"the hash that the index gives for {file.filename} is no hash: it is not fetched"
         raise FetchError(message, kind="content", hint=_OTHER_INDEX)
     return os.path.join(folder, key.lower(), file.filename)
-
-
-def sha256_of(path: str) -> str:
-    """The sha256 of a file, in hex; raises ``OSError``."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 class _Count:

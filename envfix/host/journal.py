@@ -13,7 +13,6 @@ import contextlib
 import errno
 import filecmp
 import glob
-import hashlib
 import os
 import re
 import shutil
@@ -25,6 +24,7 @@ from typing import Literal
 import msgspec
 
 from envfix.errors import EnvfixError
+from envfix.host.hashing import sha256_of
 
 FOLDER = ".envfix"
 _PENDING, _UNDO, _ENTRY = "pending", "undo", "journal.json"
@@ -435,14 +435,10 @@ def _with_digest(path: str, told: Listed, digests: Mapping[str, str]) -> Listed:
 
 def _digest(path: str) -> str:
     """The sha256 of a file in hexadecimal; empty where it cannot be read."""
-    hashed = hashlib.sha256()
     try:
-        with open(path, "rb") as stream:
-            while block := stream.read(1 << 20):
-                hashed.update(block)
+        return sha256_of(path)
     except OSError:
         return ""
-    return hashed.hexdigest()
 
 
 def _same(path: str, told: Listed, now: Listed, *, by_time: bool = True) -> bool:

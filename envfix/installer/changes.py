@@ -14,6 +14,7 @@ import msgspec
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from envfix.host.hashing import sha256_of
 from envfix.host.journal import Listing, listing
 from envfix.lockers.constraints import FILENAME
 from envfix.model.facts import Interpreter
@@ -26,6 +27,8 @@ _PYTHON = re.compile(r"python[\d.]*w?(?:\.exe)?")
 _DATA = re.compile(r"(?P<name>[^/-]+)[^/]*\.data/(?P<scheme>purelib|platlib|scripts|data|headers)/(?P<path>.+)")
 # What wheels may put beside packages and commands.
 _SHARED = ("share", "etc", "include", "man")
+# Bytes up to which a file may be a module that somebody has edited.
+_EDITABLE = 1_000_000
 # Bytes up to which a command is a script and not a program of its own: copying it costs nothing.
 _SCRIPT_SIZE = 1_000_000
 # uv's own lock of an environment, and what holds the stack in place.
@@ -229,8 +232,30 @@ def digests_of(layout: Layout, names: Collection[str], read: Callable[[str], str
     return {
         os.path.normpath(os.path.join(row.site, path)): digest
         for row in rows
-        for path, digest in record_digests(read(f"{row.metadata}{os.sep}RECORD"))
+        for path, digest, _ in record_rows(read(f"{row.metadata}{os.sep}RECORD"))
+        if digest
     }
+
+
+def damaged_files(rows: Sequence[Installed], read: Callable[[str], str]) -> tuple[int, int]:
+    """How many files of a package are gone, and how many are not what its RECORD says.
+
+    Sizes are compared, and the content of files that are small enough for a program to have been edited.
+    """
+    gone = other = 0
+    for row in rows:
+        for path, digest, size in record_rows(read(f"{row.metadata}{os.sep}RECORD") if row.is_wheel else ""):
+            place = os.path.normpath(os.path.join(row.site, path))
+            try:
+                there = os.stat(place).st_size
+            except OSError:
+                gone += not path.endswith(".pyc")
+                continue
+            is_same = not size or there == size
+            if is_same and digest and there <= _EDITABLE and place.startswith(row.site + os.sep):
+                is_same = sha256_of(place) == digest
+            other += not is_same
+    return gone, other
 
 
 def _is_written(path: str, layout: Layout) -> bool:
@@ -252,14 +277,17 @@ def record_paths(text: str) -> Iterator[str]:
         yield from (row[0] for row in csv.reader(text.splitlines()) if row and row[0])
 
 
-def record_digests(text: str) -> Iterator[tuple[str, str]]:
-    """The paths in a RECORD whose sha256 it tells, with that in hexadecimal."""
+def record_rows(text: str) -> Iterator[tuple[str, str, int]]:
+    """The rows of a RECORD, up to a line that is none: path, sha256 in hexadecimal (empty: not told) and size in bytes."""
     with contextlib.suppress(csv.Error):
         for row in csv.reader(text.splitlines()):
+            if not row or not row[0]:
+                continue
             kind, _, encoded = row[1].partition("=") if len(row) > 1 else ("", "", "")
+            digest = ""
             with contextlib.suppress(ValueError):
-                if kind == "sha256":
-                    yield row[0], base64.urlsafe_b64decode(f"{encoded}==").hex()
+                digest = base64.urlsafe_b64decode(f"{encoded}==").hex() if kind == "sha256" else ""
+            yield row[0], digest, int(row[2]) if len(row) > 2 and row[2].isdigit() else 0
 
 
 def _owned(old: Installed, read: Callable[[str], str]) -> Iterator[str]:

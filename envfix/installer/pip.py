@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from envfix.errors import InstallError
-from envfix.host.fetch import sha256_of
+from envfix.host.hashing import sha256_of
 from envfix.host.interface import CommandResult, Deadline, Host
 from envfix.host.locking import EnvironmentLock
 from envfix.installer import lock_reader

@@ -67,7 +67,8 @@ class UvInstaller:
 
     ``prefix`` is the environment whose pip.conf counts, ``idle_limit`` the seconds without any movement after which an
     installation is ended, ``addresses`` are index addresses as the user gave them, maybe with a password, ``store`` the
-    folder for what envfix fetches itself. Raises ``ResolutionError`` when there is no uv.
+    folder for what envfix fetches itself, ``registry`` an index to use in place of the default one. Raises ``ResolutionError``
+    when there is no uv.
     """
 
     name = "uv"
@@ -82,6 +83,7 @@ class UvInstaller:
         idle_limit: float = IDLE_LIMIT,
         addresses: Sequence[str] = (),
         store: str = "",
+        registry: str | None = None,
     ) -> None:
         self._host = host
         self._reporter = reporter
@@ -90,6 +92,8 @@ class UvInstaller:
         self._addresses = addresses
         self._store = store
         self._environment = environment_for_installers(host, prefix)
+        if registry is not None:
+            self._environment.variables["UV_DEFAULT_INDEX"] = registry
         self._program = find_uv(host)
 
     @property

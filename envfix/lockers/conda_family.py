@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from envfix.lockers.header import bare, read_needs
 from envfix.lockers.interface import ANEW, LockError, LockFileError
 from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs
+from envfix.model.lock_signs import variant_of
 
 SUBDIRS = {
     "linux_x86_64": "linux-64",
@@ -33,8 +34,6 @@ _ADDRESS = re.compile(
 )
 _FILE = re.compile(r"(?P<name>.+)-(?P<version>[^-]+)-(?P<build>[^-]+)(?P<ending>\.conda|\.tar\.bz2)")
 _ALSO = re.compile(r"^\s*#+\s*envfix-also:[ \t]*(.*?)\s*$", re.MULTILINE)
-# cuda11.1 and cuda10.2.89 of the pytorch channel, cuda118 of conda-forge and defaults, cu111 of torchvision.
-_CUDA = re.compile(r"(?:^|_)(?:cuda|cu)(?:(?P<dotted>\d{1,2}\.\d{1,2})(?:\.\d+)*|(?P<short>\d{2,3}))(?=_|py|$)")
 _HASHES = {"md5": 32, "sha256": 64}
 
 
@@ -295,22 +294,8 @@ def derived_needs(packages: Sequence[LockedPackage], subdir: str | None) -> Need
         python=minor,
         tag=f"cp{minor.replace('.', '')}" if minor else "",
         platform=_PLATFORMS.get(subdir or "", ""),
-        variant=_variant(packages),
+        variant=variant_of(packages),
     )
-
-
-def _variant(packages: Sequence[LockedPackage]) -> str:
-    """The CUDA inside torch; ``cpu`` without torch, empty where nobody says."""
-    wheel = next((one for one in packages if one.name == "torch" and one.origin != "conda"), None)
-    if wheel is not None:
-        return wheel.version.partition("+")[2]
-    torch = next((one for one in packages if one.name in ("pytorch", "pytorch-gpu", "pytorch-cpu")), None)
-    if torch is None:
-        return "cpu"
-    cuda = _CUDA.search(torch.build or "")
-    if cuda is not None:
-        return "cu" + (cuda["dotted"] or cuda["short"]).replace(".", "")
-    return "cpu" if "cpu" in (torch.build or "") else ""
 
 
 def _check_platform(needs: Needs, subdir: str | None, text: str) -> None:

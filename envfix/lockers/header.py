@@ -10,6 +10,7 @@ from envfix.lockers.interface import ANEW, LockFileError
 from envfix.model.lock import Lock, Needs
 
 _MARK = "envfix-needs:"
+_HIDDEN = r"[\w.-]*(?:token|sig|signature|key|secret|password|passwd|auth|credential|credentials)"
 _LINE = re.compile(rf"^\s*#+\s*{_MARK}[ \t]*(\{{.*\}})\s*$", re.MULTILINE)
 
 
@@ -44,9 +45,13 @@ def read_needs(text: str) -> Needs | None:
 
 
 def bare(address: str) -> str:
-    """An address (or a text with some) without user name, password and conda's token.
+    """An address (or a text with some) without user name, password, conda's token and secrets in its query.
 
-    Not by urlsplit, which refuses some broken addresses: a password in one of these is a password as well.
+    The user of an ssh address is no secret, and nobody gets in without. Not by urlsplit, which refuses some broken addresses:
+    a password in one of these is a password as well.
     """
-    plain = re.sub(r"(?<=://)[^/?#\s]*@", "", address)
-    return re.sub(r"(?<=[^/:])/t/[^/\s]+(?=/)", "", plain)
+    plain = re.sub(r"(?<=ssh://)([^/?#\s:@]+)(?::[^/?#\s]*)?@", r"\1@", address)
+    plain = re.sub(r"(?<!ssh://)(?<=://)[^/?#\s]*@", "", plain)
+    plain = re.sub(r"(?<=[^/:])/t/[^/\s]+(?=/)", "", plain)
+    plain = re.sub(rf"(?<=[?&]){_HIDDEN}=[^&#\s]*&?", "", plain, flags=re.IGNORECASE)
+    return re.sub(r"[?&](?=#|\s|$)", "", plain)

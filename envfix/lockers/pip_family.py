@@ -24,6 +24,7 @@ from envfix.lockers import header
 from envfix.lockers.header import bare
 from envfix.lockers.interface import ANEW, LockError, LockFileError
 from envfix.model.lock import Lock, LockedPackage, Needs, Origin
+from envfix.model.lock_signs import least_glibc, variant_of
 from envfix.model.plan import REGISTRY
 
 SCHEMA = 1
@@ -128,17 +129,16 @@ def version_of(value: str, line: int | None) -> str:
 
 def derived_needs(packages: Iterable[LockedPackage]) -> Needs:
     """What the files themselves say of the machine, for a lock that states no needs; empty words where they say nothing."""
+    packages = list(packages)
     python = tag = platform = ""
-    variant = "cpu"
-    for package in packages:
-        if package.name == "torch" and "+" in package.version:
-            variant = package.version.partition("+")[2]
-        filename = package.file.filename if package.file else ""
+    filenames = [package.file.filename for package in packages if package.file]
+    for filename in filenames:
         found = re.search(r"-cp(3)(\d+)-(cp3\d+t?)m?-(.+)\.whl$", filename)
         if found and not tag:
             python, tag = f"{found[1]}.{found[2]}", found[3]
             platform = re.sub(r"^.*?(?:many|musl)?linux\w*?_(x86_64|aarch64)\b.*$", r"linux_\1", found[4])
-    return Needs(python=python, tag=tag, platform=platform, variant=variant)
+    glibc = least_glibc(filenames) if platform.startswith("linux") else None
+    return Needs(python=python, tag=tag, platform=platform, glibc=glibc, variant=variant_of(packages))
 
 
 def python_of(needs: Needs) -> str:

@@ -333,7 +333,7 @@ def _by_name(line: int, wanted: str) -> _Entry:
     try:
         parsed = Requirement(wanted)
     except InvalidRequirement as error:
-        raise LockFileError(f"{wanted!r} is not a requirement", line=line, hint=ANEW) from error
+        raise LockFileError(f"{bare(wanted)!r} is not a requirement", line=line, hint=ANEW) from error
     name = canonical(parsed.name)
     if parsed.url:
         address, _, fragment = bare(parsed.url).partition("#")
@@ -344,7 +344,7 @@ def _by_name(line: int, wanted: str) -> _Entry:
         return _Entry(line=line, name=name, version=version, url=url, sha256=_fragment_hash(fragment, line))
     specifiers = list(parsed.specifier)
     if len(specifiers) != 1 or specifiers[0].operator not in ("==", "===") or specifiers[0].version.endswith(".*"):
-        raise LockFileError(f"{wanted} is not locked: a lock says {name}==VERSION", line=line)
+        raise LockFileError(f"{bare(wanted)} is not locked: a lock says {name}==VERSION", line=line)
     return _Entry(line=line, name=name, version=version_of(specifiers[0].version, line))
 
 

@@ -160,7 +160,7 @@ def _dependencies(text: str, document: Mapping[str, Any]) -> dict[str, tuple[Req
         try:
             parsed = Requirement(wanted)
         except InvalidRequirement as error:
-            raise LockFileError(f"{wanted!r} is not a requirement", line=line, hint=ANEW) from error
+            raise LockFileError(f"{bare(wanted)!r} is not a requirement", line=line, hint=ANEW) from error
         name = canonical(parsed.name)
         rows.append((name, line))
         found[name] = (parsed, line)
@@ -175,7 +175,7 @@ def _must_agree(text: str, dependencies: Mapping[str, tuple[Requirement, int | N
         package = locked.get(name)
         if package is None or _bare(str(wanted)) != _bare(_dependency(package)):
             was = f"{_dependency(package)} was locked" if package else "it was not locked"
-            raise LockFileError(f"{wanted} stands here, but {was}: edited by hand", line=line, hint=ANEW)
+            raise LockFileError(f"{bare(str(wanted))} stands here, but {was}: edited by hand", line=line, hint=ANEW)
     absent = next((name for name in locked if name not in dependencies), None)
     if absent is not None:
         raise LockFileError(
@@ -206,7 +206,7 @@ def _foreign(
             continue
         exact = list(wanted.specifier)
         if len(exact) != 1 or exact[0].operator not in ("==", "===") or exact[0].version.endswith(".*"):
-            raise LockFileError(f"{wanted} is not locked: a lock says {name}==VERSION", line=line)
+            raise LockFileError(f"{bare(str(wanted))} is not locked: a lock says {name}==VERSION", line=line)
         index = indexes.get(chosen.get(name), {})
         url = index.get("url")
         found.append(

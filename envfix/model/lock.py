@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -14,6 +15,15 @@ Format = Literal[
 Status = Literal["ok", "differs", "unfit", "unknown"]
 # What a package is: a wheel or source archive of an index, a conda package, or something that no index holds.
 Origin = Literal["wheel", "sdist", "conda", "direct", "editable", "local", "unknown"]
+
+
+_SHAPES = {
+    "driver": r"\d{1,5}(?:\.\d{1,6}){1,3}",
+    "driver_direct": r"\d{1,5}(?:\.\d{1,6}){1,3}",
+    "glibc": r"\d\.\d{1,3}",
+    "variant": r"cpu|cu\d{2,3}|rocm\d[\d.]*|xpu",
+    "sm": r"(?:sm|compute)_\d{2,3}[af]?",
+}
 
 
 class LockedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +84,14 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     driver_direct: str | None = None
     sm: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` for what no machine can have: a lock may have been edited by hand."""
+        for name, pattern in _SHAPES.items():
+            value = getattr(self, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if one and not re.fullmatch(pattern, one):
+                    raise ValueError(f"{one!r} cannot be its {name}")
+
     def in_words(self) -> list[str]:
         """What the machine must have, a sentence each."""
         glibc = f" with glibc {self.glibc} or newer" if self.glibc else ""
@@ -82,6 +100,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
             return [*sentences, "Runs on the CPU; needs no NVIDIA card."]
         if not self.variant:
             return sentences
+        if not self.variant.startswith("cu"):
+            return [*sentences, f"Built for {self.variant}, which is not CUDA: NVIDIA cards do not run it."]
         driver = f"NVIDIA driver {self.driver} or newer" if self.driver else "an NVIDIA driver"
         direct = self.driver_direct
         newer = f"; cards newer than its code need {direct}" if direct and direct != self.driver else ""

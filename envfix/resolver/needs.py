@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
 import msgspec
 from packaging.version import InvalidVersion, Version
 
 from envfix.model.lock import Answer, Lock, Needs, Suitability
+from envfix.model.lock_signs import CPU, LABEL, least_glibc
 from envfix.model.plan import PlanTarget, TargetGpu
 from envfix.model.versions import CudaVersion, DriverVersion
 from envfix.tables.architectures import SmList, runs_on
 from envfix.tables.loader import Tables
-
-CPU = "cpu"
-_MANYLINUX = re.compile(r"manylinux(?:_2_(\d+)|(2014)|(2010)|(1))_")
-_LEGACY = {2: 17, 3: 12, 4: 5}
-_CONDA_GLIBC = re.compile(r"__glibc\s*>=2\.(\d+)")
 
 
 def needs_of(
@@ -37,7 +32,7 @@ def needs_of(
     the tables).
     """
     python = ".".join(target.python.split(".")[:2])
-    glibc = _glibc(files, depends) if target.platform.startswith("linux") and target.libc != "musl" else None
+    glibc = least_glibc(files, depends) if target.platform.startswith("linux") and target.libc != "musl" else None
     needs = Needs(
         python=python, tag=target.tag, platform=target.platform, libc=target.libc, glibc=glibc, variant=variant
     )
@@ -66,31 +61,35 @@ def suitability(lock: Lock, target: PlanTarget) -> tuple[Suitability, ...]:
     """Whether what is locked runs on a machine, one answer for each thing it needs; what the lock does not say is left out."""
     needs = lock.needs
     rows = [_platform(needs, target), _python(lock, target), _glibc_there(needs, target)]
-    if needs.variant == CPU:
+    contradiction = _contradiction(lock)
+    if contradiction is not None:
+        rows.append(contradiction)
+    elif needs.variant == CPU:
         rows.append(_idle_card(target))
     elif needs.variant.startswith("cu"):
         rows.append(_driver(needs, target))
         rows += [_card(needs, card, target) for card in target.gpus] or [_no_card(target)]
+    else:
+        what = f"it is built for {needs.variant}" if needs.variant else "it does not say which CUDA is inside"
+        rows.append(
+            Suitability(need="gpu", answer="unknown", text=f"{what}: whether it runs on these cards cannot be told")
+        )
     return tuple(row for row in rows if row is not None)
+
+
+def _contradiction(lock: Lock) -> Suitability | None:
+    """What torch's own label says against the needs: somebody has edited one of them."""
+    torch = next((one for one in lock.wheels() if one.name == "torch"), None)
+    label = torch.version.partition("+")[2] if torch is not None else ""
+    if torch is None or not LABEL.fullmatch(label) or label == lock.needs.variant:
+        return None
+    said = lock.needs.variant or "nothing"
+    text = f"it says that it needs {said}, and its torch is {torch.version}: one of them was changed by hand"
+    return Suitability(need="gpu", answer="unknown", text=text)
 
 
 def _number(capability: object) -> str:
     return str(capability).replace(".", "")
-
-
-def _glibc(files: Iterable[str], depends: Iterable[str]) -> str | None:
-    """The oldest glibc that all files run on: each has the oldest of its tags, and the newest of these counts."""
-    least = [minors for name in files if (minors := _minors(name))]
-    found = [min(minors) for minors in least]
-    found += [int(match[1]) for spec in depends for match in [_CONDA_GLIBC.search(spec)] if match]
-    return f"2.{max(found)}" if found else None
-
-
-def _minors(filename: str) -> list[int]:
-    return [
-        int(match[1]) if match[1] else next(_LEGACY[group] for group in _LEGACY if match[group])
-        for match in _MANYLINUX.finditer(filename)
-    ]
 
 
 def _compiled(torch: str, variant: str, platform: str, tables: Tables) -> SmList | None:
@@ -120,14 +119,18 @@ def _python(lock: Lock, target: PlanTarget) -> Suitability | None:
 
 
 def _glibc_there(needs: Needs, target: PlanTarget) -> Suitability | None:
-    if needs.glibc is None or not target.platform.startswith("linux"):
+    if not target.platform.startswith("linux") or (needs.glibc is None and needs.libc != "musl"):
         return None
     wanted = f"it needs glibc {needs.glibc} or newer"
+    if needs.libc == "musl":
+        return (
+            None if target.libc == "musl" else Suitability(need="glibc", answer="no", text="it is for musl, not glibc")
+        )
     if target.libc == "musl":
         return Suitability(need="glibc", answer="no", text=f"{wanted}, and this machine has musl")
     if target.glibc is None:
         return Suitability(need="glibc", answer="unknown", text=f"{wanted}, and the one there is not known")
-    fits = Version(target.glibc) >= Version(needs.glibc)
+    fits = Version(target.glibc) >= Version(needs.glibc or "0")
     return Suitability(need="glibc", answer="yes" if fits else "no", text=f"{wanted}; there is {target.glibc}")
 
 

@@ -109,7 +109,7 @@ def ssl_problem():
 
 
 def distributions(folders):
-    """Every metadata folder on the path; for the torch family also installer, requirements and missing files."""
+    """Every metadata folder on the path, and where it came from if that was no index; more for the torch family."""
     seen = []
     for folder in folders:
         try:
@@ -136,7 +136,11 @@ def head_of(metadata, limit=4000000):
 
 def what_it_asks_of_torch(metadata):
     requires = ON_TORCH.findall(head_of(metadata, 100000))
-    return {"requires": requires, "metadata": os.path.basename(metadata), "modified": modified(metadata)} if requires else {}
+    details = {"requires": requires, "metadata": os.path.basename(metadata), "modified": modified(metadata)} if requires else {}
+    origin = read(os.path.join(metadata, "direct_url.json"), 2000)
+    if origin is not None:  # it came from an address or a folder: an index may have another one of that name
+        details["direct_url"] = origin.strip()
+    return details
 
 
 def modified(path):
