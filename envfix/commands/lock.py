@@ -101,6 +101,10 @@ def command(
     if update and packages:
         raise click.UsageError("--update keeps what the lock was asked for: leave out --with")
     if check is not None:
+        if cuda != "auto" or torch or packages or download or backend != "auto":
+            raise click.UsageError(
+                "--check compares what is in the file: leave out --cuda, --torch, --with and --download"
+            )
         if len(formats) > 1 or out is not None or update:
             raise click.UsageError(
                 "--check reads one lock and writes none: leave out -o, --update and all but one --format"
