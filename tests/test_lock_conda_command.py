@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.running import Finished
+from tests.fakes.running import Finished, envfix
 from tests.test_install_conda import Conda
 from tests.trees import differences, tree
 
@@ -93,3 +93,17 @@ def test_a_part_of_a_conda_lock_cannot_be_updated_and_that_is_said(conda: Conda,
         "error: conda packages are solved all together: there is no way to update some of them yet",
     )
     assert path.read_text() == before
+
+
+def test_a_plan_for_another_machine_needs_no_environment(conda: Conda, tmp_path: Path) -> None:
+    here = {name: value for name, value in conda.variables.items() if not name.startswith("ENVFIX_")}
+    path = tmp_path / "pixi.lock"
+    machine = ("--gpu", "RTX 3090", "--python", "3.8")
+    finished = envfix(
+        "lock", "--driver", "470.57.02", *machine, "-o", str(path), "--format", "pixi", env=here, timeout=60
+    )
+    assert finished.code == 0, finished
+    checked = envfix("lock", "--check", str(path), "--driver", "440.33", *machine, "--json", env=here, timeout=60)
+    assert (checked.code, checked.document["status"]) == (1, "unfit")
+    none = envfix("lock", "--driver", "440.33", *machine, "--format", "pixi", "--json", env=here, timeout=60)
+    assert (none.code, none.document["blocked_by"]) == (1, "driver")

@@ -124,7 +124,9 @@ class _Places:
 def _from_conda_plan(request: PlanRequest, reporter: Reporter) -> Sourced:
     from envfix.app.conda_stack import plan_conda
 
-    decision = plan_conda(request, reporter=reporter)
+    # What is locked is an environment of its own, whatever lies in the one that was named.
+    nowhere = os.path.join(cache_folder(RealHost()), "locked")
+    decision = plan_conda(msgspec.structs.replace(request, new_env=nowhere), reporter=reporter)
     if decision.plan.status != "ok" or decision.solution is None:
         return Sourced(lock=None, plan=decision.plan)
     choice, solution = decision.plan.choice, decision.solution
