@@ -7,14 +7,17 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from envfix.tables.loader import Tables, load
 from tests.fakes.machines import MACHINES, FakeDrivers
+
+if TYPE_CHECKING:
+    from tests.conda_channel import Channels, CondaChannel
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
@@ -73,3 +76,21 @@ def fake_machine(fake_drivers: FakeDrivers, tmp_path: Path) -> Callable[..., dic
         return fake_drivers.environment(machine, tmp_path / "machine")
 
     return make
+
+
+@pytest.fixture
+def channels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Channels]:
+    """A running server of conda channels, without any."""
+    from tests.conda_channel import serve
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve() as running:
+        yield running
+
+
+@pytest.fixture
+def yolo(tmp_path: Path) -> CondaChannel:
+    """A conda channel with all that YOLO needs."""
+    from tests.conda_channel import yolo_channel
+
+    return yolo_channel(tmp_path / "channel")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,27 +16,13 @@ from envfix.errors import UsageError
 from envfix.host.real import RealHost
 from envfix.installer.conda import CondaInstaller
 from envfix.model.facts import ChannelState, CondaSettings
-from tests.conda_channel import Channels, CondaChannel, serve, yolo_channel
+from tests.conda_channel import Channels, CondaChannel
 from tests.conftest import interpreter
 
 pytest.importorskip("rattler", reason="py-rattler is not installed")
 
 BUILD = "py3.8_cuda11.1_cudnn8.0.5_0"
 Plan = Callable[..., CondaDecision]
-
-
-@pytest.fixture
-def channels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Channels]:
-    """A running server without channels."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with serve() as running:
-        yield running
-
-
-@pytest.fixture
-def yolo(tmp_path: Path) -> CondaChannel:
-    """A channel with all that YOLO needs."""
-    return yolo_channel(tmp_path / "channel")
 
 
 @pytest.fixture

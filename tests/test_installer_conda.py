@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,7 @@ from envfix.installer.interface import DownloadError, PermissionsError, StalledE
 from envfix.lockers.conda_explicit import CondaExplicitLocker
 from envfix.model.facts import CondaSettings
 from envfix.model.lock import Lock, Needs
-from tests.conda_channel import Channels, CondaChannel, serve, yolo_channel
+from tests.conda_channel import Channels, CondaChannel, serve
 
 pytest.importorskip("rattler", reason="py-rattler is not installed")
 
@@ -67,20 +67,6 @@ class Recorder:
     def note(self, text: str) -> None:
         """Nothing of the kind is expected."""
         raise AssertionError(text)
-
-
-@pytest.fixture
-def channels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Channels]:
-    """A running server without channels."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with serve() as running:
-        yield running
-
-
-@pytest.fixture
-def yolo(tmp_path: Path) -> CondaChannel:
-    """A channel with all that YOLO needs."""
-    return yolo_channel(tmp_path / "channel")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from envfix.lockers.conda_explicit import CondaExplicitLocker
 from envfix.lockers.interface import LockError, LockFileError
 from envfix.model.facts import CondaSettings
 from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs
-from tests.conda_channel import Channels, CondaChannel, serve, yolo_channel
+from tests.conda_channel import Channels, CondaChannel
 
 LOCKER = CondaExplicitLocker()
 SHA, MD5 = "ab" * 32, "cd" * 16
@@ -101,20 +101,6 @@ def refiled(package: LockedPackage, **changes: Any) -> LockedPackage:
     """The package with something else known of its file."""
     assert package.file is not None
     return msgspec.structs.replace(package, file=msgspec.structs.replace(package.file, **changes))
-
-
-@pytest.fixture
-def channels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Channels]:
-    """A running server without channels."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with serve() as running:
-        yield running
-
-
-@pytest.fixture
-def yolo(tmp_path: Path) -> CondaChannel:
-    """A channel with all that YOLO needs."""
-    return yolo_channel(tmp_path / "channel")
 
 
 @pytest.fixture

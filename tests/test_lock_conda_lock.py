@@ -26,7 +26,6 @@ from tests.test_lock_conda_explicit import (
     YOLO,
     ZLIB,
     Stack,
-    channels,
     conda,
     every_cut,
     made,
@@ -36,10 +35,9 @@ from tests.test_lock_conda_explicit import (
     refiled,
     stack,
     without,
-    yolo,
 )
 
-__all__ = ["channels", "stack", "yolo"]  # fixtures
+__all__ = ["stack"]  # fixtures
 
 LOCKER = CondaLockLocker()
 GIT = LockedPackage(name="tool", version="1.0", origin="direct", direct_url="git+https://git.example/tool@0123abc")

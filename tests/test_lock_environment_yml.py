@@ -28,17 +28,15 @@ from tests.test_lock_conda_explicit import (
     YOLO,
     ZLIB,
     Stack,
-    channels,
     every_cut,
     made,
     pip,
     read_error,
     stack,
     without,
-    yolo,
 )
 
-__all__ = ["channels", "stack", "yolo"]  # fixtures
+__all__ = ["stack"]  # fixtures
 
 LOCKER = EnvironmentYmlLocker()
 LAB = "https://conda.example/lab"

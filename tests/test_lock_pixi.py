@@ -21,17 +21,15 @@ from tests.test_lock_conda_explicit import (
     YOLO,
     ZLIB,
     Stack,
-    channels,
     conda,
     every_cut,
     made,
     pip,
     read_error,
     stack,
-    yolo,
 )
 
-__all__ = ["channels", "stack", "yolo"]  # fixtures
+__all__ = ["stack"]  # fixtures
 
 LOCKER = PixiLockLocker()
 GIT = LockedPackage(name="tool", version="1.0", origin="direct", direct_url="git+https://git.example/tool@0123abc")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -71,6 +72,21 @@ def goal(
         indexes=indexes or ANY_INDEX,
         offline=offline,
     )
+
+
+def request_of(
+    *,
+    cuda: str,
+    cuda_exact: bool,
+    torch: str | None,
+    packages: tuple[str, ...],
+    indexes: tuple[str, ...],
+    offline: bool,
+    **where: Any,
+) -> PlanRequest:
+    """What the options of the command line ask for; ``where`` are further fields of ``PlanRequest``."""
+    wanted = goal(cuda=cuda, cuda_exact=cuda_exact, torch=torch, packages=packages, indexes=indexes, offline=offline)
+    return PlanRequest(goal=wanted, **where)
 
 
 def plan(request: PlanRequest, *, conda: bool = False, reporter: Reporter = NOBODY) -> Plan:

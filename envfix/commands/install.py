@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from envfix.commands import _options as shared
@@ -28,25 +30,18 @@ from envfix.commands._plan_options import BACKEND, NEW_ENV, Backend, goal_option
 )
 def command(
     *,
-    cuda: str,
-    cuda_exact: bool,
-    torch: str | None,
-    packages: tuple[str, ...],
-    indexes: tuple[str, ...],
-    new_env: str | None,
-    target: str | None,
     backend: Backend,
     yes: bool,
     dry_run: bool,
     keep: bool,
     allow_base: bool,
     even_in_use: bool,
-    offline: bool,
     as_json: bool,
     progress: bool,
     verbose: bool,
     quiet: bool,
     no_color: bool,
+    **wishes: Any,
 ) -> int:
     """Install the stack that runs here, then prove it with a YOLOv8 prediction.
 
@@ -62,11 +57,8 @@ def command(
     from envfix.render import open_output
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose, progress=progress)
-    wanted = planning.goal(
-        cuda=cuda, cuda_exact=cuda_exact, torch=torch, packages=packages, indexes=indexes, offline=offline
-    )
     request = installing.InstallRequest(
-        plan=planning.PlanRequest(goal=wanted, target=target, new_env=new_env),
+        plan=planning.request_of(**wishes),
         backend=backend,
         allow_base=allow_base,
         keep=keep,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import click
 from click.core import ParameterSource
@@ -12,7 +12,8 @@ from envfix.commands._plan_options import BACKEND, Backend, goal_options, machin
 from envfix.model.lock import Format
 
 # What says that a plan is to be locked, and not what is installed.
-_OF_PLANS = ("cuda", "cuda_exact", "torch", "packages", "driver", "gpus", "platform", "glibc", "backend")
+_OF_WISHES = ("cuda", "cuda_exact", "torch", "packages", "backend")
+_OF_PLANS = (*_OF_WISHES, "driver", "gpus", "platform", "glibc")
 
 
 @click.command()
@@ -46,29 +47,19 @@ _OF_PLANS = ("cuda", "cuda_exact", "torch", "packages", "driver", "gpus", "platf
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     *,
     formats: tuple[str, ...],
     out: str | None,
     check: str | None,
     update: tuple[str, ...],
     download: bool,
-    cuda: str,
-    cuda_exact: bool,
-    torch: str | None,
-    packages: tuple[str, ...],
-    indexes: tuple[str, ...],
-    driver: str | None,
-    gpus: tuple[str, ...],
-    platform: str | None,
-    glibc: str | None,
     backend: Backend,
-    target: str | None,
-    snapshot: str | None,
-    offline: bool,
     as_json: bool,
     verbose: bool,
     quiet: bool,
     no_color: bool,
+    **wishes: Any,
 ) -> int:
     """Write lockfiles that bring the same stack back on another machine, and say what machine that must be.
 
@@ -87,21 +78,12 @@ def command(
     from envfix.render import open_output
 
     out_ = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
-    request = planning.PlanRequest(
-        goal=planning.goal(
-            cuda=cuda, cuda_exact=cuda_exact, torch=torch, packages=packages, indexes=indexes, offline=offline
-        ),
-        target=target,
-        snapshot=snapshot,
-        driver=driver,
-        gpus=gpus,
-        platform=platform,
-        glibc=glibc,
-    )
-    if update and packages:
+    request = planning.request_of(**wishes)
+    planned = any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _OF_PLANS)
+    if update and wishes["packages"]:
         raise click.UsageError("--update keeps what the lock was asked for: leave out --with")
     if check is not None:
-        if cuda != "auto" or torch or packages or download or backend != "auto":
+        if download or any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _OF_WISHES):
             raise click.UsageError(
                 "--check compares what is in the file: leave out --cuda, --torch, --with and --download"
             )
@@ -115,7 +97,7 @@ def command(
     made = locking.lock(
         locking.LockRequest(
             plan=request,
-            planned=any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _OF_PLANS),
+            planned=planned,
             conda=backend == "conda",
             formats=tuple(dict.fromkeys(formats)),
             out=out,

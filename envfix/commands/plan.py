@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from envfix.commands import _options as shared
@@ -26,26 +28,13 @@ from envfix.commands._plan_options import BACKEND, NEW_ENV, Backend, goal_option
 )
 def command(
     *,
-    cuda: str,
-    cuda_exact: bool,
-    torch: str | None,
-    packages: tuple[str, ...],
-    indexes: tuple[str, ...],
-    driver: str | None,
-    gpus: tuple[str, ...],
-    platform: str | None,
-    glibc: str | None,
-    new_env: str | None,
     backend: Backend,
     yes: bool,
-    why_not: str | None,
-    target: str | None,
-    snapshot: str | None,
-    offline: bool,
     as_json: bool,
     verbose: bool,
     quiet: bool,
     no_color: bool,
+    **wishes: Any,
 ) -> int:
     """Tell what would be installed here, from where, how big it is, and why.
 
@@ -62,19 +51,6 @@ def command(
     from envfix.render import open_output
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
-    request = planning.PlanRequest(
-        goal=planning.goal(
-            cuda=cuda, cuda_exact=cuda_exact, torch=torch, packages=packages, indexes=indexes, offline=offline
-        ),
-        target=target,
-        snapshot=snapshot,
-        driver=driver,
-        gpus=gpus,
-        platform=platform,
-        glibc=glibc,
-        why_not=why_not,
-        new_env=new_env,
-    )
-    plan = planning.plan(request, conda=backend == "conda", reporter=out.reporter)
+    plan = planning.plan(planning.request_of(**wishes), conda=backend == "conda", reporter=out.reporter)
     out.plan(plan)
     return 0 if plan.status == "ok" else 1
