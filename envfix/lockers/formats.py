@@ -46,4 +46,5 @@ def recognised(text: str, filename: str) -> Locker:
 
 def by_filename(filename: str) -> str | None:
     """The format that a file of this name is meant to be, by the name alone; None where that says nothing."""
-    return next((name for name in _FORMATS if locker(name).is_this("", filename)), None)
+    meant = next((name for name in _FORMATS if locker(name).is_this("", filename)), None)
+    return "requirements" if meant is None and filename.endswith(".txt") else meant
