@@ -155,13 +155,15 @@ def test_a_private_index_is_named_without_its_login(world: World) -> None:
         assert "127.0.0.1" in finished.stdout
 
 
-def test_where_no_index_tells_a_hash_that_is_said_and_only_download_works_it_out(world: World) -> None:
+@pytest.mark.parametrize("kind", ["page of files", "index"])
+def test_where_no_index_tells_a_hash_that_is_said_and_only_download_works_it_out(world: World, kind: str) -> None:
     torch = make_wheel("torch", "2.7.1+cu118", TAIL, requires=("numpy",), padding=3_000_000)
     vision = make_wheel("torchvision", "0.22.1+cu118", TAIL, requires=("torch==2.7.1",), padding=3_000_000)
     world["aliyun"].add("cu118", torch, vision)
     world["aliyun"].no_hashes = True
     path = world.folder / "requirements-lock.txt"
-    options = ("--cuda", "auto", "--index", "aliyun", "-o", str(path))
+    index = "aliyun" if kind == "page of files" else f"{world['aliyun'].base}/simple/cu118"
+    options = ("--cuda", "auto", "--index", index, "-o", str(path))
     finished = lock(world, *options)
     assert finished.code == 0, finished
     assert finished.stderr.endswith(
@@ -175,7 +177,7 @@ def test_where_no_index_tells_a_hash_that_is_said_and_only_download_works_it_out
     assert whole == [], "only parts of the files were asked for"
     assert lock(world, *options, "--download").code == 0
     assert f"{torch.filename.replace('+', '%2B')}#sha256={torch.sha256}\n" in path.read_text()
-    assert run(world, "install", "--yes", "--keep", "--index", "aliyun").code == 4
+    assert run(world, "install", "--yes", "--keep", "--index", index).code == 4
     assert lock(world, "--check", str(path)).code == 0
 
 

@@ -346,7 +346,7 @@ class _Finder:
                 row = rows.by_name(named)
                 url = row.url(label) if row is not None else without_credentials(named)
                 if url is not None and "://" in url:
-                    yield (named if row is not None else "torch-index"), url, bool(row and not row.index_url)
+                    yield (named if row is not None else url), url, bool(row and not row.index_url)
             return
         official = rows.official()
         for row in (official, *rows.mirrors())[:_MOST_INDEXES]:

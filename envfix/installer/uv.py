@@ -135,7 +135,7 @@ class UvInstaller:
         chooser = [*self._interpreter(python, target), *self._source_options(sources)]
         family = _from_torch_index(requirements, sources)
 
-        unhashed = self._unhashed(sources)
+        unhashed = self._unhashed(sources, family)
 
         def compile_() -> tuple[str, str | None]:
             text = project(wanted, sources, family, target.python)
@@ -392,12 +392,22 @@ class UvInstaller:
                 return "", text or result.failure
             return self._host.read_text(f"{folder}/{output}", limit=_LOCK_LIMIT).text, None
 
-    def _unhashed(self, sources: Sources) -> dict[str, str]:
+    def _unhashed(self, sources: Sources, family: frozenset[str]) -> dict[str, str]:
         """The files of a torch index that tells no hash of them, by name: uv would download them to work it out."""
-        if self._offline or sources.torch_layout != "find-links" or not (sources.torch_url or "").startswith("http"):
+        url = self._with_credentials(sources.torch_url or "")
+        if self._offline or not url.startswith("http"):
+            return {}
+        if sources.torch_layout == "find-links":
+            pages = [url]
+        elif "://" in sources.torch_name:  # of those that have a name of their own it is known that they tell hashes
+            pages = [f"{url.rstrip('/')}/{name}/" for name in sorted(family)]
+        else:
             return {}
         certificates = self._environment.variables.get("SSL_CERT_FILE") or self._host.getenv("SSL_CERT_FILE")
-        return files_without_hash(self._with_credentials(sources.torch_url or ""), certificates=certificates)
+        found: dict[str, str] = {}
+        for page in pages:
+            found |= files_without_hash(page, certificates=certificates)
+        return found
 
     def _compile_unhashed(
         self,
