@@ -24,6 +24,7 @@ COMMANDS = {
     "undo": "Put the environment back as it was before the last install.",
     "verify": "Climb the ladder from import to a YOLOv8 prediction.",
     "gpus": "Who holds which GPU, which one is free, and the line to paste.",
+    "fit": "The largest training batch that fits the free memory of a card.",
     "wheels": "Which torch wheels exist, and the CUDA inside each.",
     "snapshot": "Save this machine's facts, without names and secrets.",
     "causes": "The catalogue of causes, or the manual page of one.",

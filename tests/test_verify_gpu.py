@@ -52,7 +52,7 @@ def stand_in(*, count: int = 1, error: str | None = None, cuda: str | None = "12
 
 
 def ladder(torch: Any, device: str = "auto", *, gpu_expected: bool = False) -> Any:
-    request = {"level": "cuda", "device": device, "scratch": "/nowhere", "gpu_expected": gpu_expected}
+    request = {"rungs": [], "device": device, "scratch": "/nowhere", "gpu_expected": gpu_expected}
     made = script.Ladder(request)
     made.user_visible = None
     made.torch = torch

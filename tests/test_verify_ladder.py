@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from envfix.errors import TargetError
 from envfix.host.interface import CommandResult
 from envfix.model.outcome import Rung
 from envfix.model.reporter import NullReporter
-from envfix.verifier.interface import STAGES, TIME_LIMITS, Level, rungs_of
+from envfix.verifier.interface import STAGES, TIME_LIMITS, Level, Weights, rungs_of
 from envfix.verifier.ladder import EventReader, verify
 from tests.verify_fixtures import CannedHost, climbed, event, outline
 
@@ -24,15 +25,37 @@ def crashed(code: int, stdout: str = "") -> CommandResult:
 
 
 @pytest.mark.parametrize(
-    ("level", "last", "count"), [("import", "versions", 3), ("cuda", "nms", 8), ("yolo", "yolo_predict", 9)]
+    ("level", "last", "count"),
+    [("import", "versions", 3), ("cuda", "nms", 8), ("yolo", "yolo_weights", 10), ("train", "train", 11)],
 )
 def test_a_level_contains_the_lower_ones(level: Level, last: str, count: int) -> None:
     rungs = rungs_of(level)
     assert (rungs[0], rungs[-1], len(rungs)) == ("interpreter", last, count)
 
 
+def test_weights_and_memory_are_rungs_for_those_who_wish_for_them() -> None:
+    assert rungs_of("yolo", weights=False)[-2:] == ("nms", "yolo_predict")
+    assert rungs_of("train", memory=True)[-5:] == ("nms", "memory", "yolo_predict", "yolo_weights", "train")
+    assert "memory" not in rungs_of("import", memory=True)
+
+
 def test_every_rung_has_a_time_limit_and_a_stage() -> None:
-    assert set(TIME_LIMITS) == set(STAGES) == set(rungs_of("yolo"))
+    assert set(TIME_LIMITS) == set(STAGES) == set(rungs_of("train", memory=True))
+
+
+def test_the_wishes_reach_the_target() -> None:
+    host = CannedHost([climbed(*IMPORT_RUNGS), DONE])
+    verify(host, "python", level="import", weights=Weights(file="a.pt", trust=True), memory=True)
+    request = json.loads(host.argv[-1])
+    assert request["rungs"] == list(IMPORT_RUNGS)
+    assert request["weights"] == {"file": "a.pt", "find": False, "download": False, "trust": True, "picture": None}
+
+
+def test_the_ledger_is_handed_on() -> None:
+    ledger = {"cards": [{"index": 0, "total": 7}], "lines": ["GPU 0: 7 bytes"]}
+    host = CannedHost([climbed(*IMPORT_RUNGS), event("done", device="cuda:0", weights="yolov8n.pt", memory=ledger)])
+    verification = verify(host, "python", level="import")
+    assert (verification.memory, verification.weights) == (ledger, "yolov8n.pt")
 
 
 def test_all_rungs_passed() -> None:

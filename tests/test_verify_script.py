@@ -17,6 +17,7 @@ import pytest
 from envfix.host.real import RealHost
 from envfix.verifier.interface import rungs_of
 from envfix.verifier.ladder import SCRIPT
+from tests.conftest import interpreter
 
 # The script is written for any Python and has no annotations, so it is Any to the type checker.
 script: Any = importlib.import_module("envfix.target.envfix_verify_ladder")
@@ -24,13 +25,13 @@ SOURCE = Path(RealHost().script_path(SCRIPT)).read_text(encoding="ascii")
 
 
 def ladder(device: str, visible: str | None = None) -> Any:
-    made = script.Ladder({"level": "cuda", "device": device, "scratch": "/nowhere"})
+    made = script.Ladder({"rungs": [], "device": device, "scratch": "/nowhere"})
     made.user_visible = visible
     return made
 
 
 def test_script_and_verifier_name_the_same_rungs() -> None:
-    assert tuple(name for name, _, _ in script.RUNGS) == rungs_of("yolo")
+    assert tuple(name for name, _ in script.RUNGS) == rungs_of("train", memory=True)
 
 
 def test_nothing_but_sys_is_imported_before_the_version_is_known() -> None:
@@ -40,10 +41,22 @@ def test_nothing_but_sys_is_imported_before_the_version_is_known() -> None:
     assert [alias.name for node in imported for alias in node.names] == ["sys"]
 
 
-def test_only_the_standard_library_is_imported_at_the_top() -> None:
-    names = [alias.name for node in ast.parse(SOURCE).body if isinstance(node, ast.Import) for alias in node.names]
-    assert set(names) <= sys.stdlib_module_names
-    assert not [node for node in ast.parse(SOURCE).body if isinstance(node, ast.ImportFrom)]
+@pytest.mark.parametrize("part", ["ladder", "basics", "weights", "train", "memory"])
+def test_only_the_standard_library_is_imported_at_the_top(part: str) -> None:
+    source = Path(RealHost().script_path(f"envfix_verify_{part}.py")).read_text(encoding="ascii")
+    top = [node for node in ast.parse(source).body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    nodes = [node for statement in top for node in ast.walk(statement)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert {name for name in names if not name.startswith("envfix_verify_")} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("part", ["basics", "weights", "train", "memory"])
+def test_the_parts_are_understood_by_python_3_6(part: str) -> None:
+    path = RealHost().script_path(f"envfix_verify_{part}.py")
+    program = f"import sys; sys.dont_write_bytecode = True; sys.path.insert(0, {str(Path(path).parent)!r})"
+    result = RealHost().run([interpreter("3.6"), "-c", f"{program}; import envfix_verify_{part}"], timeout=60)
+    assert result.ok, result.stderr
 
 
 @pytest.mark.parametrize(
@@ -75,6 +88,7 @@ def test_the_environment_is_quiet_and_offline() -> None:
     assert environ["YOLO_OFFLINE"] == environ["PIP_NO_INDEX"] == "1"
     assert environ["YOLO_CONFIG_DIR"] == environ["MPLCONFIGDIR"] == "/nowhere"
     assert environ["NVIDIA_TF32_OVERRIDE"] == "0"
+    assert environ["https_proxy"] == environ["HTTPS_PROXY"] == "http://127.0.0.1:9"
     assert not {"PIP_FIND_LINKS", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "CUDA_VISIBLE_DEVICES"} & set(environ)
 
 
@@ -142,17 +156,33 @@ def test_an_import_error_inside_an_installed_package_is_not_taken_for_its_absenc
         script.import_if_installed("envfix_test_broken")
 
 
+def test_who_may_download_keeps_the_way_out() -> None:
+    environ = {"https_proxy": "http://proxy:3128"}
+    made = ladder("auto")
+    made.weights.download = True
+    script.prepare_environment(made, environ)
+    assert environ["https_proxy"] == "http://proxy:3128"
+    assert "HTTPS_PROXY" not in environ
+
+
 def test_no_connection_is_made_once_the_network_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("create_connection", "getaddrinfo"):
         monkeypatch.setattr(socket, name, getattr(socket, name))  # put back after the test
-    script.forbid_network()
+    made = ladder("auto")
+    made.network = script.forbid_network()
+    with pytest.raises(OSError, match="no network connections"):
+        urllib.request.urlopen("http://127.0.0.1:9/yolov8n.pt")
+    with made.network_allowed(), pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen("http://127.0.0.1:9/yolov8n.pt")
     with pytest.raises(OSError, match="no network connections"):
         urllib.request.urlopen("http://127.0.0.1:9/yolov8n.pt")
 
 
-def test_settings_and_caches_go_to_the_scratch_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_and_caches_go_to_the_scratch_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", "/home/user")
     environ = {"XDG_CONFIG_HOME": "/home/user/.config"}
-    script.move_home("/scratch", environ)
-    assert environ["HOME"] == environ["XDG_CONFIG_HOME"] == environ["APPDATA"] == "/scratch"
+    script.move_home(str(tmp_path), environ)
+    assert environ["HOME"] == environ["XDG_CONFIG_HOME"] == environ["APPDATA"] == str(tmp_path)
     assert environ["CUDA_CACHE_PATH"] == "/home/user/.nv/ComputeCache"
+    # Where the folder is missing, ultralytics 8.0 takes /tmp.
+    assert (tmp_path / ".config").is_dir()

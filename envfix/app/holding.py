@@ -26,15 +26,25 @@ DRIVER_PART = 700 << 20
 VARIABLES = ("CUDA_", "NVIDIA_", "SLURM_")
 
 
-def gpu_use(snapshot: str | None = None, reporter: Reporter = NOBODY) -> GpuUse:
-    """Who holds which card of this machine, or of a saved one; raises ``SnapshotError`` for a file that holds none."""
+def gpu_use(snapshot: str | None = None, reporter: Reporter = NOBODY, *, explain: bool = False) -> GpuUse:
+    """Who holds which card of this machine, or of a saved one; raises ``SnapshotError`` for a file that holds none.
+
+    With ``explain`` also what each of nvidia-smi's fields says, in plain words.
+    """
     host = RealHost()
     if snapshot is not None:
         from envfix.app.snapshotting import read_snapshot
 
-        return judge(read_snapshot(host, snapshot, tables_for(host)).machine, origin=snapshot)
-    reporter.stage("asking the driver")
-    return judge(ask(host, time_limit(host)))
+        machine = read_snapshot(host, snapshot, tables_for(host)).machine
+    else:
+        reporter.stage("asking the driver")
+        machine = ask(host, time_limit(host))
+    use = judge(machine, origin=snapshot)
+    if explain:
+        from envfix.app.card_fields import explained
+
+        return explained(use, machine)
+    return use
 
 
 def watch(every: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[GpuUse]:

@@ -11,6 +11,7 @@ from envfix.commands import _options as shared
 
 @click.command()
 @shared.options(
+    click.option("--explain", is_flag=True, help="Also say what each field of nvidia-smi means on each card now."),
     click.option("--watch", is_flag=True, help="Look again every two seconds until Ctrl-C."),
     shared.from_option,
     shared.json_option,
@@ -18,13 +19,23 @@ from envfix.commands import _options as shared
     shared.quiet_option,
     shared.color_option,
 )
-def command(*, watch: bool, snapshot: str | None, as_json: bool, verbose: bool, quiet: bool, no_color: bool) -> int:
+def command(
+    *,
+    explain: bool,
+    watch: bool,
+    snapshot: str | None,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+    no_color: bool,
+) -> int:
     """Tell who holds which GPU and since when, which one is free, and the line to paste.
 
     Changes nothing. Ends with 3 when the driver does not answer.
 
     \b
     envfix gpus
+    envfix gpus --explain
     envfix gpus --watch
     envfix gpus --json
     """
@@ -34,11 +45,13 @@ def command(*, watch: bool, snapshot: str | None, as_json: bool, verbose: bool, 
 
     if watch and (as_json or snapshot is not None):
         raise UsageError("--watch looks at this machine and is for people", hint="leave out --json and --from")
+    if watch and explain:
+        raise UsageError("--watch has no room for explanations", hint="leave out --watch or --explain")
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
             out.watch_gpus(holding.watch(every=2.0))
         return 0
-    use = holding.gpu_use(snapshot, out.reporter)
+    use = holding.gpu_use(snapshot, out.reporter, explain=explain)
     out.gpus(use)
     return 3 if use.failed else 0

@@ -109,12 +109,27 @@ Virtualization = Literal["none", "passthrough", "vgpu", "host-vgpu", "host-vsga"
 FabricState = Literal["not-supported", "not-started", "in-progress", "completed"]
 
 
+class GpuActivity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a card does at this moment: watts, degrees Celsius, percent. Anything the driver did not answer is None.
+
+    ``performance_state`` is the number in P0 (fastest) to P15, ``slowed_by`` what holds the clocks down now (empty: nothing).
+    """
+
+    performance_state: int | None = None
+    utilization: int | None = None
+    temperature: int | None = None
+    power: float | None = None
+    power_limit: float | None = None
+    slowed_by: tuple[str, ...] | None = None
+
+
 class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One NVIDIA card; memory in bytes. Anything the driver did not answer is None.
 
     ``ecc_errors`` counts uncorrectable memory errors since the driver was loaded, ``repair`` says that damaged memory
     waits to be taken out of use at the next reset (``pending``) or can no longer be (``failed``). ``licensed`` is asked of
-    a vGPU only; ``fabric`` is how far the NVSwitch fabric has come with this card.
+    a vGPU only; ``fabric`` is how far the NVSwitch fabric has come with this card. ``memory_reserved`` is what the driver
+    and the card's firmware keep of it, which newer drivers tell apart from what programs use.
     """
 
     index: int
@@ -136,6 +151,8 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     virtualization: Virtualization | None = None
     licensed: bool | None = None
     fabric: FabricState | None = None
+    memory_reserved: int | None = None
+    activity: GpuActivity | None = None
     processes: tuple[GpuProcess, ...] = ()
 
 

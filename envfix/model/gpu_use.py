@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from envfix.model.facts import Gpu
+
+
+class CardField(msgspec.Struct, frozen=True, kw_only=True):
+    """One of nvidia-smi's fields in plain words: what it says now, what that means, and whether training cares.
+
+    ``value`` is None where it is not known, and ``unknown`` says why. ``matters``: it slows or stops training as it is now.
+    ``commands`` change it, or show what there is to choose, and ``by`` says who may: the user, or an admin.
+    """
+
+    name: str
+    value: str | None
+    meaning: str
+    training: str
+    matters: bool = False
+    unknown: str | None = None
+    commands: tuple[tuple[str, ...], ...] = ()
+    by: Literal["user", "admin", "admin of the host"] | None = None
 
 
 class CardUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,7 +31,7 @@ class CardUse(msgspec.Struct, frozen=True, kw_only=True):
 
     ``yours`` is held by processes of this user, ``own`` by the driver itself, ``others`` by everything else, which may be a
     desktop or processes that the driver does not name (``nameless``: their part). ``obstacle`` says why this shell cannot use
-    the card (None: it can).
+    the card (None: it can). ``fields`` are nvidia-smi's fields in plain words, where they were asked for.
     """
 
     card: Gpu
@@ -21,6 +40,7 @@ class CardUse(msgspec.Struct, frozen=True, kw_only=True):
     others: int | None = None
     nameless: int | None = None
     obstacle: str | None = None
+    fields: tuple[CardField, ...] = ()
 
 
 class GpuUse(msgspec.Struct, frozen=True, kw_only=True):

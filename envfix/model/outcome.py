@@ -24,14 +24,17 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole ladder. ``weights`` is the name of the weights used, or ``random``; ``memory`` is in bytes."""
+    """The whole ladder. ``weights`` is the name of the trained weights that predicted, or ``random``.
+
+    ``memory`` is in bytes; where a ledger was wished for, its ``cards``, ``process`` and ``steps``, and the ``lines`` that tell it.
+    """
 
     status: Literal["passed", "failed"]
     device: str
     python: str
     rungs: tuple[Rung, ...]
     weights: str = "random"
-    memory: dict[str, int | None] = {}
+    memory: dict[str, Any] = {}
 
     @property
     def failed(self) -> Rung | None:

@@ -18,6 +18,7 @@ from envfix.model.facts import (
     Driver,
     DriverLayers,
     Gpu,
+    GpuActivity,
     GpuProcess,
     MigInstance,
     Observed,
@@ -53,6 +54,7 @@ _CARD_FIELDS = (
     "virtualization",
     "licensed",
     "fabric",
+    "memory_reserved",
 )
 _STATES: dict[str, NvmlState] = {"works": "works", "absent": "absent", "error": "error"}
 
@@ -137,6 +139,7 @@ def _card(row: Mapping[str, Any]) -> Gpu:
         name=str(row["name"]),
         capability=_capability(row.get("capability")),
         processes=processes,
+        activity=msgspec.convert(row["activity"], GpuActivity) if row.get("activity") else None,
         mig_instances=tuple(msgspec.convert(item, MigInstance) for item in row.get("mig_instances", ())),
         **known,
     )

@@ -16,6 +16,7 @@ from rich.text import Text
 from envfix._version import __version__
 from envfix.model.explanation import Cause, Explanation
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.fit import Fit
 from envfix.model.gpu_use import GpuUse
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
@@ -240,7 +241,7 @@ class ConsoleOutput:
                 end = Text("Ctrl-C ends; `envfix gpus` prints the line to paste", style="dim")
                 live.update(Group(*self._gpu_lines(use, paste=False), end), refresh=True)
 
-    def _gpu_lines(self, use: GpuUse, *, paste: bool = True) -> Iterator[Text]:
+    def _gpu_lines(self, use: GpuUse, *, paste: bool = True) -> Iterator[Text | Padding]:
         if not use.cards:
             yield Text(f"No card to show: {use.problem}.", style="bold")
             return
@@ -254,6 +255,7 @@ class ConsoleOutput:
                 yield Text(f"  not usable from here: {one.obstacle}", style="yellow")
             for process in gpu_table.processes(one):
                 yield Text(f"  {process}")
+            yield from gpu_table.fields(one)
             yield Text("")
         yield gpu_table.legend(unicode=self._unicode)
         for note in use.notes:
@@ -269,6 +271,25 @@ class ConsoleOutput:
             f"Most is free on GPU {use.best.card.index}. Paste this before you start your program:", style="bold"
         )
         yield Text(f"  {command_line(('export', *use.export))}", style=COMMAND)
+
+    def fit(self, fit: Fit) -> None:
+        """The batch first, then how that is known, and what would let a larger one fit."""
+        self._progress.done()
+        self._say(Text(gpu_table.fit_headline(fit), style="bold green" if fit.batch else "bold yellow"))
+        for line in gpu_table.fit_lines(fit):
+            self._indented(Text(line))
+        for note in fit.notes:
+            self._indented(Text(f"Note: {note}.", style="dim"))
+        if fit.larger:
+            self._say(Text("A larger batch fits with:" if fit.batch else "What may help:", style="bold"))
+        for way in fit.larger:
+            about = f" (about {way.batch})" if way.batch is not None else ""
+            self._indented(Text(f"- {way.text}{about}"))
+        if fit.command:
+            self._say(Text("Train with this batch:", style="bold"))
+            if fit.export:
+                self._command(command_line(("export", *fit.export)))
+            self._command(command_line(fit.command))
 
     def plan(self, plan: Plan) -> None:
         """The answer in the first line, then what it costs and why."""
@@ -349,11 +370,13 @@ class ConsoleOutput:
         self._say(line)
 
     def verification(self, verification: Verification) -> None:
-        """The last line: whether this environment proved itself, and on which device."""
+        """Where memory went, if that was asked; the last line: whether this environment proved itself, and on which device."""
         self._progress.done()
+        for line in verification.memory.get("lines") or ():
+            self._indented(Text(line.strip()), by=2 + len(line) - len(line.lstrip()))
         failed = verification.failed
         if failed is None:
-            best = verification.rungs[-1].name if verification.rungs else "nothing"
+            best = next((rung.name for rung in reversed(verification.rungs) if rung.status == "passed"), "nothing")
             self._say(
                 Text(
                     f"Verified on {verification.device}: all rungs up to {best} hold ({verification.python}).",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rich.padding import Padding
 from rich.text import Text
 
-from envfix.model.gpu_use import CardUse
+from envfix.model.fit import Fit, Step
+from envfix.model.gpu_use import CardField, CardUse
+from envfix.render.words import command_line, duration
 
 GIB = 1024**3
 # Others, yours, the driver's own, free: told apart by their shape, and by colour where there is some.
@@ -61,3 +64,59 @@ def processes(use: CardUse) -> Iterator[str]:
         owner = "you" if process.own else process.user or "owner not told"
         since = f", since {process.since.replace('T', ' ')[:16]} UTC" if process.since else ""
         yield f"{memory:>9}  {owner}  pid {process.pid}{since}  {process.command or 'command not told'}"
+
+
+def fields(use: CardUse) -> Iterator[Text | Padding]:
+    """nvidia-smi's fields: what each says, what that means, whether training cares, and the command that changes it."""
+    for field in use.fields:
+        line = Text(f"  {field.name}: ", style="bold")
+        line.append("not known" if field.value is None else field.value, style=_style(field))
+        yield line
+        yield Padding(Text(_sentence(field)), (0, 0, 0, 6), expand=False)
+        if field.commands:
+            who = "You" if field.by == "user" else f"An {field.by}"
+            yield Text(f"      {who} can: {'; '.join(command_line(argv) for argv in field.commands)}")
+
+
+def _style(field: CardField) -> str:
+    return "bold yellow" if field.matters else "dim" if field.value is None else "not bold"
+
+
+def _sentence(field: CardField) -> str:
+    start = f"{field.meaning[0].upper()}{field.meaning[1:]}."
+    if field.value is None:
+        return f"{start} Not known: {field.unknown}."
+    return f"{start} Training: {field.training}."
+
+
+def fit_headline(fit: Fit) -> str:
+    """In one line: ``Batch 37 fits: yolov8n.pt with pictures of 640 pixels on NVIDIA GeForce RTX 3090``."""
+    what = f"{fit.model} with pictures of {fit.imgsz} pixels on {fit.card}"
+    return f"Batch {fit.batch} fits: {what}." if fit.batch else f"Not even one picture fits: {what}."
+
+
+def fit_lines(fit: Fit) -> Iterator[str]:
+    """How that is known: memory, the line, time, and what was measured."""
+    share = f"{fit.limit / GIB:.1f} GiB ({fit.share:.0%} of what was free; the card has {fit.total / GIB:.1f} GiB)"
+    if fit.peak is not None:
+        yield f"Memory: {fit.peak / GIB:.2f} GiB at most, measured; allowed were {share}."
+    else:
+        yield f"Memory: allowed were {share}."
+    if fit.line is not None and len([step for step in fit.measured if step.outcome == "ok"]) > 1:
+        yield f"About {fit.line.fixed / GIB:.2f} GiB for the model, and {fit.line.per_image / GIB:.3f} GiB for each picture."
+    if fit.seconds_per_image is not None:
+        yield f"Time: {_time(fit.seconds_per_image)} a picture on the card alone, without reading pictures from the disk."
+    precision = "half precision" if fit.amp else "full precision"
+    yield f"Measured: steps of training in {precision} with AdamW and 32 boxes a picture. {'; '.join(map(_step, fit.measured))}."
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 0.1 else duration(seconds)
+
+
+def _step(step: Step) -> str:
+    if step.outcome == "skipped":
+        return f"batch {step.batch} not tried"
+    if step.outcome != "ok" or step.peak_reserved is None:
+        return f"batch {step.batch} too large"
+    return f"batch {step.batch} {step.peak_reserved / GIB:.2f} GiB"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from envfix.model.explanation import Explanation
+from envfix.model.fit import Fit
 from envfix.model.gpu_use import GpuUse
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
@@ -32,6 +33,9 @@ class Output(Protocol):
 
     def watch_gpus(self, uses: Iterator[GpuUse]) -> None:
         """The same again and again in one place, until the user stops it; formats for scripts never do that."""
+
+    def fit(self, fit: Fit) -> None:
+        """The largest batch that fits a card, how that is known, and what would let a larger one fit."""
 
     def plan(self, plan: Plan) -> None:
         """The stack, its price, and why not something else."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from envfix.model.documents import to_builtins, to_json
 from envfix.model.explanation import Explanation
+from envfix.model.fit import Fit
 from envfix.model.gpu_use import CardUse, GpuUse
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
@@ -62,6 +63,10 @@ class JsonOutput:
 
     def watch_gpus(self, uses: Iterator[GpuUse]) -> None:
         """Scripts ask again themselves."""
+
+    def fit(self, fit: Fit) -> None:
+        """``envfix.fit/1``."""
+        self._write("envfix.fit/1", to_builtins(fit))
 
     def plan(self, plan: Plan) -> None:
         """``envfix.plan/1``."""
@@ -147,6 +152,7 @@ def _card(use: CardUse) -> dict[str, Any]:
         "processes": [{**unknown, **to_builtins(process)} for process in card.processes],
         "usable": use.obstacle is None,
         "obstacle": use.obstacle,
+        **({"fields": to_builtins(use.fields)} if use.fields else {}),
     }
 
 

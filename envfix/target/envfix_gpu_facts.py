@@ -95,6 +95,9 @@ def card(n, index):
     memory = ask(n.nvmlDeviceGetMemoryInfo, handle)
     if memory:
         facts["memory_total"], facts["memory_free"] = int(memory.total), int(memory.free)
+    reserved = memory_reserved(n, handle)
+    if reserved is not None:
+        facts["memory_reserved"] = reserved
     pci = ask(n.nvmlDeviceGetPciInfo, handle)
     if pci:
         facts["pci_bus"] = text(pci.busId)
@@ -104,8 +107,51 @@ def card(n, index):
         facts["mig"] = bool(mig[0])
         facts["mig_instances"] = mig_instances(n, handle) if mig[0] else []
     facts.update(state(n, handle))
+    now = activity(n, handle)
+    if now:
+        facts["activity"] = now
     facts["processes"] = [process(n, pid, memory) for pid, memory in holders(n, handle)]
     return facts
+
+
+def memory_reserved(n, handle):
+    """What the driver keeps for itself; drivers before 510 do not tell it apart."""
+    if not hasattr(n, "nvmlMemory_v2"):
+        return None
+    told = ask(n.nvmlDeviceGetMemoryInfo, handle, n.nvmlMemory_v2)
+    return None if told is None else int(told.reserved)
+
+
+# NVML's bits, in the words of `nvidia-smi -q -d PERFORMANCE`.
+SLOWED_BY = (
+    (0x1, "idle"),
+    (0x2, "clocks set by hand"),
+    (0x4, "power limit"),
+    (0x8, "hardware slowdown"),
+    (0x10, "sync boost"),
+    (0x20, "heat"),
+    (0x40, "heat (hardware)"),
+    (0x80, "power brake"),
+    (0x100, "display clocks"),
+)
+UNKNOWN_STATE = 32
+
+
+def activity(n, handle):
+    """What the card does now; a field that the driver refuses is left out."""
+    state = ask(n.nvmlDeviceGetPerformanceState, handle)
+    busy = ask(n.nvmlDeviceGetUtilizationRates, handle)
+    power, limit = ask(n.nvmlDeviceGetPowerUsage, handle), ask(n.nvmlDeviceGetEnforcedPowerLimit, handle)
+    slowed = ask(n.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
+    facts = {
+        "performance_state": None if state == UNKNOWN_STATE else state,
+        "utilization": None if busy is None else int(busy.gpu),
+        "temperature": ask(n.nvmlDeviceGetTemperature, handle, n.NVML_TEMPERATURE_GPU),
+        "power": None if power is None else power / 1000.0,
+        "power_limit": None if limit is None else limit / 1000.0,
+        "slowed_by": None if slowed is None else [name for bit, name in SLOWED_BY if slowed & bit],
+    }
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def mig_instances(n, handle):

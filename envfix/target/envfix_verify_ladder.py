@@ -1,9 +1,10 @@
-"""Climbs from "the interpreter starts" to "YOLOv8 predicts", one rung after the other, inside the interpreter that is checked.
+"""Climbs from "the interpreter starts" to "YOLOv8 predicts and trains", rung by rung, inside the interpreter that is checked.
 
 Run by the target interpreter with two arguments, a cookie (random hex) and a JSON request::
 
-    {"level": "import|cuda|yolo", "device": "auto|cpu|0|GPU-uuid", "gpu_expected": false, "limits": {"import": 120},
-     "expect": {"torch": "2.4.1+cu118"}, "scratch": "an empty folder, removed by the caller"}
+    {"rungs": ["interpreter", "import"], "device": "auto|cpu|0|GPU-uuid", "gpu_expected": false, "limits": {"import": 120},
+     "expect": {"torch": "2.4.1+cu118"}, "scratch": "an empty folder, removed by the caller",
+     "weights": {"file": null, "find": true, "download": false, "trust": false, "picture": null}}
 
 It writes events, one line each, behind the cookie, so that nothing a library or a sitecustomize prints can be taken for
 one. It reports what happened in the words of the failing library; naming the cause is the caller's business. Syntax for
@@ -28,12 +29,26 @@ import random
 import re
 import shutil
 import time
-import traceback
 import warnings
 
-# A line of at most 4096 bytes reaches a Linux pipe in one piece, whatever other threads print meanwhile.
-TEXT_LIMIT = 1200
-WARNING_LIMIT = 400
+OWN_FOLDER = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, OWN_FOLDER)
+try:
+    import envfix_verify_memory as accounts
+    import envfix_verify_train as training
+    import envfix_verify_weights as trained
+    from envfix_verify_basics import (
+        WARNING_LIMIT,
+        NotApplicableError,
+        RungError,
+        draw_picture,
+        error_detail,
+        first_line,
+        first_words,
+        shorten,
+    )
+finally:
+    sys.path.remove(OWN_FOLDER)
 
 # Relative error (Frobenius norm) of a float32 matrix product or convolution against float64: rounding gives 1e-6 at most,
 # TF32 with its ten-bit mantissa 3e-4, a wrong answer about 1.
@@ -47,22 +62,6 @@ PICTURE_BOXES = 5.0
 PICTURE_SCORES = 0.1
 IMAGE_SIZE = 320
 SEED = 8
-
-
-class NotApplicableError(Exception):
-    """The rung has nothing to try here; the text is the reason."""
-
-    def __init__(self, reason, detail=None):
-        super(NotApplicableError, self).__init__(reason)
-        self.detail = detail or {}
-
-
-class RungError(Exception):
-    """The rung tried and failed; the text is one sentence for the user."""
-
-    def __init__(self, message, detail=None):
-        super(RungError, self).__init__(message)
-        self.detail = detail or {}
 
 
 class Channel(object):
@@ -84,17 +83,22 @@ class Ladder(object):
     """What the rungs hand on to each other."""
 
     def __init__(self, request):
-        self.level = request["level"]
+        self.rungs = request["rungs"]
         self.wanted = request["device"]
         self.gpu_expected = bool(request.get("gpu_expected"))
         self.expect = request.get("expect") or {}
         self.limits = request.get("limits") or {}
         self.scratch = request["scratch"]
-        self.user_visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # noqa: TID251 - no Host in the target
+        self.weights = trained.Wish(request.get("weights"), os.getcwd(), os.environ)  # noqa: TID251 - no Host in the target
+        self.user_visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # noqa: TID251
         self.gpu_index = 0
         self.torch = None
+        self.loader = None
         self.torchvision = None
         self.device = None
+        self.network = None
+        self.cards_before = []
+        self.ledger = {}
         self.warnings = []
 
     @property
@@ -103,6 +107,19 @@ class Ladder(object):
         if self.device is None or self.device.type == "cpu":
             return "cpu"
         return "cuda:%s" % (self.wanted if self.wanted.isdigit() else self.device.index)
+
+    @contextlib.contextmanager
+    def network_allowed(self):
+        """For as long as it lasts connections are made as usual."""
+        import socket
+
+        for name, function in (self.network or {}).items():
+            setattr(socket, name, function)
+        try:
+            yield
+        finally:
+            if self.network:
+                forbid_network()
 
     @property
     def on_gpu(self):
@@ -121,34 +138,6 @@ def jsonable(value):
     if isinstance(value, float):
         return value if abs(value) != float("inf") and value == value else repr(value)
     return str(value)
-
-
-def shorten(text, limit=TEXT_LIMIT):
-    """The text, or its beginning and end: the first line names the library, the last the reason."""
-    text = str(text).strip()
-    if len(text) <= limit:
-        return text
-    return "%s ... %s" % (text[: limit * 2 // 3], text[-limit // 3 :])
-
-
-def error_detail(error):
-    """Type, text and place of an error, as the library gave them."""
-    detail = {"error": type(error).__name__, "text": shorten(error)}
-    frames = traceback.extract_tb(error.__traceback__)
-    if frames:
-        detail["where"] = "%s:%s" % (frames[-1].filename, frames[-1].lineno)
-    return detail
-
-
-def first_words(error):
-    """First line of an error's text."""
-    lines = str(error).strip().splitlines() or ["no reason given"]
-    return shorten(lines[0], WARNING_LIMIT)
-
-
-def first_line(error):
-    """Type and first line of an error."""
-    return "%s: %s" % (type(error).__name__, first_words(error))
 
 
 @contextlib.contextmanager
@@ -190,6 +179,7 @@ def check_import(ladder):
     if hasattr(torch.backends.cuda, "matmul"):
         torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    ladder.loader = trained.guard(torch)
     ladder.torch = torch
     ladder.device = torch.device("cpu")
     return "torch %s imports" % torch.__version__, {"torch": torch.__version__, "file": place}
@@ -308,6 +298,8 @@ def check_driver(ladder):
     torch = ladder.torch
     if ladder.wanted == "cpu":
         raise NotApplicableError("the CPU was asked for")
+    if "memory" in ladder.rungs:
+        ladder.cards_before = accounts.cards_now()  # before this process has anything on a card
     detail = {"asked": ladder.wanted, "visible_devices": ladder.user_visible, "cuda": torch.version.cuda}
     problem = gpu_problem(ladder, detail)
     if problem is None:
@@ -400,7 +392,7 @@ def judge_rounding(what, answer, reference):
 def check_nms(ladder):
     """torchvision's non-maximum suppression, which every YOLO needs, runs on the device and keeps the right boxes."""
     if ladder.torchvision is None:
-        if ladder.level != "yolo":
+        if "yolo_predict" not in ladder.rungs:
             raise NotApplicableError("torchvision is not installed")
         raise RungError("torchvision is not installed, and YOLO needs it", {"error": "ModuleNotFoundError"})
     torch = ladder.torch
@@ -456,7 +448,7 @@ def check_yolo_predict(ladder):
     torch = ladder.torch
     os.chdir(ladder.scratch)  # a yolov8n.yaml of the user's own in the working folder must not be taken
     move_home(ladder.scratch, os.environ)  # noqa: TID251 - no Host in the target
-    forbid_network()
+    ladder.network = forbid_network()
     yolo = build_yolo(torch)
     folder = os.path.join(ladder.scratch, "pictures")
     names, arrays = collect_pictures(folder)
@@ -482,17 +474,26 @@ def move_home(folder, environ):
         environ.setdefault("CUDA_CACHE_PATH", os.path.expanduser(os.path.join("~", ".nv", "ComputeCache")))
     for name in ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         environ[name] = folder
+    for parts in ((".config",), ("AppData", "Roaming"), ("Library", "Application Support")):
+        # Without the folder of their system, old ultralytics releases write to /tmp instead, and leave it there.
+        os.makedirs(os.path.join(folder, *parts), exist_ok=True)
 
 
 def forbid_network():
-    """Make each connection fail at once: old ultralytics releases look for updates, fonts and weights by themselves."""
+    """Make each connection fail at once: old ultralytics releases look for updates, fonts and weights by themselves.
+
+    The functions as they were before.
+    """
     import socket
+
+    before = {name: getattr(socket, name) for name in ("create_connection", "getaddrinfo")}
 
     def refuse(*_arguments, **_options):
         raise OSError("envfix verify makes no network connections")
 
     socket.create_connection = refuse
     socket.getaddrinfo = refuse
+    return before
 
 
 def build_yolo(torch):
@@ -525,19 +526,6 @@ def collect_pictures(folder):
             cv2.imwrite(os.path.join(folder, "drawn%d.png" % number), draw_picture(number))
     names = sorted(os.listdir(folder))
     return names, [cv2.imread(os.path.join(folder, name)) for name in names]
-
-
-def draw_picture(seed):
-    """A picture of coloured rectangles, the same for the same seed."""
-    import numpy as np
-
-    chance = random.Random(seed)
-    picture = np.zeros((480, 640, 3), dtype="uint8")
-    for _ in range(60):
-        left, top = chance.randrange(600), chance.randrange(440)
-        colour = [chance.randrange(256) for _ in range(3)]
-        picture[top : top + chance.randrange(20, 200), left : left + chance.randrange(20, 200)] = colour
-    return picture
 
 
 def as_batch(torch, arrays):
@@ -643,17 +631,19 @@ def predict_pictures(ladder, yolo, folder, detail):
 # the climb
 
 RUNGS = (
-    ("interpreter", "import", check_interpreter),
-    ("import", "import", check_import),
-    ("versions", "import", check_versions),
-    ("driver", "cuda", check_driver),
-    ("allocate", "cuda", check_allocate),
-    ("matmul", "cuda", check_matmul),
-    ("conv", "cuda", check_conv),
-    ("nms", "cuda", check_nms),
-    ("yolo_predict", "yolo", check_yolo_predict),
+    ("interpreter", check_interpreter),
+    ("import", check_import),
+    ("versions", check_versions),
+    ("driver", check_driver),
+    ("allocate", check_allocate),
+    ("matmul", check_matmul),
+    ("conv", check_conv),
+    ("nms", check_nms),
+    ("memory", accounts.check_memory),
+    ("yolo_predict", check_yolo_predict),
+    ("yolo_weights", trained.check_yolo_weights),
+    ("train", training.check_train),
 )
-LEVELS = ("import", "cuda", "yolo")
 
 
 def attempt(check, ladder):
@@ -712,12 +702,7 @@ def memory_used(ladder):
         if hasattr(torch.cuda, "mem_get_info"):
             used["free"], used["total"] = torch.cuda.mem_get_info(ladder.device)
         return used
-    try:
-        import resource
-    except ImportError:  # Windows
-        return {}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"peak_process": peak if sys.platform == "darwin" else peak * 1024}
+    return training.peak(ladder)
 
 
 def prepare_environment(ladder, environ):
@@ -732,6 +717,10 @@ def prepare_environment(ladder, environ):
     environ["PIP_CONFIG_FILE"] = os.devnull
     environ["UV_OFFLINE"] = "1"
     environ.pop("PIP_FIND_LINKS", None)
+    if not ladder.weights.download:
+        # What is started beside Python (curl, say) finds no way out either: nobody listens there.
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            environ[name] = environ[name.upper()] = "http://127.0.0.1:9"
     # These would turn TF32 on behind torch's back.
     environ["NVIDIA_TF32_OVERRIDE"] = "0"
     environ.pop("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", None)
@@ -740,20 +729,18 @@ def prepare_environment(ladder, environ):
 
 def forget_own_folder():
     """Take this script's folder off the module search path; the user's programs do not have it either."""
-    own = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) != own]
+    sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) != OWN_FOLDER]
 
 
 def climb(channel, ladder):
     """Climb to the asked level, or to the first rung that fails; True if none failed."""
     prepare_environment(ladder, os.environ)  # noqa: TID251 - no Host in the target
-    wanted = LEVELS[: LEVELS.index(ladder.level) + 1]
     healthy = True
-    for name, level, check in RUNGS:
-        if healthy and level in wanted:
+    for name, check in RUNGS:
+        if healthy and name in ladder.rungs:
             healthy = run_rung(channel, ladder, name, check)
-    memory = memory_used(ladder) if healthy else {}
-    channel.send({"event": "done", "device": ladder.device_name, "weights": "random", "memory": memory})
+    memory = dict(memory_used(ladder), **ladder.ledger) if healthy else ladder.ledger
+    channel.send({"event": "done", "device": ladder.device_name, "weights": ladder.weights.used or "random", "memory": memory})
     return healthy
 
 

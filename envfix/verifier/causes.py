@@ -15,10 +15,14 @@ _CUDA_LIBRARY = (
 )
 
 
+# Rungs on which torch's own kernels have run already.
+_BUILT_BESIDE = ("nms", "yolo_predict", "yolo_weights", "train")
+
+
 def _by_architecture(rung: str, facts: Facts) -> str | None:
     """No machine code for the card: too new or too old for torch, or only the library built beside it lacks it."""
-    if rung in ("nms", "yolo_predict"):
-        return "extension_missing_arch"  # torch's own kernels have already run on this card
+    if rung in _BUILT_BESIDE:
+        return "extension_missing_arch"
     capability, built = facts.get("capability"), _sm_numbers(facts.get("arch_list"))
     if not capability or not built:
         return "sm_too_new_for_wheel"
@@ -104,6 +108,8 @@ _ANYWHERE: tuple[tuple[str, _Cause], ...] = (
     (r"No space left on device", "disk_or_tmp_full"),
 )
 
+_YOLO: tuple[tuple[str, _Cause], ...] = ((r"No module named 'torch\.", "torch_too_old_for_library"),)
+
 # Tried after the general ones, for text that means something only at that rung.
 _AT_RUNG: Mapping[str, tuple[tuple[str, _Cause], ...]] = {
     "import": (
@@ -119,7 +125,12 @@ _AT_RUNG: Mapping[str, tuple[tuple[str, _Cause], ...]] = {
         (r"lib(?:torch|c10)\w*\.so: cannot open|undefined symbol: _ZN", "torchvision_torch_mismatch"),
         (r"Fatal Python error[\s\S]{0,2000}torchvision[/\\]extension\.py", "torchvision_torch_mismatch"),
     ),
-    "yolo_predict": ((r"No module named 'torch\.", "torch_too_old_for_library"),),
+    "yolo_predict": _YOLO,
+    "yolo_weights": (
+        (r"version https://git-lfs|invalid load key, '[v<]'", "weights_file_is_git_lfs_pointer"),
+        (r"PytorchStreamReader failed reading zip archive", "corrupt_download_hash"),
+        *_YOLO,
+    ),
 }
 
 _SIGNALS: Mapping[str, str] = {"SIGILL": "cpu_without_avx", "SIGKILL": "host_ram_exhausted_runtime"}

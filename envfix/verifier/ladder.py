@@ -16,7 +16,7 @@ from envfix.host.interface import CommandResult, Deadline, Host
 from envfix.model.outcome import Rung, RungStatus, Verification
 from envfix.model.reporter import NullReporter, Reporter
 from envfix.verifier.causes import classify, classify_signal
-from envfix.verifier.interface import STAGES, TIME_LIMITS, Level, rungs_of
+from envfix.verifier.interface import STAGES, TIME_LIMITS, Level, Weights, rungs_of
 
 SCRIPT = "envfix_verify_ladder.py"
 _LINE_LIMIT = 64 * 1024
@@ -45,7 +45,7 @@ class _End(msgspec.Struct, tag_field="event", tag="end"):
 class _Done(msgspec.Struct, tag_field="event", tag="done"):
     device: str
     weights: str
-    memory: dict[str, int | None]
+    memory: dict[str, Any]
 
 
 class _TooOld(msgspec.Struct, tag_field="event", tag="too_old"):
@@ -63,6 +63,8 @@ def verify(
     device: str = "auto",
     expect: Mapping[str, str] | None = None,
     gpu_expected: bool = False,
+    weights: Weights | None = None,
+    memory: bool = False,
     reporter: Reporter | None = None,
     limits: Mapping[str, float] = TIME_LIMITS,
     on_rung: Callable[[Rung], None] | None = None,
@@ -71,20 +73,23 @@ def verify(
 
     ``device`` is ``auto``, ``cpu``, a number or a GPU's UUID; ``expect`` names the versions that must be installed.
     With ``gpu_expected`` (the machine has an NVIDIA GPU) an unusable GPU is a failure unless the device is ``cpu``.
+    ``weights`` adds a rung with trained weights, ``memory`` one that measures where a GPU's memory goes.
     ``on_rung`` hears of each rung as soon as it is decided. Raises ``TargetError`` if ``python`` cannot be asked.
     """
     cookie = secrets.token_hex(16)
-    climb = _Climb(rungs_of(level), {**TIME_LIMITS, **limits}, reporter or NullReporter(), on_rung)
+    rungs = rungs_of(level, weights=weights is not None, memory=memory)
+    climb = _Climb(rungs, {**TIME_LIMITS, **limits}, reporter or NullReporter(), on_rung)
     climb.facts.update(gpu_expected=gpu_expected, LD_LIBRARY_PATH=host.getenv("LD_LIBRARY_PATH"))
     reader = EventReader(cookie)
     scratch = host.make_temporary_folder()
     request = {
-        "level": level,
+        "rungs": rungs,
         "device": device,
         "expect": dict(expect or {}),
         "gpu_expected": gpu_expected,
         "limits": climb.limits,
         "scratch": scratch,
+        "weights": weights,
     }
 
     def follow(text: str) -> None:

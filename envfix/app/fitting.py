@@ -1,0 +1,268 @@
+"""fit: the largest training batch that fits the free memory of a card, by short measured steps in the target."""
+
+from __future__ import annotations
+
+import re
+import signal
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from envfix.app import holding
+from envfix.app.recovering import settle
+from envfix.app.settings import NOBODY, named_target, time_limit
+from envfix.errors import EnvfixError, UsageError
+from envfix.host.interface import CommandResult, Deadline, Host
+from envfix.host.real import RealHost
+from envfix.host.target import COOKIE, read_answer
+from envfix.model import fit as sums
+from envfix.model.fit import Fit, Line, Step
+from envfix.model.gpu_use import GpuUse
+from envfix.model.reporter import Reporter
+
+SCRIPT = "envfix_fit.py"
+# A cold import from a network disk takes minutes, as does compiling kernels for a card without ready-made ones.
+SECONDS = 600.0
+LEAST_SHARE, MOST_SHARE = 0.05, 0.95
+# In pictures of 32 pixels, the last layers see a single place, of which a batch of one has no statistics.
+SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
+
+HINTS = {
+    "no_gpu": "`envfix diagnose` says why, and what mends it",
+    "full": "`envfix gpus` shows who holds the card, and which one is free",
+    "no_ultralytics": "`envfix install` brings it, or name another interpreter with --python",
+    "torch": "`envfix diagnose` says why, and what mends it",
+    "memory_not_told": "`envfix gpus` shows what the driver tells",
+    "task": "give a detection model, such as yolov8n.yaml",
+}
+
+
+class FitError(EnvfixError):
+    """Nothing could be measured: no card, a model that does not load, a torch that does not work."""
+
+    reference = "fit"
+
+
+class NoGpuError(FitError):
+    """There is no card to measure on."""
+
+    reference = "no-gpu"
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    kind: str
+    text: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the script in the target says; all memory in bytes."""
+
+    steps: tuple[Step, ...] = ()
+    done: bool = False
+    problem: _Problem | None = None
+    note: str | None = None
+    torch: str | None = None
+    ultralytics: str | None = None
+    card: str | None = None
+    parameters: int | None = None
+    total: int | None = None
+    free: int | None = None
+
+
+def fit(
+    model: str,
+    *,
+    target: str | None = None,
+    imgsz: int = 640,
+    device: str = "auto",
+    share: float = 0.8,
+    amp: bool = True,
+    trust_weights: bool = False,
+    reporter: Reporter = NOBODY,
+    host: Host | None = None,
+) -> Fit:
+    """Measure small batches on the card, predict the largest one that fits ``share`` of what is free, and try it once.
+
+    ``device`` is ``auto`` (the card with most free memory), a number as torch counts, or a UUID. Raises ``NoGpuError`` where
+    there is no card to measure on and ``FitError`` where the model cannot be trained there.
+    """
+    side = _checked(model, imgsz, device, share)
+    host = host or RealHost()
+    chosen = named_target(host, target)
+    settle(chosen, reporter)
+    if device == "auto":
+        reporter.stage("looking for a free card")
+        wanted, export = free_card(holding.judge(holding.ask(host, time_limit(host))))
+    else:
+        wanted, export = device, () if device.isdecimal() else (f"CUDA_VISIBLE_DEVICES={device}",)
+    asked = {"model": model, "imgsz": side, "device": wanted, "share": share, "amp": amp, "trust": trust_weights}
+    reporter.stage(f"measuring small batches of {model}")
+    small = [{"batch": batch, "bytes": 0} for batch in sums.SMALL_BATCHES]
+    first = ask_target(host, chosen, {"mode": "climb", "batches": small, **asked})
+    steps = first.steps
+    last: Answer | None = None
+    line = sums.fit_line(steps)
+    if line is not None:
+        tries = sums.candidates(line, steps[-1].limit, steps)
+        if tries:
+            reporter.stage(f"trying a batch of {tries[0]}")
+            wishes = [{"batch": batch, "bytes": line.at(batch)} for batch in tries]
+            last = _second(host, chosen, {"mode": "descend", "batches": wishes, **asked}, reporter)
+    answer = conclude(first, last, line, {**asked, "python": chosen})
+    notes = list(answer.notes)
+    if side != imgsz:
+        notes.insert(0, f"sides of pictures are multiples of {sums.STRIDE}: {side} instead of {imgsz}, as in training")
+    return msgspec.structs.replace(answer, export=export if answer.batch else (), notes=tuple(notes))
+
+
+def _checked(model: str, imgsz: int, device: str, share: float) -> int:
+    """The side of the pictures that training would take; raises where the request makes no sense."""
+    if not model.strip():
+        raise UsageError("MODEL is empty", hint="for example yolov8n.pt")
+    if not SMALLEST_SIDE <= imgsz <= LARGEST_SIDE:
+        raise UsageError(f"--imgsz {imgsz} is not between {SMALLEST_SIDE} and {LARGEST_SIDE}")
+    if not LEAST_SHARE <= share <= MOST_SHARE:
+        raise UsageError(
+            f"--share {share:g} is not between {LEAST_SHARE} and {MOST_SHARE}",
+            hint="it is the part of the free memory that may be used",
+        )
+    if device.lower() == "cpu":
+        raise NoGpuError("fit measures the memory of a GPU; on the CPU there is nothing to measure", hint=CPU_HINT)
+    if device != "auto" and not re.fullmatch(r"\d{1,3}|(?:GPU|MIG)-[\w/-]+", device, re.IGNORECASE):
+        raise UsageError(f"--device {device!r} is no card", hint="a number, the UUID of a GPU, or auto")
+    return -(-imgsz // sums.STRIDE) * sums.STRIDE
+
+
+CPU_HINT = "on a CPU the time limits the batch, not memory: begin with batch=4"
+
+
+def free_card(use: GpuUse) -> tuple[str, tuple[str, ...]]:
+    """The card with most free memory, and the variables that let training take it; raises ``NoGpuError`` without one."""
+    if not use.cards:
+        hint = "`envfix diagnose` says more" if use.failed else CPU_HINT
+        raise NoGpuError(f"there is no GPU to measure on: {use.problem}", hint=hint)
+    if use.best is None:
+        raise NoGpuError(
+            "no card is free that this shell may use",
+            hint="`envfix gpus` shows who holds them; --device 0 measures what is left on the first",
+        )
+    return use.best.card.uuid or str(use.best.card.index), use.export
+
+
+def ask_target(host: Host, python: str, request: dict[str, Any]) -> Answer:
+    """What the script measured; raises ``FitError`` where it could not, in its own words."""
+    scratch = host.make_temporary_folder()
+    try:
+        text = msgspec.json.encode({**request, "scratch": scratch}).decode()
+        # Not as a probe is run: an interrupted envfix must leave nobody on the card.
+        result = host.stream(
+            [python, host.script_path(SCRIPT), COOKIE, text],
+            on_text=lambda _text: None,
+            deadline=Deadline(SECONDS),
+            env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
+        )
+    finally:
+        with suppress(OSError):
+            host.remove_tree(scratch)
+    heard = read_answer(result, SECONDS)
+    if heard.facts is None:
+        if heard.too_old:
+            raise FitError(f"Python {heard.too_old} is too old to be measured: {python}", hint="3.6 and newer can be")
+        raise FitError(f"{python} cannot be asked: {heard.problem}", hint="`envfix diagnose` says more")
+    try:
+        answer = msgspec.convert(heard.facts, Answer)
+    except msgspec.ValidationError as error:
+        raise FitError(f"{python} cannot be asked: its answer is damaged ({error})") from error
+    if answer.problem is not None:
+        raise _told(answer.problem)
+    if not answer.done and not answer.steps:
+        raise FitError(f"measuring ended early: {_ending(result)}", hint="`envfix verify` tries the card step by step")
+    if answer.total is None or answer.free is None:
+        raise FitError(f"{python} cannot be asked: its answer is damaged")
+    return answer
+
+
+def _told(problem: _Problem) -> FitError:
+    hint = HINTS.get(problem.kind)
+    if problem.kind == "no_gpu":
+        return NoGpuError(f"torch cannot use the card: {problem.text}", hint=hint)
+    return FitError(problem.text, hint=hint)
+
+
+def _ending(result: CommandResult) -> str:
+    """How the process ended that did not come to its end."""
+    if result.outcome == "timed-out":
+        return f"no answer within {SECONDS:g} seconds"
+    code = result.returncode or 0
+    if code < 0:
+        with suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+def _second(host: Host, python: str, request: dict[str, Any], reporter: Reporter) -> Answer | None:
+    """The large batches; where they cannot be tried any more, the small ones still hold."""
+    try:
+        return ask_target(host, python, request)
+    except FitError as error:
+        reporter.note(f"the large batch could not be tried: {error.message}")
+        return None
+
+
+def conclude(first: Answer, last: Answer | None, line: Line | None, asked: dict[str, Any]) -> Fit:
+    """The answer from what was measured: ``first`` the small batches, ``last`` the large ones (None: none were tried)."""
+    steps = (*first.steps, *(last.steps if last else ()))
+    best = sums.best_proven(steps)
+    final = steps[-1] if steps else None
+    model, imgsz = str(asked["model"]), int(asked["imgsz"])
+    seconds = best.seconds / best.batch if best is not None and best.seconds is not None else None
+    found = Fit(
+        status="nothing_fits" if best is None else "fits",
+        model=model,
+        imgsz=imgsz,
+        card=first.card or "GPU",
+        device=str(asked["device"]),
+        share=float(asked["share"]),
+        amp=bool(asked["amp"]),
+        batch=best.batch if best else None,
+        total=first.total or 0,
+        free=first.free or 0,
+        limit=final.limit if final else 0,
+        peak=best.peak_reserved if best else None,
+        line=line,
+        seconds_per_image=seconds,
+        measured=steps,
+        command=_command(best, asked) if best else (),
+        python=str(asked["python"]),
+        torch=first.torch,
+        ultralytics=first.ultralytics,
+        parameters=first.parameters,
+    )
+    return msgspec.structs.replace(found, larger=tuple(sums.ways(found)), notes=tuple(_notes(first, last, found)))
+
+
+def _command(best: Step, asked: dict[str, Any]) -> tuple[str, ...]:
+    """The start of the command that trains with this batch."""
+    card = (f"device={asked['device']}",) if str(asked["device"]).isdecimal() else ()
+    full = () if asked["amp"] else ("amp=False",)
+    words = (f"model={asked['model']}", f"imgsz={asked['imgsz']}", f"batch={best.batch}")
+    return ("yolo", "detect", "train", *words, *card, *full)
+
+
+def _notes(first: Answer, last: Answer | None, found: Fit) -> list[str]:
+    notes = [first.note] if first.note else []
+    runs = [(run.free or 0, run.steps) for run in (first, last) if run is not None]
+    lost = sums.taken_meanwhile(*runs)
+    if lost:
+        notes.append(f"others took {lost / sums.GIB:.1f} GiB of this card meanwhile; measure again when they are done")
+    if found.batch == sums.LARGEST_TRIED:
+        notes.append(f"larger batches than {sums.LARGEST_TRIED} are not tried")
+    refused = [
+        step.batch for step in found.measured if step.outcome in ("oom", "over") and step.batch > (found.batch or 0)
+    ]
+    if found.batch and refused:
+        notes.append(f"a batch of {min(refused)} was tried and needs more than the limit")
+    if not first.done:
+        notes.append("measuring ended early; this is what was measured until then")
+    return notes

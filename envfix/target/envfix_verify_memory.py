@@ -1,0 +1,291 @@
+"""The ledger of GPU memory, in the words people meet in nvidia-smi and in torch's messages, measured on the card.
+
+    a card        = free + the driver's own + others + this process
+    this process  = context + reserved
+    reserved      = allocated + cached
+    allocated     = weights + activations + gradients + optimizer state + what was there before
+
+The left sides are asked (NVML for the card and its processes, torch for the rest), and what nobody tells (context, others,
+cached) is the difference. Standard library only, syntax of Python 3.6.
+"""
+
+import ctypes
+import os
+import sys
+
+from envfix_verify_basics import NotApplicableError, mebibytes
+
+NVML_NAMES = ("nvml.dll",) if sys.platform == "win32" else ("libnvidia-ml.so.1", "/usr/lib/wsl/lib/libnvidia-ml.so.1")
+NOT_TOLD = 2**64 - 1
+ROWS = 64
+WIDTH = 1024
+NO_GPU = "this ran on the CPU, so there is no GPU memory to tell"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# what the driver tells
+
+
+class Memory(ctypes.Structure):
+    _fields_ = [("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong)]
+
+
+class NewMemory(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint)] + [(name, ctypes.c_ulonglong) for name in ("total", "reserved", "free", "used")]
+
+
+class OldRow(ctypes.Structure):
+    _fields_ = [("pid", ctypes.c_uint), ("memory", ctypes.c_ulonglong)]
+
+
+class Row(ctypes.Structure):
+    _fields_ = OldRow._fields_ + [("gpu_instance", ctypes.c_uint), ("compute_instance", ctypes.c_uint)]
+
+
+PROCESS_LISTS = (
+    ("nvmlDeviceGetComputeRunningProcesses_v3", Row),
+    ("nvmlDeviceGetComputeRunningProcesses_v2", Row),
+    ("nvmlDeviceGetComputeRunningProcesses", OldRow),
+)
+
+
+def cards_now():
+    """Each card as the driver counts it: total, free, the driver's own, and the processes; [] where it cannot be asked."""
+    for name in NVML_NAMES:
+        try:
+            library = ctypes.CDLL(name)
+            break
+        except OSError:
+            continue
+    else:
+        return []
+    try:
+        if library.nvmlInit_v2() != 0:
+            return []
+        count = ctypes.c_uint()
+        if library.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
+            return []
+        cards = [card_now(library, index) for index in range(count.value)]
+        library.nvmlShutdown()
+    except AttributeError:  # a driver too old to have these functions
+        return []
+    return [card for card in cards if card is not None]
+
+
+def card_now(library, index):
+    """One card, or None where the driver does not tell its memory."""
+    handle = ctypes.c_void_p()
+    if library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle)) != 0:
+        return None
+    memory = memory_now(library, handle)
+    if memory is None:
+        return None
+    name = ctypes.create_string_buffer(96)
+    known = library.nvmlDeviceGetName(handle, name, ctypes.c_uint(len(name))) == 0
+    return dict(
+        memory, index=index, name=name.value.decode("utf-8", "replace") if known else "GPU", processes=rows_now(library, handle)
+    )
+
+
+def memory_now(library, handle):
+    """Total, free and what the driver keeps for itself, which only newer drivers tell apart from what processes use."""
+    newer = getattr(library, "nvmlDeviceGetMemoryInfo_v2", None)
+    if newer is not None:
+        told = NewMemory()
+        told.version = ctypes.sizeof(NewMemory) | (2 << 24)
+        if newer(handle, ctypes.byref(told)) == 0:
+            return {"total": told.total, "free": told.free, "driver": told.reserved}
+    told = Memory()
+    if library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(told)) != 0:
+        return None
+    return {"total": told.total, "free": told.free, "driver": None}
+
+
+def rows_now(library, handle):
+    """Process numbers and their bytes (None: not told)."""
+    for name, layout in PROCESS_LISTS:
+        function = getattr(library, name, None)
+        if function is not None:
+            count = ctypes.c_uint(256)
+            rows = (layout * count.value)()
+            if function(handle, ctypes.byref(count), rows) != 0:
+                return {}
+            return {row.pid: None if row.memory == NOT_TOLD else row.memory for row in rows[: count.value]}
+    return {}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# arithmetic
+
+
+def place(before, after, pid):
+    """The card this process is on and the bytes it holds there, with how that is known; (None, None, None) if it is not.
+
+    In a container the driver may count processes by other numbers. Then the card whose use grew most since this process
+    started is taken for its own, and the growth for what it holds.
+    """
+    for card in after:
+        held = card["processes"].get(pid)
+        if held:
+            return card["index"], held, "the driver's list of processes"
+    grown = {card["index"]: card["total"] - card["free"] for card in after}
+    for card in before:
+        if card["index"] in grown:
+            grown[card["index"]] -= card["total"] - card["free"]
+    if not before or not grown or max(grown.values()) <= 0:
+        return None, None, None
+    index = max(grown, key=lambda one: grown[one])
+    return index, grown[index], "the growth since this process started"
+
+
+def card_ledger(card, held):
+    """One card, split: the parts add up to the total; ``held`` is what this process holds on it, None where nobody tells."""
+    used = card["total"] - card["free"] - (card["driver"] or 0)
+    ledger = {"index": card["index"], "name": card["name"], "total": card["total"], "free": card["free"], "driver": card["driver"]}
+    return dict(ledger, this_process=held, others=None if held is None else used - held, used=used)
+
+
+def process_ledger(held, reserved, allocated):
+    """What this process holds, split: context is what torch does not count, cached what it took and does not use."""
+    context = None if held is None else held - reserved
+    return {
+        "held": held,
+        "context": context,
+        "reserved": reserved,
+        "allocated": allocated,
+        "cached": reserved - allocated,
+    }
+
+
+def growth(steps):
+    """What each step added to allocated and to reserved."""
+    added = {}
+    for (_, allocated, reserved), (name, more_allocated, more_reserved) in zip(steps, steps[1:]):  # noqa: B905 - 3.6
+        added[name] = {"allocated": more_allocated - allocated, "reserved": more_reserved - reserved}
+    return added
+
+
+def lines(cards, process, steps, known_by):
+    """The ledger in sentences, one a line, from the card down to the tensors."""
+    told = [card_line(card) for card in cards]
+    held = "not told by the driver" if process["held"] is None else mebibytes(process["held"])
+    context = "unknown" if process["context"] is None else mebibytes(process["context"])
+    reserved, allocated, cached = (mebibytes(process[name]) for name in ("reserved", "allocated", "cached"))
+    told.append(
+        "this process: %s = context %s + reserved %s; nvidia-smi shows the sum in the row of this process%s"
+        % (held, context, reserved, "" if known_by is None else " (here from %s)" % known_by)
+    )
+    told.append(
+        "context: %s for CUDA itself, its kernels and libraries; torch does not count it, and empty_cache() cannot give it back"
+        % context
+    )
+    told.append(
+        "reserved: %s = allocated %s + cached %s; torch took it from the driver in blocks of 2 MiB and more" % (reserved, allocated, cached)
+    )
+    told.append("cached: %s that the next tensors may take; nvidia-smi counts it as used" % cached)
+    return told + step_lines(steps)
+
+
+def card_line(card):
+    """One card as a sum."""
+    parts = ["%s free" % mebibytes(card["free"])]
+    if card["driver"] is not None:
+        parts.append("%s of the driver's own" % mebibytes(card["driver"]))
+    if card["this_process"] is None:
+        parts.append("%s used (how much of it by this process is not told)" % mebibytes(card["used"]))
+    else:
+        whose = "others" if card["driver"] is not None else "others and the driver"
+        parts += ["%s of %s" % (mebibytes(card["others"]), whose), "%s of this process" % mebibytes(card["this_process"])]
+    return "GPU %s %s: %s = %s" % (card["index"], card["name"], mebibytes(card["total"]), " + ".join(parts))
+
+
+STEP_WORDS = (
+    ("weights", "when Linear(%d, %d) went to the card: %d x %d numbers of 4 bytes, and the bias" % (WIDTH, WIDTH, WIDTH, WIDTH)),
+    ("activations", "after a forward pass of %d rows: its input and output, kept for the backward pass" % ROWS),
+    ("gradients", "after the first backward pass: as large as the weights, and there until zero_grad()"),
+    ("optimizer", "state of the optimizer, after its first step: Adam keeps two numbers for each weight"),
+)
+
+
+def step_lines(steps):
+    """What lives in allocated, in the order in which it came, and what comes back."""
+    added = growth(steps)
+    first = dict((name, allocated) for name, allocated, _ in steps)
+    told = ["allocated, step by step (each tensor rounded up to 512 bytes):"]
+    told.append("  %s there before: what the libraries keep, such as the workspace of cuBLAS" % mebibytes(first["start"]))
+    told.append(
+        "  %s for a tensor of one byte; torch reserved %s more for it"
+        % (mebibytes(added["one byte"]["allocated"]), mebibytes(max(added["one byte"]["reserved"], 0)))
+    )
+    for name, words in STEP_WORDS:
+        told.append("  %s %s, %s" % (mebibytes(added[name]["allocated"]), name, words))
+    kept, given = added["deleted"], added["emptied"]
+    told.append(
+        "  %s freed when the tensors were deleted, of which nvidia-smi sees %s: the rest is cached"
+        % (mebibytes(-kept["allocated"]), mebibytes(-kept["reserved"]))
+    )
+    told.append("  %s given back by torch.cuda.empty_cache(): only blocks in which nothing lives" % mebibytes(-given["reserved"]))
+    return told
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# the rung
+
+
+def check_memory(ladder):
+    """Measure the ledger on a small layer, step by step."""
+    if not ladder.on_gpu:
+        ladder.ledger = {"lines": [NO_GPU]}
+        raise NotApplicableError("runs on the CPU")
+    torch, device = ladder.torch, ladder.device
+    steps, middle = measure(torch, device)
+    cards, reserved, allocated = middle
+    if not cards and hasattr(torch.cuda, "mem_get_info"):
+        free, total = torch.cuda.mem_get_info(device)
+        name = torch.cuda.get_device_properties(device).name
+        cards = [{"index": device.index, "name": name, "total": total, "free": free, "driver": None, "processes": {}}]
+    index, held, known_by = place(ladder.cards_before, cards, os.getpid())
+    ledgers = [card_ledger(card, held if card["index"] == index else 0 if index is not None else None) for card in cards]
+    process = process_ledger(held, reserved, allocated)
+    ladder.ledger = {
+        "cards": ledgers,
+        "process": process,
+        "steps": growth(steps),
+        "lines": lines(ledgers, process, steps, known_by),
+    }
+    detail = {"known_by": known_by, "process": process}
+    return "this process holds %s = context %s + allocated %s + cached %s" % tuple(
+        "?" if size is None else mebibytes(size) for size in (held, process["context"], allocated, process["cached"])
+    ), detail
+
+
+def measure(torch, device):
+    """Allocated and reserved bytes after each step; and the cards, with torch's numbers, when all of it is there."""
+    steps = []
+
+    def note(name):
+        torch.cuda.synchronize(device)
+        steps.append((name, torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)))
+
+    torch.cuda.empty_cache()
+    note("start")
+    small = torch.empty(1, dtype=torch.uint8, device=device)
+    note("one byte")
+    del small
+    note("one byte deleted")
+    layer = torch.nn.Linear(WIDTH, WIDTH).to(device)
+    optimizer = torch.optim.Adam(layer.parameters())
+    note("weights")
+    rows = torch.ones(ROWS, WIDTH, device=device)
+    answer = layer(rows)
+    note("activations")
+    answer.sum().backward()
+    note("gradients")
+    optimizer.step()
+    note("optimizer")
+    middle = cards_now(), torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device)
+    del layer, optimizer, rows, answer
+    note("deleted")
+    torch.cuda.empty_cache()
+    note("emptied")
+    return steps, middle

@@ -1,0 +1,631 @@
+"""Trained weights on the ladder: looks at the file before anything in it runs, loads it, and looks for a person and a bus.
+
+A ``.pt`` file is a program: loading it calls whatever it names. So its list of names is read first, without loading; it may
+name the parts of a YOLO model and nothing else. While torch loads it, every name is checked again: by torch itself
+(``weights_only``) where it can be told which classes are good (2.6 and newer), else by a loader that knows only those.
+
+Standard library only, syntax of Python 3.6.
+"""
+
+import contextlib
+import functools
+import glob
+import importlib
+import io
+import json
+import os
+import pickle
+import pickletools
+import re
+import shutil
+import sys
+import zipfile
+
+from envfix_verify_basics import NotApplicableError, RungError, draw_picture, error_detail, first_line, mebibytes
+
+OFFICIAL = "yolov8n.pt"
+PICTURE = "bus.jpg"
+WANTED = ("person", "bus")
+COCO_CLASSES = 80
+COCO_NAMES = {0: "person", 5: "bus"}
+IMAGE_SIZE = 640
+DEFAULT_PICTURE = "envfix-verify.jpg"
+# The list of names of a YOLOv8x is 0.3 MiB; hundreds of them would be a bomb.
+NAMES_LIMIT = 64 * 1024 * 1024
+TRUST = "--trust-weights loads it if you know who made it"
+
+# Data that stands in checkpoints beside the model.
+PLAIN = {
+    "collections.OrderedDict",
+    "builtins.set",
+    "builtins.getattr",
+    "_codecs.encode",
+    "numpy.dtype",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "torch.Size",
+    "torch.Tensor",
+    "torch.device",
+    "torch.serialization._get_layout",
+    "torch.nn.parameter.Parameter",
+    "ultralytics.utils.IterableSimpleNamespace",
+    "ultralytics.yolo.utils.IterableSimpleNamespace",
+}
+PATTERNS = (
+    re.compile(r"torch\.(?:\w+Storage|(?:b?float|complex|q?u?int)\d+\w*|double|float|half|int|long|short|bool)\Z"),
+    re.compile(r"torch\.storage\.(?:Typed|Untyped)Storage\Z"),
+    re.compile(r"torch\._utils\._rebuild_(?:parameter|parameter_with_state|tensor|tensor_v2)\Z"),
+    re.compile(r"torch\.nn\.modules(?:\.\w+)?\.[A-Z]\w*\Z"),
+    re.compile(r"ultralytics\.(?:yolo\.)?nn\.(?:modules|tasks)(?:\.\w+)?\.[A-Z]\w*\Z"),
+    re.compile(r"ultralytics\.(?:yolo\.)?utils\.(?:loss|tal)\.[a-zA-Z]\w*\Z"),
+    re.compile(r"pathlib(?:\._local)?\.(?:Pure)?(?:Posix|Windows)Path\Z"),
+)
+MODEL = re.compile(r"ultralytics\.(?:yolo\.)?nn\.tasks\.\w*Model\Z")
+# Other ways than GLOBAL by which a pickle gets at names; torch writes none of them.
+HIDDEN_NAMES = ("STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4")
+
+
+class UnsafeNameError(pickle.UnpicklingError):
+    """Loading stopped: the file asked for something that is no part of a model."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# which file
+
+
+class Wish(object):
+    """What the caller wants with weights; paths are those of the folder in which the ladder was started."""
+
+    def __init__(self, request, folder, environ):
+        request = request or {}
+        self.given = request.get("file")
+        self.download = bool(request.get("download"))
+        self.trust = bool(request.get("trust"))
+        self.file = self.given and os.path.join(folder, os.path.expanduser(self.given))
+        if self.file is None and request.get("find"):
+            self.file = find(folder, environ)
+        named = request.get("picture")
+        self.picture = os.path.join(folder, os.path.expanduser(named or DEFAULT_PICTURE))
+        self.picture_given = bool(named)
+        self.used = None  # the name of the weights that predicted
+
+
+def find(folder, environ):
+    """A ``yolov8n.pt`` that is here already: in the working folder, or where ultralytics keeps this user's weights."""
+    places = [folder] + weights_folders(environ)
+    files = [os.path.join(folder, os.path.expanduser(place), OFFICIAL) for place in places]
+    return next((path for path in files if os.path.isfile(path)), None)
+
+
+def weights_folders(environ):
+    """The folders of weights that the user's settings of ultralytics name; the settings are only read."""
+    homes = [environ.get("YOLO_CONFIG_DIR"), environ.get("XDG_CONFIG_HOME"), environ.get("APPDATA")]
+    homes += [os.path.expanduser(os.path.join("~", *parts)) for parts in ((".config",), ("Library", "Application Support"))]
+    found = []
+    for home in filter(None, homes):
+        for pattern in ("settings.*", os.path.join("Ultralytics", "settings.*")):
+            for path in sorted(glob.glob(os.path.join(glob.escape(home), pattern))):
+                found += [place for place in [weights_folder(path)] if place and place not in found]
+    return found
+
+
+def weights_folder(path):
+    """``weights_dir`` of a settings file of ultralytics, JSON today and YAML before, or None."""
+    try:
+        with io.open(path, encoding="utf-8") as stream:
+            text = stream.read(100000)
+    except (OSError, UnicodeDecodeError):
+        return None
+    if path.endswith(".json"):
+        try:
+            value = json.loads(text).get("weights_dir")
+        except (ValueError, AttributeError):
+            return None
+        return value if isinstance(value, str) else None
+    found = re.search(r"^weights_dir:[ \t]*(\S.*?)[ \t]*$", text, re.MULTILINE)
+    return found.group(1).strip("'\"") if found else None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# what is in the file, without loading it
+
+
+def refuse(problem, message, **detail):
+    """A file that cannot be used; ``problem`` is its name for programs."""
+    return RungError(message, dict(detail, problem=problem))
+
+
+def inspect(path, trust=False):
+    """Names that loading the file would look up; raises ``RungError`` for what is not a YOLO model."""
+    head = beginning(path)
+    look_at_text(path, head)
+    if not head.startswith(b"PK"):
+        look_at_other_formats(path, head)
+        if trust:
+            return []
+        raise refuse(
+            "old_format",
+            "%s is in the format of torch before 1.6, which is not looked into; %s" % (path, TRUST),
+        )
+    names = names_in(path)
+    foreign = sorted(name for name in names if not allowed(name))
+    if [name for name in foreign if name.startswith("models.")]:
+        raise refuse("yolov5", "%s is a model of the old YOLOv5 repository, which ultralytics does not load" % path)
+    if foreign and not trust:
+        raise refuse(
+            "unsafe",
+            "%s is not loaded: besides a model it asks for %s, which could run any program; %s"
+            % (path, listed(foreign), TRUST),
+            names=foreign[:20],
+        )
+    if not trust and not any(MODEL.match(name) for name in names):
+        raise refuse("not_a_yolo_model", "%s holds no YOLO model (only numbers or another network)" % path)
+    return names
+
+
+def listed(names):
+    """Names in a sentence, at most three of them."""
+    return ", ".join(names[:3]) + (" and %d more" % (len(names) - 3) if len(names) > 3 else "")
+
+
+def beginning(path):
+    """The first bytes of the file; there must be some."""
+    if os.path.isdir(path):
+        raise refuse("no_such_file", "%s is a folder, not a file of weights" % path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise refuse("no_such_file", "%s is a device or a pipe, not a file of weights" % path)
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(1024)
+    except OSError as error:
+        problem = "no_such_file" if not os.path.exists(path) else "unreadable"
+        words = "there is no file %s" % path if problem == "no_such_file" else "%s cannot be read: %s" % (path, error.strerror)
+        raise refuse(problem, words) from error
+    if not head:
+        raise refuse(
+            "empty",
+            "%s is empty (0 bytes): its download did not get through; load it again" % path,
+            error="EOFError",
+            text="PytorchStreamReader failed reading zip archive: failed finding central directory",
+        )
+    return head
+
+
+def look_at_text(path, head):
+    """Refuse what a clone without git-lfs or a refused download leaves in the place of weights."""
+    if head.startswith(b"version https://git-lfs"):
+        size = re.search(rb"^size (\d+)$", head, re.MULTILINE)
+        real = " of %s" % mebibytes(int(size.group(1))) if size else ""
+        raise refuse(
+            "git_lfs_pointer",
+            "%s is only a pointer of Git LFS: the real file%s was never fetched; `git lfs pull` fetches it" % (path, real),
+            error="UnpicklingError",
+            text="version https://git-lfs.github.com/spec/v1",
+        )
+    if head.lstrip().startswith(b"<"):
+        raise refuse(
+            "web_page",
+            "%s is a web page, not weights: its download was answered with a page; load it again" % path,
+            error="UnpicklingError",
+            text="invalid load key, '<'.",
+        )
+
+
+def look_at_other_formats(path, head):
+    """Refuse what is neither torch's archive nor a bare pickle."""
+    if head.startswith(b"\x80") and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return
+    shown = repr(head[:12])[2:-1]
+    raise refuse("not_pytorch", "%s is not a file of PyTorch: it begins with %s" % (path, shown))
+
+
+def names_in(path):
+    """The names in the one pickle of the archive; every byte of the archive is checked against its sum."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile("wrong sum of %s" % damaged)
+            pickles = [item for item in archive.infolist() if item.filename.split("/")[-1] == "data.pkl"]
+            if any(item.filename.split("/")[-1] == "constants.pkl" for item in archive.infolist()):
+                raise refuse("torchscript", "%s is a TorchScript export; give the .pt from which it was exported" % path)
+            if len(pickles) != 1:
+                raise refuse("not_pytorch", "%s is an archive, but not one of PyTorch: it has no data.pkl" % path)
+            if pickles[0].file_size > NAMES_LIMIT:
+                raise refuse("unsafe", "%s is not loaded: its list of names is unpacked larger than any model's" % path)
+            content = archive.read(pickles[0])
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise damaged_file(path, error) from error
+    try:
+        return names_of(content)
+    except Exception as error:  # pickletools raises ValueError, and others for nonsense
+        raise damaged_file(path, error) from error
+
+
+def damaged_file(path, error):
+    """A part is missing or altered; torch's own words name the cause."""
+    return refuse(
+        "damaged",
+        "%s is cut off or damaged (%s): %s; load it again" % (path, mebibytes(os.path.getsize(path)), error),
+        error=type(error).__name__,
+        text="PytorchStreamReader failed reading zip archive: failed finding central directory",
+    )
+
+
+def names_of(content):
+    """Dotted names that a pickle looks up, Python 2's written as today's; hidden ones are named as such."""
+    names = set()
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.name == "GLOBAL":
+            names.add(dotted(*argument.split(" ", 1)))
+        elif operation.name in HIDDEN_NAMES:
+            names.add("hidden names (%s)" % operation.name)
+    return sorted(names)
+
+
+def dotted(module, name):
+    """Module and name as one."""
+    return "%s.%s" % ("builtins" if module == "__builtin__" else module, name)
+
+
+def allowed(name):
+    """Whether a model of ultralytics may name it."""
+    return name in PLAIN or any(pattern.match(name) for pattern in PATTERNS)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# loading
+
+
+class Loader(object):
+    """Stands in for ``torch.load``: while ``names`` is set, only the parts of a model can be loaded."""
+
+    def __init__(self, torch):
+        self.torch = torch
+        self.load = torch.load
+        self.names = None
+
+    def __call__(self, file, *arguments, **options):
+        if self.names is None:
+            return self.load(file, *arguments, **options)
+        options.pop("weights_only", None)
+        options.pop("pickle_module", None)
+        with models_not_built(self.torch):
+            if hasattr(self.torch.serialization, "get_unsafe_globals_in_checkpoint"):  # 2.6: torch can be told the classes
+                self.torch.serialization.add_safe_globals(self.good_classes())
+                return self.load(file, *arguments, weights_only=True, **options)
+            if not self.can_be_restricted():
+                words = "this torch cannot be kept from running what a file of weights asks for; %s"
+                raise RungError(words % TRUST, {"problem": "unsafe"})
+            return self.load_restricted(file, *arguments, **options)
+
+    def load_restricted(self, file, *arguments, **options):
+        """Load with an unpickler that knows only the parts of models.
+
+        torch 1.13 forgets the ``pickle_module`` that it is given and takes its own, so that one is replaced as well.
+        """
+        made = restricted_pickle(self.torch)
+        os.environ.pop("TORCH_FORCE_WEIGHTS_ONLY_LOAD", None)  # noqa: TID251 - it knows no model at all
+        own = self.torch.serialization.pickle
+        self.torch.serialization.pickle = made
+        try:
+            return self.load(file, *arguments, pickle_module=made, **options)
+        finally:
+            self.torch.serialization.pickle = own
+
+    def can_be_restricted(self):
+        """Whether a file that asks for a harmless function, which is no part of a model, is really stopped."""
+        probe = io.BytesIO()
+        with zipfile.ZipFile(probe, "w") as archive:
+            archive.writestr("x/data.pkl", b"\x80\x02cbuiltins\nlen\n.")
+            archive.writestr("x/version", b"3\n")
+        probe.seek(0)
+        try:
+            self.load_restricted(probe)
+        except UnsafeNameError:
+            return True
+        return False
+
+    def good_classes(self):
+        """What torch must be told; tensors and plain containers it knows itself."""
+        known = re.compile(r"torch\.(?!nn\.modules)|collections\.|builtins\.set|_codecs\.")
+        good = [(resolve(self.torch, name), name) for name in self.names if not known.match(name)]
+        if "numpy.dtype" in self.names:
+            dtype = importlib.import_module("numpy").dtype
+            good += [type(dtype(kind)) for kind in ("float64", "float32", "int64")]
+        return good
+
+    @contextlib.contextmanager
+    def only(self, names):
+        """Load nothing but what these names stand for; without names everything, as torch does."""
+        self.names = names or None
+        try:
+            yield
+        finally:
+            self.names = None
+
+
+def guard(torch):
+    """Put the loader in the place of ``torch.load``, before any library takes hold of it (ultralytics puts its own before)."""
+    loader = Loader(torch)
+    # With the signature of the real one, which libraries look at.
+    torch.load = functools.update_wrapper(loader, torch.load)
+    return loader
+
+
+@contextlib.contextmanager
+def models_not_built(torch):
+    """Loading restores models, it never builds one: a YOLO is built from texts that are evaluated."""
+    build = torch.nn.Module.__init__
+
+    def refuse_to_build(module, *_arguments, **_options):
+        raise UnsafeNameError("the file wants to build a %s while it is loaded" % type(module).__name__)
+
+    torch.nn.Module.__init__ = refuse_to_build
+    try:
+        yield
+    finally:
+        torch.nn.Module.__init__ = build
+
+
+def resolve(torch, name):
+    """What an allowed name stands for; a class must be a model's part, defined where the name says."""
+    if name == "builtins.getattr":
+        return careful_getattr(torch)
+    module, _, attribute = name.rpartition(".")
+    if module.startswith("pathlib"):
+        kind = "Pure" if attribute.startswith("Pure") else ""
+        system = "Windows" if os.name == "nt" else "Posix"
+        return getattr(importlib.import_module("pathlib"), kind + system + "Path")
+    if module == "numpy._core.multiarray" or module == "numpy.core.multiarray":
+        return importlib.import_module("numpy").float64(0).__reduce__()[0]
+    thing = getattr(importlib.import_module(module), attribute)
+    if name in PLAIN or not re.match(r"torch\.nn\.modules|ultralytics\.", name):
+        return thing
+    part = isinstance(thing, type) and (issubclass(thing, torch.nn.Module) or re.search(r"\.utils\.(?:loss|tal)\Z", module))
+    if not part:
+        raise UnsafeNameError("%s is no part of a model" % name)
+    return thing
+
+
+def careful_getattr(torch):
+    """A ``getattr`` for the one thing it is needed for in these files: the ``forward`` of a part, the value of an enum."""
+    import enum
+
+    def careful(thing, name):
+        if isinstance(thing, type) and issubclass(thing, (torch.nn.Module, enum.Enum)) and not name.startswith("_"):
+            return getattr(thing, name)
+        if isinstance(thing, torch.nn.Module) and name in ("forward", "forward_fuse"):
+            return getattr(thing, name)
+        raise UnsafeNameError("getattr(%s, %r) is no part of a model" % (type(thing).__name__, name))
+
+    return careful
+
+
+def restricted_pickle(torch):
+    """As much of the module ``pickle`` as torch uses, with an unpickler that knows only the parts of models."""
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module, name):
+            full = dotted(module, name)
+            if not allowed(full):
+                raise UnsafeNameError("%s is no part of a model" % full)
+            return super(Unpickler, self).find_class(module, name) if full.startswith("torch._") else resolve(torch, full)
+
+    made = type(sys)("pickle")
+    made.__dict__.update(vars(pickle))
+    made.Unpickler = Unpickler
+    made.load = lambda stream, **options: Unpickler(stream, **options).load()
+    made.loads = lambda text, **options: Unpickler(io.BytesIO(text), **options).load()
+    return made
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# the rung
+
+
+def check_yolo_weights(ladder):
+    """Trained weights load, and find the person and the bus that are in the packaged picture."""
+    wish = ladder.weights
+    if wish.file is None and not wish.download:
+        raise NotApplicableError("no %s is here; --weights FILE names one, --allow-download fetches it" % OFFICIAL)
+    path = wish.file or download(ladder)
+    detail = {"file": path}
+    try:
+        names = inspect(path, wish.trust)
+        yolo = load(ladder, path, [] if wish.trust else names)
+        message = look(ladder, yolo, path, detail)
+    except RungError as error:
+        error.detail.update(detail, **error.detail)
+        if not wish.given and error.detail.get("problem"):
+            # A file that merely lies here proves nothing about this environment.
+            raise NotApplicableError("a file that was found is of no use: %s" % error, error.detail) from error
+        raise
+    wish.used = os.path.basename(path)
+    return message, detail
+
+
+def download(ladder):
+    """Let ultralytics fetch its own ``yolov8n.pt`` into the scratch folder, which is removed at the end."""
+    folder = os.path.join(ladder.scratch, "download")
+    os.mkdir(folder)
+    path = os.path.join(folder, OFFICIAL)
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        with ladder.network_allowed():
+            downloader()(path)
+    except (Exception, SystemExit) as error:
+        raise RungError("%s could not be downloaded: %s" % (OFFICIAL, first_line(error)), error_detail(error)) from error
+    finally:
+        os.chdir(before)
+    if not os.path.isfile(path):
+        raise RungError("ultralytics did not download %s" % OFFICIAL, {"problem": "no_such_file"})
+    return path
+
+
+def downloader():
+    """The function by which this release of ultralytics fetches official weights."""
+    for module in ("ultralytics.utils.downloads", "ultralytics.yolo.utils.downloads"):
+        with contextlib.suppress(ImportError):
+            found = importlib.import_module(module)
+            for name in ("attempt_download_asset", "attempt_download"):
+                if hasattr(found, name):
+                    return getattr(found, name)
+    raise RungError("this release of ultralytics has no function that downloads weights")
+
+
+def load(ladder, path, names):
+    """The YOLO of the file, made by ultralytics from a copy that nobody else can change meanwhile."""
+    folder = os.path.join(ladder.scratch, "weights")
+    os.mkdir(folder)
+    copy = os.path.join(folder, "weights.pt")  # ultralytics reads more into a name than it says
+    shutil.copyfile(path, copy)
+    if names and inspect(copy) != names:
+        raise refuse("damaged", "%s was changed while it was read" % path)
+    try:
+        with ladder.loader.only(names):
+            yolo = sys.modules["ultralytics"].YOLO(copy)
+    except RungError:
+        raise
+    except Exception as error:
+        detail = error_detail(error)
+        root = root_of(error)
+        if isinstance(root, UnsafeNameError):
+            raise refuse("unsafe", "%s is not loaded: %s" % (path, root)) from error
+        if names and "Weights only load failed" in str(root):
+            raise refuse("unsafe", "%s is not loaded: torch refuses it: %s" % (path, refusal(str(root)))) from error
+        if isinstance(root, (ImportError, AttributeError)) and "ultralytics" in str(root):
+            own = sys.modules["ultralytics"].__version__
+            words = "%s was made with another release of ultralytics than this %s, which cannot load it: %s"
+            raise refuse("other_release", words % (path, own, first_line(root)), **detail) from error
+        raise RungError("%s cannot be loaded: %s" % (path, first_line(root)), detail) from error
+    model = getattr(yolo, "model", None)
+    if not isinstance(model, ladder.torch.nn.Module) or not hasattr(model, "names"):
+        raise refuse("not_a_yolo_model", "%s holds no YOLO model" % path)
+    return yolo
+
+
+def refusal(text):
+    """Why torch refuses a file, out of a text that mostly advises to load it all the same."""
+    for pattern in (r"(?i)unsupported (?:global|class|operand):? (?:global )?[\w.]+", r"WeightsUnpickler error:\s*(?:\S.*)"):
+        found = re.search(pattern, text)
+        if found:
+            return found.group(0).replace("WeightsUnpickler error:", "").strip()
+    return "it holds more than weights"
+
+
+def root_of(error):
+    """The first error of a chain."""
+    while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def look(ladder, yolo, path, detail):
+    """Predict on the packaged picture and on one without anything in it; save what was found; one sentence."""
+    import cv2
+
+    folder = os.path.join(ladder.scratch, "look")
+    os.mkdir(folder)
+    assets = os.path.join(os.path.dirname(sys.modules["ultralytics"].__file__), "assets", PICTURE)
+    packaged = os.path.isfile(assets)
+    source = os.path.join(folder, PICTURE)
+    if packaged:
+        shutil.copy(assets, source)
+    else:
+        cv2.imwrite(source, draw_picture(1))
+    boxes, names = predict(ladder, yolo, source), class_names(yolo)
+    found = count([names.get(int(box[5]), str(int(box[5]))) for box in boxes])
+    detail.update(classes=len(names), found=found, boxes=len(boxes))
+    name = os.path.basename(path)
+    known = packaged and all(word in names.values() for word in WANTED)
+    missing = [word for word in WANTED if word not in found] if known else []
+    if len(missing) == len(WANTED):
+        raise refuse("untrained", "%s found no person and no bus in %s: are these trained weights?" % (name, PICTURE))
+    if missing:
+        raise refuse("poor", "%s found no %s in %s" % (name, missing[0], PICTURE))
+    if known:
+        look_at_nothing(ladder, yolo, folder, name)
+    said = ", ".join("%d %s" % (found[word], word) for word in sorted(found)) or "nothing"
+    what = "finds %s in %s" % (said, PICTURE) if packaged else "predicts (on a drawn picture: this ultralytics has no %s)" % PICTURE
+    aside = "" if known or not packaged else " (its classes are others than person and bus)"
+    saved = save_picture(ladder.weights, cv2, cv2.imread(source), boxes, names, detail)
+    return "%s %s%s%s" % (name, what, aside, saved)
+
+
+def look_at_nothing(ladder, yolo, folder, name):
+    """Weights that see a bus in a grey picture as well have not looked at the first one."""
+    import cv2
+    import numpy as np
+
+    grey = os.path.join(folder, "grey.png")
+    cv2.imwrite(grey, np.full((640, 480, 3), 114, dtype="uint8"))
+    names = class_names(yolo)
+    seen = count([names.get(int(box[5]), "") for box in predict(ladder, yolo, grey)])
+    if any(word in seen for word in WANTED):
+        raise refuse(
+            "untrained", "%s finds a person or a bus in an empty picture too: are these trained weights?" % name
+        )
+
+
+def class_names(yolo):
+    """Number to name of the classes; a model that never saw a data set has numbers for names, 80 of them as in COCO."""
+    names = yolo.model.names
+    names = dict(names) if isinstance(names, dict) else dict(enumerate(names))
+    if len(names) == COCO_CLASSES and all(str(name) in (str(number), "class%d" % number) for number, name in names.items()):
+        names.update(COCO_NAMES)
+    return names
+
+
+def predict(ladder, yolo, source):
+    """Boxes as rows of left, top, right, bottom, score, class."""
+    results = yolo.predict(
+        source=source,
+        imgsz=IMAGE_SIZE,
+        device=str(ladder.device),
+        project=ladder.scratch,
+        save=False,
+        verbose=False,
+        conf=0.25,
+    )
+    found = getattr(results[0], "boxes", results[0])  # 8.0.0 returns plain tensors
+    return [] if found is None else found.data.cpu().tolist()
+
+
+def count(words):
+    """How often each word occurs."""
+    return {word: words.count(word) for word in sorted(set(words))}
+
+
+def save_picture(wish, cv2, picture, boxes, names, detail):
+    """Write the picture with its boxes where the user wants it; what happened, as the end of a sentence."""
+    for box in boxes:
+        left, top, right, bottom = (int(round(value)) for value in box[:4])
+        label = "%s %.2f" % (names.get(int(box[5]), "?"), box[4])
+        cv2.rectangle(picture, (left, top), (right, bottom), (0, 160, 0), 2)
+        cv2.putText(picture, label, (left + 3, max(top - 4, 12)), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 255), 1, cv2.LINE_AA)
+    try:
+        write_picture(wish, cv2.imencode(os.path.splitext(wish.picture)[1] or ".jpg", picture)[1].tobytes())
+    except Exception as error:  # cv2 has an error of its own for an ending it does not know
+        reason = getattr(error, "strerror", None) or first_line(error)
+        if wish.picture_given:
+            raise RungError("the picture cannot be written to %s: %s" % (wish.picture, reason), error_detail(error)) from error
+        detail["picture_problem"] = reason
+        return "; no picture saved: %s" % reason
+    detail["picture"] = wish.picture
+    return "; picture: %s" % wish.picture
+
+
+def write_picture(wish, content):
+    """At once and whole; without being told a name, only our own earlier picture is replaced."""
+    if not wish.picture_given and (os.path.islink(wish.picture) or os.path.isdir(wish.picture)):
+        raise OSError(17, "%s is not a picture of envfix" % wish.picture)
+    part = "%s.%d.part" % (wish.picture, os.getpid())
+    with open(part, "xb") as stream:
+        stream.write(content)
+    try:
+        os.replace(part, wish.picture)
+    except OSError:
+        os.unlink(part)
+        raise
