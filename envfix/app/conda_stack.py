@@ -20,13 +20,14 @@ from envfix.host.real import RealHost
 from envfix.installer import conda as installing
 from envfix.installer.conda import CondaInstaller, Listing, Package, Solution, Source, Unsolvable, Wish
 from envfix.installer.preflight import unpacked_bytes
+from envfix.model.conda_names import SUBDIRS
 from envfix.model.documents import without_secrets
 from envfix.model.facts import ChannelState, CondaSettings, Environment, Machine
 from envfix.model.plan import Choice, Goal, PackagePin, Plan, PlanTarget, Rejection
 from envfix.model.reporter import Reporter
 from envfix.probes import conda as probe
 from envfix.resolver import conda_choice
-from envfix.resolver.conda_choice import SUBDIRS, TORCH, WITH_WHEELS, RankedBuild, Ranking
+from envfix.resolver.conda_choice import TORCH, WITH_WHEELS, RankedBuild, Ranking
 from envfix.resolver.request import parse_packages, read_request
 from envfix.resolver.target import Elsewhere, describe
 from envfix.rules._channels import alternatives, places

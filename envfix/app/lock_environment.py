@@ -13,7 +13,6 @@ import msgspec
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from envfix.host import journal
 from envfix.host.real import RealHost
 from envfix.installer import changes
 from envfix.lockers.header import bare
@@ -57,7 +56,7 @@ def rows_here(host: RealHost, interpreter: Interpreter) -> Found:
     """The distributions of an interpreter on this machine, and the conda packages of its prefix."""
     layout = changes.layout_for(interpreter)
     conda, owned = _conda(layout.prefix)
-    there = changes.installed(layout, journal.listing(layout.site_packages, ()))
+    there = changes.there_now(layout)
     rows, notes = [], []
     for name, copies in there.items():
         # Where there are several, the first on the path is the one that is imported.

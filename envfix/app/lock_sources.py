@@ -285,15 +285,14 @@ class _Finder:
             name = "the default index" if place is None else without_credentials(place)
             self._reporter.stage(f"asking {name} for {len(left)} packages")
             try:
-                found = self._asked(left, Sources(), "no index that was asked has such a file", place)
+                found = self._asked(left, Sources(), place)
             except _UnreachableError as error:
                 if place is not None and place in extra:
                     self.notes.append(f"{name} cannot be asked: {error}")
                     continue
                 raise InstallError(f"{name} cannot be asked: {error}", hint=error.hint) from error
-            done += [one for one in found if one.origin != "unknown"]
-            lost = {one.name: one for one in found if one.origin == "unknown"}
-            left = [row for row in left if canonicalize_name(row.name) in lost]
+            done += found
+            left = _without(left, found)
         if extra and len(left) < len(rows):
             self.notes.append(
                 "you have configured extra indexes: a package that is in your default index as well is locked from there"
@@ -319,14 +318,13 @@ class _Finder:
             self._reporter.stage(f"asking {name} for {len(left)} packages of torch")
             sources = Sources(torch_url=url, torch_layout="find-links" if is_page else "index", torch_name=name)
             try:
-                found = self._asked(left, sources, "")
+                found = self._asked(left, sources)
             except _UnreachableError as error:
                 problems.append(f"{name}: {error}")
                 continue
             tried.append(name)
-            done += [one for one in found if one.origin != "unknown"]
-            missing = {one.name for one in found if one.origin == "unknown"}
-            left = [row for row in left if canonicalize_name(row.name) in missing]
+            done += found
+            left = _without(left, found)
             if not left:
                 return done
         if problems:  # it may well be there
@@ -354,19 +352,17 @@ class _Finder:
             if url is not None:
                 yield row.name, url, not row.index_url
 
-    def _asked(
-        self, rows: Sequence[There], sources: Sources, why: str, registry: str | None = None
-    ) -> list[LockedPackage]:
-        """Ask uv for exactly these versions; a package that the index does not have is left out, and the rest asked again.
+    def _asked(self, rows: Sequence[There], sources: Sources, registry: str | None = None) -> list[LockedPackage]:
+        """Those of the packages that an index has: uv is asked for exactly these versions, and again without what it misses.
 
-        ``registry`` is asked in place of the default index.
+        ``registry`` is asked in place of the default index. Raises ``_UnreachableError``.
         """
         uv = self._uv
         if registry is not None:
             uv = UvInstaller(
                 self._host, self._reporter, addresses=(registry,), offline=self._offline, registry=registry
             )
-        left, lost = list(rows), list[LockedPackage]()
+        left = list(rows)
         while left:
             index = sources.torch_name if sources.torch_url else REGISTRY
             pins = [
@@ -380,17 +376,21 @@ class _Finder:
                     raise _UnreachableError(answer.message, hint=answer.hint)
                 if missing is None and len(left) > 1:  # it does not say which one: each half by itself
                     half = len(left) // 2
-                    parts = (self._asked(part, sources, why, registry) for part in (left[:half], left[half:]))
-                    return [*lost, *(one for part in parts for one in part)]
-                missing = missing or left[0]
-                lost.append(_unknown(missing, why))
-                left.remove(missing)
+                    parts = (self._asked(part, sources, registry) for part in (left[:half], left[half:]))
+                    return [one for part in parts for one in part]
+                left.remove(missing or left[0])
                 continue
             places = _Places(answer, dict.fromkeys((row.name for row in answer.downloads), index))
             files = lock_reader.candidates(answer.lock)
             default = {str(canonicalize_name(file.name)): file for file in lock_reader.files(answer.lock, self._target)}
-            return [*lost, *(_matched(row, files, default, places) for row in left)]
-        return lost
+            return [_matched(row, files, default, places) for row in left]
+        return []
+
+
+def _without(rows: Sequence[There], found: Sequence[LockedPackage]) -> list[There]:
+    """The rows that were not found."""
+    names = {one.name for one in found}
+    return [row for row in rows if canonicalize_name(row.name) not in names]
 
 
 def _named_indexes(host: RealHost, request: PlanRequest) -> tuple[str, ...]:

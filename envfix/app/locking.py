@@ -18,7 +18,6 @@ from envfix.app.lock_sources import Sourced
 from envfix.app.planning import PlanRequest, look
 from envfix.app.settings import NOBODY, tables_for
 from envfix.errors import EnvfixError, UsageError
-from envfix.host import journal
 from envfix.host.real import RealHost
 from envfix.installer import changes
 from envfix.installer.changes import same_version
@@ -352,7 +351,7 @@ def _differences(host: RealHost, locked: Lock, environment: Environment) -> Iter
     assert environment.interpreter.value is not None  # noqa: S101 - the caller has looked
     found = rows_here(host, environment.interpreter.value)
     layout = changes.layout_for(environment.interpreter.value)
-    rows = changes.installed(layout, journal.listing(layout.site_packages, ()))
+    rows = changes.there_now(layout)
     there = {str(canonicalize_name(row.name)): row for row in found.rows}
     conda_there = {one.name: one for one in found.conda}
     for one in locked.packages:

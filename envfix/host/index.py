@@ -11,7 +11,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -357,17 +357,9 @@ class _Asker:
 
     def addresses(self, url: str) -> dict[str, str]:
         """The address of each package file on a plain page; raises ``_Failure``."""
-        import requests
-
-        try:
-            with (
-                self._session() as session,
-                session.get(url, timeout=self._left(), stream=True, verify=self._certificates or True) as answer,
-            ):
-                _refuse_status(answer.status_code)
-                return read_addresses(self._body(answer), answer.url)
-        except requests.RequestException as error:
-            raise _Failure(_in_words(error, self._timeout)) from error
+        with self._session() as session, self._asked(session, url) as answer:
+            _refuse_status(answer.status_code)
+            return read_addresses(self._body(answer), answer.url)
 
     def size(self, url: str) -> int | None:
         """The size of one file, or None."""
@@ -399,16 +391,23 @@ class _Asker:
 
     def _page(self, session: requests.Session, url: str) -> tuple[Page | None, int]:
         """The page, or None where there is none, and the HTTP status."""
-        import requests
-
         try:
-            with session.get(url, timeout=self._left(), stream=True, verify=self._certificates or True) as answer:
+            with self._asked(session, url) as answer:
                 if answer.status_code in (403, 404, 410):
                     return None, answer.status_code
                 _refuse_status(answer.status_code)
                 return read_page(answer.headers.get("Content-Type", ""), self._body(answer)), answer.status_code
         except PageError as error:
             raise _Failure(str(error)) from error
+
+    @contextlib.contextmanager
+    def _asked(self, session: requests.Session, url: str) -> Iterator[requests.Response]:
+        """The answer, as it comes; raises ``_Failure``."""
+        import requests
+
+        try:
+            with session.get(url, timeout=self._left(), stream=True, verify=self._certificates or True) as answer:
+                yield answer
         except requests.RequestException as error:
             raise _Failure(_in_words(error, self._timeout)) from error
 

@@ -48,10 +48,7 @@ def read_links(body: str) -> tuple[str, ...]:
 
 def read_addresses(body: str, url: str) -> dict[str, str]:
     """The whole address of each package file that an HTML page at ``url`` links to, by the file's name."""
-    links = _Links()
-    with contextlib.suppress(AssertionError):  # as below
-        links.feed(body)
-    return {name: urljoin(url, target) for target in links.targets if (name := _file_name(target)) is not None}
+    return {name: urljoin(url, target) for target in _targets(body) if (name := _file_name(target)) is not None}
 
 
 def of_packages(files: Iterable[str], packages: Sequence[str]) -> tuple[str, ...]:
@@ -70,12 +67,18 @@ def _read_json(body: str) -> tuple[str, ...]:
 
 def _read_html(body: str) -> tuple[Page, int]:
     """The page, and how many links it has in all."""
+    targets = _targets(body)
+    names = dict.fromkeys(filter(None, map(_file_name, targets)))
+    page = Page(files=tuple(names), has_variants=any(map(_VARIANT.search, targets)))
+    return page, len(targets)
+
+
+def _targets(body: str) -> list[str]:
+    """Where the links of an HTML page lead to."""
     links = _Links()
     with contextlib.suppress(AssertionError):  # html.parser asserts on some malformed declarations
         links.feed(body)
-    names = dict.fromkeys(filter(None, map(_file_name, links.targets)))
-    page = Page(files=tuple(names), has_variants=any(map(_VARIANT.search, links.targets)))
-    return page, len(links.targets)
+    return links.targets
 
 
 class _Links(HTMLParser):

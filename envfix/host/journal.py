@@ -465,7 +465,7 @@ def _put_back(prefix: str, folder: str, entry: Entry, before: Listing) -> Restor
     found = _listing_of(prefix, entry)
     after = _unpacked(prefix, os.path.join(folder, _AFTER)) if entry.undoing else {}
     also = {os.path.join(prefix, _as_name(path)) for path in entry.also}
-    mine = _brought(prefix, before, after, also) if entry.undoing else _coming_with(prefix, folder)
+    mine = _brought(prefix, before, after, also) if entry.undoing else _coming_with(prefix, _expected(folder))
     kept = os.path.join(folder, _KEPT)
     # What the change has not touched is not put back either: whatever has become of it since.
     untouched = {path for path, told in before.items() if told.kind != "d" and after.get(path) == told}
@@ -562,9 +562,8 @@ def _with_folders(prefix: str, paths: Collection[str]) -> set[str]:
     return found
 
 
-def _coming_with(prefix: str, folder: str) -> Callable[[str], bool]:
+def _coming_with(prefix: str, told: _Coming | None) -> Callable[[str], bool]:
     """Answers whether a file or folder that is new has come with the unfinished change, and not from somebody else."""
-    told = _expected(folder)
     if told is None:
         return lambda _: True
     files, whole = ([os.path.join(prefix, _as_name(path)) for path in paths] for paths in (told.files, told.folders))
@@ -596,13 +595,14 @@ def _source_of(bytecode: str) -> str:
 def _take_new_back(prefix: str, folder: str, entry: Entry) -> Restored:
     """Remove an environment that was not finished; one that somebody has used meanwhile stays."""
     here = listing((prefix,), ())
-    files = [path for path, told in here.items() if told.kind != "d" and not _is_bytecode(path)]
-    if _expected(folder) is None:  # it was just being made: an environment of another program is none of ours
+    files = [path for path, one in here.items() if one.kind != "d" and not _is_bytecode(path)]
+    told = _expected(folder)
+    if told is None:  # it was just being made: an environment of another program is none of ours
         begin = len(prefix.rstrip(os.sep)) + 1
         left = [path for path in files if not _BARE_ENVIRONMENT.fullmatch(path[begin:].replace(os.sep, "/"))]
         left = left or ([os.path.join(prefix, "pyvenv.cfg")] if _is_of_others(prefix) else [])
     else:
-        mine = _coming_with(prefix, folder)
+        mine = _coming_with(prefix, told)
         litter = {path for pattern in entry.litter for path in glob.glob(os.path.join(glob.escape(prefix), pattern))}
         left = [path for path in files if not mine(path) and path not in litter]
     left = left or _written_later(files, entry.began)

@@ -276,7 +276,7 @@ def came_since(layout: Layout, entry: journal.Entry) -> tuple[str, ...]:
 
 def versions(layout: Layout) -> dict[str, str]:
     """The distributions that are there now, by canonical name."""
-    there = changing.installed(layout, journal.listing(layout.site_packages, ()))
+    there = changing.there_now(layout)
     return {name: rows[0].version for name, rows in there.items() if rows[0].version}
 
 
@@ -428,7 +428,7 @@ def _ended(log: Journal, touched: Touched, installation: Installation, planned: 
 
 def _all_there(layout: Layout, wanted: Mapping[str, str]) -> None:
     """The installer said it is done; its packages must be there in these versions. Raises ``InstallError``."""
-    there = changing.installed(layout, journal.listing(layout.site_packages, ()))
+    there = changing.there_now(layout)
     for name, version in wanted.items():
         versions = [row.version for row in there.get(canonicalize_name(name), ())]
         if not any(changing.same_version(one, version) for one in versions):

@@ -159,6 +159,24 @@ def installed(layout: Layout, before: Listing) -> dict[str, list[Installed]]:
     return found
 
 
+def there_now(layout: Layout) -> dict[str, list[Installed]]:
+    """The same of what is there at this moment; looks at metadata folders alone, not at the files of the packages."""
+    metadata = [
+        os.path.join(site, name)
+        for site in reversed(layout.site_packages)
+        for name in _names_in(site)
+        if _METADATA.fullmatch(name)
+    ]
+    return installed(layout, listing((), [one for path in metadata for one in (path, f"{path}{os.sep}RECORD")]))
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
 def changes(
     layout: Layout,
     before: Listing,
@@ -220,14 +238,14 @@ def changes(
 
 def files_of(layout: Layout, names: Collection[str], read: Callable[[str], str]) -> tuple[str, ...]:
     """The files of these packages (canonical names) as they are installed now, by their RECORD."""
-    there = installed(layout, listing(layout.site_packages, ()))
+    there = there_now(layout)
     rows = [row for name in names for row in there.get(name, ()) if row.is_wheel]
     return tuple(path for row in rows for path in _owned(row, read) if path.startswith(layout.prefix + os.sep))
 
 
 def digests_of(layout: Layout, names: Collection[str], read: Callable[[str], str]) -> dict[str, str]:
     """The sha256 of the files of these packages, in hexadecimal and by path, as their RECORD tells."""
-    there = installed(layout, listing(layout.site_packages, ()))
+    there = there_now(layout)
     rows = [row for name in names for row in there.get(canonicalize_name(name), ()) if row.is_wheel]
     return {
         os.path.normpath(os.path.join(row.site, path)): digest

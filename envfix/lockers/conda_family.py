@@ -12,23 +12,15 @@ from packaging.utils import canonicalize_name
 
 from envfix.lockers.header import bare, read_needs
 from envfix.lockers.interface import ANEW, LockError, LockFileError
+from envfix.model.conda_names import SUBDIRS
 from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs
 from envfix.model.lock_signs import variant_of
 
-SUBDIRS = {
-    "linux_x86_64": "linux-64",
-    "linux_aarch64": "linux-aarch64",
-    "linux_ppc64le": "linux-ppc64le",
-    "linux_s390x": "linux-s390x",
-    "win_amd64": "win-64",
-    "win_arm64": "win-arm64",
-    "macosx_arm64": "osx-arm64",
-    "macosx_x86_64": "osx-64",
-}
+_SUBDIRS = {**SUBDIRS, "linux_ppc64le": "linux-ppc64le"}
 BOTH = "environment.yml, conda-lock and pixi hold both: envfix lock --format environment.yml"
 # The last line of a lock: a file that was cut off may be whole for YAML, and lack a checksum.
 END = "# envfix-end"
-_PLATFORMS = {subdir: platform for platform, subdir in SUBDIRS.items()}
+_PLATFORMS = {subdir: platform for platform, subdir in _SUBDIRS.items()}
 _ADDRESS = re.compile(
     r"(?:(?P<channel>.+)/)?(?P<subdir>noarch|(?:linux|osx|win|freebsd|emscripten|wasi|zos)-\w+)/(?P<file>[^/]+)"
 )
@@ -93,7 +85,7 @@ def clean(text: str) -> str:
 def subdir_of(lock: Lock) -> str:
     """Conda's name for the platform of a lock. Raises ``LockError`` where it has none."""
     platform = re.sub(r"^macosx_\d+_\d+_", "macosx_", lock.needs.platform)
-    found = SUBDIRS.get(platform) or own_subdir(lock.conda())
+    found = _SUBDIRS.get(platform) or own_subdir(lock.conda())
     if found is None:
         raise LockError(f"conda has no name for the platform {lock.needs.platform or '(not known)'}")
     return found
@@ -299,7 +291,7 @@ def derived_needs(packages: Sequence[LockedPackage], subdir: str | None) -> Need
 
 
 def _check_platform(needs: Needs, subdir: str | None, text: str) -> None:
-    wanted = SUBDIRS.get(re.sub(r"^macosx_\d+_\d+_", "macosx_", needs.platform))
+    wanted = _SUBDIRS.get(re.sub(r"^macosx_\d+_\d+_", "macosx_", needs.platform))
     if wanted is not None and subdir is not None and wanted != subdir:
         at = text.find("envfix-needs:")
         raise LockFileError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from envfix.model.conda_names import CUDA_IN_BUILD
 from envfix.model.lock import LockedPackage
 
 CPU = "cpu"
@@ -15,8 +16,6 @@ _OF_GPUS = re.compile(
 _MANYLINUX = re.compile(r"manylinux(?:_2_(\d+)|(2014)|(2010)|(1))_")
 _LEGACY = {2: 17, 3: 12, 4: 5}
 LABEL = re.compile(r"cpu|cu\d{2,3}|rocm\d[\d.]*|xpu")
-# cuda11.1 and cuda10.2.89 of the pytorch channel, cuda118 of conda-forge and defaults, cu111 of torchvision.
-_CONDA_CUDA = re.compile(r"(?:^|_)(?:cuda|cu)(?:(?P<dotted>\d{1,2}\.\d{1,2})(?:\.\d+)*|(?P<short>\d{2,3}))(?=_|py|$)")
 _CONDA_GLIBC = re.compile(r"__glibc\s*>=2\.(\d+)")
 
 
@@ -29,7 +28,7 @@ def variant_of(packages: Iterable[LockedPackage]) -> str:
             return label if LABEL.fullmatch(label) else ""
     for one in packages:
         if one.name in ("pytorch", "pytorch-gpu", "pytorch-cpu"):
-            cuda = _CONDA_CUDA.search(one.build or "")
+            cuda = CUDA_IN_BUILD.search(one.build or "")
             if cuda is not None:
                 return "cu" + (cuda["dotted"] or cuda["short"]).replace(".", "")
             return CPU if "cpu" in (one.build or "") else ""

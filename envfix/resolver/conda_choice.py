@@ -14,6 +14,7 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from envfix.model.conda_names import CUDA_IN_BUILD, SUBDIRS
 from envfix.model.plan import Choice, Constraint, Goal, Plan, PlanTarget, Rejection, TargetGpu
 from envfix.model.versions import CudaVersion
 from envfix.resolver import wording
@@ -43,17 +44,6 @@ NAMES = {
     "opencv-python-headless": "opencv",
     "tensorboard-data-server": "tensorboard",
 }
-SUBDIRS = {
-    "linux_x86_64": "linux-64",
-    "linux_aarch64": "linux-aarch64",
-    "linux_s390x": "linux-s390x",
-    "win_amd64": "win-64",
-    "win_arm64": "win-arm64",
-    "macosx_arm64": "osx-arm64",
-    "macosx_x86_64": "osx-64",
-}
-# cuda11.1 and cuda10.2.89 of the pytorch channel, cuda118 of conda-forge and defaults, cu111 of torchvision.
-_CUDA = re.compile(r"(?:^|_)(?:cuda|cu)(?:(?P<dotted>\d{1,2}\.\d{1,2})(?:\.\d+)*|(?P<short>\d{2,3}))(?=_|py|$)")
 _DOTTED = re.compile(r"_cuda\d+\.\d+")
 # The channels of which the tables know what their builds have code for.
 _LISTED = (TORCH, "conda-forge")
@@ -147,7 +137,7 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_build(build: str, depends: Iterable[str] = ()) -> Flavour:
     """What a build is for, by its build string and, where that is silent on Python, by what it needs."""
-    cuda = _CUDA.search(build)
+    cuda = CUDA_IN_BUILD.search(build)
     if _OTHER_MAKERS.search(build):
         return Flavour(python=_python(build, depends), cuda=None, kind="other")
     if cuda is not None:
