@@ -27,6 +27,7 @@ COMMANDS = {
     "fit": "The largest training batch that fits the free memory of a card.",
     "wheels": "Which torch wheels exist, and the CUDA inside each.",
     "snapshot": "Save this machine's facts, without names and secrets.",
+    "fleet": "The same for all nodes of a cluster: srun, ssh, kubectl, Ansible.",
     "causes": "The catalogue of causes, or the manual page of one.",
 }
 

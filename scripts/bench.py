@@ -1,10 +1,12 @@
 """Measures envfix against what it stands on, side by side in one run: medians and ratios.
 
     python -m scripts.bench install [--runs 5] [--online]
+    python -m scripts.bench fleet
 
 ``install``: what envfix does between the answer to its question and the proof (everything on this disk first, then lock,
 journal, installer, commit) against the bare ``uv pip install`` of the same pins, into a fresh environment and over an older
 stack, with warm and cold cache; the last column has the resolution, which comes before the question, on both sides.
+``fleet``: see ``bench_fleet.py``.
 Without ``--online`` made-up wheels from a loopback index, with it the real torch 1.9.0 from the default registry.
 """
 
@@ -30,6 +32,7 @@ from envfix.installer.uv import UvInstaller, find_uv
 from envfix.model.outcome import Installation
 from envfix.model.plan import PackagePin, PlanTarget
 from envfix.model.reporter import NullReporter
+from scripts import bench_fleet
 from tests.loopback_index import make_wheel, serve
 
 FILES = 4000
@@ -176,10 +179,13 @@ def install(*, runs: int, online: bool) -> None:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["install"])
+    parser.add_argument("what", choices=["install", "fleet"])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--online", action="store_true")
     arguments = parser.parse_args()
+    if arguments.what == "fleet":
+        bench_fleet.main()
+        return
     install(runs=arguments.runs, online=arguments.online)
 
 

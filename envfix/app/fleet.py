@@ -2,13 +2,188 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from typing import Any
 
-from envfix.fleet import travelling
+import msgspec
+
+from envfix import snapshots
+from envfix.app.detecting import detect
+from envfix.app.diagnosing import diagnose as judged
+from envfix.app.settings import NOBODY, tables_for, time_limit
+from envfix.errors import EnvfixError, SnapshotError, UsageError
+from envfix.fleet import folding, gathering, nodesets, travelling
+from envfix.fleet.gathering import Answered, Limits
+from envfix.fleet.interface import Engine, Listing
+from envfix.host.interface import ProbeHost
 from envfix.host.real import RealHost
+from envfix.model.documents import Redactor, to_json
+from envfix.model.facts import Environment, Machine, unknown
+from envfix.model.fleet import FleetReport, NodeState
+from envfix.model.reporter import Reporter
+from envfix.probes.interpreter import literal
+from envfix.tables.loader import Tables
 
-# The management library's own bindings, one file of the standard library's means: what a node's driver is asked with.
+# The management library's own bindings, one file of standard means: what a node's driver is asked with.
 BINDINGS = "pynvml"
+# States that are kept to be compared with what is read next.
+KEPT_STATES = 500
+HOST_NAME = "/proc/sys/kernel/hostname"
+WHICH_PYTHON = ("/bin/sh", "-c", "command -v python || command -v python3")
+
+
+class FleetRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Which nodes, by which way, and what of them. Exactly one way is named.
+
+    ``folder`` holds snapshots, ``ssh`` names nodes (empty: those of ``nodes``), ``nodes`` and ``partition`` choose among
+    Slurm's, or among those of Kubernetes. ``target`` is the interpreter on each node, as for ``--python``.
+    """
+
+    folder: str | None = None
+    slurm: bool = False
+    partition: str | None = None
+    nodes: str | None = None
+    ssh: str | None = None
+    ssh_config: str | None = None
+    target: str | None = None
+    with_import: bool = True
+    limits: Limits = Limits()
+    save: str | None = None
+
+
+def request_of(*, seconds: float | None = None, fan_out: int | None = None, **wishes: Any) -> FleetRequest:
+    """What the options of the command line ask for; raises ``UsageError`` where they do not go together."""
+    request = FleetRequest(
+        limits=Limits(seconds=seconds or gathering.SECONDS, fan_out=fan_out or gathering.FAN_OUT), **wishes
+    )
+    named = [request.folder is not None, request.slurm, request.ssh is not None]
+    if sum(named) > 1:
+        raise UsageError("one way to the nodes at a time", hint="give one of --from, --slurm and --ssh")
+    if request.folder is not None and (request.nodes or request.target or request.save):
+        raise UsageError("--from reads what was gathered: leave out -w, --python and --save")
+    if request.partition is not None and not request.slurm:
+        raise UsageError("--partition is Slurm's: add --slurm")
+    if request.ssh_config is not None and request.ssh is None:
+        raise UsageError("--ssh-config is for --ssh NODES")
+    return request
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen on a node; ``carried`` is the Python that this shell's PATH names there, where that is another one."""
+
+    machine: Machine
+    environment: Environment
+    people: tuple[str, ...] = ()
+    host: str | None = None
+    home: str | None = None
+    carried: str | None = None
+
+
+def diagnose(request: FleetRequest, *, reporter: Reporter = NOBODY) -> FleetReport:
+    """Every node's facts judged by today's rules, and nodes of equal state folded.
+
+    Raises ``UsageError`` for a request that makes no sense and ``EnvfixError`` where the way to the nodes itself fails.
+    """
+    host = RealHost()
+    if request.folder is not None:
+        return _from_folder(host, request.folder, reporter)
+    return _from_nodes(host, request, reporter)
+
+
+# --- snapshots in a folder ---
+
+
+def snapshot_files(host: RealHost, folder: str) -> dict[str, str]:
+    """The snapshots of a folder by the node they are of: ``gpu7.json``, ``gpu7/snapshot.json``; pasted reports as ``.txt``."""
+    place = literal(folder.rstrip("/") or "/")
+    found: dict[str, str] = {}
+    for path in (*host.glob(f"{place}/*.json"), *host.glob(f"{place}/*.txt"), *host.glob(f"{place}/*/snapshot.json")):
+        name = os.path.basename(path)
+        name = os.path.basename(os.path.dirname(path)) if name == "snapshot.json" else os.path.splitext(name)[0]
+        found.setdefault(name, path)
+    if not found:
+        there = host.glob(place + "/.")
+        raise SnapshotError(
+            f"{folder} holds no snapshots" if there else f"there is no folder {folder}",
+            hint="a folder of files written by `envfix snapshot -o NODE.json`, or by `envfix fleet diagnose --save`",
+        )
+    return found
+
+
+def _from_folder(host: RealHost, folder: str, reporter: Reporter) -> FleetReport:
+    files, unreached = snapshot_files(host, folder), dict[str, str]()
+    reporter.stage(f"judging {len(files)} snapshots")
+    fold, judge = folding.Fold(), _Judge(host, tables_for(host))
+    for node, path in files.items():
+        read = judge.file(node, path)
+        if isinstance(read, NodeState):
+            fold.add(read)
+        else:
+            unreached[node] = read
+    return folding.report(f"the snapshots in {folder}", fold.groups(), unreached)
+
+
+class _Judge:
+    """Judges facts, the very same ones once only."""
+
+    def __init__(self, host: RealHost, tables: Tables) -> None:
+        self._host, self._tables = host, tables
+        self._known: dict[bytes, NodeState] = {}
+
+    def file(self, node: str, path: str) -> NodeState | str:
+        """One saved machine, or why it cannot be read: a file that somebody else has written may be anything."""
+        try:
+            return self._file(node, path)
+        except SnapshotError as error:
+            return error.message
+
+    def _file(self, node: str, path: str) -> NodeState:
+        text = self._host.read_text(path, limit=snapshots.SIZE_LIMIT).text
+        sealed = snapshots.sealed_facts(text)
+        if sealed is None:
+            return self._read(node, path)  # a pasted report, or damaged: said there
+        key = hashlib.blake2b(sealed).digest()
+        if key not in self._known:
+            if len(self._known) >= KEPT_STATES:
+                self._known.clear()
+            facts = snapshots.open_facts(sealed)
+            if facts is None:
+                return self._read(node, path)
+            self._known[key] = self.facts(node, facts.machine, facts.environment)
+        return msgspec.structs.replace(self._known[key], node=node)
+
+    def _read(self, node: str, path: str) -> NodeState:
+        from envfix.app.snapshotting import read_snapshot
+
+        saved = read_snapshot(self._host, path, self._tables)
+        return self.facts(node, saved.machine, saved.environment)
+
+    def facts(self, node: str, machine: Machine, environment: Environment) -> NodeState:
+        """What the rules say of one node."""
+        return folding.state_of(node, machine, environment, judged(machine, environment, self._tables))
+
+
+# --- nodes that are asked ---
+
+
+def engine_for(host: RealHost, request: FleetRequest) -> tuple[Engine, str]:
+    """The way to the nodes that was named, and how it is called in the answer."""
+    if request.slurm:
+        from envfix.fleet.slurm import Slurm
+
+        name = f"Slurm, partition {request.partition}" if request.partition else "Slurm"
+        return Slurm(host, partition=request.partition, nodes=request.nodes), name
+    if request.ssh is not None:
+        from envfix.fleet.ssh import Ssh
+
+        named = ",".join(filter(None, [request.ssh, request.nodes]))
+        if not named:
+            raise UsageError("--ssh needs nodes", hint="for example --ssh node[1-8],gpu9, or -w @group")
+        return Ssh(named, configuration=request.ssh_config), "ssh"
+    raise UsageError("which nodes is not said", hint="give one of --slurm, --ssh NODES, --kubernetes or --from FOLDER")
 
 
 def collector_files(host: RealHost) -> dict[str, str]:
@@ -18,3 +193,114 @@ def collector_files(host: RealHost) -> dict[str, str]:
     if bindings is not None and bindings.origin:
         paths[f"{BINDINGS}.py"] = bindings.origin
     return {name: host.read_text(path).text for name, path in paths.items()}
+
+
+def ask_nodes(
+    host: RealHost,
+    engine: Engine,
+    listing: Listing,
+    look: Callable[[ProbeHost], Any],
+    limits: Limits,
+    reporter: Reporter,
+) -> Iterator[Answered]:
+    """The answers as they come; what was made in order to ask is taken away at the end."""
+    total = len(listing.nodes)
+    reporter.stage(f"asking {total} node{'' if total == 1 else 's'}")
+    try:
+        answers = gathering.gather(engine, listing.nodes, look, collector_files(host), limits)
+        for number, answer in enumerate(answers, start=1):
+            yield answer
+            reporter.stage(f"{number} of {total} nodes have answered")
+    finally:
+        engine.close()
+
+
+def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> FleetReport:
+    engine, origin = engine_for(host, request)
+    if request.save is not None:
+        _make_folder(request.save)
+    limit, path = time_limit(host), host.getenv("PATH") if request.slurm and request.target is None else None
+
+    def look(node: ProbeHost) -> Seen:
+        return _look(node, request, limit, path)
+
+    listing = engine.nodes()
+    unreached, carried = dict(listing.unreached), dict[str, list[str]]()
+    fold, judge = folding.Fold(), _Judge(host, tables_for(host))
+    for answer in ask_nodes(host, engine, listing, look, request.limits, reporter):
+        if answer.problem is not None:
+            unreached[answer.node] = answer.problem
+            continue
+        seen = _with_cards_unseen(answer.seen, listing.cards.get(answer.node, 0))
+        fold.add(judge.facts(answer.node, seen.machine, seen.environment))
+        if seen.carried is not None:
+            carried.setdefault(seen.carried, []).append(answer.node)
+        if request.save is not None:
+            _save(host, request, answer, seen)
+    notes = [
+        f"On {nodesets.fold(nodes)} a job sent from here runs {python}: srun carries this shell's PATH."
+        " What is told here is what a log-in there runs."
+        for python, nodes in carried.items()
+    ]
+    return folding.report(origin, fold.groups(), unreached, notes=notes, saved=request.save)
+
+
+def _look(host: ProbeHost, request: FleetRequest, limit: float, path: str | None) -> Seen:
+    """Everything that is asked of a node: what a diagnosis asks, and whose names are to be taken out of what is saved."""
+    machine, environment = detect(host, request.target, with_import=request.with_import, timeout=limit)
+    people = [host.getenv("USER"), host.getenv("LOGNAME")]
+    people += [process.user for card in machine.gpus.value or () for process in card.processes]
+    carried = None
+    if path is not None:
+        said = host.run(WHICH_PYTHON, timeout=limit, env={"PATH": path}).stdout.strip()
+        own = environment.interpreter.value
+        if said.startswith("/") and host.real_path(said) != (host.real_path(own.started or "") if own else None):
+            carried = said
+    return Seen(
+        machine=machine,
+        environment=environment,
+        people=tuple(dict.fromkeys(filter(None, people))),
+        host=host.read_text(HOST_NAME).text.strip() or None,
+        home=host.system_facts().get("home"),
+        carried=carried,
+    )
+
+
+def _with_cards_unseen(seen: Seen, listed: int) -> Seen:
+    """A job without cards may be shown none of those that Slurm lists: that they are not there is not known then."""
+    shown = len(seen.machine.gpus.value or ())
+    if shown >= listed or seen.machine.gpus.is_unknown:
+        return seen
+    problem = f"Slurm lists {listed} cards, and shows {shown or 'none'} of them to a job that asks for none"
+    hidden: Any = unknown("sinfo and the driver", problem)
+    machine = msgspec.structs.replace(seen.machine, gpus=hidden)
+    if machine.driver.is_absent:
+        machine = msgspec.structs.replace(machine, driver=hidden)
+    return msgspec.structs.replace(seen, machine=machine)
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise EnvfixError(
+            f"cannot make {path}: {error.strerror or error}", hint="name another --save FOLDER"
+        ) from error
+
+
+def _save(host: RealHost, request: FleetRequest, answer: Answered, seen: Seen) -> None:
+    """The node's snapshot, redacted; its file is called as the node is."""
+    redactor = Redactor(home=seen.home, people=seen.people, host=seen.host)
+    content = snapshots.document(
+        seen.machine,
+        seen.environment,
+        list(answer.told.transcript) if answer.told else [],
+        redactor,
+        target=request.target,
+        with_import=request.with_import,
+    )
+    path = os.path.join(request.save or "", f"{answer.node}.json")
+    try:
+        host.write_text(path, to_json(content) + "\n")
+    except OSError as error:
+        raise EnvfixError(f"cannot write {path}: {error.strerror or error}") from error

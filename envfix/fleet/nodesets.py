@@ -10,6 +10,7 @@ from envfix.errors import UsageError
 # What a node may be called: anything else is never given to ssh or srun, and stands alone where nodes are put together.
 NAME = re.compile(r"(?!-)[A-Za-z0-9_.@-]{1,255}", re.ASCII)
 MOST_NODES = 100_000
+EXAMPLE = "for example node[1-8],gpu9"
 _PART = re.compile(r"([^\[\],]*)(?:\[([0-9,\- ]+)\])?([^\[\],]*)(?:,|$)")
 _NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
 
@@ -18,18 +19,22 @@ def expand(text: str) -> tuple[str, ...]:
     """The nodes that a text names: ``node[1-8],gpu9``, with ClusterShell also ``@group``; raises ``UsageError``."""
     try:
         from ClusterShell.NodeSet import NodeSet, NodeSetException
+        from ClusterShell.NodeUtils import GroupResolverError, GroupSourceError
     except ImportError:
         names = _expand(text)
     else:
         try:
-            names = list(NodeSet(text))
+            nodes = NodeSet(text)
+            names = list(nodes) if len(nodes) <= MOST_NODES else [f"{len(nodes)} nodes"]
         except NodeSetException as error:
-            raise UsageError(f"{text[:80]!r} names no nodes: {error}", hint="for example node[1-8],gpu9") from error
-        except OSError as error:
+            raise UsageError(f"{text[:80]!r} names no nodes: {error}", hint=EXAMPLE) from error
+        except (GroupResolverError, GroupSourceError, OSError) as error:
             raise UsageError(f"{text[:80]!r}: ClusterShell cannot read its groups: {error}") from error
     strange = next((name for name in names if not NAME.fullmatch(name)), None)
-    if strange is not None or not names:
-        raise UsageError(f"{strange or text[:80]!r} is not the name of a node", hint="for example node[1-8],gpu9")
+    if strange is not None:
+        raise UsageError(f"{strange[:80]!r} is not the name of a node", hint=EXAMPLE)
+    if not names:
+        raise UsageError(f"{text[:80]!r} names no nodes", hint=EXAMPLE)
     return tuple(dict.fromkeys(names))
 
 
@@ -41,7 +46,7 @@ def _expand(text: str) -> list[str]:
     while at < len(text):
         part = _PART.match(text, at)
         if part is None or part.end() == at:
-            raise UsageError(f"{text[:80]!r} names no nodes", hint="for example node[1-8],gpu9")
+            raise UsageError(f"{text[:80]!r} names no nodes", hint=EXAMPLE)
         at = part.end()
         numbers = [""] if part[2] is None else _numbers(part[2])
         names += [f"{part[1]}{number}{part[3]}".strip() for number in numbers if part[1] or part[2] or part[3]]
@@ -75,20 +80,23 @@ def fold(names: Iterable[str]) -> str:
 
 def _fold(names: Iterable[str]) -> str:
     """Names that differ in their last number only share a pair of brackets."""
-    shapes: dict[tuple[str, str, int], set[int]] = {}
-    alone: list[str] = []
+    shapes: dict[tuple[str, str], set[str]] = {}
+    texts: set[str] = set()
     for name in names:
         match = _NUMBERED.fullmatch(name)
         if match is None:
-            alone.append(name)
-            continue
-        padding = len(match[2]) if match[2].startswith("0") and len(match[2]) > 1 else 0
-        shapes.setdefault((match[1], match[3], padding), set()).add(int(match[2]))
-    texts = sorted(set(alone))
-    for (before, after, padding), numbers in sorted(shapes.items()):
-        ranges = ",".join(_ranges(sorted(numbers), padding))
-        texts.append(f"{before}[{ranges}]{after}" if len(numbers) > 1 else f"{before}{min(numbers):0{padding}d}{after}")
-    return ",".join(texts)
+            texts.add(name)
+        else:
+            shapes.setdefault((match[1], match[3]), set()).add(match[2])
+    for (before, after), numbers in shapes.items():
+        # gpu08 to gpu10 are of one width; gpu8 to gpu10 are not.
+        padded = {len(number) for number in numbers if number.startswith("0") and len(number) > 1}
+        for padding in (0, *padded):
+            here = sorted(int(one) for one in numbers if (len(one) if len(one) in padded else 0) == padding)
+            ranges = ",".join(_ranges(here, padding))
+            if here:
+                texts.add(f"{before}[{ranges}]{after}" if len(here) > 1 else f"{before}{ranges}{after}")
+    return ",".join(sorted(texts))
 
 
 def _ranges(numbers: list[int], padding: int) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from envfix.model.explanation import Explanation
 from envfix.model.fit import Fit
+from envfix.model.fleet import FleetCards, FleetReport, FleetVerified
 from envfix.model.gpu_use import GpuUse
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
@@ -24,6 +25,15 @@ class Output(Protocol):
 
     def diagnosis(self, report: Report) -> None:
         """Facts, findings and what to do next."""
+
+    def fleet(self, report: FleetReport) -> None:
+        """Nodes of equal state, what differs, and who was not reached."""
+
+    def fleet_gpus(self, cards: FleetCards) -> None:
+        """The cards of many nodes, the freest first."""
+
+    def fleet_verified(self, verified: FleetVerified) -> None:
+        """The ladder on every node."""
 
     def explanation(self, explanation: Explanation) -> None:
         """The causes that a log shows, and what mends them."""

@@ -9,6 +9,7 @@ from typing import Any
 from envfix.model.documents import to_builtins, to_json
 from envfix.model.explanation import Explanation
 from envfix.model.fit import Fit
+from envfix.model.fleet import FleetCards, FleetReport, FleetVerified, NodeCards
 from envfix.model.gpu_use import CardUse, GpuUse
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
@@ -48,6 +49,25 @@ class JsonOutput:
                 "afterwards": _afterwards(report),
             },
         )
+
+    def fleet(self, report: FleetReport) -> None:
+        """``envfix.fleet/1``."""
+        fields: dict[str, Any] = to_builtins(report)
+        for group in fields["groups"]:
+            group["findings"] = [_finding(row) for row in group["findings"]]
+        for row, difference in zip(fields["differences"], report.differences, strict=True):
+            row["matters"] = difference.matters
+        self._write("envfix.fleet/1", fields)
+
+    def fleet_gpus(self, cards: FleetCards) -> None:
+        """``envfix.fleet-gpus/1``."""
+        nodes = [_node_cards(node) for node in cards.nodes]
+        fields = {"origin": cards.origin, "nodes": nodes, "unreached": to_builtins(cards.unreached)}
+        self._write("envfix.fleet-gpus/1", fields)
+
+    def fleet_verified(self, verified: FleetVerified) -> None:
+        """``envfix.fleet-verify/1``."""
+        self._write("envfix.fleet-verify/1", to_builtins(verified))
 
     def explanation(self, explanation: Explanation) -> None:
         """``envfix.explain/1``."""
@@ -154,6 +174,10 @@ def _card(use: CardUse) -> dict[str, Any]:
         "obstacle": use.obstacle,
         **({"fields": to_builtins(use.fields)} if use.fields else {}),
     }
+
+
+def _node_cards(node: NodeCards) -> dict[str, Any]:
+    return {"node": node.node, "problem": node.problem, "gpus": [_card(card) for card in node.cards]}
 
 
 def _afterwards(report: Report) -> dict[str, Any] | None:

@@ -1,0 +1,79 @@
+"""``envfix fleet``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from envfix.commands import _options as shared
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_WAYS = (
+    click.option("--from", "folder", metavar="FOLDER", help="Snapshots that were gathered before, a file a node."),
+    click.option("--slurm", is_flag=True, help="The nodes of this Slurm cluster, through sinfo and srun."),
+    click.option("-p", "--partition", metavar="PARTITION", help="Only those of this Slurm partition."),
+    click.option("-w", "--nodes", metavar="NODES", help="Only these nodes: gpu[1-6,9], or @group with ClusterShell."),
+    click.option(
+        "--ssh",
+        is_flag=False,
+        flag_value="",
+        metavar="NODES",
+        help="These nodes, through ssh and your own configuration of it.",
+    ),
+    click.option("--ssh-config", metavar="FILE", help="Another configuration of ssh than your own."),
+    click.option("--timeout", "seconds", type=click.FloatRange(1, 3600), help="Seconds that a node may take."),
+    click.option("--fan-out", type=click.IntRange(1, 512), help="How many nodes are asked at the same time."),
+)
+
+
+def ways(function: F) -> F:
+    """The ways to the nodes."""
+    for decorator in reversed(_WAYS):
+        function = decorator(function)
+    return function
+
+
+@click.group()
+def command() -> None:
+    """The same questions for many nodes at once, through what the cluster has: srun, ssh, kubectl, Ansible.
+
+    Nothing is installed on a node and nothing is left there.
+
+    \b
+    envfix fleet diagnose --slurm -p gpu
+    envfix fleet diagnose --ssh node[1-8],gpu9 --save today/
+    envfix fleet diagnose --from today/
+    """
+
+
+@command.command()
+@ways
+@click.option("--save", metavar="FOLDER", help="Keep a snapshot of each node, without names and secrets.")
+@shared.options(
+    shared.python_option,
+    click.option("--no-import", "no_import", is_flag=True, help="Do not import torch; read files only (fast)."),
+    shared.json_option,
+    shared.verbose_option,
+    shared.quiet_option,
+    shared.color_option,
+)
+def diagnose(*, as_json: bool, verbose: bool, quiet: bool, no_color: bool, no_import: bool, **wishes: Any) -> int:
+    """Tell which nodes are in the same state, what differs between them, and which difference matters.
+
+    Changes nothing. Ends with 1 when something is broken on a node that was reached, with 3 when none was.
+
+    \b
+    envfix fleet diagnose --slurm -p gpu
+    envfix fleet diagnose --ssh -w @gpu --python yolov8_env
+    envfix fleet diagnose --from today/ --json
+    """
+    from envfix.app import fleet
+    from envfix.render import open_output
+
+    out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
+    report = fleet.diagnose(fleet.request_of(with_import=not no_import, **wishes), reporter=out.reporter)
+    out.fleet(report)
+    return 3 if not report.count else 1 if report.verdict == "broken" else 0
