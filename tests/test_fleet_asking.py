@@ -26,6 +26,7 @@ from envfix.model.facts import Environment, Machine
 from tests.conftest import interpreter
 from tests.fakes.running import cleaned_environment
 from tests.fakes.targets import SM_OF_CU111, make_venv, write_torch
+from tests.fleet_nodes import settled
 
 BOOT = ("-B", "-s", "-E", "-c", "import sys; del sys.path[:1]; exec(sys.stdin.readline())")
 FILES = collector_files(RealHost())
@@ -35,6 +36,8 @@ PASSING = ("memory_available", "free", "seconds")
 
 class Local:
     """An engine whose nodes are programs here, by name."""
+
+    name = "programs"
 
     def __init__(self, **commands: Sequence[str]) -> None:
         self._commands = commands
@@ -115,33 +118,13 @@ def test_node_tells_what_this_machine_would_see_itself(
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.13"])
-def test_nothing_is_left_behind(version: str, node: str, tmp_path: Path) -> None:
+def test_nothing_is_left_behind(version: str, node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    shared = set(Path("/tmp").glob("*envfix*"))
     answer = ask_one([interpreter(version), *BOOT], lambda host: detect(host, node))
     assert answer.problem is None
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-    assert set(Path("/tmp").glob("*envfix*")) == shared
-
-
-def running_with(mark: str) -> list[str]:
-    """Commands of running processes that hold this text."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if mark in text and int(path.parent.name) != os.getpid():
-            found.append(text)
-    return found
-
-
-def settled(mark: str) -> list[str]:
-    until = time.monotonic() + 10
-    while running_with(mark) and time.monotonic() < until:
-        time.sleep(0.05)
-    return running_with(mark)
 
 
 def test_hostile_nodes_do_not_hurt_the_others(node: str, tmp_path: Path) -> None:

@@ -22,9 +22,8 @@ from envfix.cli import main
 from envfix.errors import SnapshotError, UsageError
 from envfix.fleet import folding, nodesets
 from envfix.host.real import RealHost
-from envfix.model.facts import Driver, absent, found
+from envfix.model.facts import absent
 from envfix.model.fleet import FleetReport
-from envfix.model.versions import DriverVersion
 from envfix.render.console import ConsoleOutput
 from tests.fakes.running import ENVFIX
 
@@ -146,16 +145,15 @@ def test_nodes_of_equal_state_are_one_group(tmp_path: Path) -> None:
 
 def test_difference_that_matters_is_told_from_others() -> None:
     """Two nodes that differ in the driver only: the driver is why."""
-    saved = snapshots.read((MACHINES / OLD_DRIVER / "snapshot.json").read_text(), "saved")
-    newer = found(Driver(version=DriverVersion.parse("550.54.14")), "NVML")
+    text = (MACHINES / OLD_DRIVER / "snapshot.json").read_text()
+    saved = snapshots.read(text, "saved")
+    newer = (
+        text.replace("470.57.02", "550.54.14").replace('"11.4"', '"12.4"').replace("Ubuntu 20.04.6 LTS", "Debian 12")
+    )
+    updated = snapshots.read(newer, "newer")
     fold, judge = folding.Fold(), fleet._Judge(RealHost(), tables_for(RealHost()))
-    place = saved.machine.platform.value
-    assert place is not None
-    other = found(msgspec.structs.replace(place, distribution="Debian GNU/Linux 12"), "files")
     for node in ("gpu1", "gpu2"):
-        fold.add(
-            judge.facts(node, msgspec.structs.replace(saved.machine, driver=newer, platform=other), saved.environment)
-        )
+        fold.add(judge.facts(node, updated.machine, updated.environment))
     fold.add(judge.facts("gpu7", saved.machine, saved.environment))
     report = folding.report("a test", fold.groups(), {"gpu9": "it is down", "gpu8": "it is down"})
     driver, system = report.differences

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,6 +25,7 @@ from envfix.model.documents import Redactor, to_json
 from envfix.model.facts import Environment, Machine, unknown
 from envfix.model.fleet import FleetReport, NodeState
 from envfix.model.reporter import Reporter
+from envfix.probes import commands
 from envfix.probes.interpreter import literal
 from envfix.tables.loader import Tables
 
@@ -48,6 +50,9 @@ class FleetRequest(msgspec.Struct, frozen=True, kw_only=True):
     nodes: str | None = None
     ssh: str | None = None
     ssh_config: str | None = None
+    kubernetes: bool = False
+    image: str | None = None
+    namespace: str | None = None
     target: str | None = None
     with_import: bool = True
     limits: Limits = Limits()
@@ -59,13 +64,15 @@ def request_of(*, seconds: float | None = None, fan_out: int | None = None, **wi
     request = FleetRequest(
         limits=Limits(seconds=seconds or gathering.SECONDS, fan_out=fan_out or gathering.FAN_OUT), **wishes
     )
-    named = [request.folder is not None, request.slurm, request.ssh is not None]
+    named = [request.folder is not None, request.slurm, request.ssh is not None, request.kubernetes]
     if sum(named) > 1:
-        raise UsageError("one way to the nodes at a time", hint="give one of --from, --slurm and --ssh")
+        raise UsageError("one way to the nodes at a time", hint="give one of --from, --slurm, --ssh and --kubernetes")
     if request.folder is not None and (request.nodes or request.target or request.save):
         raise UsageError("--from reads what was gathered: leave out -w, --python and --save")
     if request.partition is not None and not request.slurm:
         raise UsageError("--partition is Slurm's: add --slurm")
+    if (request.image or request.namespace) and not request.kubernetes:
+        raise UsageError("--image and --namespace are for --kubernetes")
     if request.ssh_config is not None and request.ssh is None:
         raise UsageError("--ssh-config is for --ssh NODES")
     return request
@@ -91,6 +98,16 @@ def diagnose(request: FleetRequest, *, reporter: Reporter = NOBODY) -> FleetRepo
     if request.folder is not None:
         return _from_folder(host, request.folder, reporter)
     return _from_nodes(host, request, reporter)
+
+
+def manifest(request: FleetRequest) -> str:
+    """The Jobs that ``--kubernetes`` would make, as YAML; nothing is made."""
+    from envfix.fleet.kubernetes import Kubernetes
+
+    engine = engine_for(RealHost(), request) if request.folder is None else None
+    if not isinstance(engine, Kubernetes):
+        raise UsageError("--print writes the Jobs of --kubernetes: add that")
+    return engine.print()
 
 
 # --- snapshots in a folder ---
@@ -169,20 +186,23 @@ class _Judge:
 # --- nodes that are asked ---
 
 
-def engine_for(host: RealHost, request: FleetRequest) -> tuple[Engine, str]:
-    """The way to the nodes that was named, and how it is called in the answer."""
+def engine_for(host: RealHost, request: FleetRequest) -> Engine:
+    """The way to the nodes that was named."""
     if request.slurm:
         from envfix.fleet.slurm import Slurm
 
-        name = f"Slurm, partition {request.partition}" if request.partition else "Slurm"
-        return Slurm(host, partition=request.partition, nodes=request.nodes), name
+        return Slurm(host, partition=request.partition, nodes=request.nodes)
+    if request.kubernetes:
+        from envfix.fleet.kubernetes import Kubernetes
+
+        return Kubernetes(host, nodes=request.nodes, image=request.image, namespace=request.namespace)
     if request.ssh is not None:
         from envfix.fleet.ssh import Ssh
 
         named = ",".join(filter(None, [request.ssh, request.nodes]))
         if not named:
             raise UsageError("--ssh needs nodes", hint="for example --ssh node[1-8],gpu9, or -w @group")
-        return Ssh(named, configuration=request.ssh_config), "ssh"
+        return Ssh(named, configuration=request.ssh_config)
     raise UsageError("which nodes is not said", hint="give one of --slurm, --ssh NODES, --kubernetes or --from FOLDER")
 
 
@@ -203,20 +223,17 @@ def ask_nodes(
     limits: Limits,
     reporter: Reporter,
 ) -> Iterator[Answered]:
-    """The answers as they come; what was made in order to ask is taken away at the end."""
+    """The answers as they come."""
     total = len(listing.nodes)
     reporter.stage(f"asking {total} node{'' if total == 1 else 's'}")
-    try:
-        answers = gathering.gather(engine, listing.nodes, look, collector_files(host), limits)
-        for number, answer in enumerate(answers, start=1):
-            yield answer
-            reporter.stage(f"{number} of {total} nodes have answered")
-    finally:
-        engine.close()
+    answers = gathering.gather(engine, listing.nodes, look, collector_files(host), limits)
+    for number, answer in enumerate(answers, start=1):
+        yield answer
+        reporter.stage(f"{number} of {total} nodes have answered")
 
 
 def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> FleetReport:
-    engine, origin = engine_for(host, request)
+    engine = engine_for(host, request)
     if request.save is not None:
         _make_folder(request.save)
     limit, path = time_limit(host), host.getenv("PATH") if request.slurm and request.target is None else None
@@ -224,25 +241,26 @@ def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> Fl
     def look(node: ProbeHost) -> Seen:
         return _look(node, request, limit, path)
 
-    listing = engine.nodes()
-    unreached, carried = dict(listing.unreached), dict[str, list[str]]()
-    fold, judge = folding.Fold(), _Judge(host, tables_for(host))
-    for answer in ask_nodes(host, engine, listing, look, request.limits, reporter):
-        if answer.problem is not None:
-            unreached[answer.node] = answer.problem
-            continue
-        seen = _with_cards_unseen(answer.seen, listing.cards.get(answer.node, 0))
-        fold.add(judge.facts(answer.node, seen.machine, seen.environment))
-        if seen.carried is not None:
-            carried.setdefault(seen.carried, []).append(answer.node)
-        if request.save is not None:
-            _save(host, request, answer, seen)
+    fold, judge, carried = folding.Fold(), _Judge(host, tables_for(host)), dict[str, list[str]]()
+    with closing(engine):
+        listing = engine.nodes()
+        unreached = dict(listing.unreached)
+        for answer in ask_nodes(host, engine, listing, look, request.limits, reporter):
+            if answer.problem is not None:
+                unreached[answer.node] = answer.problem
+                continue
+            seen = _with_cards_unseen(answer.seen, listing.cards.get(answer.node, 0), engine.name)
+            fold.add(judge.facts(answer.node, seen.machine, seen.environment))
+            if seen.carried is not None:
+                carried.setdefault(seen.carried, []).append(answer.node)
+            if request.save is not None:
+                _save(host, request, answer, seen)
     notes = [
         f"On {nodesets.fold(nodes)} a job sent from here runs {python}: srun carries this shell's PATH."
         " What is told here is what a log-in there runs."
         for python, nodes in carried.items()
     ]
-    return folding.report(origin, fold.groups(), unreached, notes=notes, saved=request.save)
+    return folding.report(engine.name, fold.groups(), unreached, notes=notes, saved=request.save)
 
 
 def _look(host: ProbeHost, request: FleetRequest, limit: float, path: str | None) -> Seen:
@@ -252,10 +270,7 @@ def _look(host: ProbeHost, request: FleetRequest, limit: float, path: str | None
     people += [process.user for card in machine.gpus.value or () for process in card.processes]
     carried = None
     if path is not None:
-        said = host.run(WHICH_PYTHON, timeout=limit, env={"PATH": path}).stdout.strip()
-        own = environment.interpreter.value
-        if said.startswith("/") and host.real_path(said) != (host.real_path(own.started or "") if own else None):
-            carried = said
+        carried = _another_python(host, environment, path, limit)
     return Seen(
         machine=machine,
         environment=environment,
@@ -266,13 +281,24 @@ def _look(host: ProbeHost, request: FleetRequest, limit: float, path: str | None
     )
 
 
-def _with_cards_unseen(seen: Seen, listed: int) -> Seen:
-    """A job without cards may be shown none of those that Slurm lists: that they are not there is not known then."""
+def _another_python(host: ProbeHost, environment: Environment, path: str, limit: float) -> str | None:
+    """The Python of a job that carries this PATH there, where a log-in on the node finds one in another place."""
+    said = host.run(WHICH_PYTHON, timeout=limit, env={"PATH": path}).stdout.strip()
+    own = environment.interpreter.value
+    if not said.startswith("/") or "\n" in said:
+        return None
+    places = (os.path.dirname(one) for one in (commands.without_shim(host, said), own.started or "" if own else ""))
+    here, there = map(host.real_path, places)
+    return None if here == there else said
+
+
+def _with_cards_unseen(seen: Seen, listed: int, engine: str) -> Seen:
+    """A job without cards may be shown none of those that are listed: that they are not there is not known then."""
     shown = len(seen.machine.gpus.value or ())
     if shown >= listed or seen.machine.gpus.is_unknown:
         return seen
-    problem = f"Slurm lists {listed} cards, and shows {shown or 'none'} of them to a job that asks for none"
-    hidden: Any = unknown("sinfo and the driver", problem)
+    problem = f"{engine} lists {listed} cards, and shows {shown or 'none'} of them to a job that asks for none"
+    hidden: Any = unknown(f"{engine} and the driver", problem)
     machine = msgspec.structs.replace(seen.machine, gpus=hidden)
     if machine.driver.is_absent:
         machine = msgspec.structs.replace(machine, driver=hidden)

@@ -24,6 +24,13 @@ _WAYS = (
         help="These nodes, through ssh and your own configuration of it.",
     ),
     click.option("--ssh-config", metavar="FILE", help="Another configuration of ssh than your own."),
+    click.option(
+        "--kubernetes", is_flag=True, help="The GPU nodes of this Kubernetes cluster, through kubectl: a Job on each."
+    ),
+    click.option(
+        "--image", metavar="IMAGE", help="The image of these Jobs, with any Python in it (default: python:3-slim)."
+    ),
+    click.option("-n", "--namespace", metavar="NAMESPACE", help="The namespace of these Jobs."),
     click.option("--timeout", "seconds", type=click.FloatRange(1, 3600), help="Seconds that a node may take."),
     click.option("--fan-out", type=click.IntRange(1, 512), help="How many nodes are asked at the same time."),
 )
@@ -51,6 +58,7 @@ def command() -> None:
 
 @command.command()
 @ways
+@click.option("--print", "printed", is_flag=True, help="Only write the Jobs of --kubernetes, for kubectl apply.")
 @click.option("--save", metavar="FOLDER", help="Keep a snapshot of each node, without names and secrets.")
 @shared.options(
     shared.python_option,
@@ -60,7 +68,9 @@ def command() -> None:
     shared.quiet_option,
     shared.color_option,
 )
-def diagnose(*, as_json: bool, verbose: bool, quiet: bool, no_color: bool, no_import: bool, **wishes: Any) -> int:
+def diagnose(
+    *, printed: bool, as_json: bool, verbose: bool, quiet: bool, no_color: bool, no_import: bool, **wishes: Any
+) -> int:
     """Tell which nodes are in the same state, what differs between them, and which difference matters.
 
     Changes nothing. Ends with 1 when something is broken on a node that was reached, with 3 when none was.
@@ -74,6 +84,10 @@ def diagnose(*, as_json: bool, verbose: bool, quiet: bool, no_color: bool, no_im
     from envfix.render import open_output
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
-    report = fleet.diagnose(fleet.request_of(with_import=not no_import, **wishes), reporter=out.reporter)
+    request = fleet.request_of(with_import=not no_import, **wishes)
+    if printed:
+        click.echo(fleet.manifest(request), nl=False)
+        return 0
+    report = fleet.diagnose(request, reporter=out.reporter)
     out.fleet(report)
     return 3 if not report.count else 1 if report.verdict == "broken" else 0

@@ -22,8 +22,12 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 class Engine(Protocol):
     """One way to many nodes that a site already has."""
 
+    @property
+    def name(self) -> str:
+        """How it is called in answers."""
+
     def nodes(self) -> Listing:
-        """Which nodes are meant; raises ``EnvfixError`` where the engine itself is not there or does not answer."""
+        """Which nodes are meant, ready to be asked; raises ``EnvfixError`` where the engine itself does not answer."""
 
     def command(self, node: str) -> Sequence[str]:
         """The program that is spoken to, here, in order to speak to the collector on the node."""

@@ -31,7 +31,9 @@ _IN_WORDS = {
     "unk": "Slurm does not know its state",
     "boot": "it is booting",
 }
-_CARDS = re.compile(r"(?:^|,)gpu(?::[^:,()]+)*?:(\d+)")
+_CARDS = re.compile(r"(?:^|,)gpu(?::[^:,()]+)*:(\d+)(?=[,(]|$)")
+# Slices of cards: how many cards they are of is not told.
+_SLICES = re.compile(r"gpu:\d+g\.\d+gb")
 
 
 def parse_sinfo(text: str) -> Listing:
@@ -47,7 +49,7 @@ def parse_sinfo(text: str) -> Listing:
         name, state, gres, reason = [*(part.strip() for part in line.split("|", 3)), "", "", "", ""][:4]
         if not nodesets.NAME.fullmatch(name) or name in nodes or name in unreached:
             continue
-        cards[name] = sum(int(count) for count in _CARDS.findall(gres))
+        cards[name] = 0 if _SLICES.search(gres) else sum(int(count) for count in _CARDS.findall(gres))
         plain = state.rstrip("*~#!%$@^-+")
         if plain in _USABLE and "*" not in state:
             nodes.append(name)
@@ -64,6 +66,7 @@ class Slurm:
 
     def __init__(self, host: ProbeHost, *, partition: str | None = None, nodes: str | None = None) -> None:
         self._host, self._partition = host, partition
+        self.name = f"Slurm, partition {partition}" if partition else "Slurm"
         self._named = None if nodes is None else nodesets.expand(nodes)
 
     def nodes(self) -> Listing:

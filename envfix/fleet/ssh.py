@@ -14,6 +14,8 @@ CONNECT_SECONDS = 10
 class Ssh:
     """Needs ssh here, log-ins without a password, and any Python from 2.7 on there (implements ``Engine``)."""
 
+    name = "ssh"
+
     def __init__(self, nodes: str, *, configuration: str | None = None) -> None:
         self._nodes, self._configuration = nodes, configuration
 
