@@ -17,6 +17,7 @@ from envfix.app.diagnosing import diagnose as judged
 from envfix.app.settings import NOBODY, tables_for, time_limit
 from envfix.errors import EnvfixError, SnapshotError, UsageError
 from envfix.fleet import folding, gathering, nodesets, travelling
+from envfix.fleet.asking import Told
 from envfix.fleet.gathering import Answered, Limits
 from envfix.fleet.interface import Engine, Listing
 from envfix.host.interface import ProbeHost
@@ -33,6 +34,8 @@ from envfix.tables.loader import Tables
 BINDINGS = "pynvml"
 # States that are kept to be compared with what is read next.
 KEPT_STATES = 500
+# What lies in a folder of snapshots for a node that was not reached.
+UNREACHED, SHORT = "envfix.unreached/1", 5000
 HOST_NAME = "/proc/sys/kernel/hostname"
 WHICH_PYTHON = ("/bin/sh", "-c", "command -v python || command -v python3")
 
@@ -100,6 +103,16 @@ def diagnose(request: FleetRequest, *, reporter: Reporter = NOBODY) -> FleetRepo
     return _from_nodes(host, request, reporter)
 
 
+def playbook_request(request: FleetRequest) -> FleetRequest:
+    """The same, for a playbook, which finds its nodes itself; raises ``UsageError`` where another way is named too."""
+    if request.folder or request.slurm or request.ssh is not None or request.kubernetes or request.nodes:
+        raise UsageError(
+            "--ansible writes a playbook, whose inventory names the nodes",
+            hint="leave out the other ways; `ansible-playbook -e nodes=GROUP` chooses among them",
+        )
+    return request
+
+
 def manifest(request: FleetRequest) -> str:
     """The Jobs that ``--kubernetes`` would make, as YAML; nothing is made."""
     from envfix.fleet.kubernetes import Kubernetes
@@ -159,6 +172,8 @@ class _Judge:
 
     def _file(self, node: str, path: str) -> NodeState:
         text = self._host.read_text(path, limit=snapshots.SIZE_LIMIT).text
+        if len(text) < SHORT and UNREACHED in text:
+            raise SnapshotError(_why_unreached(text))
         sealed = snapshots.sealed_facts(text)
         if sealed is None:
             return self._read(node, path)  # a pasted report, or damaged: said there
@@ -181,6 +196,22 @@ class _Judge:
     def facts(self, node: str, machine: Machine, environment: Environment) -> NodeState:
         """What the rules say of one node."""
         return folding.state_of(node, machine, environment, judged(machine, environment, self._tables))
+
+
+def unreached_document(reason: str) -> str:
+    """What lies in the folder in place of a node's snapshot, where there is none."""
+    return to_json({"schema": UNREACHED, "reason": reason}) + "\n"
+
+
+def _why_unreached(text: str) -> str:
+    try:
+        return msgspec.json.decode(text, type=_Unreached).reason[:300]
+    except msgspec.DecodeError:
+        return "it was not reached, and the reason is damaged"
+
+
+class _Unreached(msgspec.Struct):
+    reason: str
 
 
 # --- nodes that are asked ---
@@ -235,11 +266,11 @@ def ask_nodes(
 def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> FleetReport:
     engine = engine_for(host, request)
     if request.save is not None:
-        _make_folder(request.save)
+        make_folder(request.save)
     limit, path = time_limit(host), host.getenv("PATH") if request.slurm and request.target is None else None
 
     def look(node: ProbeHost) -> Seen:
-        return _look(node, request, limit, path)
+        return look_at(node, request, limit, path)
 
     fold, judge, carried = folding.Fold(), _Judge(host, tables_for(host)), dict[str, list[str]]()
     with closing(engine):
@@ -249,12 +280,13 @@ def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> Fl
             if answer.problem is not None:
                 unreached[answer.node] = answer.problem
                 continue
+            assert answer.told is not None  # noqa: S101 - without a problem there is an answer
             seen = _with_cards_unseen(answer.seen, listing.cards.get(answer.node, 0), engine.name)
             fold.add(judge.facts(answer.node, seen.machine, seen.environment))
             if seen.carried is not None:
                 carried.setdefault(seen.carried, []).append(answer.node)
             if request.save is not None:
-                _save(host, request, answer, seen)
+                save(host, request, answer.node, seen, answer.told)
     notes = [
         f"On {nodesets.fold(nodes)} a job sent from here runs {python}: srun carries this shell's PATH."
         " What is told here is what a log-in there runs."
@@ -263,7 +295,7 @@ def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> Fl
     return folding.report(engine.name, fold.groups(), unreached, notes=notes, saved=request.save)
 
 
-def _look(host: ProbeHost, request: FleetRequest, limit: float, path: str | None) -> Seen:
+def look_at(host: ProbeHost, request: FleetRequest, limit: float, path: str | None) -> Seen:
     """Everything that is asked of a node: what a diagnosis asks, and whose names are to be taken out of what is saved."""
     machine, environment = detect(host, request.target, with_import=request.with_import, timeout=limit)
     people = [host.getenv("USER"), host.getenv("LOGNAME")]
@@ -305,7 +337,8 @@ def _with_cards_unseen(seen: Seen, listed: int, engine: str) -> Seen:
     return msgspec.structs.replace(seen, machine=machine)
 
 
-def _make_folder(path: str) -> None:
+def make_folder(path: str) -> None:
+    """The folder, where it is not there yet; raises ``EnvfixError``."""
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
@@ -314,18 +347,18 @@ def _make_folder(path: str) -> None:
         ) from error
 
 
-def _save(host: RealHost, request: FleetRequest, answer: Answered, seen: Seen) -> None:
+def save(host: RealHost, request: FleetRequest, node: str, seen: Seen, told: Told) -> None:
     """The node's snapshot, redacted; its file is called as the node is."""
     redactor = Redactor(home=seen.home, people=seen.people, host=seen.host)
     content = snapshots.document(
         seen.machine,
         seen.environment,
-        list(answer.told.transcript) if answer.told else [],
+        list(told.transcript),
         redactor,
         target=request.target,
         with_import=request.with_import,
     )
-    path = os.path.join(request.save or "", f"{answer.node}.json")
+    path = os.path.join(request.save or "", f"{node}.json")
     try:
         host.write_text(path, to_json(content) + "\n")
     except OSError as error:

@@ -59,6 +59,7 @@ def command() -> None:
 @command.command()
 @ways
 @click.option("--print", "printed", is_flag=True, help="Only write the Jobs of --kubernetes, for kubectl apply.")
+@click.option("--ansible", metavar="FILE", help="Only write a playbook that collects into --save FOLDER.")
 @click.option("--save", metavar="FOLDER", help="Keep a snapshot of each node, without names and secrets.")
 @shared.options(
     shared.python_option,
@@ -69,7 +70,15 @@ def command() -> None:
     shared.color_option,
 )
 def diagnose(
-    *, printed: bool, as_json: bool, verbose: bool, quiet: bool, no_color: bool, no_import: bool, **wishes: Any
+    *,
+    printed: bool,
+    ansible: str | None,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+    no_color: bool,
+    no_import: bool,
+    **wishes: Any,
 ) -> int:
     """Tell which nodes are in the same state, what differs between them, and which difference matters.
 
@@ -85,9 +94,34 @@ def diagnose(
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
     request = fleet.request_of(with_import=not no_import, **wishes)
+    if ansible is not None:
+        from envfix.app import fleet_rounds
+
+        out.fleet_playbook(ansible, fleet_rounds.playbook(fleet.playbook_request(request), ansible))
+        return 0
     if printed:
         click.echo(fleet.manifest(request), nl=False)
         return 0
     report = fleet.diagnose(request, reporter=out.reporter)
     out.fleet(report)
     return 3 if not report.count else 1 if report.verdict == "broken" else 0
+
+
+@click.command(name="next", hidden=True)
+@click.argument("folder")
+@click.argument("node")
+@shared.options(
+    click.option("--last", is_flag=True),
+    shared.python_option,
+    click.option("--no-import", "no_import", is_flag=True),
+)
+def next_round(*, folder: str, node: str, last: bool, target: str | None, no_import: bool) -> int:
+    """What to ask a node next: for the playbook that --ansible writes."""
+    from envfix.app import fleet, fleet_rounds
+
+    request = fleet.FleetRequest(target=target, with_import=not no_import)
+    click.echo(fleet_rounds.next_round(folder, node, fleet_rounds.read_told(), request, last=last), nl=False)
+    return 0
+
+
+command.add_command(next_round)

@@ -133,6 +133,11 @@ class Asking:
             self._calls[repr(question)] = call
 
     @property
+    def all_calls(self) -> list[dict[str, Any]]:
+        """Everything that was answered so far, to go on from later."""
+        return list(self._calls.values())
+
+    @property
     def told(self) -> Told:
         """What the last look was answered."""
         calls = (self._calls[key] for key in sorted(self._asked) if key in self._calls)

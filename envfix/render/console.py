@@ -223,6 +223,13 @@ class ConsoleOutput:
         for row in rows:
             self._indented(Text(f"{row.nodes}: {row.reason}"))
 
+    def fleet_playbook(self, path: str, folder: str) -> None:
+        """Where it is and what to do with it."""
+        self._say(Text(f"saved: {path}", style="bold green"))
+        self._indented(Text("Run it, then look at what it has collected:"))
+        self._command(command_line(("ansible-playbook", "-i", "INVENTORY", path)), by=4)
+        self._command(command_line(("envfix", "fleet", "diagnose", "--from", folder)), by=4)
+
     def fleet_gpus(self, cards: FleetCards) -> None:
         """A line a card with its bar, node by node, the freest first."""
         self._progress.done()

@@ -29,6 +29,9 @@ class Output(Protocol):
     def fleet(self, report: FleetReport) -> None:
         """Nodes of equal state, what differs, and who was not reached."""
 
+    def fleet_playbook(self, path: str, folder: str) -> None:
+        """A playbook was written that collects into a folder."""
+
     def fleet_gpus(self, cards: FleetCards) -> None:
         """The cards of many nodes, the freest first."""
 

@@ -59,6 +59,10 @@ class JsonOutput:
             row["matters"] = difference.matters
         self._write("envfix.fleet/1", fields)
 
+    def fleet_playbook(self, path: str, folder: str) -> None:
+        """``envfix.fleet-playbook/1``."""
+        self._write("envfix.fleet-playbook/1", {"file": path, "folder": folder})
+
     def fleet_gpus(self, cards: FleetCards) -> None:
         """``envfix.fleet-gpus/1``."""
         nodes = [_node_cards(node) for node in cards.nodes]
