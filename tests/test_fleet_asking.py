@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -54,11 +54,19 @@ class Local:
         """Nothing was made."""
 
 
+class Heard(NamedTuple):
+    """What was seen on a node, and all that it told for it."""
+
+    seen: Any
+    told: asking.Told
+
+
 def ask_all(
     look: Callable[[ProbeHost], Any], *, seconds: float = 60, most_bytes: int = 16_000_000, **commands: Sequence[str]
 ) -> dict[str, Answered]:
     limits = Limits(seconds=seconds, most_bytes=most_bytes)
-    return {answer.node: answer for answer in gather(Local(**commands), list(commands), look, FILES, limits)}
+    answers = gather(Local(**commands), list(commands), lambda ask: Heard(*ask(look)), FILES, limits)
+    return {answer.node: answer for answer in answers}
 
 
 def ask_one(command: Sequence[str], look: Callable[[ProbeHost], Any], **limits: Any) -> Answered:
@@ -110,10 +118,9 @@ def test_node_tells_what_this_machine_would_see_itself(
     assert answer.problem is None
     machine = facts(here)[0]
     assert [card["name"] for card in machine["gpus"]["value"]] == ["GeForce RTX 3090"] * 2
-    assert facts(answer.seen) == facts(here)
-    assert answer.told is not None
-    assert answer.told.rounds < 12
-    replayed = detect(ReplayHost(answer.told.transcript), wanted)
+    assert facts(answer.seen.seen) == facts(here)
+    assert answer.seen.told.rounds < 12
+    replayed = detect(ReplayHost(answer.seen.told.transcript), wanted)
     assert facts(replayed) == facts(here)
 
 
@@ -232,8 +239,7 @@ def test_questions_are_those_of_the_probes_on_this_machine(node: str) -> None:
     recording = RecordingHost(RealHost())
     detect(recording, node, with_import=False)
     answer = ask_one([interpreter("3.8"), *BOOT], lambda host: detect(host, node, with_import=False))
-    assert answer.told is not None
-    there = [call["ask"] for call in answer.told.transcript]
+    there = [call["ask"] for call in answer.seen.told.transcript]
     here = [call["ask"] for call in recording.transcript]
     assert [question for question in there if question not in here] == []
     assert {question[0] for question in here if question not in there} == {"real_path"}
@@ -259,7 +265,7 @@ def test_collector_finds_a_python_by_itself(state: Any, tmp_path: Path) -> None:
     answer = ask_one(words, lambda host: [host.getenv(name) for name in names])
     assert answer.problem is None
     assert (
-        answer.seen
+        answer.seen.seen
         == {
             "as it is": [None, None, "1"],
             "log-in": [None, "1", "1"],
@@ -295,7 +301,7 @@ def test_long_output_keeps_its_beginning_and_its_end() -> None:
     command = [interpreter("3.8"), "-c", script]
     for version in ("2.7", "3.13"):
         answer = ask_one([interpreter(version), *BOOT], lambda host: host.run(command, timeout=20))
-        result = answer.seen
+        result = answer.seen.seen
         assert (result.outcome, result.truncated, len(result.stdout)) == ("exited", True, 1_000_000)
         assert (result.stdout[:5], result.stdout[-4:]) == ("first", "last")
 
@@ -308,5 +314,5 @@ def test_names_that_are_no_text_come_back_as_they_are(tmp_path: Path) -> None:
     answer = ask_one(
         [interpreter("3.13"), *BOOT], lambda host: [(path, host.read_text(path)) for path in host.glob(pattern)]
     )
-    assert answer.seen == [(path, here.read_text(path)) for path in here.glob(pattern)]
-    assert json.dumps(answer.seen[0][0])
+    assert answer.seen.seen == [(path, here.read_text(path)) for path in here.glob(pattern)]
+    assert json.dumps(answer.seen.seen[0][0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from typing import Any
@@ -18,7 +18,7 @@ from envfix.app.settings import NOBODY, tables_for, time_limit
 from envfix.errors import EnvfixError, SnapshotError, UsageError
 from envfix.fleet import folding, gathering, nodesets, travelling
 from envfix.fleet.asking import Told
-from envfix.fleet.gathering import Answered, Limits
+from envfix.fleet.gathering import Answered, Limits, Talk
 from envfix.fleet.interface import Engine, Listing
 from envfix.host.interface import ProbeHost
 from envfix.host.real import RealHost
@@ -172,8 +172,9 @@ class _Judge:
 
     def _file(self, node: str, path: str) -> NodeState:
         text = self._host.read_text(path, limit=snapshots.SIZE_LIMIT).text
-        if len(text) < SHORT and UNREACHED in text:
-            raise SnapshotError(_why_unreached(text))
+        lost = _why_unreached(text)
+        if lost is not None:
+            raise SnapshotError(lost)
         sealed = snapshots.sealed_facts(text)
         if sealed is None:
             return self._read(node, path)  # a pasted report, or damaged: said there
@@ -203,7 +204,14 @@ def unreached_document(reason: str) -> str:
     return to_json({"schema": UNREACHED, "reason": reason}) + "\n"
 
 
-def _why_unreached(text: str) -> str:
+def why_unreached(host: RealHost, path: str) -> str | None:
+    """The reason that lies in place of a snapshot; None where there is one."""
+    return _why_unreached(host.read_text(path, limit=SHORT).text)
+
+
+def _why_unreached(text: str) -> str | None:
+    if len(text) >= SHORT or UNREACHED not in text:
+        return None
     try:
         return msgspec.json.decode(text, type=_Unreached).reason[:300]
     except msgspec.DecodeError:
@@ -237,9 +245,9 @@ def engine_for(host: RealHost, request: FleetRequest) -> Engine:
     raise UsageError("which nodes is not said", hint="give one of --slurm, --ssh NODES, --kubernetes or --from FOLDER")
 
 
-def collector_files(host: RealHost) -> dict[str, str]:
+def collector_files(host: RealHost, *more: str) -> dict[str, str]:
     """What travels to a node: the collector, the scripts of the probes, and what they import."""
-    paths = {name: host.script_path(name) for name in (travelling.COLLECTOR, *travelling.SCRIPTS)}
+    paths = {name: host.script_path(name) for name in (travelling.COLLECTOR, *travelling.SCRIPTS, *more)}
     bindings = find_spec(BINDINGS)
     if bindings is not None and bindings.origin:
         paths[f"{BINDINGS}.py"] = bindings.origin
@@ -250,14 +258,16 @@ def ask_nodes(
     host: RealHost,
     engine: Engine,
     listing: Listing,
-    look: Callable[[ProbeHost], Any],
+    talk: Talk,
     limits: Limits,
     reporter: Reporter,
+    *,
+    more: Sequence[str] = (),
 ) -> Iterator[Answered]:
-    """The answers as they come."""
+    """The answers as they come; ``more`` are scripts that travel too."""
     total = len(listing.nodes)
     reporter.stage(f"asking {total} node{'' if total == 1 else 's'}")
-    answers = gathering.gather(engine, listing.nodes, look, collector_files(host), limits)
+    answers = gathering.gather(engine, listing.nodes, talk, collector_files(host, *more), limits)
     for number, answer in enumerate(answers, start=1):
         yield answer
         reporter.stage(f"{number} of {total} nodes have answered")
@@ -276,17 +286,17 @@ def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> Fl
     with closing(engine):
         listing = engine.nodes()
         unreached = dict(listing.unreached)
-        for answer in ask_nodes(host, engine, listing, look, request.limits, reporter):
+        for answer in ask_nodes(host, engine, listing, lambda ask: ask(look), request.limits, reporter):
             if answer.problem is not None:
                 unreached[answer.node] = answer.problem
                 continue
-            assert answer.told is not None  # noqa: S101 - without a problem there is an answer
-            seen = _with_cards_unseen(answer.seen, listing.cards.get(answer.node, 0), engine.name)
+            whole, told = answer.seen
+            seen = _with_cards_unseen(whole, listing.cards.get(answer.node, 0), engine.name)
             fold.add(judge.facts(answer.node, seen.machine, seen.environment))
             if seen.carried is not None:
                 carried.setdefault(seen.carried, []).append(answer.node)
             if request.save is not None:
-                save(host, request, answer.node, seen, answer.told)
+                save(host, request, answer.node, seen, told)
     notes = [
         f"On {nodesets.fold(nodes)} a job sent from here runs {python}: srun carries this shell's PATH."
         " What is told here is what a log-in there runs."

@@ -107,6 +107,69 @@ def diagnose(
     return 3 if not report.count else 1 if report.verdict == "broken" else 0
 
 
+@command.command()
+@ways
+@shared.options(
+    shared.json_option,
+    shared.verbose_option,
+    shared.quiet_option,
+    shared.color_option,
+)
+def gpus(*, as_json: bool, verbose: bool, quiet: bool, no_color: bool, **wishes: Any) -> int:
+    """Tell which cards are free on which node now, and who holds the others; the freest first.
+
+    Changes nothing. Ends with 3 when no node told anything.
+
+    \b
+    envfix fleet gpus --slurm -p gpu
+    envfix fleet gpus --ssh node[1-8]
+    """
+    from envfix.app import fleet, fleet_cards
+    from envfix.render import open_output
+
+    out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
+    cards = fleet_cards.cards(fleet.request_of(**wishes), reporter=out.reporter)
+    out.fleet_gpus(cards)
+    return 0 if cards.nodes else 3
+
+
+@command.command()
+@ways
+@shared.options(
+    click.option(
+        "--level",
+        type=click.Choice(["import", "cuda", "yolo", "train"]),
+        default="yolo",
+        show_default=True,
+        help="How far to climb on each node.",
+    ),
+    click.option("--device", default="auto", show_default=True, metavar="auto|cpu|0|UUID", help="Which device there."),
+    shared.python_option,
+    shared.json_option,
+    shared.verbose_option,
+    shared.quiet_option,
+    shared.color_option,
+)
+def verify(*, level: Any, device: str, as_json: bool, verbose: bool, quiet: bool, no_color: bool, **wishes: Any) -> int:
+    """Climb the ladder of `envfix verify` on every node, with the Python that is meant there.
+
+    Ends with 4 when it fails on a node, with 3 when no node was reached.
+
+    \b
+    envfix fleet verify --slurm -p gpu --python yolov8_env
+    envfix fleet verify --ssh node[1-8] --level cuda
+    """
+    from envfix.app import fleet, fleet_proof
+    from envfix.render import open_output
+
+    out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
+    verified = fleet_proof.verify(fleet.request_of(**wishes), level=level, device=device, reporter=out.reporter)
+    out.fleet_verified(verified)
+    if not verified.nodes:
+        return 3
+    return 0 if all(node.verification and node.verification.failed is None for node in verified.nodes) else 4
+
+
 @click.command(name="next", hidden=True)
 @click.argument("folder")
 @click.argument("node")

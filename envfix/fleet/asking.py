@@ -30,9 +30,12 @@ R = TypeVar("R")
 MOST_ROUNDS, MOST_QUESTIONS = 25, 5000
 # How long one question may take where its asker does not say, and how much is read of a file.
 PATIENCE, FILE_LIMIT = 10.0, 1_000_000
+# What stands for a folder on the node that is made for one script.
+FOLDER = "{envfix-folder}"
 _NOTHING: dict[str, Any] = {
     "run": {"outcome": "not-found"},
     "run_script": {"outcome": "not-found"},
+    "run_in_folder": {"outcome": "not-found"},
     "read_text": {"outcome": "absent"},
     "glob": [],
     "which": [],
@@ -69,6 +72,12 @@ class AskingHost(ReplayHost):
     ) -> CommandResult:
         self._bound(["run_script", python, script, list(arguments)], timeout)
         return super().run_script(python, script, arguments, timeout=timeout)
+
+    def run_in_folder(self, python: str, script: str, arguments: Sequence[str], *, timeout: float) -> CommandResult:
+        """``run_script`` with an empty folder, in the arguments where ``FOLDER`` stands, which goes with the script."""
+        question = ["run_in_folder", python, script, list(arguments)]
+        self._bound(question, timeout)
+        return self._answer(question, CommandResult)
 
     def read_text(self, path: str, *, limit: int = FILE_LIMIT) -> FileResult:
         self._bound(["read_text", path], limit)

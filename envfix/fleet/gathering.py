@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -17,7 +17,9 @@ from envfix.fleet.interface import Engine
 from envfix.host.dialogue import Dialogue, DialogueError
 from envfix.host.interface import ProbeHost
 
-T = TypeVar("T")
+# One look at a node, asked to its end; and all looks that are wanted of it.
+Ask = Callable[[Callable[[ProbeHost], Any]], tuple[Any, Told]]
+Talk = Callable[[Ask], Any]
 FAN_OUT = 32
 SECONDS = 180.0
 MOST_BYTES = 16_000_000
@@ -34,22 +36,21 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen on a node, and all that it told; or why it told nothing (``problem``)."""
+    """What was seen on a node, or why it told nothing (``problem``)."""
 
     node: str
     seen: Any = None
-    told: Told | None = None
     problem: str | None = None
 
 
 def gather(
     engine: Engine,
     nodes: Sequence[str],
-    look: Callable[[ProbeHost], Any],
+    talk: Talk,
     files: Mapping[str, str],
     limits: Limits,
 ) -> Iterator[Answered]:
-    """What ``look`` sees on each node, as they answer; whoever stops listening ends all that still runs."""
+    """What comes of ``talk`` with each node, as they answer; whoever stops listening ends all that still runs."""
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
     for node in nodes:
         waiting.put(node)
@@ -63,7 +64,7 @@ def gather(
                 node = waiting.get_nowait()
             except queue.Empty:
                 return
-            answers.put(_ask(engine, node, look, files, limits, running))
+            answers.put(_ask(engine, node, talk, files, limits, running))
 
     for _ in range(min(limits.fan_out, len(nodes))):
         threading.Thread(target=work, daemon=True).start()
@@ -86,7 +87,7 @@ def _next(answers: queue.Queue[Answered]) -> Answered:
 def _ask(
     engine: Engine,
     node: str,
-    look: Callable[[ProbeHost], Any],
+    talk: Talk,
     files: Mapping[str, str],
     limits: Limits,
     running: dict[str, Dialogue],
@@ -97,7 +98,7 @@ def _ask(
         return Answered(node=node, problem=str(error))
     running[node] = dialogue
     try:
-        seen, told = _converse(dialogue, look, files, limits)
+        seen = talk(_asker(dialogue, files, limits))
     except DialogueError as error:
         return Answered(node=node, problem=str(error))
     except EnvfixError as error:
@@ -107,12 +108,10 @@ def _ask(
     finally:
         running.pop(node, None)
         dialogue.close()
-    return Answered(node=node, seen=seen, told=told)
+    return Answered(node=node, seen=seen)
 
 
-def _converse(
-    dialogue: Dialogue, look: Callable[[ProbeHost], Any], files: Mapping[str, str], limits: Limits
-) -> tuple[Any, Told]:
+def _asker(dialogue: Dialogue, files: Mapping[str, str], limits: Limits) -> Ask:
     language = travelling.Language(dict(files), lifetime=limits.seconds)
     greeting = [language.program]
 
@@ -120,4 +119,4 @@ def _converse(
         text = (greeting.pop() if greeting else "") + language.round(asked, max(1.0, dialogue.left - MARGIN))
         return language.answers(dialogue.exchange(text, language.cookie))
 
-    return asking.ask(look, ask_round)
+    return lambda look: asking.ask(look, ask_round)

@@ -8,7 +8,9 @@ import msgspec
 
 from envfix.model.finding import Finding
 from envfix.model.gpu_use import CardUse
+from envfix.model.lock import Locking
 from envfix.model.outcome import Verification
+from envfix.model.plan import Plan
 
 VerdictWord = Literal["healthy", "degraded", "broken"]
 # The links of the stack, from the ground up; each is one short text per node.
@@ -118,3 +120,57 @@ class FleetVerified(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     nodes: tuple[NodeVerified, ...]
     unreached: tuple[Unreached, ...] = ()
+
+
+class Stack(msgspec.Struct, frozen=True, kw_only=True):
+    """One stack and the nodes it runs on, all of them."""
+
+    nodes: str
+    count: int
+    names: tuple[str, ...]
+    plan: Plan
+
+
+class Stuck(msgspec.Struct, frozen=True, kw_only=True):
+    """Nodes on which no stack runs as they are, and what would change that."""
+
+    nodes: str
+    count: int
+    reason: str
+    ways_out: tuple[str, ...] = ()
+
+
+class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The fewest stacks that serve all nodes for which there is one."""
+
+    stacks: tuple[Stack, ...]
+    stuck: tuple[Stuck, ...] = ()
+    unreached: tuple[Unreached, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every node has a stack."""
+        planned = bool(self.stacks) and all(stack.plan.status == "ok" for stack in self.stacks)
+        return planned and not self.stuck and not self.unreached
+
+
+class StackLock(msgspec.Struct, frozen=True, kw_only=True):
+    """The lock of one stack, or the plan that says why there is none."""
+
+    nodes: str
+    count: int
+    locking: Locking | None = None
+    plan: Plan | None = None
+
+
+class FleetLocking(msgspec.Struct, frozen=True, kw_only=True):
+    """A lock for each stack."""
+
+    locks: tuple[StackLock, ...]
+    stuck: tuple[Stuck, ...] = ()
+    unreached: tuple[Unreached, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every node has a lock."""
+        return bool(self.locks) and all(one.locking for one in self.locks) and not self.stuck and not self.unreached

@@ -17,7 +17,17 @@ from envfix._version import __version__
 from envfix.model.explanation import Cause, Explanation
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.fit import Fit
-from envfix.model.fleet import Difference, FleetCards, FleetReport, FleetVerified, Group, Unreached
+from envfix.model.fleet import (
+    Difference,
+    FleetCards,
+    FleetLocking,
+    FleetPlan,
+    FleetReport,
+    FleetVerified,
+    Group,
+    Stuck,
+    Unreached,
+)
 from envfix.model.gpu_use import GpuUse
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
@@ -222,6 +232,48 @@ class ConsoleOutput:
             self._say(Text("Not reached:", style="bold yellow"))
         for row in rows:
             self._indented(Text(f"{row.nodes}: {row.reason}"))
+
+    def fleet_plan(self, plan: FleetPlan) -> None:
+        """A stack with its nodes each; with -v as `envfix plan` shows it."""
+        self._progress.done()
+        if len(plan.stacks) == 1 and plan.complete:
+            self._say(Text("One stack runs on all nodes.", style="bold green"))
+        elif plan.stacks:
+            self._say(Text(f"The fewest stacks: {len(plan.stacks)}.", style="bold"))
+        for stack in plan.stacks:
+            head = Text(f"{fleet_table.nodes(stack.nodes, stack.count)}: ", style="bold")
+            choice = stack.plan.choice
+            head.append(_stack(choice) if choice else f"no stack fits: blocked by {stack.plan.blocked_by}")
+            self._say(head)
+            if self._verbose:
+                self.plan(stack.plan)
+                continue
+            for reason in stack.plan.reasons[:1]:
+                self._indented(Text(reason, style="dim"))
+            if stack.plan.download_bytes is not None:
+                self._indented(Text(f"download {size(stack.plan.download_bytes)}", style="dim"))
+        self._stuck(plan.stuck)
+        self._unreached(plan.unreached)
+
+    def _stuck(self, rows: Sequence[Stuck]) -> None:
+        if rows:
+            self._say(Text("No stack runs, as things are, on:", style="bold red"))
+        for row in rows:
+            self._indented(Text(f"{fleet_table.nodes(row.nodes, row.count)}: {row.reason}"))
+            for way in row.ways_out:
+                self._indented(Text(f"{'→' if self._unicode else '>'} {way}"), by=4)
+
+    def fleet_locked(self, locking: FleetLocking) -> None:
+        """Which lock is for which nodes."""
+        for one in locking.locks:
+            if one.locking is None or one.locking.files[0].path is not None:
+                self._say(Text(f"for {fleet_table.nodes(one.nodes, one.count)}:", style="bold"))
+            if one.locking is not None:
+                self.locked(one.locking)
+            elif one.plan is not None:
+                self.plan(one.plan)
+        self._stuck(locking.stuck)
+        self._unreached(locking.unreached)
 
     def fleet_playbook(self, path: str, folder: str) -> None:
         """Where it is and what to do with it."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from envfix.model.explanation import Explanation
 from envfix.model.fit import Fit
-from envfix.model.fleet import FleetCards, FleetReport, FleetVerified
+from envfix.model.fleet import FleetCards, FleetLocking, FleetPlan, FleetReport, FleetVerified
 from envfix.model.gpu_use import GpuUse
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
@@ -28,6 +28,12 @@ class Output(Protocol):
 
     def fleet(self, report: FleetReport) -> None:
         """Nodes of equal state, what differs, and who was not reached."""
+
+    def fleet_plan(self, plan: FleetPlan) -> None:
+        """The stacks and their nodes, and who has none."""
+
+    def fleet_locked(self, locking: FleetLocking) -> None:
+        """The locks of these stacks."""
 
     def fleet_playbook(self, path: str, folder: str) -> None:
         """A playbook was written that collects into a folder."""

@@ -9,7 +9,7 @@ from typing import Any
 from envfix.model.documents import to_builtins, to_json
 from envfix.model.explanation import Explanation
 from envfix.model.fit import Fit
-from envfix.model.fleet import FleetCards, FleetReport, FleetVerified, NodeCards
+from envfix.model.fleet import FleetCards, FleetLocking, FleetPlan, FleetReport, FleetVerified, NodeCards
 from envfix.model.gpu_use import CardUse, GpuUse
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
@@ -58,6 +58,27 @@ class JsonOutput:
         for row, difference in zip(fields["differences"], report.differences, strict=True):
             row["matters"] = difference.matters
         self._write("envfix.fleet/1", fields)
+
+    def fleet_plan(self, plan: FleetPlan) -> None:
+        """``envfix.fleet-plan/1``."""
+        stacks = [{**to_builtins(stack), "plan": plan_fields(stack.plan)} for stack in plan.stacks]
+        status = "ok" if plan.complete else "conflict"
+        fields = {"status": status, **to_builtins(plan), "stacks": stacks}
+        self._write("envfix.fleet-plan/1", fields)
+
+    def fleet_locked(self, locking: FleetLocking) -> None:
+        """``envfix.fleet-lock/1``."""
+        locks = [
+            {
+                "nodes": one.nodes,
+                "count": one.count,
+                "lock": None if one.locking is None else _locked(one.locking),
+                "plan": None if one.plan is None else plan_fields(one.plan),
+            }
+            for one in locking.locks
+        ]
+        rest = {"stuck": to_builtins(locking.stuck), "unreached": to_builtins(locking.unreached)}
+        self._write("envfix.fleet-lock/1", {"locks": locks, **rest})
 
     def fleet_playbook(self, path: str, folder: str) -> None:
         """``envfix.fleet-playbook/1``."""
@@ -114,15 +135,7 @@ class JsonOutput:
 
     def locked(self, locking: Locking) -> None:
         """``envfix.lock/1``: needs, packages, files; the text stands here where no file was written."""
-        files = [
-            {"format": one.format, "path": one.path, **({"text": one.text} if one.path is None else {})}
-            for one in locking.files
-        ]
-        changed = None
-        if locking.changed is not None:
-            changed = [{"name": name, "old": old, "new": new} for name, old, new in locking.changed]
-        lock = to_builtins(locking.lock)
-        self._write("envfix.lock/1", {**lock, "files": files, "changed": changed, "notes": locking.notes})
+        self._write("envfix.lock/1", _locked(locking))
 
     def lock_check(self, check: LockCheck) -> None:
         """``envfix.lock-check/1``."""
@@ -158,6 +171,18 @@ def plan_fields(plan: Plan) -> dict[str, Any]:
         if fields[name] is not None:
             fields[name] = {"torchvision": None, "torchaudio": None, "index_url": None, **fields[name]}
     return fields
+
+
+def _locked(locking: Locking) -> dict[str, Any]:
+    files = [
+        {"format": one.format, "path": one.path, **({"text": one.text} if one.path is None else {})}
+        for one in locking.files
+    ]
+    changed = None
+    if locking.changed is not None:
+        changed = [{"name": name, "old": old, "new": new} for name, old, new in locking.changed]
+    lock = to_builtins(locking.lock)
+    return {**lock, "files": files, "changed": changed, "notes": locking.notes}
 
 
 def _card(use: CardUse) -> dict[str, Any]:

@@ -4,7 +4,7 @@ It knows nothing of what is looked for. Each line it reads is a round of questio
 ask a machine (run this program, read this file, which files match ...); each line it writes holds the answers, between two
 cookies, because a login may print anything. It ends when its input ends, after its time, and with whatever it has started.
 
-Syntax of Python 2.7 and 3, standard library only; no file is written: scripts for other interpreters are given to them on
+Syntax of Python 2.7 and 3, standard library only; no file is written (but into the folder of a script that needs one): scripts for other interpreters are given to them on
 their standard input, and with them in ``ENVFIX_FILES`` what they import.
 """
 
@@ -12,9 +12,11 @@ import glob
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -99,7 +101,7 @@ class Node(object):
 
     def __init__(self, files):
         self.files = files
-        self.running = set()
+        self.running, self.folders = set(), set()
 
     def run(self, timeout, argv, env, cwd):
         return self.start(timeout, argv, env, cwd, None)
@@ -110,6 +112,16 @@ class Node(object):
         names = json.dumps(json.dumps(self.files)), json.dumps(script), json.dumps(script)
         quiet = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8"}
         return self.start(timeout, command + ["-"] + arguments, quiet, None, (GATE + PREAMBLE % names).encode("ascii"))
+
+    def run_in_folder(self, timeout, python, script, arguments):
+        """The same, with an empty folder that is removed afterwards."""
+        folder = tempfile.mkdtemp(prefix="envfix-")
+        self.folders.add(folder)
+        try:
+            return self.run_script(timeout, python, script, [word.replace("{envfix-folder}", folder) for word in arguments])
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            self.folders.discard(folder)
 
     def start(self, timeout, argv, env, cwd, given):
         nowhere = open(os.devnull, "rb")
@@ -241,6 +253,8 @@ class Node(object):
         """End with everything that was started here."""
         for process in list(self.running):
             end(process)
+        for folder in list(self.folders):
+            shutil.rmtree(folder, ignore_errors=True)
         os._exit(0)
 
 
