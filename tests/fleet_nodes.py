@@ -98,6 +98,8 @@ def furnish(home: Path, node: str, machine: str, drivers: FakeDrivers, *, torch:
     site = make_venv(place / "env")
     write_torch(site, build, cuda, architectures)
     variables["PATH"] = f"{place}/env/bin:{place}/machine/bin:/usr/bin:/bin"
+    variables["TMPDIR"] = str(home / "temporary")
+    (home / "temporary").mkdir(exist_ok=True)
     del variables["HOME"]
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     (home / f"{node}.sh").write_text("\n".join(lines) + f"\necho Welcome to {node}\n")
