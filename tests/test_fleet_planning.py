@@ -188,7 +188,7 @@ def test_plan_and_lock_of_all_nodes(world: World, tmp_path: Path) -> None:
 def test_each_of_several_stacks_has_a_lock_in_a_folder_of_its_own(world: World, tmp_path: Path) -> None:
     world["official"].add("cu128", *stack("2.7.1", "0.22.1", "+cu128"))
     folder = gathered(tmp_path / "nodes", gpu1=AMPERE, gpu2=PASCAL, gpu9=BLACKWELL)
-    options = ("--from", str(folder), "--python", "3.11", "--with", "none", "--index", "official")
+    options = ("--from", str(folder), "--python", "3.11", "--with", "none", "--torch", "==2.7.1")
     refused = envfix("lock", *options, env=world.environment(), timeout=120)
     assert (refused.code, refused.stderr.splitlines()[-2]) == (2, "error: 2 stacks do not fit on one screen")
     done = envfix("lock", *options, "-o", str(tmp_path / "locks"), "--json", env=world.environment(), timeout=120)
