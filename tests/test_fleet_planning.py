@@ -144,7 +144,7 @@ def test_command_tells_stacks_as_text_and_as_json(tmp_path: Path) -> None:
     done = envfix("plan", *options)
     assert done.code == 0, done
     assert done.stdout.startswith(
-        "One stack runs on all nodes.\ngpu[1-2],login (3 nodes): torch 2.7.1+cu118 (CUDA inside: cu118), torchvision"
+        "One stack runs on all nodes.\ngpu[1-2], login (3 nodes): torch 2.7.1+cu118 (CUDA inside: cu118), torchvision"
     )
     document = envfix("plan", *options, "--json").document
     assert (document["schema"], document["status"]) == ("envfix.fleet-plan/1", "ok")

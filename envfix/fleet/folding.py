@@ -23,6 +23,8 @@ from envfix.model.fleet import (
 
 T = TypeVar("T")
 LONGEST = 200
+# Words of a link that name something: a version, a model, a path.
+_TELLING = re.compile(r"(?:\S*\d\S{2,}|/\S+|\S+\d\S*\.\S*)")
 # The link that a fact belongs to, by which evidence is read.
 _LINK_OF = {
     "machine.platform": "system",
@@ -209,11 +211,22 @@ def _parting(groups: tuple[Group, ...]) -> dict[str, Finding]:
 
 
 def _responsible(finding: Finding, differing: list[str], having: list[Group], others: list[Group]) -> list[str]:
-    """The links that part the nodes with this finding from those without it: of these, the ones it names as evidence."""
-    parting = [
-        link
-        for link in differing
-        if not {group.links.get(link) for group in having} & {group.links.get(link) for group in others}
-    ]
-    named = {_LINK_OF.get(evidence.fact) for evidence in finding.because}
-    return [link for link in parting if link in named] or parting
+    """The links that part the nodes with this finding from those without it, and that its evidence speaks of.
+
+    A card's memory is no reason to call the card's model the difference that matters: what the link says must stand in
+    the evidence too.
+    """
+    found = []
+    for link in differing:
+        here, there = ({group.links.get(link, "") for group in row} for row in (having, others))
+        if not here & there and any(_speaks_of(finding, link, text) for text in here):
+            found.append(link)
+    return found
+
+
+def _speaks_of(finding: Finding, link: str, text: str) -> bool:
+    values = " ".join(one.value for one in finding.because if _LINK_OF.get(one.fact) == link)
+    if not values:
+        return False
+    # What is not there, or not known, has no words of its own.
+    return text == "none" or text.startswith("unknown: ") or any(word in values for word in _TELLING.findall(text))

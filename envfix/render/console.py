@@ -201,8 +201,9 @@ class ConsoleOutput:
         head.append(group.verdict, style=VERDICTS[group.verdict][1])
         head.append(f": {fleet_table.stack(group)}", style="not bold")
         self._say(head)
-        for name, text in group.links.items() if self._verbose else ():
-            self._indented(Text(f"{name:<12} {text}", style="dim"))
+        for name, text in group.links.items():
+            if self._verbose or fleet_table.is_doubt(text):
+                self._indented(Text(f"{name:<12} {text}", style="dim"))
         shown = [
             finding
             for finding in group.findings
@@ -225,13 +226,15 @@ class ConsoleOutput:
         for line in fleet_table.values(difference, everything=self._verbose):
             self._indented(Text(line, style="" if difference.matters else "dim"), by=4)
         for one in difference.explains:
-            self._indented(Text(f"{'→' if self._unicode else '>'} {one.code} {one.cause} on {one.nodes}"), by=4)
+            self._indented(
+                Text(f"{'→' if self._unicode else '>'} {one.code} {one.cause} on {fleet_table.names(one.nodes)}"), by=4
+            )
 
     def _unreached(self, rows: Sequence[Unreached]) -> None:
         if rows:
             self._say(Text("Not reached:", style="bold yellow"))
         for row in rows:
-            self._indented(Text(f"{row.nodes}: {row.reason}"))
+            self._indented(Text(f"{fleet_table.names(row.nodes)}: {row.reason}"))
 
     def fleet_plan(self, plan: FleetPlan) -> None:
         """A stack with its nodes each; with -v as `envfix plan` shows it."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from envfix.model.fleet import Difference, FleetReport, Group, NodeVerified
 
 VALUES_SHOWN = 6
+# A comma that is not inside brackets.
+_BETWEEN = re.compile(r",(?![^\[]*\])")
 
 
 def headline(report: FleetReport) -> str:
@@ -15,9 +18,14 @@ def headline(report: FleetReport) -> str:
     return f"{_many(report.count, 'node')} told by {report.origin} {states}".strip()
 
 
-def nodes(name: str, count: int) -> str:
+def names(folded: str) -> str:
+    """``gpu[1-6,9], login``: with room to break the line."""
+    return _BETWEEN.sub(", ", folded)
+
+
+def nodes(folded: str, count: int) -> str:
     """``gpu[1-6] (6 nodes)``."""
-    return name if count == 1 else f"{name} ({count} nodes)"
+    return names(folded) if count == 1 else f"{names(folded)} ({count} nodes)"
 
 
 def stack(group: Group) -> str:
@@ -27,6 +35,11 @@ def stack(group: Group) -> str:
     driver = "no NVIDIA driver" if links["driver"] == "none" else f"driver {links['driver']}"
     torch = "no torch" if links["torch"] == "none" else f"torch {links['torch']}"
     return f"{driver}, {cards}, {torch}"
+
+
+def is_doubt(text: str) -> bool:
+    """Whether a link is not known although it was asked for: then that is why the node is not called healthy."""
+    return text.startswith("unknown: ") and not text.endswith("not asked")
 
 
 def values(difference: Difference, *, everything: bool) -> Iterator[str]:
