@@ -83,6 +83,13 @@ def test_pod_that_is_shown_no_card_of_its_node_is_a_doubt(fleet: Fleet, cluster:
     )
 
 
+def test_pods_that_use_a_card_ask_for_one(fleet: Fleet, cluster: Cluster) -> None:
+    fleet("verify", "--kubernetes", "-w", "gpu-a", "--level", "cuda", "--json")
+    fleet("verify", "--kubernetes", "-w", "gpu-a", "--level", "cuda", "--device", "cpu", "--json")
+    containers = [job["spec"]["template"]["spec"]["containers"][0] for job in cluster.made]
+    assert [row.get("resources") for row in containers] == [{"limits": {"nvidia.com/gpu": 1}}, None]
+
+
 def test_named_nodes_need_no_cards(fleet: Fleet) -> None:
     document = fleet("diagnose", "--kubernetes", "-w", "cpu-1,gone", "--no-import", "--json").document
     assert [group["links"]["driver"] for group in document["groups"]] == ["none"]

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from envfix.fleet.slurm import parse_sinfo
+from envfix.app.fleet import collector_files
+from envfix.fleet.gathering import Limits, gather
+from envfix.fleet.slurm import Slurm, parse_sinfo
+from envfix.host.real import RealHost
 from tests.fakes.machines import FakeDrivers
 from tests.fakes.running import Finished, cleaned_environment, envfix
 from tests.fakes.targets import SM_OF_CU111, SM_OF_CU128, make_venv
@@ -69,7 +72,7 @@ def test_nodes_are_told_as_a_log_in_there_would_find_them(fleet: Fleet, tmp_path
         f"On gpu[1-2] a job sent from here runs {tmp_path}/mine/bin/python: srun carries this shell's PATH"
     )
     assert done.code == 1
-    assert {row["link"] for row in document["differences"] if row["matters"]} >= {"torch"}
+    assert {row["link"] for row in document["differences"] if row["matters"]} >= {"cards", "torch"}
 
 
 def test_cards_that_slurm_lists_and_a_job_is_not_shown_are_unknown(fleet: Fleet, cluster: SlurmCluster) -> None:
@@ -117,7 +120,11 @@ def test_node_that_is_full_is_told_so_within_seconds(fleet: Fleet, cluster: Slur
     finally:
         cluster.told("scontrol", "delete", "ReservationName=busy")
     assert list(groups(document)) == ["gpu1"]
-    assert [row["nodes"] for row in document["unreached"]] == ["gpu2"]
+    (lost,) = document["unreached"]
+    assert (lost["nodes"], lost["reason"]) == (
+        "gpu2",
+        "exit code 1: srun: error: Unable to allocate resources: Requested nodes are busy",
+    )
 
 
 def test_what_is_saved_names_nobody_and_tells_the_same(fleet: Fleet, tmp_path: Path, cluster: SlurmCluster) -> None:
@@ -133,6 +140,23 @@ def test_what_is_saved_names_nobody_and_tells_the_same(fleet: Fleet, tmp_path: P
         for one in (first, again)
     ]
     assert codes[0] == codes[1]
+
+
+def test_who_uses_cards_asks_for_one_and_gets_no_other(cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that only looks has none, and is let see what is there; one that computes has the one it was given."""
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    files = collector_files(RealHost())
+    for with_card, visible in ((True, "0"), (False, None)):
+        engine = Slurm(RealHost(), partition="gpu", with_card=with_card)
+        answers = gather(
+            engine,
+            ["gpu1", "gpu2"],
+            lambda ask: ask(lambda host: (host.getenv("CUDA_VISIBLE_DEVICES"), host.getenv("SLURM_JOB_ID")))[0],
+            files,
+            Limits(seconds=30),
+        )
+        assert {answer.node: answer.seen for answer in answers} == dict.fromkeys(["gpu1", "gpu2"], (visible, None))
 
 
 def test_slurm_that_is_not_there_is_said(tmp_path: Path) -> None:

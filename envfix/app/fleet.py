@@ -44,7 +44,8 @@ class FleetRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Which nodes, by which way, and what of them. Exactly one way is named.
 
     ``folder`` holds snapshots, ``ssh`` names nodes (empty: those of ``nodes``), ``nodes`` and ``partition`` choose among
-    Slurm's, or among those of Kubernetes. ``target`` is the interpreter on each node, as for ``--python``.
+    Slurm's, or among those of Kubernetes. ``target`` is the interpreter on each node, as for ``--python``. ``with_card``: a card is
+    to be used, so that the scheduler is asked for one.
     """
 
     folder: str | None = None
@@ -60,6 +61,7 @@ class FleetRequest(msgspec.Struct, frozen=True, kw_only=True):
     with_import: bool = True
     limits: Limits = Limits()
     save: str | None = None
+    with_card: bool = False
 
 
 def request_of(*, seconds: float | None = None, fan_out: int | None = None, **wishes: Any) -> FleetRequest:
@@ -227,14 +229,22 @@ class _Unreached(msgspec.Struct):
 
 def engine_for(host: RealHost, request: FleetRequest) -> Engine:
     """The way to the nodes that was named."""
+    seconds, with_card = request.limits.seconds, request.with_card
     if request.slurm:
         from envfix.fleet.slurm import Slurm
 
-        return Slurm(host, partition=request.partition, nodes=request.nodes)
+        return Slurm(host, partition=request.partition, nodes=request.nodes, seconds=seconds, with_card=with_card)
     if request.kubernetes:
         from envfix.fleet.kubernetes import Kubernetes
 
-        return Kubernetes(host, nodes=request.nodes, image=request.image, namespace=request.namespace)
+        return Kubernetes(
+            host,
+            nodes=request.nodes,
+            image=request.image,
+            namespace=request.namespace,
+            seconds=seconds,
+            with_card=with_card,
+        )
     if request.ssh is not None:
         from envfix.fleet.ssh import Ssh
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import msgspec
+
 from envfix.app.fleet import FleetRequest, ask_nodes, engine_for
 from envfix.app.settings import NOBODY, time_limit
 from envfix.errors import TargetError
 from envfix.fleet.asking import FOLDER, AskingHost
 from envfix.fleet.folding import by_reason
-from envfix.fleet.gathering import Answered, Ask, Limits, Talk
+from envfix.fleet.gathering import Answered, Ask, Talk
 from envfix.host.interface import CommandResult, ProbeHost
 from envfix.host.real import RealHost
 from envfix.model.fleet import FleetVerified, NodeVerified
@@ -25,12 +27,15 @@ AROUND = 60.0
 def verify(
     request: FleetRequest, *, level: Level = "yolo", device: str = "auto", reporter: Reporter = NOBODY
 ) -> FleetVerified:
-    """Climb the ladder with the interpreter that is meant on each node; a node without one says so."""
-    host = RealHost()
-    engine, limit = engine_for(host, request), time_limit(host)
+    """Climb the ladder with the interpreter that is meant on each node; a node without one says so.
+
+    Where a scheduler gives out the cards, it is asked for one: nobody else's is used.
+    """
+    host, limit = RealHost(), time_limit(RealHost())
     climb = ladder.prepare(level=level, device=device, weights=Weights(find=True))
-    seconds = max(request.limits.seconds, climb.seconds + AROUND)
-    limits = Limits(seconds=seconds, most_bytes=request.limits.most_bytes, fan_out=request.limits.fan_out)
+    limits = msgspec.structs.replace(request.limits, seconds=max(request.limits.seconds, climb.seconds + AROUND))
+    request = msgspec.structs.replace(request, limits=limits, with_card=device != "cpu" and level != "import")
+    engine = engine_for(host, request)
     with closing(engine):
         listing = engine.nodes()
         unreached = dict(listing.unreached)

@@ -213,8 +213,7 @@ def _parting(groups: tuple[Group, ...]) -> dict[str, Finding]:
 def _responsible(finding: Finding, differing: list[str], having: list[Group], others: list[Group]) -> list[str]:
     """The links that part the nodes with this finding from those without it, and that its evidence speaks of.
 
-    A card's memory is no reason to call the card's model the difference that matters: what the link says must stand in
-    the evidence too.
+    A card's memory is no reason to call the card's model the difference that matters: what the link says must be spoken of.
     """
     found = []
     for link in differing:
@@ -225,8 +224,9 @@ def _responsible(finding: Finding, differing: list[str], having: list[Group], ot
 
 
 def _speaks_of(finding: Finding, link: str, text: str) -> bool:
-    values = " ".join(one.value for one in finding.because if _LINK_OF.get(one.fact) == link)
+    values = [one.value for one in finding.because if _LINK_OF.get(one.fact) == link]
     if not values:
         return False
+    said = " ".join([finding.message, *values])
     # What is not there, or not known, has no words of its own.
-    return text == "none" or text.startswith("unknown: ") or any(word in values for word in _TELLING.findall(text))
+    return text == "none" or text.startswith("unknown: ") or any(word in said for word in _TELLING.findall(text))

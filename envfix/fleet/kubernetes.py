@@ -22,8 +22,8 @@ from envfix.host.real import RealHost
 
 IMAGE = "python:3-slim"
 KUBECTL_SECONDS = 30.0
-# How long pods may take to start (images are fetched first), and how long one waits to be spoken to.
-STARTING_SECONDS, WAITING_SECONDS = 120.0, 900
+# How long pods may take to start: images are fetched first.
+STARTING_SECONDS = 120.0
 LOOK_EVERY = 0.5
 APP, RUN = "app.kubernetes.io/name", "envfix-run"
 # The label of Jobs that somebody else has made from what `--print` wrote.
@@ -73,21 +73,20 @@ def _items(text: str) -> list[dict[str, Any]]:
         ) from error
 
 
-def manifest(nodes: tuple[str, ...], image: str, run: str) -> dict[str, Any]:
-    """A Job for each node that waits to be spoken to, and goes by itself."""
-    return {
-        "apiVersion": "v1",
-        "kind": "List",
-        "items": [_job(node, number, image, run) for number, node in enumerate(nodes)],
-    }
+def manifest(nodes: tuple[str, ...], image: str, run: str, *, seconds: int, with_card: bool = False) -> dict[str, Any]:
+    """A Job for each node that waits so long to be spoken to, and goes by itself; with a card only where one is to be used."""
+    jobs = [_job(node, f"envfix-{run}-{number}", run, image, seconds) for number, node in enumerate(nodes)]
+    for job in jobs if with_card else ():
+        job["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {CARDS: 1}}
+    return {"apiVersion": "v1", "kind": "List", "items": jobs}
 
 
-def _job(node: str, number: int, image: str, run: str) -> dict[str, Any]:
+def _job(node: str, name: str, run: str, image: str, seconds: int) -> dict[str, Any]:
     labels = {APP: "envfix", RUN: run}
     container = {
         "name": "envfix",
         "image": image,
-        "command": ["sleep", str(WAITING_SECONDS)],
+        "command": ["sleep", str(seconds)],
         "env": [
             {"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"},
             {"name": "NVIDIA_DRIVER_CAPABILITIES", "value": "compute,utility"},
@@ -104,10 +103,10 @@ def _job(node: str, number: int, image: str, run: str) -> dict[str, Any]:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": f"envfix-{run}-{number}", "labels": labels},
+        "metadata": {"name": name, "labels": labels},
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": WAITING_SECONDS,
+            "activeDeadlineSeconds": seconds,
             "ttlSecondsAfterFinished": 60,
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
@@ -120,9 +119,17 @@ class Kubernetes:
     name = "Kubernetes"
 
     def __init__(
-        self, host: RealHost, *, nodes: str | None = None, image: str | None = None, namespace: str | None = None
+        self,
+        host: RealHost,
+        *,
+        nodes: str | None = None,
+        image: str | None = None,
+        namespace: str | None = None,
+        seconds: float = 300.0,
+        with_card: bool = False,
     ) -> None:
-        self._host, self._image = host, image or IMAGE
+        self._host, self._image, self._with_card = host, image or IMAGE, with_card
+        self._seconds = int(seconds + STARTING_SECONDS) + 60
         self._named = None if nodes is None else nodesets.expand(nodes)
         self._where = ("-n", namespace) if namespace else ()
         self._run = secrets.token_hex(4)
@@ -148,7 +155,7 @@ class Kubernetes:
         import yaml
 
         wanted, _, _ = self._wanted()
-        return str(yaml.safe_dump(manifest(wanted, self._image, PRINTED), sort_keys=False))
+        return str(yaml.safe_dump(self._manifest(wanted, PRINTED), sort_keys=False))
 
     def command(self, node: str) -> tuple[str, ...]:
         """The collector in the pod on that node."""
@@ -174,11 +181,14 @@ class Kubernetes:
         wanted = tuple(name for name in named if name not in unreached)
         return wanted, unreached, {name: cards for name, (cards, _) in known.items()}
 
+    def _manifest(self, nodes: tuple[str, ...], run: str) -> dict[str, Any]:
+        return manifest(nodes, self._image, run, seconds=self._seconds, with_card=self._with_card)
+
     def _create(self, nodes: tuple[str, ...]) -> None:
         folder = self._host.make_temporary_folder()
         try:
             path = f"{folder}/jobs.json"
-            self._host.write_text(path, json.dumps(manifest(nodes, self._image, self._run)))
+            self._host.write_text(path, json.dumps(self._manifest(nodes, self._run)))
             self._made = True
             answer = self._kubectl("create", "--validate=false", "-f", path)
         finally:

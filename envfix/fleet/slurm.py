@@ -64,8 +64,17 @@ def parse_sinfo(text: str) -> Listing:
 class Slurm:
     """Needs sinfo and srun here, and any Python from 2.7 on there (implements ``Engine``)."""
 
-    def __init__(self, host: ProbeHost, *, partition: str | None = None, nodes: str | None = None) -> None:
-        self._host, self._partition = host, partition
+    def __init__(
+        self,
+        host: ProbeHost,
+        *,
+        partition: str | None = None,
+        nodes: str | None = None,
+        seconds: float = 300.0,
+        with_card: bool = False,
+    ) -> None:
+        self._host, self._partition, self._with_card = host, partition, with_card
+        self._minutes = int(seconds // 60) + 2
         self.name = f"Slurm, partition {partition}" if partition else "Slurm"
         self._named = None if nodes is None else nodesets.expand(nodes)
 
@@ -89,10 +98,12 @@ class Slurm:
         )
 
     def command(self, node: str) -> tuple[str, ...]:
-        """One task on that node, which starts within seconds or not at all."""
+        """One task on that node, which starts within seconds or not at all; with a card where cards are to be used."""
         where = ("-p", self._partition) if self._partition else ()
-        step = ("-N1", "-n1", "-w", node, f"--immediate={PATIENCE}", "--job-name=envfix", "--time=10", "--quiet")
-        return ("srun", *where, *step, *start("fresh log-in"))
+        card = ("--gres=gpu:1",) if self._with_card else ()
+        bounds = (f"--immediate={PATIENCE}", f"--time={self._minutes}", "--job-name=envfix", "--quiet")
+        state = start("fresh log-in with its cards" if self._with_card else "fresh log-in")
+        return ("srun", *where, "-N1", "-n1", "-w", node, *card, *bounds, *state)
 
     def close(self) -> None:
         """Nothing was made: the steps have ended."""

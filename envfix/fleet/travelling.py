@@ -32,22 +32,31 @@ _FIND_PYTHON = (
     f' exec "$q" -B -s -E -c "{_BOOT}"; done; echo "there is no Python on this node" >&2; exit 127'
 )
 _LOGIN = 'test -x /bin/bash || exec /bin/sh -lc "$1"; exec /bin/bash -lc "$1"'
-_FRESH = (
-    'exec /usr/bin/env -i HOME="$HOME" USER="$USER" LOGNAME="$LOGNAME" SHELL="$SHELL"'
-    f' SLURMD_NODENAME="$SLURMD_NODENAME" /bin/sh -c "{_LOGIN.replace(chr(34), chr(92) + chr(34)).replace("$", chr(92) + "$")}"'
-    ' sh "$1"'
-)
+_QUOTED_LOGIN = _LOGIN.replace('"', '\\"').replace("$", "\\$")
+_KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "SLURMD_NODENAME")
+State = Literal["as it is", "log-in", "fresh log-in", "fresh log-in with its cards"]
 
 
-def start(state: Literal["as it is", "log-in", "fresh log-in"]) -> tuple[str, ...]:
+def start(state: State) -> tuple[str, ...]:
     """The words that start the collector on a node.
 
     ``log-in``: in what a log-in there sets up (PATH, modules), which is the node's own state. ``fresh log-in``: nothing of
-    the variables that were carried there, or set for the job that asks, comes along.
+    the variables that were carried there, or set for the job that asks, comes along; but the cards that it was given, if
+    it has asked for some.
     """
     if state == "as it is":
         return ("/bin/sh", "-c", _FIND_PYTHON)
-    return ("/bin/sh", "-c", _LOGIN if state == "log-in" else _FRESH, "sh", _FIND_PYTHON)
+    if state == "log-in":
+        return ("/bin/sh", "-c", _LOGIN, "sh", _FIND_PYTHON)
+    kept = (*_KEPT, "CUDA_VISIBLE_DEVICES") if state == "fresh log-in with its cards" else _KEPT
+    variables = " ".join(f'{name}="${name}"' for name in kept)
+    return (
+        "/bin/sh",
+        "-c",
+        f'exec /usr/bin/env -i {variables} /bin/sh -c "{_QUOTED_LOGIN}" sh "$1"',
+        "sh",
+        _FIND_PYTHON,
+    )
 
 
 class Language:
