@@ -140,9 +140,13 @@ class SlurmCluster:
         _run(["slurmctld", "-f", f"{folder}/slurm.conf"], self.environment)
         for node in CARDS:
             _run(["slurmd", "-N", node, "-f", f"{folder}/slurm.conf"], self.environment)
+        self.settle()
+
+    def settle(self) -> None:
+        """Until both nodes respond and have nothing to do."""
         wait_for(
             "the Slurm cluster",
-            lambda: self.told("sinfo", "-h", "-N", "-p", "gpu", "-t", "idle").count("\n") == len(CARDS),
+            lambda: self.told("sinfo", "-h", "-N", "-p", "gpu", "-o", "%t") == "idle\n" * len(CARDS),
         )
 
     def _configuration(self, host: str) -> str:

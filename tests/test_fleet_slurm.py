@@ -95,6 +95,7 @@ def test_node_that_is_down_does_not_keep_the_others(fleet: Fleet, cluster: Slurm
         assert time.monotonic() - started < 30
     finally:
         cluster.told("scontrol", "update", "NodeName=gpu2", "State=RESUME")
+        cluster.settle()
     assert list(groups(document)) == ["gpu1"]
     assert {row["nodes"]: row["reason"] for row in document["unreached"]} == {
         "gpu2": "it is down: fan is broken",
@@ -119,6 +120,7 @@ def test_node_that_is_full_is_told_so_within_seconds(fleet: Fleet, cluster: Slur
         document = fleet("diagnose", "--slurm", "--no-import", "--json", timeout=90).document
     finally:
         cluster.told("scontrol", "delete", "ReservationName=busy")
+        cluster.settle()
     assert list(groups(document)) == ["gpu1"]
     (lost,) = document["unreached"]
     assert (lost["nodes"], lost["reason"]) == (
