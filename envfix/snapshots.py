@@ -73,7 +73,7 @@ def sealed_facts(text: str) -> bytes | None:
     """
     try:
         sealed = msgspec.json.decode(text, type=_Sealed)
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return None
     return bytes(sealed.facts) if sealed.schema == SCHEMA else None
 
@@ -82,7 +82,7 @@ def open_facts(sealed: bytes) -> Facts | None:
     """The same as records; None: they are damaged."""
     try:
         return json_to_record(sealed, Facts)
-    except (msgspec.DecodeError, ValueError, NotImplementedError):
+    except (msgspec.DecodeError, ValueError, NotImplementedError, RecursionError):
         return None
 
 
@@ -105,5 +105,5 @@ def read(text: str, name: str) -> Snapshot:
     keys = set(Snapshot.__struct_fields__)
     try:
         return from_builtins({key: value for key, value in flat.items() if key in keys}, Snapshot)
-    except (msgspec.ValidationError, ValueError, NotImplementedError) as error:
+    except (msgspec.ValidationError, ValueError, NotImplementedError, RecursionError) as error:
         raise SnapshotError(f"{name} is damaged: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ from envfix.model.facts import Environment, Machine
 from tests.conftest import interpreter
 from tests.fakes.running import cleaned_environment
 from tests.fakes.targets import SM_OF_CU111, make_venv, write_torch
-from tests.fleet_nodes import settled
+from tests.fleet_nodes import running_with, settled, wait_for
 
 BOOT = ("-B", "-s", "-E", "-c", "import sys; del sys.path[:1]; exec(sys.stdin.readline())")
 FILES = collector_files(RealHost())
@@ -281,19 +282,36 @@ def test_node_without_python_says_so() -> None:
     assert answer.problem == "exit code 127: there is no Python on this node"
 
 
-def test_collector_ends_with_its_input_and_after_its_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["2.7", "3.8"])
+@pytest.mark.parametrize("how", ["time", "input", "hang-up"])
+def test_collector_ends_with_its_time_and_with_who_asks(how: str, version: str, tmp_path: Path) -> None:
+    """Whatever it has started ends too: nobody waits for a ladder of an hour after a Ctrl-C."""
     mark = f"envfix-ends-{tmp_path.name}"
-    language = travelling.Language(FILES, lifetime=2)
+    language = travelling.Language(FILES, lifetime=2 if how == "time" else 300)
     asked: list[asking.Asked] = [(["run", ["/bin/sh", "-c", f"sleep 600; : {mark}"], {}, None], 300.0)]
     process = subprocess.Popen(
-        [interpreter("3.8"), *BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [interpreter(version), *BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     assert process.stdin is not None
     process.stdin.write((language.program + language.round(asked, 300)).encode())
     process.stdin.flush()
+    wait_for("the program", lambda: running_with(mark))
+    if how == "hang-up":
+        process.send_signal(signal.SIGHUP)
+    if how == "time":
+        process.wait(20)
     out, _ = process.communicate(timeout=20)
     assert (process.returncode, out) == (0, b"")
     assert settled(mark) == []
+
+
+def test_answers_come_all_the_same_where_nobody_stays() -> None:
+    """Ansible gives a program its whole input at once, and reads the answer when it has ended."""
+    language = travelling.Language(FILES, lifetime=60)
+    asked: list[asking.Asked] = [(["run", ["/bin/sh", "-c", "sleep 0.3; echo done"], {}, None], 20.0)]
+    given = language.program + language.round(asked, 20, together=False)
+    done = subprocess.run([interpreter("3.8"), *BOOT], input=given.encode(), capture_output=True, check=True)
+    assert language.answers(done.stdout.decode())[0]["answer"]["stdout"] == "done\n"
 
 
 def test_long_output_keeps_its_beginning_and_its_end() -> None:

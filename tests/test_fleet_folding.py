@@ -184,6 +184,9 @@ def test_whoever_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None
     folder = gathered(tmp_path / "all", good=GOOD)
     (folder / "damaged.json").write_text("{")
     (folder / "deep.json").write_text("[" * 100_000)
+    (folder / "deeper.json").write_text(
+        '{"schema": "envfix.snapshot/1", "facts": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    )
     (folder / "newer.json").write_text('{"schema": "envfix.snapshot/9", "facts": {}}')
     (folder / "wrong.json").write_text('{"schema": "envfix.snapshot/1", "facts": {"machine": 7}, "envfix": "1"}')
     (folder / "pasted.txt").write_text("nothing of torch")
@@ -193,7 +196,7 @@ def test_whoever_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None
     report = answer(folder)
     assert sorted(node for group in report.groups for node in group.nodes) == ["good", "gpu7"]
     reasons = {row.nodes: re.sub(re.escape(str(folder)), "", row.reason) for row in report.unreached}
-    assert set(reasons) == {"damaged", "deep", "newer", "wrong", "pasted", "folder"}
+    assert set(reasons) == {"damaged", "deep", "deeper", "newer", "wrong", "pasted", "folder"}
     assert reasons["newer"] == "/newer.json has the schema envfix.snapshot/9, this envfix reads envfix.snapshot/1"
     assert reasons["folder"] == "cannot read /folder.json: not a regular file"
     assert reasons["pasted"] == "/pasted.txt holds neither an envfix snapshot nor a collect_env report"

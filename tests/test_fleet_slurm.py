@@ -142,6 +142,7 @@ def test_what_is_saved_names_nobody_and_tells_the_same(fleet: Fleet, tmp_path: P
         for one in (first, again)
     ]
     assert codes[0] == codes[1]
+    assert first["unreached"] == again["unreached"]
 
 
 def test_who_uses_cards_asks_for_one_and_gets_no_other(cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -307,6 +307,8 @@ def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> Fl
                 carried.setdefault(seen.carried, []).append(answer.node)
             if request.save is not None:
                 save(host, request, answer.node, seen, told)
+    for node, reason in unreached.items() if request.save is not None else ():
+        write_into(host, request.save or "", node, unreached_document(reason))
     notes = [
         f"On {nodesets.fold(nodes)} a job sent from here runs {python}: srun carries this shell's PATH."
         " What is told here is what a log-in there runs."
@@ -378,8 +380,13 @@ def save(host: RealHost, request: FleetRequest, node: str, seen: Seen, told: Tol
         target=request.target,
         with_import=request.with_import,
     )
-    path = os.path.join(request.save or "", f"{node}.json")
+    write_into(host, request.save or "", node, to_json(content) + "\n")
+
+
+def write_into(host: RealHost, folder: str, node: str, text: str) -> None:
+    """A node's file in a folder of snapshots; raises ``EnvfixError``."""
+    path = os.path.join(folder, f"{node}.json")
     try:
-        host.write_text(path, to_json(content) + "\n")
+        host.write_text(path, text)
     except OSError as error:
         raise EnvfixError(f"cannot write {path}: {error.strerror or error}") from error

@@ -9,7 +9,16 @@ from typing import Any
 
 import msgspec
 
-from envfix.app.fleet import FleetRequest, Seen, collector_files, look_at, make_folder, save, unreached_document
+from envfix.app.fleet import (
+    FleetRequest,
+    Seen,
+    collector_files,
+    look_at,
+    make_folder,
+    save,
+    unreached_document,
+    write_into,
+)
 from envfix.app.settings import time_limit
 from envfix.errors import EnvfixError, SnapshotError, UsageError
 from envfix.fleet import ansible, nodesets, travelling
@@ -75,10 +84,10 @@ def next_round(folder: str, node: str, told: str, request: FleetRequest, *, last
         if wanted and not last:
             going_on = _Begun(cookie=language.cookie, asked=wanted, transcript=asking.all_calls, rounds=asking.rounds)
             host.write_text(state, msgspec.json.encode(going_on).decode())
-            return language.program + language.round(wanted, ROUND_SECONDS - 10)
+            return language.program + language.round(wanted, ROUND_SECONDS - 10, together=False)
         _keep(host, folder, node, request, asking, None if wanted else seen)
     except SnapshotError as error:
-        host.write_text(os.path.join(folder, f"{node}.json"), unreached_document(error.message))
+        write_into(host, folder, node, unreached_document(error.message))
     with contextlib.suppress(OSError):
         os.unlink(state)
     return ""

@@ -60,7 +60,9 @@ def command() -> None:
 @ways
 @click.option("--print", "printed", is_flag=True, help="Only write the Jobs of --kubernetes, for kubectl apply.")
 @click.option("--ansible", metavar="FILE", help="Only write a playbook that collects into --save FOLDER.")
-@click.option("--save", metavar="FOLDER", help="Keep a snapshot of each node, without names and secrets.")
+@click.option(
+    "--save", metavar="FOLDER", help="Keep a snapshot of each node, without names and secrets, or why there is none."
+)
 @shared.options(
     shared.python_option,
     click.option("--no-import", "no_import", is_flag=True, help="Do not import torch; read files only (fast)."),

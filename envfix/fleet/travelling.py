@@ -76,9 +76,9 @@ class Language:
             f"exec(ENVFIX_FILES['{COLLECTOR}']); main(ENVFIX_FILES, '{self.cookie}', {int(self._lifetime) + 1})\n"
         )
 
-    def round(self, asked: Sequence[Asked], seconds: float) -> str:
-        """One line of questions."""
-        return json.dumps({"ask": asked, "seconds": seconds}) + "\n"
+    def round(self, asked: Sequence[Asked], seconds: float, *, together: bool = True) -> str:
+        """One line of questions; ``together``: whoever asks stays until they are answered, so that an end of it ends all."""
+        return json.dumps({"ask": asked, "seconds": seconds, "together": together}) + "\n"
 
     def answers(self, text: str) -> Any:
         """What was answered, from the text up to the second cookie; raises ``SnapshotError``."""

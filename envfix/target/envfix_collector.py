@@ -12,6 +12,7 @@ import glob
 import json
 import os
 import platform
+import select
 import shutil
 import signal
 import subprocess
@@ -297,8 +298,10 @@ def libc():
     return ("musl", "") if glob.glob("/lib/ld-musl-*.so.1") else ("", "")
 
 
-def answered(node, asked, seconds):
+def answered(node, asked, seconds, together):
     """The answers to a round, in its order; None where one did not come in time: a disk may not answer at all.
+
+    Who stays ``together`` with the collector says nothing before it is answered: input that ends meanwhile means that nobody listens.
 
     A question is its name and arguments, and how long it may take (of a file: how much is read).
     """
@@ -324,6 +327,8 @@ def answered(node, asked, seconds):
     for thread in threads:
         while thread.is_alive() and time.time() < until:
             thread.join(0.05)
+            if together and select.select([sys.stdin], [], [], 0)[0]:
+                node.leave()
     return list(answers)
 
 
@@ -334,6 +339,6 @@ def main(files, cookie, lifetime):
     signal.alarm(lifetime)
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
-        sys.stdout.write(cookie + json.dumps(answered(node, request["ask"], request["seconds"])) + cookie + "\n")
+        sys.stdout.write(cookie + json.dumps(answered(node, request["ask"], request["seconds"], request["together"])) + cookie + "\n")
         sys.stdout.flush()
     node.leave()
