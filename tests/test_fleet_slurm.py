@@ -81,7 +81,12 @@ def test_cards_that_slurm_lists_and_a_job_is_not_shown_are_unknown(fleet: Fleet,
     text = profile.read_text()
     profile.write_text(f'{text}export FAKE_CARDS=$(echo "$FAKE_CARDS" | head -n 1)\n')
     found = groups(fleet("diagnose", "--slurm", "-w", "gpu1", "--no-import", "--json").document)
+    (node,) = fleet("gpus", "--slurm", "-w", "gpu1", "--json").document["nodes"]
     profile.write_text(text)
+    assert (len(node["gpus"]), node["problem"]) == (
+        1,
+        "Slurm lists 2 cards, and shows 1 of them to a job that asks for none",
+    )
     assert found["gpu1"]["links"]["cards"] == (
         "unknown: Slurm lists 2 cards, and shows 1 of them to a job that asks for none"
     )

@@ -113,10 +113,12 @@ def test_cards_of_all_nodes_now(fleet: Callable[..., Finished], servers: Sshd) -
         "gpus": [],
     }
     assert [row["nodes"] for row in document["unreached"]] == ["dead"]
+    assert (document["best"]["node"], document["best"]["index"]) == ("node3", 0)
     shown = fleet("gpus", "node[3-4]").stdout
     assert "\nnode3\n   0 [" in shown
     assert "NVIDIA GeForce RTX 5090\n" in shown
     assert "node4\n  there is no NVIDIA card and no NVIDIA driver\n" in shown
+    assert shown.endswith("Freest: GPU 0 of node3, 31.5 of 31.8 GiB free.\n")
 
 
 def test_ladder_is_climbed_on_every_node(fleet: Callable[..., Finished], servers: Sshd) -> None:

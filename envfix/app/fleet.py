@@ -346,12 +346,19 @@ def _another_python(host: ProbeHost, environment: Environment, path: str, limit:
     return None if here == there else said
 
 
+def cards_unseen(machine: Machine, listed: int, engine: str) -> str | None:
+    """That a node has more cards than are shown there, if that is so."""
+    shown = len(machine.gpus.value or ())
+    if shown >= listed or machine.gpus.is_unknown:
+        return None
+    return f"{engine} lists {listed} cards, and shows {shown or 'none'} of them to a job that asks for none"
+
+
 def _with_cards_unseen(seen: Seen, listed: int, engine: str) -> Seen:
     """A job without cards may be shown none of those that are listed: that they are not there is not known then."""
-    shown = len(seen.machine.gpus.value or ())
-    if shown >= listed or seen.machine.gpus.is_unknown:
+    problem = cards_unseen(seen.machine, listed, engine)
+    if problem is None:
         return seen
-    problem = f"{engine} lists {listed} cards, and shows {shown or 'none'} of them to a job that asks for none"
     hidden: Any = unknown(f"{engine} and the driver", problem)
     machine = msgspec.structs.replace(seen.machine, gpus=hidden)
     if machine.driver.is_absent:

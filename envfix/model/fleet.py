@@ -98,11 +98,19 @@ class NodeCards(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
+class FreestCard(msgspec.Struct, frozen=True, kw_only=True):
+    """The card with most free memory of all, and its node."""
+
+    node: str
+    card: CardUse
+
+
 class FleetCards(msgspec.Struct, frozen=True, kw_only=True):
     """Cards across nodes now, those with most free memory first."""
 
     origin: str
     nodes: tuple[NodeCards, ...]
+    best: FreestCard | None = None
     unreached: tuple[Unreached, ...] = ()
 
 

@@ -301,6 +301,11 @@ class ConsoleOutput:
                 if use.obstacle:
                     self._indented(Text(use.obstacle, style="yellow"), by=6)
         self._unreached(cards.unreached)
+        if cards.best is not None:
+            free = gpu_table.numbers(cards.best.card).partition(",")[0]
+            self._say(
+                Text(f"Freest: GPU {cards.best.card.card.index} of {cards.best.node}, {free}.", style="bold green")
+            )
 
     def fleet_verified(self, verified: FleetVerified) -> None:
         """A line a node: how far its ladder holds."""

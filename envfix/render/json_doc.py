@@ -87,7 +87,11 @@ class JsonOutput:
     def fleet_gpus(self, cards: FleetCards) -> None:
         """``envfix.fleet-gpus/1``."""
         nodes = [_node_cards(node) for node in cards.nodes]
-        fields = {"origin": cards.origin, "nodes": nodes, "unreached": to_builtins(cards.unreached)}
+        best = None
+        if cards.best is not None:
+            card = cards.best.card.card
+            best = {"node": cards.best.node, "index": card.index, "uuid": card.uuid, "memory_free": card.memory_free}
+        fields = {"origin": cards.origin, "nodes": nodes, "best": best, "unreached": to_builtins(cards.unreached)}
         self._write("envfix.fleet-gpus/1", fields)
 
     def fleet_verified(self, verified: FleetVerified) -> None:
