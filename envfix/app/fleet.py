@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from typing import Any
@@ -273,14 +273,15 @@ def ask_nodes(
     reporter: Reporter,
     *,
     more: Sequence[str] = (),
-) -> Iterator[Answered]:
-    """The answers as they come; ``more`` are scripts that travel too."""
+) -> Generator[Answered, None, None]:
+    """The answers as they come; ``more`` are scripts that travel too. Closing it ends all conversations."""
     total = len(listing.nodes)
     reporter.stage(f"asking {total} node{'' if total == 1 else 's'}")
     answers = gathering.gather(engine, listing.nodes, talk, collector_files(host, *more), limits)
-    for number, answer in enumerate(answers, start=1):
-        yield answer
-        reporter.stage(f"{number} of {total} nodes have answered")
+    with closing(answers):
+        for number, answer in enumerate(answers, start=1):
+            yield answer
+            reporter.stage(f"{number} of {total} nodes have answered")
 
 
 def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> FleetReport:
@@ -296,17 +297,18 @@ def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> Fl
     with closing(engine):
         listing = engine.nodes()
         unreached = dict(listing.unreached)
-        for answer in ask_nodes(host, engine, listing, lambda ask: ask(look), request.limits, reporter):
-            if answer.problem is not None:
-                unreached[answer.node] = answer.problem
-                continue
-            whole, told = answer.seen
-            seen = _with_cards_unseen(whole, listing.cards.get(answer.node, 0), engine.name)
-            fold.add(judge.facts(answer.node, seen.machine, seen.environment))
-            if seen.carried is not None:
-                carried.setdefault(seen.carried, []).append(answer.node)
-            if request.save is not None:
-                save(host, request, answer.node, seen, told)
+        with closing(ask_nodes(host, engine, listing, lambda ask: ask(look), request.limits, reporter)) as answers:
+            for answer in answers:
+                if answer.problem is not None:
+                    unreached[answer.node] = answer.problem
+                    continue
+                whole, told = answer.seen
+                seen = _with_cards_unseen(whole, listing.cards.get(answer.node, 0), engine.name)
+                fold.add(judge.facts(answer.node, seen.machine, seen.environment))
+                if seen.carried is not None:
+                    carried.setdefault(seen.carried, []).append(answer.node)
+                if request.save is not None:
+                    save(host, request, answer.node, seen, told)
     for node, reason in unreached.items() if request.save is not None else ():
         write_into(host, request.save or "", node, unreached_document(reason))
     notes = [

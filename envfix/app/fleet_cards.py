@@ -38,13 +38,14 @@ def _asked(host: RealHost, request: FleetRequest, reporter: Reporter) -> tuple[s
     with closing(engine):
         listing = engine.nodes()
         seen, unreached = list[NodeCards](), dict(listing.unreached)
-        for answer in ask_nodes(host, engine, listing, lambda ask: ask(look), request.limits, reporter):
-            if answer.problem is None:
-                machine: Machine = answer.seen[0]
-                hidden = cards_unseen(machine, listing.cards.get(answer.node, 0), engine.name)
-                seen.append(_of_node(answer.node, machine, hidden))
-            else:
-                unreached[answer.node] = answer.problem
+        with closing(ask_nodes(host, engine, listing, lambda ask: ask(look), request.limits, reporter)) as answers:
+            for answer in answers:
+                if answer.problem is None:
+                    machine: Machine = answer.seen[0]
+                    hidden = cards_unseen(machine, listing.cards.get(answer.node, 0), engine.name)
+                    seen.append(_of_node(answer.node, machine, hidden))
+                else:
+                    unreached[answer.node] = answer.problem
     return engine.name, seen, unreached
 
 

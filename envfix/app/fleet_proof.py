@@ -41,11 +41,12 @@ def verify(
         unreached = dict(listing.unreached)
         nodes = []
         talk = _talk(request.target, limit, climb)
-        for answer in ask_nodes(host, engine, listing, talk, limits, reporter, more=ladder.SCRIPTS):
-            if answer.problem is None:
-                nodes.append(_verified(answer))
-            else:
-                unreached[answer.node] = answer.problem
+        with closing(ask_nodes(host, engine, listing, talk, limits, reporter, more=ladder.SCRIPTS)) as answers:
+            for answer in answers:
+                if answer.problem is None:
+                    nodes.append(_verified(answer))
+                else:
+                    unreached[answer.node] = answer.problem
     nodes.sort(key=lambda node: node.node)
     return FleetVerified(origin=engine.name, nodes=tuple(nodes), unreached=tuple(by_reason(unreached)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -49,7 +49,7 @@ def gather(
     talk: Talk,
     files: Mapping[str, str],
     limits: Limits,
-) -> Iterator[Answered]:
+) -> Generator[Answered, None, None]:
     """What comes of ``talk`` with each node, as they answer; whoever stops listening ends all that still runs."""
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
     for node in nodes:
