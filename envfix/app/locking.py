@@ -22,11 +22,13 @@ from envfix.host.real import RealHost
 from envfix.installer import changes
 from envfix.installer.changes import same_version
 from envfix.lockers import formats
+from envfix.lockers.conda_family import dependency
 from envfix.lockers.interface import Locker, LockError, LockFileError
 from envfix.model.facts import Environment
 from envfix.model.lock import Difference, Lock, LockCheck, LockedAs, LockedPackage, Locking, Status, Suitability
 from envfix.model.plan import Plan
 from envfix.model.reporter import Reporter
+from envfix.resolver.conda_choice import TORCH, conda_name
 from envfix.resolver.needs import suitability
 from envfix.resolver.target import Elsewhere, describe
 
@@ -135,8 +137,10 @@ def _sourced(request: LockRequest, old: Lock | None, reporter: Reporter) -> Sour
     only_conda = bool(request.formats) and set(request.formats) <= formats.ONLY_CONDA
     if old is not None:
         return _updated(request, old, reporter)
+    if request.planned and (request.conda or only_conda):
+        return lock_sources.from_conda_plan(request.plan, reporter=reporter)
     if request.planned:
-        return lock_sources.from_plan(request.plan, conda=request.conda or only_conda, reporter=reporter)
+        return lock_sources.from_plan(request.plan, reporter=reporter)
     return lock_sources.from_environment(request.plan, reporter=reporter)
 
 
@@ -262,10 +266,7 @@ def _old(host: RealHost, request: LockRequest, names: Sequence[str]) -> Lock:
 def _updated(request: LockRequest, old: Lock, reporter: Reporter) -> Sourced:
     """The plan for the machine of the old lock, in which everything stays that may."""
     if old.conda():
-        raise LockError(
-            "conda packages are solved all together: there is no way to update some of them yet",
-            hint="write the lock anew, with --torch to hold torch where it is",
-        )
+        return _conda_updated(request, old, reporter)
     wanted = {str(canonicalize_name(name)) for name in request.update}
     unknown = sorted(wanted - {one.name for one in old.packages})
     if unknown:
@@ -275,20 +276,9 @@ def _updated(request: LockRequest, old: Lock, reporter: Reporter) -> Sourced:
         raise LockError("this lock has no torch, and envfix plans stacks around it", hint="write the lock anew")
     moves = wanted | (set(_FAMILY) if wanted & set(_FAMILY) or request.plan.goal.torch else set())
     keeping = {one.name: one.version for one in _of_indexes(old) if one.name not in moves}
-    plan = request.plan
+    plan = _for_the_same(request.plan, old, None if "torch" in moves else torch)
     goal = msgspec.structs.replace(plan.goal, packages=tuple(_still_asked(old, wanted)) or ("none",))
-    if goal.cuda == "auto" and old.needs.variant:
-        # The same CUDA, also on a machine that has no card: that is what the lock is for.
-        goal = msgspec.structs.replace(goal, cuda=old.needs.variant)
-    if "torch" not in moves:
-        exact = old.needs.variant.startswith("cu")
-        goal = msgspec.structs.replace(goal, torch=f"=={torch.version.partition('+')[0]}", cuda_exact=exact)
-    plan = msgspec.structs.replace(
-        plan,
-        goal=goal,
-        target=plan.target or old.needs.python or None,
-        platform=plan.platform or old.needs.platform or None,
-    )
+    plan = msgspec.structs.replace(plan, goal=goal)
     sourced = lock_sources.from_plan(plan, keeping=keeping, reporter=reporter)
     if sourced.lock is None:
         return sourced
@@ -297,6 +287,71 @@ def _updated(request: LockRequest, old: Lock, reporter: Reporter) -> Sourced:
     packages = {one.name: one for one in sourced.lock.packages} | mine
     ordered = tuple(packages[name] for name in sorted(packages))
     return msgspec.structs.replace(sourced, lock=msgspec.structs.replace(sourced.lock, packages=ordered))
+
+
+def _conda_updated(request: LockRequest, old: Lock, reporter: Reporter) -> Sourced:
+    """The same for conda packages, which are solved together; what pip brings beside them stays as it is."""
+    from envfix.app.conda_stack import Kept
+
+    wanted = {conda_name(str(canonicalize_name(name))) for name in request.update}
+    names = {one.name for one in old.conda()}
+    wheels = {one.name for one in old.wheels()}
+    for name in sorted(wanted - names):
+        if name in wheels:
+            raise LockError(
+                f"{name} is a package of pip beside conda's, and --update changes conda's alone",
+                hint="install the newer one into the environment, then lock that: envfix lock --python ENVIRONMENT",
+            )
+        raise UsageError(f"{name} is not in {request.out}", hint="lock anew with --with to add a package")
+    torch = next((one for one in old.conda() if one.name == TORCH), None)
+    if torch is None:
+        raise LockError(f"this lock has no {TORCH}, and envfix plans stacks around it", hint="write the lock anew")
+    moves = wanted | ({TORCH} if request.plan.goal.torch else set())
+    plan = _for_the_same(request.plan, old, None if TORCH in moves else torch)
+    plan = msgspec.structs.replace(plan, goal=msgspec.structs.replace(plan.goal, packages=("none",)))
+    kept = Kept(
+        packages=tuple((one.name, one.version, one.build or "") for one in old.conda() if one.name not in moves),
+        specs=tuple(_asked_of_conda(old, wanted)),
+        channels=old.channels,
+    )
+    sourced = lock_sources.from_conda_plan(plan, kept=kept, reporter=reporter)
+    if sourced.lock is None or not wheels:
+        return sourced
+    note = (
+        f"{', '.join(sorted(wheels))}: of pip, kept as before; nobody has checked that they fit the new conda packages"
+    )
+    packages = (*sourced.lock.packages, *old.wheels())
+    ordered = tuple(sorted(packages, key=lambda one: (one.name, one.origin == "conda")))
+    lock = msgspec.structs.replace(sourced.lock, packages=ordered, asked=old.asked)
+    return msgspec.structs.replace(sourced, lock=lock, notes=(*sourced.notes, note))
+
+
+def _asked_of_conda(old: Lock, wanted: set[str]) -> Iterator[str]:
+    """What was asked for beside torch and Python; where the lock does not tell, all that nothing else in it needs."""
+    specs = {dependency(text)[0]: text for text in old.specs}
+    if not specs:
+        needed = {dependency(text)[0] for one in old.conda() for text in one.depends}
+        specs = {one.name: one.name for one in old.conda() if one.name not in needed}
+    for name, text in specs.items():
+        if name not in (TORCH, "python"):
+            yield name if name in wanted else text
+
+
+def _for_the_same(plan: PlanRequest, old: Lock, torch: LockedPackage | None) -> PlanRequest:
+    """The request for the machine of a lock: its Python, platform and CUDA, and ``torch`` where that stays."""
+    goal = plan.goal
+    if goal.cuda == "auto" and old.needs.variant:
+        # The same CUDA, also on a machine that has no card: that is what the lock is for.
+        goal = msgspec.structs.replace(goal, cuda=old.needs.variant)
+    if torch is not None:
+        exact = old.needs.variant.startswith("cu")
+        goal = msgspec.structs.replace(goal, torch=f"=={torch.version.partition('+')[0]}", cuda_exact=exact)
+    return msgspec.structs.replace(
+        plan,
+        goal=goal,
+        target=plan.target or old.needs.python or None,
+        platform=plan.platform or old.needs.platform or None,
+    )
 
 
 def _of_indexes(old: Lock) -> list[LockedPackage]:
