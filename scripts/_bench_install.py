@@ -100,7 +100,7 @@ class Bench:
         )
 
     def bare_pip(self) -> None:
-        """``pip install`` of the same pins, by the pip of this environment."""
+        """``pip install`` of the same pins, by the pip of this environment; uv writes no bytecode either."""
         command = [
             sys.executable,
             "-m",
@@ -109,6 +109,7 @@ class Bench:
             self._python,
             "install",
             "-q",
+            "--no-compile",
             "--disable-pip-version-check",
         ]
         argv = [*command, "--cache-dir", str(self.folder / "pip-cache"), *self.stack.pip, *self.stack.pins]
@@ -213,7 +214,7 @@ def _one_kind(bench: Bench, runs: int, name: str, *, with_old: bool, cold: bool)
     whole = [one + other for one, other in zip(took["envfix"], took["resolving"], strict=True)]
     yield compared("install", kind, took["envfix"], "uv pip install", took["uv"], bar=WITHIN_UV)
     yield compared("install", f"{kind}, with resolving", whole, "uv pip install", took["uv"])
-    yield compared("install", f"{kind}, with resolving", whole, "pip install", took["pip"])
+    yield compared("install", f"{kind}, with resolving", whole, "pip install --no-compile", took["pip"])
 
 
 MACHINE = ("--python", "3.11", "--driver", "470.57.02", "--gpu", "RTX 3090", "--glibc", "2.31")
