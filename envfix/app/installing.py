@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 import msgspec
 from packaging.utils import canonicalize_name
 
+from envfix.app import holding
 from envfix.app.planning import PlanRequest, decide
 from envfix.app.pricing import Priced, price
 from envfix.app.recovering import settle
-from envfix.app.settings import NOBODY, cache_folder, tables_for
+from envfix.app.settings import NOBODY, cache_folder, tables_for, time_limit
+from envfix.app.verifying import idle_device
 from envfix.errors import InstallError, TargetError, UsageError
 from envfix.host import signals
 from envfix.host.locking import EnvironmentLock
@@ -208,15 +210,17 @@ def _proof(
     on_rung: Callable[[Rung], None] | None,
 ) -> acting.Proof:
     """Climbs the ladder as far as the packages go, on the device that the plan is for."""
+    on_cpu = plan.choice is not None and plan.choice.variant == "cpu"
 
     def prove(python: str) -> Verification:
+        device = "cpu" if on_cpu else idle_device(holding.ask(host, time_limit(host)), reporter)
         return ladder.verify(
             host,
             python,
             level="yolo" if "ultralytics" in versions else "cuda",
             expect={name: version for name, version in versions.items() if name in ("torch", "torchvision")},
             gpu_expected=bool(plan.target.gpus) and plan.choice is not None and plan.choice.compatibility != "cpu",
-            device="cpu" if plan.choice is not None and plan.choice.variant == "cpu" else "auto",
+            device=device,
             reporter=reporter,
             on_rung=on_rung,
         )

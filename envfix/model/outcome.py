@@ -6,7 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from envfix.model.finding import Remedy
+
 RungStatus = Literal["passed", "failed", "skipped"]
+
+# In the detail of a rung that was skipped because of a failed one: that one's name.
+NOT_TRIED = "not_tried_after"
 
 
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +32,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """The whole ladder. ``weights`` is the name of the trained weights that predicted, or ``random``.
 
     ``memory`` is in bytes; where a ledger was wished for, its ``cards``, ``process`` and ``steps``, and the ``lines`` that tell it.
+    ``remedies`` mend what failed, where that was worked out.
     """
 
     status: Literal["passed", "failed"]
@@ -35,6 +41,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     rungs: tuple[Rung, ...]
     weights: str = "random"
     memory: dict[str, Any] = {}
+    remedies: tuple[Remedy, ...] = ()
 
     @property
     def failed(self) -> Rung | None:
