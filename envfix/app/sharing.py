@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import datetime, timezone
 from typing import Any
 
@@ -18,6 +19,7 @@ from envfix.model.documents import Redactor, to_json
 from envfix.model.finding import Finding, Remedy
 from envfix.model.report import Report
 from envfix.model.stack import SharedReport
+from envfix.model.words import readable
 
 # Whose homes facts speak of: `--from` reads reports that nobody has redacted.
 HOMES = re.compile(r"(?:/home/|/Users/|\\+Users\\+)([A-Za-z0-9][\w.-]*)")
@@ -43,7 +45,9 @@ def shareable(report: Report) -> SharedReport:
 
 def by_index(report: Report) -> Report:
     """Commands name cards by their number: the stand-in of a serial id would choose none."""
-    numbers = {card.uuid: str(card.index) for card in report.machine.gpus.value or () if card.uuid}
+    cards = report.machine.gpus.value or ()
+    count = Counter(card.uuid for card in cards)
+    numbers = {card.uuid: str(card.index) for card in cards if card.uuid and count[card.uuid] == 1}
     findings = tuple(
         msgspec.structs.replace(finding, remedies=tuple(_by_index(remedy, numbers) for remedy in finding.remedies))
         for finding in report.diagnosis.findings
@@ -63,13 +67,13 @@ def _numbered(word: str, numbers: dict[str, str]) -> str:
 
 
 def redacted(value: Any, redactor: Redactor) -> Any:
-    """The same record with every text in it redacted; values keep their types, names of the catalogue stay."""
+    """The same record with every text redacted and readable; values keep their types, names of the catalogue stay."""
     if isinstance(value, msgspec.Struct):
         kept = KEPT.get(type(value), frozenset())
         fields = {name: getattr(value, name) for name in value.__struct_fields__ if name not in kept}
         return msgspec.structs.replace(value, **{name: redacted(item, redactor) for name, item in fields.items()})
     if type(value) is str:  # members of an Enum are names of envfix's own
-        return redactor.text(value)
+        return readable(redactor.text(value))
     if isinstance(value, tuple):
         return tuple(redacted(item, redactor) for item in value)
     if isinstance(value, dict):

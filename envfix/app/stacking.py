@@ -163,7 +163,7 @@ def _cuda(machine: Machine, environment: Environment, tables: Tables) -> Link:
         return Link(part="cuda", state=state, reason=f"It comes with torch, {reason}.")
     if torch.cuda is None:
         inside = "ROCm, for cards of AMD" if torch.hip else "no CUDA (a build for the processor)"
-        return Link(part="cuda", state="absent", value="none", reason=f"torch {torch.build} carries {inside}.")
+        return Link(part="cuda", state="absent", reason=f"torch {torch.build} carries {inside}.")
     value = f"CUDA {torch.cuda}"
     imported = environment.torch_import.value
     if imported is not None and imported.cuda_available:

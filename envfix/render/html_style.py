@@ -110,6 +110,7 @@ section>details>summary h2{display:inline;margin:0}
 :focus-visible{outline:3px solid var(--focus);outline-offset:2px}
 table{width:100%;border-collapse:collapse;font-size:.9375rem}
 th,td{text-align:left;vertical-align:top;padding:.4rem .75rem .4rem 0;border-top:1px solid var(--line)}
+th{overflow-wrap:normal}
 thead th{border-top:0;color:var(--muted);font-weight:600;font-size:.875rem}
 tbody th{font-weight:600;white-space:nowrap}
 .bar{display:block;width:100%;height:24px;border:1px solid var(--muted);border-radius:5px;margin:.4rem 0}
@@ -131,7 +132,6 @@ section{padding:1rem .85rem}
 .links li{grid-template-columns:1.4em minmax(0,1fr)}
 .links .why{grid-column:2}
 .picture.tall{display:block}
-tbody th{white-space:normal}
 }
 @media print{body{background:none}section{break-inside:avoid}}
 """

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from envfix.model.finding import Finding, Severity
 from envfix.model.gpu_use import GpuUse
 from envfix.model.stack import Link, SharedReport, State
+from envfix.model.words import readable
 from envfix.render import facts_table, gpu_table
 from envfix.render.console import VERDICTS as VERDICT_WORDS
-from envfix.render.elements import plain
 from envfix.render.report_parts import (
     SEVERITIES,
     STAND_INS,
@@ -65,7 +65,7 @@ class MarkdownReport:
 
 def escaped(text: str) -> str:
     """The text in one line, as letters only: what a fact holds is never markup, HTML or a mention."""
-    pieces = spoken(" ".join(plain(text).split()))
+    pieces = spoken(" ".join(readable(text).split()))
     line = "".join(f"`{piece}`" if code else _letters(piece) for piece, code in pieces)
     return _LEADING.sub(lambda match: f"{match[0]}\\" if match[0].isdigit() else f"\\{match[0]}", line)
 
@@ -76,7 +76,7 @@ def _letters(text: str) -> str:
 
 def fenced(line: str) -> str:
     """Lines to copy, between marks that are longer than any inside."""
-    line = plain(line)
+    line = readable(line)
     marks = "`" * max(3, 1 + max(map(len, re.findall(r"`+", line)), default=0))
     return f"{marks}sh\n{line}\n{marks}"
 

@@ -47,11 +47,14 @@ def chains(findings: Sequence[Finding]) -> tuple[Chain, ...]:
 
 
 def _root(finding: Finding, by_code: dict[str, Finding]) -> Finding:
-    seen = {finding.code}
-    while finding.follows_from in by_code and finding.follows_from not in seen:
-        finding = by_code[finding.follows_from]
-        seen.add(finding.code)
-    return finding
+    """What a finding follows from in the end; findings that follow from each other are each their own."""
+    root, seen = finding, {finding.code}
+    while root.follows_from in by_code:
+        root = by_code[root.follows_from]
+        if root.code in seen:
+            return finding
+        seen.add(root.code)
+    return root
 
 
 def spoken(text: str) -> Iterator[tuple[str, bool]]:

@@ -57,7 +57,7 @@ def wide(links: Sequence[Link]) -> Element:
         x = 1 + number * (width + gap)
         if number:
             drawn.extend(_arrow(x - gap + 2, 53, x - 3, 53, link))
-        lines = _lines(link, 19)
+        lines = _lines(link, 17)
         drawn.append(
             element(
                 "g",

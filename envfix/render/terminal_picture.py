@@ -8,7 +8,6 @@ from html import escape
 
 from envfix.model.stack import SharedReport
 from envfix.render.console import ConsoleOutput
-from envfix.render.elements import plain
 
 WIDTH = 110
 _FONTS = re.compile(r"@font-face \{\{.*?\}\}", re.DOTALL)
@@ -30,4 +29,4 @@ class TerminalPicture:
         words = f"envfix diagnose: {shared.report.diagnosis.verdict}"
         described = f'<svg role="img" aria-label="{escape(words)}"'
         code = _FONTS.sub("", CONSOLE_SVG_FORMAT).replace("<svg", described, 1)
-        return plain(out.console.export_svg(title="envfix diagnose", theme=MONOKAI, code_format=code))
+        return out.console.export_svg(title="envfix diagnose", theme=MONOKAI, code_format=code)
