@@ -18,7 +18,9 @@ from envfix.render.html import HtmlReport
 from envfix.render.html_style import DARK, LIGHT
 from envfix.render.markdown import MarkdownReport
 from envfix.render.terminal_picture import TerminalPicture
+from tests.fakes.running import cleaned_environment
 from tests.shown_reports import STATES, shared
+from tests.test_reports import ANSWERS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -111,6 +113,20 @@ def test_page_fits_its_window_and_asks_for_nothing(
     if KEPT:
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = false)")
         page.screenshot(path=f"{KEPT}/{name.replace(' ', '-')}-{theme}-{width}.png", full_page=True)
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_pages_of_other_answers_fit_as_well(opened: Opened, name: str, width: int, tmp_path: Path) -> None:
+    ANSWERS[name][0](tmp_path, cleaned_environment())
+    page = opened(tmp_path / "a.html", "dark" if width == NARROW else "light", width)
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CUT_OFF) == []
+    assert opened.said == []
+    if KEPT:
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = false)")
+        page.screenshot(path=f"{KEPT}/answer-{name}-{width}.png", full_page=True)
 
 
 # Texts of the picture that leave their box, and elements that are wider than their section.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,31 +16,51 @@ from envfix.app.stacking import links
 from envfix.errors import EnvfixError
 from envfix.host.real import RealHost
 from envfix.model.documents import Redactor, to_json
+from envfix.model.explanation import Cause
+from envfix.model.facts import Machine
 from envfix.model.finding import Finding, Remedy
+from envfix.model.outcome import Rung
 from envfix.model.report import Report
-from envfix.model.stack import SharedReport
+from envfix.model.stack import SharedAnswer, SharedReport
 from envfix.model.words import readable
 
 # Whose homes facts speak of: `--from` reads reports that nobody has redacted.
 HOMES = re.compile(r"(?:/home/|/Users/|\\+Users\\+)([A-Za-z0-9][\w.-]*)")
 # Names of the catalogue stay as they are: people look them up.
-KEPT: dict[type, frozenset[str]] = {Finding: frozenset(("code", "cause", "follows_from"))}
+KEPT: dict[type, frozenset[str]] = {
+    Finding: frozenset(("code", "cause", "follows_from")),
+    Cause: frozenset(("code", "cause", "follows_from")),
+    Rung: frozenset(("name", "status", "cause")),
+}
+T = TypeVar("T")
 
 
 def shareable(report: Report) -> SharedReport:
     """The diagnosis as it may be shown to anybody."""
     host = RealHost()
-    seen = HOMES.findall(to_json(report))
-    redactor = snapshots.redactor_here(host.system_facts()["home"], report.machine, seen)
-    clean = by_index(redacted(report, redactor))
+    clean = by_index(redacted(report, _redactor(host, report, report.machine)))
     here = clean.origin is None
     return SharedReport(
         report=clean,
         links=links(clean.machine, clean.environment, clean.diagnosis, tables_for(host)),
         use=holding.judge(clean.machine, clean.origin),
-        made=f"{datetime.now(timezone.utc):%Y-%m-%d}",
+        made=_today(),
         where="the machine it ran on" if here else f"the machine saved in {(clean.origin or '').rpartition('/')[2]}",
     )
+
+
+def shareable_answer(answer: T) -> SharedAnswer[T]:
+    """A plan, an explanation or a verification as it may be shown to anybody."""
+    return SharedAnswer(answer=redacted(answer, _redactor(RealHost(), answer)), made=_today())
+
+
+def _redactor(host: RealHost, record: object, machine: Machine | None = None) -> Redactor:
+    """For the people of this machine, and for those whose homes the record speaks of."""
+    return snapshots.redactor_here(host.system_facts()["home"], machine, HOMES.findall(to_json(record)))
+
+
+def _today() -> str:
+    return f"{datetime.now(timezone.utc):%Y-%m-%d}"
 
 
 def by_index(report: Report) -> Report:
@@ -74,8 +94,8 @@ def redacted(value: Any, redactor: Redactor) -> Any:
         return msgspec.structs.replace(value, **{name: redacted(item, redactor) for name, item in fields.items()})
     if type(value) is str:  # members of an Enum are names of envfix's own
         return readable(redactor.text(value))
-    if isinstance(value, tuple):
-        return tuple(redacted(item, redactor) for item in value)
+    if isinstance(value, (tuple, list)):
+        return type(value)(redacted(item, redactor) for item in value)
     if isinstance(value, dict):
         # Of variables, what is named like a secret is hidden whole.
         texts = {key: item for key, item in value.items() if type(item) is str}

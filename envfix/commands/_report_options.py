@@ -9,6 +9,9 @@ import click
 from envfix.commands import _options as shared
 
 if TYPE_CHECKING:
+    from envfix.model.explanation import Explanation
+    from envfix.model.outcome import Verification
+    from envfix.model.plan import Plan
     from envfix.model.report import Report
     from envfix.render.interface import Output, ReportFormat
 
@@ -26,6 +29,41 @@ report_options = shared.options(
     ),
     click.option("--svg", metavar="FILE", help="The same as a picture of the terminal."),
 )
+
+
+def _named(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A file: the answer itself already stands on standard output."""
+    del context, option
+    if value == STANDARD_OUTPUT:
+        from envfix.errors import UsageError
+
+        raise UsageError("the page needs a file of its own", hint="--html FILE")
+    return value
+
+
+page_option = click.option(
+    "--html", metavar="FILE", callback=_named, help="Also write a page to show to others, without names and secrets."
+)
+
+
+def save_page(path: str | None, answer: Explanation | Plan | Verification, out: Output) -> None:
+    """The page of an answer, where one was asked for."""
+    if path is None:
+        return
+    from envfix.app.sharing import shareable_answer, write
+    from envfix.model.explanation import Explanation
+    from envfix.model.outcome import Verification
+    from envfix.render.html_answers import HtmlAnswers
+
+    pages = HtmlAnswers()
+    if isinstance(answer, Explanation):
+        text = pages.explanation(shareable_answer(answer))
+    elif isinstance(answer, Verification):
+        text = pages.verification(shareable_answer(answer))
+    else:
+        text = pages.plan(shareable_answer(answer))
+    write(path, text, "--html")
+    out.reporter.note(f"saved: {path}")
 
 
 class Reports:

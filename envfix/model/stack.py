@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
 from envfix.model.gpu_use import GpuUse
 from envfix.model.report import Report
 
+T = TypeVar("T")
 Part = Literal["card", "driver", "cuda", "torch", "torchvision", "ultralytics"]
 State = Literal["ok", "doubtful", "broken", "unknown", "absent"]
 
@@ -38,3 +39,10 @@ class SharedReport(msgspec.Struct, frozen=True, kw_only=True):
     use: GpuUse
     made: str
     where: str
+
+
+class SharedAnswer(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """Any other answer that may be shown to anybody, and the day it was given."""
+
+    answer: T
+    made: str

@@ -43,9 +43,9 @@ class HtmlReport:
         """The verdict, the stack, what is wrong and how to mend it, memory, and every fact with its source."""
         report = shared.report
         verdict = report.diagnosis.verdict
-        sections = [_stack(shared.links), *_findings(chains(report.diagnosis.findings))]
+        sections = [_stack(shared.links), *findings(chains(report.diagnosis.findings))]
         if report.afterwards is not None:
-            lines = [element("p", *_prose(line)) for line in afterwards_lines(report.afterwards)]
+            lines = [element("p", *prose(line)) for line in afterwards_lines(report.afterwards)]
             sections.append(element("section", element("h2", "After an installation"), *lines))
         sections += [*_memory(shared.use), _facts(shared), *_not_judged(shared)]
         header = element(
@@ -55,11 +55,11 @@ class HtmlReport:
             element("p", VERDICT_WORDS[verdict][0], class_="lead"),
             element("p", machine_line(report), class_="muted"),
         )
-        footer = element("footer", element("p", *_prose(STAND_INS)))
-        return _page(f"envfix: {verdict}", header, element("main", *sections), footer)
+        return page(f"envfix: {verdict}", header, element("main", *sections), footer())
 
 
-def _page(title: str, *body: Element) -> str:
+def page(title: str, *body: Element) -> str:
+    """The whole file: policy, style, then what is shown."""
     style = css()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -75,6 +75,11 @@ def _page(title: str, *body: Element) -> str:
     return document(element("html", head, element("body", *body), lang="en"))
 
 
+def footer() -> Element:
+    """What was taken out."""
+    return element("footer", element("p", *prose(STAND_INS)))
+
+
 def _stack(links: tuple[Link, ...]) -> Element:
     """The picture, then each link with its reason."""
     rows = [
@@ -87,7 +92,7 @@ def _stack(links: tuple[Link, ...]) -> Element:
                 " ",
                 element("span", WORDS[link.state], class_=f"state {link.state}"),
             ),
-            element("p", *_prose(link.reason), *_where(link), class_="why"),
+            element("p", *prose(link.reason), *_where(link), class_="why"),
         )
         for link in links
     ]
@@ -108,7 +113,7 @@ def _where(link: Link) -> Iterator[Child]:
         yield element("a", link.code, href=f"#{link.code}")
 
 
-def _findings(found: tuple[Chain, ...]) -> Iterator[Element]:
+def findings(found: tuple[Chain, ...]) -> Iterator[Element]:
     """What is wrong, the root first and its consequences folded below it; then what is only good to know."""
     wrong = [chain for chain in found if chain.root.severity != Severity.INFO]
     known = [chain.root for chain in found if chain.root.severity == Severity.INFO]
@@ -119,7 +124,7 @@ def _findings(found: tuple[Chain, ...]) -> Iterator[Element]:
         yield element("section", element("h2", "Good to know"), *(_folded(finding) for finding in known))
 
 
-def _prose(text: str) -> Iterator[Child]:
+def prose(text: str) -> Iterator[Child]:
     """A sentence in which `words like this` are set as code."""
     for piece, code in spoken(text):
         yield element("code", piece) if code else piece
@@ -127,7 +132,7 @@ def _prose(text: str) -> Iterator[Child]:
 
 def _chain(chain: Chain) -> Element:
     state = SEVERITIES[chain.root.severity]
-    head = element("h3", sign(state), element("span", *_prose(chain.root.message)))
+    head = element("h3", sign(state), element("span", *prose(chain.root.message)))
     symptoms = [_folded(finding) for finding in chain.symptoms]
     after = [element("p", element("strong", "From this follows:")), *symptoms] if symptoms else []
     return element(
@@ -137,7 +142,7 @@ def _chain(chain: Chain) -> Element:
 
 def _folded(finding: Finding) -> Element:
     return element(
-        "details", element("summary", *_prose(finding.message)), _meta(finding), *_body(finding), id=finding.code
+        "details", element("summary", *prose(finding.message)), _meta(finding), *_body(finding), id=finding.code
     )
 
 
@@ -157,7 +162,7 @@ def _body(finding: Finding) -> Iterator[Element]:
 
 def _remedy(remedy: Remedy) -> Element:
     commands = [element("pre", element("code", command_line(argv)), tabindex=0) for argv in remedy.commands]
-    return element("div", element("p", element("strong", "→ "), *_prose(remedy.text)), *commands, class_="remedy")
+    return element("div", element("p", element("strong", "→ "), *prose(remedy.text)), *commands, class_="remedy")
 
 
 def _memory(use: GpuUse) -> Iterator[Element]:
@@ -218,10 +223,11 @@ def _processes(use: CardUse) -> Element:
         element("tr", element("th", memory, scope="row"), element("td", who), element("td", command))
         for memory, who, command in gpu_table.process_rows(use)
     ]
-    return _table(("Memory", "Whose", "Program"), rows)
+    return table(("Memory", "Whose", "Program"), rows)
 
 
-def _table(names: tuple[str, ...], rows: list[Element]) -> Element:
+def table(names: tuple[str, ...], rows: list[Element]) -> Element:
+    """A table with its headings."""
     head = element("thead", element("tr", *(element("th", name, scope="col") for name in names)))
     return element("table", head, element("tbody", *rows))
 
@@ -236,7 +242,7 @@ def _facts(shared: SharedReport) -> Element:
         for name, value, source in facts_table.rows(shared.report, verbose=True)
     ]
     summary = element("summary", element("h2", "All facts with their sources"))
-    return element("section", element("details", summary, _table(("Fact", "What was found, and where"), rows)))
+    return element("section", element("details", summary, table(("Fact", "What was found, and where"), rows)))
 
 
 def _not_judged(shared: SharedReport) -> Iterator[Element]:
@@ -244,4 +250,4 @@ def _not_judged(shared: SharedReport) -> Iterator[Element]:
     if skipped:
         rows = [element("tr", element("th", one.code, scope="row"), element("td", one.reason)) for one in skipped]
         summary = element("summary", element("h2", f"Not judged ({len(skipped)})"))
-        yield element("section", element("details", summary, _table(("Cause", "Why not"), rows)))
+        yield element("section", element("details", summary, table(("Cause", "Why not"), rows)))

@@ -27,8 +27,8 @@ from envfix.render.words import command_line
 
 SIGNS: dict[State, str] = {"ok": "✓", "doubtful": "!", "broken": "✗", "unknown": "?", "absent": "–"}  # noqa: RUF001
 BAR = 30
-# What begins markup; a backslash before it makes it a letter again.
-_MARKUP = re.compile(r"[\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w)")
+# What begins markup, _ but within a word; a backslash before it makes it a letter again.
+_MARKUP = re.compile(r"[\\`*\[\]<>|~&]|(?<![^\W_])_|_(?![^\W_])")
 # What begins a list or a heading at the start of a line.
 _LEADING = re.compile(r"^([-+=#]|\d{1,9}(?=[.)](?:\s|$)))")
 # @somebody and #12 would tell people who have nothing to do with it; the comment between shows nothing.

@@ -19,7 +19,7 @@ SEVERITIES: dict[Severity, State] = {
 }
 STAND_INS = (
     "Names of people and hosts, home folders, serial ids of cards and secrets were taken out: ~ stands for the home folder,"
-    " user for a name, and cards are named by their numbers."
+    " user for a name, and a card is named by its number, or by an id of noughts."
 )
 # What may stand between two marks, in Markdown as well.
 _CODE = re.compile(r"[^\s`|<>\\](?:[^`|<>\\]*[^\s`|<>\\])?")
