@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 
 from envfix.app.diagnosing import diagnose
+from envfix.app.snapshotting import read_snapshot
 from envfix.app.stacking import links, part_of
-from envfix.model.facts import Distribution, Environment, Machine, TorchImport, found, unknown
+from envfix.host.real import RealHost
+from envfix.model.facts import Distribution, Driver, Environment, Machine, TorchImport, found, unknown
 from envfix.model.finding import Severity
 from envfix.model.stack import Link
+from envfix.model.versions import DriverVersion
 from envfix.tables.loader import Tables
+from tests.conftest import CHECKOUT
 from tests.made_up import BROKEN, NO_TORCH, all_hand_made, layers, machine, torch, vision
 from tests.shown_reports import STATES, imported, serving, working
 from tests.test_machines import MACHINES, snapshot
@@ -62,6 +66,8 @@ FACTS: dict[str, tuple[tuple[Machine, Environment], str, str, str]] = {
         (serving(), working(torch_import=unknown("import torch", "not asked"))),
         "torch", "unknown", "It is installed; it was not imported, so nothing says that it starts.",
     ),
+    "torch that imports": ((serving(), working()), "torch", "ok", "Importing it worked in 1.9 s (import torch)."),
+    "torch that starts CUDA": ((serving(), working()), "cuda", "ok", "torch started it on this driver (import torch)."),
     "torch that does not start CUDA": (
         (serving(), working(torch_import=imported(cuda=False, cuda_problem="no idea why"))),
         "cuda", "broken", "The driver lists a card, but torch cannot start CUDA on it.",
@@ -134,6 +140,25 @@ def test_error_of_driver_card_or_torch_build_is_always_seen_in_the_chain(name: s
     serious = [one for one in diagnosis.findings if one.code[:3] in ("DRV", "GPU", "TOR", "CTR")]
     if any(one.severity == Severity.ERROR for one in serious):
         assert "broken" in {link.state for link in links(there, inside, diagnosis, tables)}
+
+
+def test_pasted_report_is_taken_for_what_it_tells(tables: Tables) -> None:
+    path = str(CHECKOUT / "tests" / "collect_env_reports" / "torch-2.0-windows.txt")
+    saved = read_snapshot(RealHost(), path, tables)
+    chain = links_of(saved.machine, saved.environment, tables)
+    assert chain["driver"].reason == "So says collect_env report; the driver itself was not asked."
+    assert chain["torch"].reason == "Importing it worked (collect_env report)."
+    assert (chain["ultralytics"].state, chain["ultralytics"].reason) == ("unknown", "Such a report does not say.")
+
+
+def test_variable_that_names_a_driver_is_named(tables: Tables) -> None:
+    there = serving(
+        driver=found(Driver(version=DriverVersion.parse("550.54.14")), "ENVFIX_DRIVER"),
+        driver_layers=layers(nvml="absent"),
+    )
+    assert (
+        links_of(there, working(), tables)["driver"].reason == "So says ENVFIX_DRIVER; the driver itself was not asked."
+    )
 
 
 def test_import_that_works_is_only_doubted_by_a_package_beside_it(tables: Tables) -> None:

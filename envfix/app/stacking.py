@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from envfix.model.facts import (
     NOT_ASKED,
+    NOT_TOLD,
     Display,
     Distribution,
     Driver,
@@ -114,7 +115,8 @@ def _card(machine: Machine) -> Link:
     cards = machine.gpus.value
     if cards:
         names = _counted([one.name for one in cards])
-        reason = f"The driver lists {'it' if len(cards) == 1 else 'them'} ({machine.gpus.source})."
+        it = "it" if len(cards) == 1 else "them"
+        reason = f"The driver lists {it} ({machine.gpus.source})." if _heard(machine) else _told(machine.gpus)
         return Link(part="card", state="ok", value=names, reason=reason)
     seen = nvidia_displays(machine)
     if seen:
@@ -152,7 +154,18 @@ def _driver(machine: Machine) -> Link:
         problem = layers.nvml_problem or "its library does not answer"
         return Link(part="driver", state="doubtful", value=value, reason=_sentence(problem))
     serves = f", and serves CUDA up to {driver.value.cuda}" if driver.value.cuda else ""
-    return Link(part="driver", state="ok", value=value, reason=f"It answers ({driver.source}){serves}.")
+    reason = f"It answers ({driver.source}){serves}." if _heard(machine) else _told(driver)
+    return Link(part="driver", state="ok", value=value, reason=reason)
+
+
+def _heard(machine: Machine) -> bool:
+    """Whether the driver itself was asked, and not a report or a variable."""
+    layers = machine.driver_layers.value
+    return layers is not None and layers.nvml == "works"
+
+
+def _told(fact: Observed[Any]) -> str:
+    return f"So says {fact.source}; the driver itself was not asked."
 
 
 def _cuda(machine: Machine, environment: Environment, tables: Tables) -> Link:
@@ -167,7 +180,8 @@ def _cuda(machine: Machine, environment: Environment, tables: Tables) -> Link:
     value = f"CUDA {torch.cuda}"
     imported = environment.torch_import.value
     if imported is not None and imported.cuda_available:
-        return Link(part="cuda", state="ok", value=value, reason="torch has just started it on this driver.")
+        reason = f"torch started it on this driver ({environment.torch_import.source})."
+        return Link(part="cuda", state="ok", value=value, reason=reason)
     if imported is not None and imported.cuda_available is False and machine.gpus.value:
         problem = imported.cuda_problem or "torch finds no card to start it on"
         return Link(part="cuda", state="broken", value=value, reason=_sentence(problem))
@@ -201,7 +215,8 @@ def _torch(environment: Environment) -> Link:
     if not imported.value.ok:
         reason = f"Importing it fails: {imported.value.error or 'no reason was given'}"
         return Link(part="torch", state="broken", value=torch.build, reason=_sentence(reason))
-    reason = f"It was imported just now, in {imported.value.seconds:.1f} s."
+    time = f" in {imported.value.seconds:.1f} s" if imported.value.seconds else ""
+    reason = f"Importing it worked{time} ({imported.source})."
     return Link(part="torch", state="ok", value=torch.build, reason=reason)
 
 
@@ -236,6 +251,8 @@ def _ultralytics(environment: Environment) -> Link:
         nothing = "ultralytics is not installed in this Python"
         if found.value is None:
             return _link("ultralytics", found, nothing=nothing)
+        if environment.binaries.problem == NOT_TOLD:  # a pasted report lists some packages only
+            return Link(part="ultralytics", state="unknown", reason=_sentence(NOT_TOLD))
         return Link(part="ultralytics", state="absent", reason=f"{nothing} (looked at: {found.source}).")
     return _ultralytics_fits(environment, package)
 
