@@ -109,6 +109,17 @@ class ConsoleOutput:
         text, style = VERDICTS[report.diagnosis.verdict]
         self._say(Text(f"Verdict: {report.diagnosis.verdict}. {text}", style=style))
 
+    def shared(self, text: str) -> None:
+        """As it is, and in UTF-8 whatever the terminal speaks."""
+        self._progress.done()
+        buffer = getattr(self.console.file, "buffer", None)
+        if buffer is None:
+            self.console.file.write(text)
+            return
+        self.console.file.flush()
+        buffer.write(text.encode())
+        buffer.flush()
+
     def _afterwards(self, afterwards: Afterwards) -> None:
         """What installing would bring, or what keeps it away; then what would still be wrong."""
         plan = afterwards.plan

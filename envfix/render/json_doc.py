@@ -49,6 +49,9 @@ class JsonOutput:
             },
         )
 
+    def shared(self, text: str) -> None:
+        """Scripts name a file."""
+
     def explanation(self, explanation: Explanation) -> None:
         """``envfix.explain/1``."""
         fields = to_builtins(explanation)
