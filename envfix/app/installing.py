@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from packaging.utils import canonicalize_name
 
-from envfix.app import holding
+from envfix.app import gpu_failure, holding
 from envfix.app.planning import PlanRequest, decide
 from envfix.app.pricing import Priced, price
 from envfix.app.recovering import settle
@@ -127,7 +127,7 @@ def install(
         misfits = [line for line in uv.incompatibilities(done.python) if line not in before]
     notes = tuple(f"a package no longer fits: {line}" for line in misfits)
     return msgspec.structs.replace(
-        done, notes=(*prepared.notes, *notes), made=prepared.layout is None, keep_with=_keep_with(done)
+        done, notes=(*prepared.notes, *done.notes, *notes), made=prepared.layout is None, keep_with=_keep_with(done)
     )
 
 
@@ -214,7 +214,7 @@ def _proof(
 
     def prove(python: str) -> Verification:
         device = "cpu" if on_cpu else idle_device(holding.ask(host, time_limit(host)), reporter)
-        return ladder.verify(
+        climbed = ladder.verify(
             host,
             python,
             level="yolo" if "ultralytics" in versions else "cuda",
@@ -224,6 +224,7 @@ def _proof(
             reporter=reporter,
             on_rung=on_rung,
         )
+        return gpu_failure.explained(climbed, host, python, reporter)
 
     return prove
 

@@ -48,6 +48,11 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
         """The rung that failed, if one did."""
         return next((rung for rung in self.rungs if rung.status == "failed"), None)
 
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether it failed only because others fill the card now: that says nothing against the environment."""
+        return self.failed is not None and self.failed.cause == "oom_other_process"
+
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
     """What an installation did: where, which packages (name to version), and how long it took in seconds.
