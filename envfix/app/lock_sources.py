@@ -482,7 +482,7 @@ def with_hashes(lock: Lock, request: PlanRequest, *, reporter: Reporter = NOBODY
             sha256=one.file.sha256,
         )
         for one in lock.wheels()
-        if one.file is not None and one.file.url is not None and (one.file.sha256 is None or one.index_url is None)
+        if one.file is not None and one.file.url is not None and (one.file.sha256 is None or _is_default(one))
     }
     paths = download(
         host,
@@ -507,11 +507,16 @@ def _hashed(package: LockedPackage, paths: Mapping[str, str]) -> LockedPackage:
     return msgspec.structs.replace(package, file=msgspec.structs.replace(file, sha256=sha256_of(path)))
 
 
+def _is_default(package: LockedPackage) -> bool:
+    """Whether it comes from the client's own default index."""
+    return package.index_url is None and package.origin in ("wheel", "sdist")
+
+
 def without_default_addresses(lock: Lock) -> Lock:
     """The lock as it is written: the client's own default index says itself where its files lie."""
 
     def plain(package: LockedPackage) -> LockedPackage:
-        if package.file is None or package.index_url is not None or package.origin not in ("wheel", "sdist"):
+        if package.file is None or not _is_default(package):
             return package
         return msgspec.structs.replace(package, file=msgspec.structs.replace(package.file, url=None))
 

@@ -103,6 +103,7 @@ def command(
             out=out,
             update=update,
             download=download,
+            texts=as_json,
         ),
         reporter=out_.reporter,
     )

@@ -49,6 +49,9 @@ class JsonOutput:
             },
         )
 
+    def shared(self, text: str) -> None:
+        """Scripts name a file."""
+
     def explanation(self, explanation: Explanation) -> None:
         """``envfix.explain/1``."""
         fields = to_builtins(explanation)
@@ -98,7 +101,10 @@ class JsonOutput:
         if locking.changed is not None:
             changed = [{"name": name, "old": old, "new": new} for name, old, new in locking.changed]
         lock = to_builtins(locking.lock)
-        self._write("envfix.lock/1", {**lock, "files": files, "changed": changed, "notes": locking.notes})
+        self._write(
+            "envfix.lock/1",
+            {**lock, "files": files, "left_out": locking.left_out, "changed": changed, "notes": locking.notes},
+        )
 
     def lock_check(self, check: LockCheck) -> None:
         """``envfix.lock-check/1``."""
