@@ -29,6 +29,7 @@ MORE = {
     "fit": "the largest training batch that fits the free memory of a card",
     "wheels": "which torch wheels exist, and the CUDA inside each",
     "snapshot": "save this machine's facts, without names and secrets",
+    "fleet": "the same for a whole cluster: srun, ssh, kubectl, Ansible",
     "causes": "the catalogue of causes, or the manual page of one",
     "completion": "what completes envfix in bash, zsh or fish",
 }

@@ -13,7 +13,7 @@ import msgspec
 
 from envfix._version import __version__
 from envfix.errors import SnapshotError
-from envfix.model.documents import Redactor, from_builtins, to_builtins
+from envfix.model.documents import Redactor, from_builtins, json_to_record, to_builtins
 from envfix.model.facts import Environment, Machine
 
 SCHEMA = "envfix.snapshot/1"
@@ -54,6 +54,38 @@ def document(
     facts = {"machine": to_builtins(machine), "environment": to_builtins(environment)}
     content = {"target": target, "with_import": with_import, "facts": facts, "transcript": transcript}
     return {"schema": SCHEMA, "envfix": __version__, **redactor.value(content)}
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """The two halves of what is known of a saved machine."""
+
+    machine: Machine
+    environment: Environment
+
+
+class _Sealed(msgspec.Struct, frozen=True):
+    schema: str
+    facts: msgspec.Raw
+
+
+def sealed_facts(text: str) -> bytes | None:
+    """The facts of a snapshot as they stand there, to be compared and opened; None: not a snapshot that this envfix reads.
+
+    Much faster than ``read``, which then says what is wrong: the transcript, most of a snapshot, is passed over.
+    """
+    try:
+        sealed = msgspec.json.decode(text, type=_Sealed)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None
+    return bytes(sealed.facts) if sealed.schema == SCHEMA else None
+
+
+def open_facts(sealed: bytes) -> Facts | None:
+    """The same as records; None: they are damaged."""
+    try:
+        return json_to_record(sealed, Facts)
+    except (msgspec.DecodeError, ValueError, NotImplementedError):
+        return None
 
 
 def read(text: str, name: str) -> Snapshot:

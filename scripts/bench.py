@@ -22,7 +22,7 @@ import psutil
 
 from envfix import __version__
 from envfix.model.documents import to_json
-from scripts import _bench_commands, _bench_install, _bench_peers
+from scripts import _bench_commands, _bench_fleet, _bench_install, _bench_peers
 from scripts._bench_base import Options, Row, Rows, Skip, has_torch
 
 # Every part; another one is one line.
@@ -36,6 +36,7 @@ PARTS: dict[str, Callable[[Options], Rows]] = {
     "explain": _bench_commands.explain,
     "install": _bench_install.install,
     "lock": _bench_install.lock,
+    "fleet": _bench_fleet.fleet,
     "peers": _bench_peers.peers,
 }
 SYSTEM_PYTHON = "/usr/bin/python3"

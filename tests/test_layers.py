@@ -25,6 +25,7 @@ ALLOWED = {
     "snapshots": {"errors", "model", "_version"},
     "report_reader": {"errors", "model", "tables", "probes"},
     "explaining": {"errors", "model", "tables", "logs", "rules", "report_reader"},
+    "fleet": {"errors", "model", "host", "snapshots"},
     "render": {"errors", "model", "_version"},
     "target": set(),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -89,6 +90,11 @@ def request_of(
     return PlanRequest(goal=wanted, **where)
 
 
+def is_folder(path: str | None) -> bool:
+    """Whether ``--from`` names a folder of snapshots, not one of them."""
+    return path is not None and os.path.isdir(path)
+
+
 def plan(request: PlanRequest, *, conda: bool = False, reporter: Reporter = NOBODY) -> Plan:
     """The stack for this request, or the one constraint that blocks; priced by a dry resolution unless offline.
 
@@ -125,7 +131,7 @@ def decide(
     """Facts and tables to a plan, without a price; ``failed`` are indexes that could not deliver, with the reason."""
     host = RealHost()
     tables = tables_for(host)
-    wanted = _named_indexes(request, host)
+    wanted = named_indexes(request, host)
     asked = msgspec.structs.replace(request.goal, indexes=tuple(map(without_credentials, wanted)))
     request = msgspec.structs.replace(request, goal=asked)
     read_request(request.goal, tables)  # a request that makes no sense is refused before anything is asked
@@ -201,7 +207,7 @@ def _read_ahead(tables: Tables) -> None:
     choosing.read_ahead(tables)
 
 
-def _named_indexes(request: PlanRequest, host: RealHost) -> tuple[str, ...]:
+def named_indexes(request: PlanRequest, host: RealHost) -> tuple[str, ...]:
     """What ``--index`` names as it was typed, passwords included; ``ENVFIX_INDEX`` where nothing was."""
     named = tuple((host.getenv("ENVFIX_INDEX") or "").split())
     return named if named and request.goal.indexes == ANY_INDEX else request.goal.indexes

@@ -72,6 +72,7 @@ def command(
     envfix lock --python yolo-env --format pylock --format dockerfile -o locks/
     envfix lock --check requirements-lock.txt --from other-machine.json
     envfix lock --update torch -o requirements-lock.txt
+    envfix lock --from nodes/ -o locks/
     """
     from envfix.app import locking, planning
     from envfix.model.plan import Plan
@@ -94,19 +95,23 @@ def command(
         checked = locking.check(check, request, format_name=next(iter(formats), None), reporter=out_.reporter)
         out_.lock_check(checked)
         return 0 if checked.status == "ok" else 1
-    made = locking.lock(
-        locking.LockRequest(
-            plan=request,
-            planned=planned,
-            conda=backend == "conda",
-            formats=tuple(dict.fromkeys(formats)),
-            out=out,
-            update=update,
-            download=download,
-            texts=as_json,
-        ),
-        reporter=out_.reporter,
+    wanted = locking.LockRequest(
+        plan=request,
+        planned=planned,
+        conda=backend == "conda",
+        formats=tuple(dict.fromkeys(formats)),
+        out=out,
+        update=update,
+        download=download,
+        texts=as_json,
     )
+    if planning.is_folder(wishes["snapshot"]):
+        from envfix.app import fleet_planning
+
+        locks = fleet_planning.lock(wanted, reporter=out_.reporter)
+        out_.fleet_locked(locks)
+        return 0 if locks.complete else 1
+    made = locking.lock(wanted, reporter=out_.reporter)
     if isinstance(made, Plan):
         out_.plan(made)
         return 1

@@ -48,12 +48,19 @@ def command(
     envfix plan --cuda 11.1 --python 3.8
     envfix plan --driver 470.57.02 --gpu "RTX 3090" --python 3.11 --offline
     envfix plan --why-not 2.13.0+cu130
+    envfix plan --from nodes/
     """
     del yes
     from envfix.app import planning
     from envfix.render import open_output
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
+    if planning.is_folder(wishes["snapshot"]):
+        from envfix.app import fleet_planning
+
+        shared_plan = fleet_planning.plan(planning.request_of(**wishes), reporter=out.reporter)
+        out.fleet_plan(shared_plan)
+        return 0 if shared_plan.complete else 1
     plan = planning.plan(planning.request_of(**wishes), conda=backend == "conda", reporter=out.reporter)
     save_page(html, plan, out)
     out.plan(plan)

@@ -30,6 +30,11 @@ def from_builtins(value: Any, kind: type[R]) -> R:
     return msgspec.convert(value, kind, dec_hook=_decode)
 
 
+def json_to_record(text: bytes, kind: type[R]) -> R:
+    """A record straight from JSON; raises ``msgspec.ValidationError`` with the path of what is wrong."""
+    return msgspec.json.decode(text, type=kind, dec_hook=_decode)
+
+
 def to_json(document: object, *, indent: int = 2) -> str:
     """One JSON document, ending without a newline."""
     builtins = to_builtins(document)

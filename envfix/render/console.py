@@ -17,13 +17,24 @@ from envfix._version import __version__
 from envfix.model.explanation import Cause, Explanation
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.fit import Fit
+from envfix.model.fleet import (
+    Difference,
+    FleetCards,
+    FleetLocking,
+    FleetPlan,
+    FleetReport,
+    FleetVerified,
+    Group,
+    Stuck,
+    Unreached,
+)
 from envfix.model.gpu_use import GpuUse
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import NOT_TRIED, Installation, Rung, Undone, Verification
 from envfix.model.plan import Choice, Examination, Plan
 from envfix.model.report import Afterwards, CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
-from envfix.render import facts_table, gpu_table, plan_table
+from envfix.render import facts_table, fleet_table, gpu_table, plan_table
 from envfix.render.facts_table import FAMILY
 from envfix.render.progress import ConsoleReporter
 from envfix.render.words import command_line, duration, size
@@ -40,6 +51,7 @@ VERDICTS = {
 }
 REASONS_SHOWN = 6
 DIFFERENCES_SHOWN = 12
+GROUPS_SHOWN = 25
 # Lines to copy.
 COMMAND = "green"
 RUNGS = {"passed": ("✓", "ok", "green"), "failed": ("✗", "FAILED", "bold red"), "skipped": ("·", "skipped", "dim")}
@@ -172,6 +184,146 @@ class ConsoleOutput:
         self._indented(Text(f"{'→' if self._unicode else '>'} {remedy.text}"))
         for argv in remedy.commands:
             self._command(command_line(argv), by=6)
+
+    def fleet(self, report: FleetReport) -> None:
+        """A group of nodes each with what is wrong there; then what differs; then who was not reached."""
+        self._progress.done()
+        self._say(Text(f"envfix {__version__}: {fleet_table.headline(report)}", style="bold"))
+        self._say("")
+        shown = report.groups if self._verbose else report.groups[:GROUPS_SHOWN]
+        for group in shown:
+            self._group(group)
+        if len(shown) < len(report.groups):
+            self._say(Text(f"... and {len(report.groups) - len(shown)} more states; -v shows all", style="dim"))
+            self._say("")
+        if report.differences:
+            self._say(Text("What differs:", style="bold"))
+        for difference in report.differences:
+            self._difference(difference)
+        self._unreached(report.unreached)
+        for note in report.notes:
+            self._say(Text(f"{'•' if self._unicode else '-'} {note}"))
+        if report.saved is not None:
+            self._say(Text(f"saved: {report.saved}", style="green"))
+        self._say(Text(fleet_table.verdict(report), style=VERDICTS[report.verdict][1]))
+
+    def _group(self, group: Group) -> None:
+        head = Text(f"{fleet_table.nodes(group.name, len(group.nodes))} ", style="bold")
+        head.append(group.verdict, style=VERDICTS[group.verdict][1])
+        head.append(f": {fleet_table.stack(group)}", style="not bold")
+        self._say(head)
+        for name, text in group.links.items():
+            if self._verbose or fleet_table.is_doubt(text):
+                self._indented(Text(f"{name:<12} {text}", style="dim"))
+        shown = [
+            finding
+            for finding in group.findings
+            if self._verbose or (finding.severity != Severity.INFO and not finding.follows_from)
+        ]
+        if shown and len(group.nodes) > 1:
+            self._indented(Text(f"sentences and numbers are those of {group.shown}", style="dim"))
+        for finding in shown:
+            self._finding(finding)
+        if not shown:
+            self._say("")
+
+    def _difference(self, difference: Difference) -> None:
+        mark, plain, style = MARKS[Severity.ERROR if difference.matters else Severity.INFO]
+        head = Text(f"{mark if self._unicode else plain} ", style=style)
+        head.append(difference.link, style="bold" if difference.matters else "dim")
+        if not difference.matters:
+            head.append("  (no finding rests on it)", style="dim")
+        self._indented(head)
+        for line in fleet_table.values(difference, everything=self._verbose):
+            self._indented(Text(line, style="" if difference.matters else "dim"), by=4)
+        for one in difference.explains:
+            self._indented(
+                Text(f"{'→' if self._unicode else '>'} {one.code} {one.cause} on {fleet_table.names(one.nodes)}"), by=4
+            )
+
+    def _unreached(self, rows: Sequence[Unreached]) -> None:
+        if rows:
+            self._say(Text("Not reached:", style="bold yellow"))
+        for row in rows:
+            self._indented(Text(f"{fleet_table.names(row.nodes)}: {row.reason}"))
+
+    def fleet_plan(self, plan: FleetPlan) -> None:
+        """A stack with its nodes each; with -v as `envfix plan` shows it."""
+        self._progress.done()
+        if len(plan.stacks) == 1 and plan.complete:
+            self._say(Text("One stack runs on all nodes.", style="bold green"))
+        elif plan.stacks:
+            self._say(Text(f"The fewest stacks: {len(plan.stacks)}.", style="bold"))
+        for stack in plan.stacks:
+            head = Text(f"{fleet_table.nodes(stack.nodes, stack.count)}: ", style="bold")
+            choice = stack.plan.choice
+            head.append(_stack(choice) if choice else f"no stack fits: blocked by {stack.plan.blocked_by}")
+            self._say(head)
+            if self._verbose:
+                self.plan(stack.plan)
+                continue
+            for reason in stack.plan.reasons[:1]:
+                self._indented(Text(reason, style="dim"))
+            if stack.plan.download_bytes is not None:
+                self._indented(Text(f"download {size(stack.plan.download_bytes)}", style="dim"))
+        self._stuck(plan.stuck)
+        self._unreached(plan.unreached)
+
+    def _stuck(self, rows: Sequence[Stuck]) -> None:
+        if rows:
+            self._say(Text("No stack runs, as things are, on:", style="bold red"))
+        for row in rows:
+            self._indented(Text(f"{fleet_table.nodes(row.nodes, row.count)}: {row.reason}"))
+            for way in row.ways_out:
+                self._indented(Text(f"{'→' if self._unicode else '>'} {way}"), by=4)
+
+    def fleet_locked(self, locking: FleetLocking) -> None:
+        """Which lock is for which nodes."""
+        for one in locking.locks:
+            if one.locking is None or one.locking.files[0].path is not None:
+                self._say(Text(f"for {fleet_table.nodes(one.nodes, one.count)}:", style="bold"))
+            if one.locking is not None:
+                self.locked(one.locking)
+            elif one.plan is not None:
+                self.plan(one.plan)
+        self._stuck(locking.stuck)
+        self._unreached(locking.unreached)
+
+    def fleet_playbook(self, path: str, folder: str) -> None:
+        """Where it is and what to do with it."""
+        self._say(Text(f"saved: {path}", style="bold green"))
+        self._indented(Text("Run it, then look at what it has collected:"))
+        self._command(command_line(("ansible-playbook", "-i", "INVENTORY", path)), by=4)
+        self._command(command_line(("envfix", "fleet", "diagnose", "--from", folder)), by=4)
+
+    def fleet_gpus(self, cards: FleetCards) -> None:
+        """A line a card with its bar, node by node, the freest first."""
+        self._progress.done()
+        self._say(gpu_table.legend(unicode=self._unicode))
+        for node in cards.nodes:
+            self._say(Text(node.node, style="bold"))
+            if node.problem is not None:
+                self._indented(Text(node.problem, style="yellow"))
+            for use in node.cards:
+                line = Text(f"{use.card.index:>2} ")
+                line.append_text(gpu_table.bar(use, 24, unicode=self._unicode))
+                line.append(f" {gpu_table.numbers(use)}  {use.card.name}")
+                self._indented(line)
+                if use.obstacle:
+                    self._indented(Text(use.obstacle, style="yellow"), by=6)
+        self._unreached(cards.unreached)
+
+    def fleet_verified(self, verified: FleetVerified) -> None:
+        """A line a node: how far its ladder holds."""
+        self._progress.done()
+        for node in verified.nodes:
+            good = node.verification is not None and node.verification.failed is None
+            mark, plain, style = RUNGS["passed" if good else "failed"]
+            line = Text(f"{mark if self._unicode else plain} ", style=style)
+            line.append(node.node, style="bold")
+            line.append(f": {fleet_table.proof(node)}")
+            self._say(line)
+        self._unreached(verified.unreached)
 
     def explanation(self, explanation: Explanation) -> None:
         """The root cause with the lines that prove it and what mends it; consequences and other candidates after it."""

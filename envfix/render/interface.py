@@ -7,6 +7,7 @@ from typing import Protocol
 
 from envfix.model.explanation import Explanation
 from envfix.model.fit import Fit
+from envfix.model.fleet import FleetCards, FleetLocking, FleetPlan, FleetReport, FleetVerified
 from envfix.model.gpu_use import GpuUse
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
@@ -28,6 +29,24 @@ class Output(Protocol):
 
     def shared(self, text: str) -> None:
         """The text of a report that takes the place of the answer; formats for scripts have it in a file only."""
+
+    def fleet(self, report: FleetReport) -> None:
+        """Nodes of equal state, what differs, and who was not reached."""
+
+    def fleet_plan(self, plan: FleetPlan) -> None:
+        """The stacks and their nodes, and who has none."""
+
+    def fleet_locked(self, locking: FleetLocking) -> None:
+        """The locks of these stacks."""
+
+    def fleet_playbook(self, path: str, folder: str) -> None:
+        """A playbook was written that collects into a folder."""
+
+    def fleet_gpus(self, cards: FleetCards) -> None:
+        """The cards of many nodes, the freest first."""
+
+    def fleet_verified(self, verified: FleetVerified) -> None:
+        """The ladder on every node."""
 
     def explanation(self, explanation: Explanation) -> None:
         """The causes that a log shows, and what mends them."""

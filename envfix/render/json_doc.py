@@ -9,6 +9,7 @@ from typing import Any
 from envfix.model.documents import to_builtins, to_json
 from envfix.model.explanation import Explanation
 from envfix.model.fit import Fit
+from envfix.model.fleet import FleetCards, FleetLocking, FleetPlan, FleetReport, FleetVerified, NodeCards
 from envfix.model.gpu_use import CardUse, GpuUse
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
@@ -52,6 +53,50 @@ class JsonOutput:
     def shared(self, text: str) -> None:
         """Scripts name a file."""
 
+    def fleet(self, report: FleetReport) -> None:
+        """``envfix.fleet/1``."""
+        fields: dict[str, Any] = to_builtins(report)
+        for group in fields["groups"]:
+            group["findings"] = [_finding(row) for row in group["findings"]]
+        for row, difference in zip(fields["differences"], report.differences, strict=True):
+            row["matters"] = difference.matters
+        self._write("envfix.fleet/1", fields)
+
+    def fleet_plan(self, plan: FleetPlan) -> None:
+        """``envfix.fleet-plan/1``."""
+        stacks = [{**to_builtins(stack), "plan": plan_fields(stack.plan)} for stack in plan.stacks]
+        status = "ok" if plan.complete else "conflict"
+        fields = {"status": status, **to_builtins(plan), "stacks": stacks}
+        self._write("envfix.fleet-plan/1", fields)
+
+    def fleet_locked(self, locking: FleetLocking) -> None:
+        """``envfix.fleet-lock/1``."""
+        locks = [
+            {
+                "nodes": one.nodes,
+                "count": one.count,
+                "lock": None if one.locking is None else _locked(one.locking),
+                "plan": None if one.plan is None else plan_fields(one.plan),
+            }
+            for one in locking.locks
+        ]
+        rest = {"stuck": to_builtins(locking.stuck), "unreached": to_builtins(locking.unreached)}
+        self._write("envfix.fleet-lock/1", {"locks": locks, **rest})
+
+    def fleet_playbook(self, path: str, folder: str) -> None:
+        """``envfix.fleet-playbook/1``."""
+        self._write("envfix.fleet-playbook/1", {"file": path, "folder": folder})
+
+    def fleet_gpus(self, cards: FleetCards) -> None:
+        """``envfix.fleet-gpus/1``."""
+        nodes = [_node_cards(node) for node in cards.nodes]
+        fields = {"origin": cards.origin, "nodes": nodes, "unreached": to_builtins(cards.unreached)}
+        self._write("envfix.fleet-gpus/1", fields)
+
+    def fleet_verified(self, verified: FleetVerified) -> None:
+        """``envfix.fleet-verify/1``."""
+        self._write("envfix.fleet-verify/1", to_builtins(verified))
+
     def explanation(self, explanation: Explanation) -> None:
         """``envfix.explain/1``."""
         fields = to_builtins(explanation)
@@ -93,18 +138,7 @@ class JsonOutput:
 
     def locked(self, locking: Locking) -> None:
         """``envfix.lock/1``: needs, packages, files; the text stands here where no file was written."""
-        files = [
-            {"format": one.format, "path": one.path, **({"text": one.text} if one.path is None else {})}
-            for one in locking.files
-        ]
-        changed = None
-        if locking.changed is not None:
-            changed = [{"name": name, "old": old, "new": new} for name, old, new in locking.changed]
-        lock = to_builtins(locking.lock)
-        self._write(
-            "envfix.lock/1",
-            {**lock, "files": files, "left_out": locking.left_out, "changed": changed, "notes": locking.notes},
-        )
+        self._write("envfix.lock/1", _locked(locking))
 
     def lock_check(self, check: LockCheck) -> None:
         """``envfix.lock-check/1``."""
@@ -142,6 +176,19 @@ def plan_fields(plan: Plan) -> dict[str, Any]:
     return fields
 
 
+def _locked(locking: Locking) -> dict[str, Any]:
+    files = [
+        {"format": one.format, "path": one.path, **({"text": one.text} if one.path is None else {})}
+        for one in locking.files
+    ]
+    changed = None
+    if locking.changed is not None:
+        changed = [{"name": name, "old": old, "new": new} for name, old, new in locking.changed]
+    lock = to_builtins(locking.lock)
+    told = {"files": files, "left_out": locking.left_out, "changed": changed, "notes": locking.notes}
+    return {**lock, **told}
+
+
 def _card(use: CardUse) -> dict[str, Any]:
     """A card in the fields of the contract; what the driver does not tell is null."""
     card = use.card
@@ -160,6 +207,10 @@ def _card(use: CardUse) -> dict[str, Any]:
         "obstacle": use.obstacle,
         **({"fields": to_builtins(use.fields)} if use.fields else {}),
     }
+
+
+def _node_cards(node: NodeCards) -> dict[str, Any]:
+    return {"node": node.node, "problem": node.problem, "gpus": [_card(card) for card in node.cards]}
 
 
 def _afterwards(report: Report) -> dict[str, Any] | None:

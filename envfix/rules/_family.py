@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import InvalidVersion, Version
@@ -47,6 +48,7 @@ EXTENSIONS = frozenset(
 )
 
 
+@lru_cache(maxsize=8192)
 def key_of(name: str) -> str:
     """The one way to write a package's name: ``nvidia_cudnn_cu12`` is ``nvidia-cudnn-cu12``."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,9 +1,11 @@
 """Asks the NVIDIA driver through NVML, else through the driver library; JSON between two cookies (argument 1).
 
-Run in a process of its own by envfix's own interpreter, because these libraries may hang or crash.
+Run in a process of its own by envfix's own interpreter, because these libraries may hang or crash; on a node of a cluster by
+whatever Python is there, so that the syntax is that of Python 2.7.
 """
 
 import ctypes
+import errno
 import glob
 import json
 import os
@@ -11,7 +13,6 @@ import re
 import stat
 import sys
 import time
-from datetime import datetime, timezone
 
 LIBRARY_NAMES = ("libnvidia-ml.so.1", "/usr/lib/wsl/lib/libnvidia-ml.so.1")
 CUDA_NAMES = ("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1")
@@ -231,7 +232,7 @@ class FirstLayout(ctypes.Structure):
 
 
 class SecondLayout(ctypes.Structure):
-    _fields_ = [*FirstLayout._fields_, ("gpu_instance", ctypes.c_uint), ("compute_instance", ctypes.c_uint)]
+    _fields_ = FirstLayout._fields_ + [("gpu_instance", ctypes.c_uint), ("compute_instance", ctypes.c_uint)]
 
 
 # Each driver knows the functions of its own time only: the third since 510, the second before, the first on old ones.
@@ -291,13 +292,36 @@ def process(n, pid, memory):
         owner = psutil.Process(pid)
         facts["user"] = owner.username()
         facts["own"] = owner.uids().real == os.getuid()
-        facts["since"] = datetime.fromtimestamp(owner.create_time(), timezone.utc).isoformat(timespec="seconds")
+        facts["since"] = moment(owner.create_time())
         command = " ".join(owner.cmdline())[:300] or command
+    except ImportError:  # on a node of a cluster, where nothing is installed
+        command = from_proc(pid, facts) or command
     except Exception:  # noqa: BLE001 - another user's or another container's process: what NVML says is all there is
         pass
     if command:
         facts["command"] = command
     return facts
+
+
+def moment(seconds):
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(seconds))
+
+
+def from_proc(pid, facts):
+    """Owner and start of a process from the kernel's own files, and its command line; as far as they may be read."""
+    folder = "/proc/%d" % pid
+    try:
+        owner = os.stat(folder).st_uid
+        facts["user"], facts["own"] = account(owner), owner == os.getuid()
+        with open("/proc/stat") as stream:
+            booted = [int(line.split()[1]) for line in stream if line.startswith("btime ")][0]
+        with open(folder + "/stat") as stream:
+            ticks = int(stream.read().rpartition(")")[2].split()[19])
+        facts["since"] = moment(booted + ticks // os.sysconf("SC_CLK_TCK"))
+        with open(folder + "/cmdline", "rb") as stream:
+            return stream.read(4000).decode("utf-8", "replace").replace("\0", " ").strip()[:300]
+    except (OSError, IOError, ValueError, IndexError):  # noqa: UP024 - two kinds in Python 2
+        return None
 
 
 def driver_library(initialise):
@@ -349,7 +373,7 @@ def device_files(pattern="/dev/nvidia*"):
         rows.append(
             {
                 "path": path,
-                "mode": stat.filemode(status.st_mode),
+                "mode": file_mode(status.st_mode),
                 "owner": account(status.st_uid),
                 "group": group_name(status.st_gid),
                 "usable": os.access(path, os.R_OK | os.W_OK),
@@ -358,6 +382,12 @@ def device_files(pattern="/dev/nvidia*"):
             }
         )
     return rows
+
+
+def file_mode(mode):
+    """As ``ls`` writes it: ``crw-rw----``."""
+    kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b", stat.S_IFIFO: "p", stat.S_IFSOCK: "s"}.get(stat.S_IFMT(mode), "-")
+    return kind + "".join(sign if mode & (0o400 >> at) else "-" for at, sign in enumerate("rwxrwxrwx"))
 
 
 def account(number):
@@ -413,7 +443,9 @@ def kernel_log(path="/dev/kmsg", kept=12):
         while time.time() < until:
             try:
                 record = os.read(stream, 8192)
-            except BrokenPipeError:
+            except OSError as error:
+                if error.errno != errno.EPIPE:
+                    break  # no more records
                 continue  # the oldest records were overwritten meanwhile
             if not record:
                 break
@@ -421,8 +453,6 @@ def kernel_log(path="/dev/kmsg", kept=12):
             if TELLING.search(line):
                 said.pop(line[:300], None)
                 said[line[:300]] = True
-    except OSError:
-        pass  # no more records
     finally:
         os.close(stream)
     return list(said)[-kept:]
@@ -444,7 +474,7 @@ def main():
     if facts["nvml"]["state"] != "absent" or os.path.isdir("/proc/driver/nvidia"):
         facts["kernel_log"] = kernel_log()
     # Said once before: the next library may crash or hang, and what is known by now must not be lost with it.
-    answer({**facts, "libcuda": {"state": "error", "text": "libcuda-ended-its-process"}})
+    answer(dict(facts, libcuda={"state": "error", "text": "libcuda-ended-its-process"}))
     try:
         facts["libcuda"] = driver_library(initialise=not works)
     except AttributeError as error:

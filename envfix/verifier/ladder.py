@@ -20,6 +20,14 @@ from envfix.verifier.causes import classify, classify_signal
 from envfix.verifier.interface import STAGES, TIME_LIMITS, Level, Weights, rungs_of
 
 SCRIPT = "envfix_verify_ladder.py"
+# All that the ladder is made of, for where nothing lies beside it.
+SCRIPTS = (
+    SCRIPT,
+    "envfix_verify_basics.py",
+    "envfix_verify_memory.py",
+    "envfix_verify_train.py",
+    "envfix_verify_weights.py",
+)
 _LINE_LIMIT = 64 * 1024
 _SHOWN_OUTPUT = 1500
 _FRAME = re.compile(r'^ +File "([^"\n]{1,400})", line (\d{1,7}) in ', re.MULTILINE)
@@ -112,6 +120,47 @@ def verify(
             host.remove_tree(scratch)
     follow("\n")
     return climb.conclude(python, result, reader.noise(result.stdout))
+
+
+class Prepared:
+    """A climb on another machine: what is asked for, and how its whole output is read afterwards."""
+
+    def __init__(self, rungs: tuple[str, ...], device: str, weights: Weights | None) -> None:
+        self._rungs, self._device, self._weights = rungs, device, weights
+        self._cookie = secrets.token_hex(16)
+        self._limits = {name: TIME_LIMITS[name] for name in rungs}
+
+    @property
+    def seconds(self) -> float:
+        """How long all rungs together may take."""
+        return sum(self._limits.values())
+
+    def arguments(self, folder: str, *, gpu_expected: bool) -> tuple[str, str]:
+        """What the script is started with; ``folder`` is an empty one, removed afterwards."""
+        request = {
+            "rungs": self._rungs,
+            "device": self._device,
+            "expect": {},
+            "gpu_expected": gpu_expected,
+            "limits": self._limits,
+            "scratch": folder,
+            "weights": self._weights,
+        }
+        return self._cookie, msgspec.json.encode(request).decode()
+
+    def read(self, python: str, result: CommandResult, *, gpu_expected: bool) -> Verification:
+        """The rungs in what it printed; raises ``TargetError`` where it could not be asked."""
+        climb = _Climb(self._rungs, self._limits, NullReporter(), None)
+        climb.facts.update(gpu_expected=gpu_expected)
+        reader = EventReader(self._cookie)
+        for event in reader.feed(result.stdout + "\n"):
+            climb.hear(event)
+        return climb.conclude(python, result, f"{reader.noise(result.stdout)}\n{result.stderr}".strip())
+
+
+def prepare(*, level: Level, device: str = "auto", weights: Weights | None = None) -> Prepared:
+    """A climb that is carried out elsewhere."""
+    return Prepared(rungs_of(level, weights=weights is not None), device, weights)
 
 
 class EventReader:

@@ -1,0 +1,385 @@
+"""fleet: ask many nodes, or read what was gathered, and put those together that are in the same state."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from importlib.util import find_spec
+from typing import Any
+
+import msgspec
+
+from envfix import snapshots
+from envfix.app.detecting import detect
+from envfix.app.diagnosing import diagnose as judged
+from envfix.app.settings import NOBODY, tables_for, time_limit
+from envfix.errors import EnvfixError, SnapshotError, UsageError
+from envfix.fleet import folding, gathering, nodesets, travelling
+from envfix.fleet.asking import Told
+from envfix.fleet.gathering import Answered, Limits, Talk
+from envfix.fleet.interface import Engine, Listing
+from envfix.host.interface import ProbeHost
+from envfix.host.real import RealHost
+from envfix.model.documents import Redactor, to_json
+from envfix.model.facts import Environment, Machine, unknown
+from envfix.model.fleet import FleetReport, NodeState
+from envfix.model.reporter import Reporter
+from envfix.probes import commands
+from envfix.probes.interpreter import literal
+from envfix.tables.loader import Tables
+
+# The management library's own bindings, one file of standard means: what a node's driver is asked with.
+BINDINGS = "pynvml"
+# States that are kept to be compared with what is read next.
+KEPT_STATES = 500
+# What lies in a folder of snapshots for a node that was not reached.
+UNREACHED, SHORT = "envfix.unreached/1", 5000
+HOST_NAME = "/proc/sys/kernel/hostname"
+WHICH_PYTHON = ("/bin/sh", "-c", "command -v python || command -v python3")
+
+
+class FleetRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Which nodes, by which way, and what of them. Exactly one way is named.
+
+    ``folder`` holds snapshots, ``ssh`` names nodes (empty: those of ``nodes``), ``nodes`` and ``partition`` choose among
+    Slurm's, or among those of Kubernetes. ``target`` is the interpreter on each node, as for ``--python``. ``with_card``: a card is
+    to be used, so that the scheduler is asked for one.
+    """
+
+    folder: str | None = None
+    slurm: bool = False
+    partition: str | None = None
+    nodes: str | None = None
+    ssh: str | None = None
+    ssh_config: str | None = None
+    kubernetes: bool = False
+    image: str | None = None
+    namespace: str | None = None
+    target: str | None = None
+    with_import: bool = True
+    limits: Limits = Limits()
+    save: str | None = None
+    with_card: bool = False
+
+
+def request_of(*, seconds: float | None = None, fan_out: int | None = None, **wishes: Any) -> FleetRequest:
+    """What the options of the command line ask for; raises ``UsageError`` where they do not go together."""
+    request = FleetRequest(
+        limits=Limits(seconds=seconds or gathering.SECONDS, fan_out=fan_out or gathering.FAN_OUT), **wishes
+    )
+    named = [request.folder is not None, request.slurm, request.ssh is not None, request.kubernetes]
+    if sum(named) > 1:
+        raise UsageError("one way to the nodes at a time", hint="give one of --from, --slurm, --ssh and --kubernetes")
+    if request.folder is not None and (request.nodes or request.target or request.save):
+        raise UsageError("--from reads what was gathered: leave out -w, --python and --save")
+    if request.partition is not None and not request.slurm:
+        raise UsageError("--partition is Slurm's: add --slurm")
+    if (request.image or request.namespace) and not request.kubernetes:
+        raise UsageError("--image and --namespace are for --kubernetes")
+    if request.ssh_config is not None and request.ssh is None:
+        raise UsageError("--ssh-config is for --ssh NODES")
+    return request
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen on a node; ``carried`` is the Python that this shell's PATH names there, where that is another one."""
+
+    machine: Machine
+    environment: Environment
+    people: tuple[str, ...] = ()
+    host: str | None = None
+    home: str | None = None
+    carried: str | None = None
+
+
+def diagnose(request: FleetRequest, *, reporter: Reporter = NOBODY) -> FleetReport:
+    """Every node's facts judged by today's rules, and nodes of equal state folded.
+
+    Raises ``UsageError`` for a request that makes no sense and ``EnvfixError`` where the way to the nodes itself fails.
+    """
+    host = RealHost()
+    if request.folder is not None:
+        return _from_folder(host, request.folder, reporter)
+    return _from_nodes(host, request, reporter)
+
+
+def playbook_request(request: FleetRequest) -> FleetRequest:
+    """The same, for a playbook, which finds its nodes itself; raises ``UsageError`` where another way is named too."""
+    if request.folder or request.slurm or request.ssh is not None or request.kubernetes or request.nodes:
+        raise UsageError(
+            "--ansible writes a playbook, whose inventory names the nodes",
+            hint="leave out the other ways; `ansible-playbook -e nodes=GROUP` chooses among them",
+        )
+    return request
+
+
+def manifest(request: FleetRequest) -> str:
+    """The Jobs that ``--kubernetes`` would make, as YAML; nothing is made."""
+    from envfix.fleet.kubernetes import Kubernetes
+
+    engine = engine_for(RealHost(), request) if request.folder is None else None
+    if not isinstance(engine, Kubernetes):
+        raise UsageError("--print writes the Jobs of --kubernetes: add that")
+    return engine.print()
+
+
+# --- snapshots in a folder ---
+
+
+def snapshot_files(host: RealHost, folder: str) -> dict[str, str]:
+    """The snapshots of a folder by the node they are of: ``gpu7.json``, ``gpu7/snapshot.json``; pasted reports as ``.txt``."""
+    place = literal(folder.rstrip("/") or "/")
+    found: dict[str, str] = {}
+    for path in (*host.glob(f"{place}/*.json"), *host.glob(f"{place}/*.txt"), *host.glob(f"{place}/*/snapshot.json")):
+        name = os.path.basename(path)
+        name = os.path.basename(os.path.dirname(path)) if name == "snapshot.json" else os.path.splitext(name)[0]
+        found.setdefault(name, path)
+    if not found:
+        there = host.glob(place + "/.")
+        raise SnapshotError(
+            f"{folder} holds no snapshots" if there else f"there is no folder {folder}",
+            hint="a folder of files written by `envfix snapshot -o NODE.json`, or by `envfix fleet diagnose --save`",
+        )
+    return found
+
+
+def _from_folder(host: RealHost, folder: str, reporter: Reporter) -> FleetReport:
+    files, unreached = snapshot_files(host, folder), dict[str, str]()
+    reporter.stage(f"judging {len(files)} snapshots")
+    fold, judge = folding.Fold(), _Judge(host, tables_for(host))
+    for node, path in files.items():
+        read = judge.file(node, path)
+        if isinstance(read, NodeState):
+            fold.add(read)
+        else:
+            unreached[node] = read
+    return folding.report(f"the snapshots in {folder}", fold.groups(), unreached)
+
+
+class _Judge:
+    """Judges facts, the very same ones once only."""
+
+    def __init__(self, host: RealHost, tables: Tables) -> None:
+        self._host, self._tables = host, tables
+        self._known: dict[bytes, NodeState] = {}
+
+    def file(self, node: str, path: str) -> NodeState | str:
+        """One saved machine, or why it cannot be read: a file that somebody else has written may be anything."""
+        try:
+            return self._file(node, path)
+        except SnapshotError as error:
+            return error.message
+
+    def _file(self, node: str, path: str) -> NodeState:
+        text = self._host.read_text(path, limit=snapshots.SIZE_LIMIT).text
+        lost = _why_unreached(text)
+        if lost is not None:
+            raise SnapshotError(lost)
+        sealed = snapshots.sealed_facts(text)
+        if sealed is None:
+            return self._read(node, path)  # a pasted report, or damaged: said there
+        key = hashlib.blake2b(sealed).digest()
+        if key not in self._known:
+            if len(self._known) >= KEPT_STATES:
+                self._known.clear()
+            facts = snapshots.open_facts(sealed)
+            if facts is None:
+                return self._read(node, path)
+            self._known[key] = self.facts(node, facts.machine, facts.environment)
+        return msgspec.structs.replace(self._known[key], node=node)
+
+    def _read(self, node: str, path: str) -> NodeState:
+        from envfix.app.snapshotting import read_snapshot
+
+        saved = read_snapshot(self._host, path, self._tables)
+        return self.facts(node, saved.machine, saved.environment)
+
+    def facts(self, node: str, machine: Machine, environment: Environment) -> NodeState:
+        """What the rules say of one node."""
+        return folding.state_of(node, machine, environment, judged(machine, environment, self._tables))
+
+
+def unreached_document(reason: str) -> str:
+    """What lies in the folder in place of a node's snapshot, where there is none."""
+    return to_json({"schema": UNREACHED, "reason": reason}) + "\n"
+
+
+def why_unreached(host: RealHost, path: str) -> str | None:
+    """The reason that lies in place of a snapshot; None where there is one."""
+    return _why_unreached(host.read_text(path, limit=SHORT).text)
+
+
+def _why_unreached(text: str) -> str | None:
+    if len(text) >= SHORT or UNREACHED not in text:
+        return None
+    try:
+        return msgspec.json.decode(text, type=_Unreached).reason[:300]
+    except msgspec.DecodeError:
+        return "it was not reached, and the reason is damaged"
+
+
+class _Unreached(msgspec.Struct):
+    reason: str
+
+
+# --- nodes that are asked ---
+
+
+def engine_for(host: RealHost, request: FleetRequest) -> Engine:
+    """The way to the nodes that was named."""
+    seconds, with_card = request.limits.seconds, request.with_card
+    if request.slurm:
+        from envfix.fleet.slurm import Slurm
+
+        return Slurm(host, partition=request.partition, nodes=request.nodes, seconds=seconds, with_card=with_card)
+    if request.kubernetes:
+        from envfix.fleet.kubernetes import Kubernetes
+
+        return Kubernetes(
+            host,
+            nodes=request.nodes,
+            image=request.image,
+            namespace=request.namespace,
+            seconds=seconds,
+            with_card=with_card,
+        )
+    if request.ssh is not None:
+        from envfix.fleet.ssh import Ssh
+
+        named = ",".join(filter(None, [request.ssh, request.nodes]))
+        if not named:
+            raise UsageError("--ssh needs nodes", hint="for example --ssh node[1-8],gpu9, or -w @group")
+        return Ssh(named, configuration=request.ssh_config)
+    raise UsageError("which nodes is not said", hint="give one of --slurm, --ssh NODES, --kubernetes or --from FOLDER")
+
+
+def collector_files(host: RealHost, *more: str) -> dict[str, str]:
+    """What travels to a node: the collector, the scripts of the probes, and what they import."""
+    paths = {name: host.script_path(name) for name in (travelling.COLLECTOR, *travelling.SCRIPTS, *more)}
+    bindings = find_spec(BINDINGS)
+    if bindings is not None and bindings.origin:
+        paths[f"{BINDINGS}.py"] = bindings.origin
+    return {name: host.read_text(path).text for name, path in paths.items()}
+
+
+def ask_nodes(
+    host: RealHost,
+    engine: Engine,
+    listing: Listing,
+    talk: Talk,
+    limits: Limits,
+    reporter: Reporter,
+    *,
+    more: Sequence[str] = (),
+) -> Iterator[Answered]:
+    """The answers as they come; ``more`` are scripts that travel too."""
+    total = len(listing.nodes)
+    reporter.stage(f"asking {total} node{'' if total == 1 else 's'}")
+    answers = gathering.gather(engine, listing.nodes, talk, collector_files(host, *more), limits)
+    for number, answer in enumerate(answers, start=1):
+        yield answer
+        reporter.stage(f"{number} of {total} nodes have answered")
+
+
+def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> FleetReport:
+    engine = engine_for(host, request)
+    if request.save is not None:
+        make_folder(request.save)
+    limit, path = time_limit(host), host.getenv("PATH") if request.slurm and request.target is None else None
+
+    def look(node: ProbeHost) -> Seen:
+        return look_at(node, request, limit, path)
+
+    fold, judge, carried = folding.Fold(), _Judge(host, tables_for(host)), dict[str, list[str]]()
+    with closing(engine):
+        listing = engine.nodes()
+        unreached = dict(listing.unreached)
+        for answer in ask_nodes(host, engine, listing, lambda ask: ask(look), request.limits, reporter):
+            if answer.problem is not None:
+                unreached[answer.node] = answer.problem
+                continue
+            whole, told = answer.seen
+            seen = _with_cards_unseen(whole, listing.cards.get(answer.node, 0), engine.name)
+            fold.add(judge.facts(answer.node, seen.machine, seen.environment))
+            if seen.carried is not None:
+                carried.setdefault(seen.carried, []).append(answer.node)
+            if request.save is not None:
+                save(host, request, answer.node, seen, told)
+    notes = [
+        f"On {nodesets.fold(nodes)} a job sent from here runs {python}: srun carries this shell's PATH."
+        " What is told here is what a log-in there runs."
+        for python, nodes in carried.items()
+    ]
+    return folding.report(engine.name, fold.groups(), unreached, notes=notes, saved=request.save)
+
+
+def look_at(host: ProbeHost, request: FleetRequest, limit: float, path: str | None) -> Seen:
+    """Everything that is asked of a node: what a diagnosis asks, and whose names are to be taken out of what is saved."""
+    machine, environment = detect(host, request.target, with_import=request.with_import, timeout=limit)
+    people = [host.getenv("USER"), host.getenv("LOGNAME")]
+    people += [process.user for card in machine.gpus.value or () for process in card.processes]
+    carried = None
+    if path is not None:
+        carried = _another_python(host, environment, path, limit)
+    return Seen(
+        machine=machine,
+        environment=environment,
+        people=tuple(dict.fromkeys(filter(None, people))),
+        host=host.read_text(HOST_NAME).text.strip() or None,
+        home=host.system_facts().get("home"),
+        carried=carried,
+    )
+
+
+def _another_python(host: ProbeHost, environment: Environment, path: str, limit: float) -> str | None:
+    """The Python of a job that carries this PATH there, where a log-in on the node finds one in another place."""
+    said = host.run(WHICH_PYTHON, timeout=limit, env={"PATH": path}).stdout.strip()
+    own = environment.interpreter.value
+    if not said.startswith("/") or "\n" in said:
+        return None
+    places = (os.path.dirname(one) for one in (commands.without_shim(host, said), own.started or "" if own else ""))
+    here, there = map(host.real_path, places)
+    return None if here == there else said
+
+
+def _with_cards_unseen(seen: Seen, listed: int, engine: str) -> Seen:
+    """A job without cards may be shown none of those that are listed: that they are not there is not known then."""
+    shown = len(seen.machine.gpus.value or ())
+    if shown >= listed or seen.machine.gpus.is_unknown:
+        return seen
+    problem = f"{engine} lists {listed} cards, and shows {shown or 'none'} of them to a job that asks for none"
+    hidden: Any = unknown(f"{engine} and the driver", problem)
+    machine = msgspec.structs.replace(seen.machine, gpus=hidden)
+    if machine.driver.is_absent:
+        machine = msgspec.structs.replace(machine, driver=hidden)
+    return msgspec.structs.replace(seen, machine=machine)
+
+
+def make_folder(path: str) -> None:
+    """The folder, where it is not there yet; raises ``EnvfixError``."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise EnvfixError(
+            f"cannot make {path}: {error.strerror or error}", hint="name another --save FOLDER"
+        ) from error
+
+
+def save(host: RealHost, request: FleetRequest, node: str, seen: Seen, told: Told) -> None:
+    """The node's snapshot, redacted; its file is called as the node is."""
+    redactor = Redactor(home=seen.home, people=seen.people, host=seen.host)
+    content = snapshots.document(
+        seen.machine,
+        seen.environment,
+        list(told.transcript),
+        redactor,
+        target=request.target,
+        with_import=request.with_import,
+    )
+    path = os.path.join(request.save or "", f"{node}.json")
+    try:
+        host.write_text(path, to_json(content) + "\n")
+    except OSError as error:
+        raise EnvfixError(f"cannot write {path}: {error.strerror or error}") from error

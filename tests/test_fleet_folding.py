@@ -1,0 +1,291 @@
+"""Many nodes as few groups: what is the same, what differs, which difference matters; from snapshots of any kind."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from envfix import snapshots
+from envfix.app import fleet
+from envfix.app.settings import tables_for
+from envfix.cli import main
+from envfix.errors import SnapshotError, UsageError
+from envfix.fleet import folding, nodesets
+from envfix.host.real import RealHost
+from envfix.model.facts import absent
+from envfix.model.fleet import FleetReport
+from envfix.render.console import ConsoleOutput
+from tests.fakes.running import ENVFIX
+
+MACHINES = Path(__file__).resolve().parent / "machines"
+GOOD, OLD_DRIVER = "seed-lab-server", "driver-470-torch-cu121"
+
+
+@pytest.fixture(params=["ClusterShell", "without"])
+def with_and_without_clustershell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """ClusterShell is an extra: names are folded without it too."""
+    if request.param == "without":
+        real = builtins.__import__
+
+        def refuse(name: str, *rest: Any) -> Any:
+            if name.startswith("ClusterShell"):
+                raise ImportError(name)
+            return real(name, *rest)
+
+        monkeypatch.setattr(builtins, "__import__", refuse)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("with_and_without_clustershell")
+@pytest.mark.parametrize(
+    ("text", "nodes"),
+    [
+        ("node[1-3],gpu9", ["node1", "node2", "node3", "gpu9"]),
+        ("gpu[08-11]", ["gpu08", "gpu09", "gpu10", "gpu11"]),
+        ("a[1,3-4]-ib", ["a1-ib", "a3-ib", "a4-ib"]),
+        ("one", ["one"]),
+        ("one,one", ["one"]),
+        ("host.example.org", ["host.example.org"]),
+    ],
+)
+def test_names_of_many_nodes_are_read(text: str, nodes: list[str]) -> None:
+    assert sorted(nodesets.expand(text)) == sorted(nodes)
+
+
+@pytest.mark.usefixtures("with_and_without_clustershell")
+@pytest.mark.parametrize(
+    ("nodes", "text"),
+    [
+        (["gpu1", "gpu2", "gpu3", "gpu10"], "gpu[1-3,10]"),
+        (["gpu08", "gpu09", "gpu10"], "gpu[08-10]"),
+        (["gpu7"], "gpu7"),
+        (["login", "gpu1"], "gpu1,login"),
+        (["a2-ib", "a1-ib"], "a[1-2]-ib"),
+        (["x,[y", "gpu1", "-oProxyCommand=x"], "gpu1,-oProxyCommand=x,x,[y"),
+        ([], ""),
+    ],
+)
+def test_names_of_many_nodes_are_one_text(nodes: list[str], text: str) -> None:
+    assert nodesets.fold(nodes) == text
+
+
+@pytest.mark.usefixtures("with_and_without_clustershell")
+@pytest.mark.parametrize("text", ["", "node[1-", "node[a-b]", "-oProxyCommand=touch", "a b", "n[1-9999999]", "$(id)"])
+def test_what_is_no_name_of_a_node_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        nodesets.expand(text)
+
+
+def test_groups_need_clustershell(with_and_without_clustershell: str, tmp_path: Path) -> None:
+    if with_and_without_clustershell == "without":
+        with pytest.raises(UsageError, match="'@gpu' is a group") as refused:
+            nodesets.expand("@gpu")
+        assert refused.value.hint == "pip install 'envfix[fleet]'"
+        return
+    (tmp_path / "groups.d").mkdir()
+    (tmp_path / "groups.conf").write_text(f"[Main]\ndefault: lab\nautodir: {tmp_path}/groups.d\n")
+    (tmp_path / "groups.d" / "lab.yaml").write_text("lab:\n    gpu: node[1-2]\n")
+    script = "from envfix.fleet import nodesets; print(nodesets.expand('@gpu,x'))"
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PATH": "/usr/bin:/bin", "CLUSTERSHELL_CFGDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == "('node1', 'node2', 'x')\n"
+
+
+def gathered(folder: Path, **nodes: str) -> Path:
+    """A folder with a snapshot of one of the recorded machines for each node."""
+    folder.mkdir(exist_ok=True)
+    for node, slug in nodes.items():
+        shutil.copy(MACHINES / slug / "snapshot.json", folder / f"{node}.json")
+    return folder
+
+
+def answer(folder: Path) -> FleetReport:
+    return fleet.diagnose(fleet.request_of(folder=str(folder)))
+
+
+def text_of(report: FleetReport, *, width: int = 100, verbose: bool = False) -> str:
+    stream = io.StringIO()
+    ConsoleOutput(color=False, stream=stream, width=width, verbose=verbose).fleet(report)
+    return stream.getvalue()
+
+
+def test_nodes_of_equal_state_are_one_group(tmp_path: Path) -> None:
+    folder = gathered(tmp_path / "all", gpu7=OLD_DRIVER, **{f"gpu{number}": GOOD for number in (1, 2, 3, 10)})
+    report = answer(folder)
+    assert [(group.name, group.nodes, group.shown, group.verdict) for group in report.groups] == [
+        ("gpu[1-3,10]", ("gpu1", "gpu2", "gpu3", "gpu10"), "gpu1", "degraded"),
+        ("gpu7", ("gpu7",), "gpu7", "broken"),
+    ]
+    assert (report.count, report.verdict, report.unreached) == (5, "broken", ())
+    assert report.groups[1].links == {
+        "system": "Ubuntu 20.04.6 LTS, x86_64, glibc 2.31",
+        "driver": "470.57.02",
+        "cards": "1 x NVIDIA GeForce RTX 3090",
+        "python": "3.8.18 at ~/.conda/envs/yolov8_env/bin/python (conda)",
+        "torch": "2.4.1+cu121",
+        "torchvision": "0.15.2+cu118",
+        "import": "unknown: not asked",
+    }
+
+
+def test_difference_that_matters_is_told_from_others() -> None:
+    """Two nodes that differ in the driver only: the driver is why."""
+    text = (MACHINES / OLD_DRIVER / "snapshot.json").read_text()
+    saved = snapshots.read(text, "saved")
+    newer = (
+        text.replace("470.57.02", "550.54.14").replace('"11.4"', '"12.4"').replace("Ubuntu 20.04.6 LTS", "Debian 12")
+    )
+    updated = snapshots.read(newer, "newer")
+    fold, judge = folding.Fold(), fleet._Judge(RealHost(), tables_for(RealHost()))
+    for node in ("gpu1", "gpu2"):
+        fold.add(judge.facts(node, updated.machine, updated.environment))
+    fold.add(judge.facts("gpu7", saved.machine, saved.environment))
+    report = folding.report("a test", fold.groups(), {"gpu9": "it is down", "gpu8": "it is down"})
+    driver, system = report.differences
+    assert (driver.link, driver.matters, system.link, system.matters) == ("driver", True, "system", False)
+    assert [(value.value, value.nodes, value.count) for value in driver.values] == [
+        ("550.54.14", "gpu[1-2]", 2),
+        ("470.57.02", "gpu7", 1),
+    ]
+    assert [(one.code, one.cause, one.nodes) for one in driver.explains] == [
+        ("DRV101", "driver_too_old_for_wheel", "gpu7")
+    ]
+    text = text_of(report)
+    assert "  ✗ driver\n    550.54.14: gpu[1-2] (2 nodes)\n    470.57.02: gpu7\n" in text
+    assert "    → DRV101 driver_too_old_for_wheel on gpu7\n" in text
+    assert "  · system  (no finding rests on it)\n" in text
+    assert "Not reached:\n  gpu[8-9]: it is down\n" in text
+    assert text.endswith("Verdict: broken. Nodes: 3 broken, 2 not reached.\n")
+
+
+def test_absent_driver_and_unknown_facts_are_words() -> None:
+    saved = snapshots.read((MACHINES / GOOD / "snapshot.json").read_text(), "saved")
+    machine = msgspec.structs.replace(saved.machine, driver=absent("NVML"), gpus=absent("NVML"))
+    links = folding.links(machine, saved.environment)
+    assert (links["driver"], links["cards"], links["torch"]) == ("none", "none", "1.9.0+cu111")
+
+
+def test_whoever_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    folder = gathered(tmp_path / "all", good=GOOD)
+    (folder / "damaged.json").write_text("{")
+    (folder / "deep.json").write_text("[" * 100_000)
+    (folder / "newer.json").write_text('{"schema": "envfix.snapshot/9", "facts": {}}')
+    (folder / "wrong.json").write_text('{"schema": "envfix.snapshot/1", "facts": {"machine": 7}, "envfix": "1"}')
+    (folder / "pasted.txt").write_text("nothing of torch")
+    (folder / "note.md").write_text("not looked at")
+    (folder / "folder.json").mkdir()
+    shutil.copytree(MACHINES / OLD_DRIVER, folder / "gpu7")
+    report = answer(folder)
+    assert sorted(node for group in report.groups for node in group.nodes) == ["good", "gpu7"]
+    reasons = {row.nodes: re.sub(re.escape(str(folder)), "", row.reason) for row in report.unreached}
+    assert set(reasons) == {"damaged", "deep", "newer", "wrong", "pasted", "folder"}
+    assert reasons["newer"] == "/newer.json has the schema envfix.snapshot/9, this envfix reads envfix.snapshot/1"
+    assert reasons["folder"] == "cannot read /folder.json: not a regular file"
+    assert reasons["pasted"] == "/pasted.txt holds neither an envfix snapshot nor a collect_env report"
+    assert reasons["wrong"].startswith("/wrong.json is damaged: ")
+    assert report.verdict == "broken"
+
+
+def test_pasted_reports_are_nodes_too(tmp_path: Path) -> None:
+    reports = sorted((Path(__file__).resolve().parent / "collect_env_reports").glob("*.txt"))
+    folder = gathered(tmp_path / "all", gpu1=GOOD)
+    shutil.copy(reports[0], folder / "gpu2.txt")
+    assert answer(folder).count == 2
+
+
+@pytest.mark.parametrize("wrong", ["missing", "empty"])
+def test_folder_without_snapshots_is_refused(wrong: str, tmp_path: Path) -> None:
+    folder = tmp_path / wrong
+    if wrong == "empty":
+        folder.mkdir()
+    message = f"there is no folder {folder}" if wrong == "missing" else f"{folder} holds no snapshots"
+    with pytest.raises(SnapshotError, match=re.escape(message)):
+        answer(folder)
+
+
+def test_snapshot_of_somebody_else_does_nothing_to_the_terminal(tmp_path: Path) -> None:
+    folder = gathered(tmp_path / "all", gpu1=GOOD)
+    path = folder / "gpu1.json"
+    path.write_text(path.read_text().replace("GeForce RTX 3090", "Card\\u001b]0;owned\\u0007[bold]x[/bold]"))
+    path.rename(folder / "gpu\x1b[2J1.json")
+    text = text_of(answer(folder))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "[bold]x[/bold]" in text
+
+
+def test_command_tells_it_as_text_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = gathered(tmp_path / "all", gpu1=GOOD, gpu2=GOOD, gpu7=OLD_DRIVER)
+    assert main(["fleet", "diagnose", "--from", str(folder), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert next(iter(document)) == "schema"
+    assert document["schema"] == "envfix.fleet/1"
+    assert (document["verdict"], document["count"], document["unreached"]) == ("broken", 3, [])
+    assert [group["name"] for group in document["groups"]] == ["gpu[1-2]", "gpu7"]
+    finding = document["groups"][1]["findings"][0]
+    assert (finding["code"], finding["cause"], finding["severity"]) == ("DRV101", "driver_too_old_for_wheel", "error")
+    assert {"matters", "explains", "link", "values"} == set(document["differences"][0])
+    assert main(["fleet", "diagnose", "--from", str(folder)]) == 1
+    text = capsys.readouterr().out
+    assert f": 3 nodes told by the snapshots in {folder} in 2 states gpu[1-2]" in " ".join(text.split())
+    gathered(tmp_path / "good", gpu1=GOOD)
+    assert main(["fleet", "diagnose", "--from", str(tmp_path / "good"), "-q"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "which nodes is not said"),
+        (["--from", "x", "--slurm"], "one way to the nodes at a time"),
+        (["--from", "x", "--save", "y"], "--from reads what was gathered: leave out -w, --python and --save"),
+        (["--ssh", "a", "-p", "gpu"], "--partition is Slurm's: add --slurm"),
+        (["--slurm", "--ssh-config", "x"], "--ssh-config is for --ssh NODES"),
+        (["--ssh"], "--ssh needs nodes"),
+        (["--ssh", "node[1-"], "'node[1-' names no nodes"),
+    ],
+)
+def test_wrong_usage_is_said(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fleet", "diagnose", *options]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+def test_five_hundred_snapshots_are_judged_streaming(tmp_path: Path) -> None:
+    """Memory does not grow with the number of nodes, and equal facts are judged once (not a measurement of time)."""
+    folder = gathered(tmp_path / "all", **{f"gpu{number}": (GOOD, OLD_DRIVER)[number % 2] for number in range(500)})
+    calls: list[str] = []
+    original = fleet._Judge.facts
+
+    def counted(self: fleet._Judge, node: str, *rest: Any) -> Any:
+        calls.append(node)
+        return original(self, node, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fleet._Judge, "facts", counted)
+        report = answer(folder)
+    assert ([group.name for group in report.groups], len(calls)) == (
+        ["gpu[{}]".format(",".join(map(str, range(first, 500, 2)))) for first in (0, 1)],
+        2,
+    )
+
+
+def test_help_names_the_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fleet", "--help"]) == 0
+    assert "envfix fleet diagnose --slurm -p gpu" in capsys.readouterr().out
+    told = subprocess.run([*ENVFIX, "fleet", "diagnose", "--help"], capture_output=True, text=True, check=True).stdout
+    for way in ("--from", "--slurm", "--ssh"):
+        assert way in told
