@@ -132,7 +132,8 @@ PROGRAMS = {
     ("gpus",): ["OWN", "lspci"],
     ("undo", *HERE): ["TARGET"],
     ("plan", "--offline", *HERE): LOOKING,
-    ("verify", "--level", "import", *HERE): LOOKING,  # TARGET climbs the ladder
+    # TARGET climbs the ladder; this torch cannot be imported, and what mends it is told from the facts of a whole diagnosis.
+    ("verify", "--level", "import", *HERE): [*LOOKING, *LOOKING, *COMPILERS],
     ("lock", "--offline", *HERE): [*LOOKING, "uv"],  # uv checks what is installed
     ("install", "--dry-run", "--offline", *HERE): [*LOOKING, "uv"],  # uv tells the user's own indexes
     ("diagnose", "--no-import", *HERE): [*LOOKING, *COMPILERS],
@@ -158,7 +159,7 @@ MODULES: dict[tuple[str, ...], tuple[set[str], int]] = {
     ("--help",): (BARE, 5),
     ("completion", "bash"): (BARE, 8),
     ("undo", *HERE): (FACTS, 50),  # the probe of the interpreter, the journal
-    ("verify", "--level", "import", *HERE): (SHOWN, 56),
+    ("verify", "--level", "import", *HERE): ({*SHOWN, "re2"}, 135),  # a rung fails: as explain
     ("wheels", "--torch", "1.9.0", "--python", "3.8"): (SHOWN, 60),  # the tables
     ("gpus",): (SHOWN, 70),
     ("causes",): (SHOWN, 75),
