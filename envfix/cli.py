@@ -13,23 +13,27 @@ import click
 from envfix._version import __version__
 from envfix.errors import EnvfixError
 
-# What each command does, so that --help needs to import none of them.
-COMMANDS = {
-    "diagnose": "What is this machine, which Python is this, what is wrong, what mends it.",
-    "explain": "Name the cause of a pasted error or log, and what mends it here.",
-    "run": "Run a program untouched; explain only if it fails.",
-    "plan": "What would be installed, from where, how big, and why.",
-    "install": "Carry a plan out, safely, then prove it.",
-    "lock": "Write lockfiles that rebuild the same environment, and check them.",
-    "undo": "Put the environment back as it was before the last install.",
-    "verify": "Climb the ladder from import to a YOLOv8 prediction.",
-    "gpus": "Who holds which GPU, which one is free, and the line to paste.",
-    "fit": "The largest training batch that fits the free memory of a card.",
-    "wheels": "Which torch wheels exist, and the CUDA inside each.",
-    "snapshot": "Save this machine's facts, without names and secrets.",
-    "fleet": "The same for all nodes of a cluster: srun, ssh, kubectl, Ansible.",
-    "causes": "The catalogue of causes, or the manual page of one.",
+# What each command does, so that --help needs to import none of them; the six that people come for first, by example.
+EXAMPLES = {
+    "diagnose": ("envfix diagnose", "what is here, what is wrong, what mends it"),
+    "explain": ("envfix explain error.log", "why it failed, and what mends it here"),
+    "plan": ("envfix plan --cuda 11.1", "what would be installed, how big, and why"),
+    "install": ("envfix install --new-env yolo", "install it safely, then prove it"),
+    "verify": ("envfix verify", "climb from import to a YOLOv8 prediction"),
+    "gpus": ("envfix gpus", "who holds which GPU, and which one is free"),
 }
+MORE = {
+    "run": "run a program untouched; explain only if it fails",
+    "lock": "write lockfiles that rebuild an environment; check them",
+    "undo": "put the environment back as it was before the last install",
+    "fit": "the largest training batch that fits the free memory of a card",
+    "wheels": "which torch wheels exist, and the CUDA inside each",
+    "snapshot": "save this machine's facts, without names and secrets",
+    "fleet": "the same for a whole cluster: srun, ssh, kubectl, Ansible",
+    "causes": "the catalogue of causes, or the manual page of one",
+    "completion": "what completes envfix in bash, zsh or fish",
+}
+COMMANDS = (*EXAMPLES, *MORE)
 
 
 class LazyGroup(click.Group):
@@ -49,11 +53,12 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What people come for, and the other commands, without importing any; it fits on one screen."""
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for title, rows in (("What people come for", EXAMPLES.values()), ("Also", MORE.items())):
+            with formatter.section(title):
+                formatter.write_dl(list(rows))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -74,13 +79,13 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="`envfix` alone is `envfix diagnose`. Exit codes: 0 fine, 1 errors found or no stack fits, 2 wrong usage,\n"
-    "3 envfix could not do it, 4 verification failed, 130 interrupted.",
+    epilog="`envfix` alone is diagnose; `envfix COMMAND --help` has examples.\n\n"
+    "Exit: 0 fine, 1 errors, 2 usage, 3 failed, 4 not verified, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="envfix", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> int | None:
-    """Find, explain and mend what is wrong between Python, torch, CUDA and the driver."""
+    """Find, explain and mend what is wrong with torch, CUDA and the driver."""
     if ctx.invoked_subcommand is None:
         command = importlib.import_module("envfix.commands.diagnose").command
         result: int | None = ctx.invoke(command)
@@ -90,6 +95,11 @@ def cli(ctx: click.Context) -> int | None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run envfix with these arguments and return its exit code; never raises."""
+    completing = os.environ.get("_ENVFIX_COMPLETE")  # noqa: TID251 - a shell waits, and a Host takes longer to import
+    if completing is not None:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, "envfix", "_ENVFIX_COMPLETE", completing)
     try:
         code = _run(arguments, as_json="--json" in arguments)
         if sys.stdout is not None:

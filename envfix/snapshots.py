@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import json
 import platform
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -30,13 +31,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     transcript: tuple[dict[str, Any], ...] = ()
 
 
-def redactor_here(home: str, machine: Machine) -> Redactor:
-    """A redactor for the user and host that this process runs as, and for whoever else uses the machine's cards."""
+def redactor_here(home: str, machine: Machine | None, others: Iterable[str] = ()) -> Redactor:
+    """A redactor for the user and host that this process runs as, for whoever else uses the machine's cards, and for others."""
     people = []
     with contextlib.suppress(KeyError, OSError):
         people.append(getpass.getuser())
-    people += [process.user for card in machine.gpus.value or () for process in card.processes if process.user]
-    return Redactor(home=home, people=people, host=platform.node())
+    cards = (machine.gpus.value if machine else None) or ()
+    people += [process.user for card in cards for process in card.processes if process.user]
+    return Redactor(home=home, people=[*people, *others], host=platform.node())
 
 
 def document(

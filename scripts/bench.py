@@ -1,192 +1,158 @@
-"""Measures envfix against what it stands on, side by side in one run: medians and ratios.
+"""Measures envfix against what it stands on and against its peers, side by side in one run: medians and ratios.
 
-    python -m scripts.bench install [--runs 5] [--online]
-    python -m scripts.bench fleet
+    python -m scripts.bench [PART ...] [--runs 5] [--online] [--markdown FILE] [--json FILE] [--torch-python PATH]
 
-``install``: what envfix does between the answer to its question and the proof (everything on this disk first, then lock,
-journal, installer, commit) against the bare ``uv pip install`` of the same pins, into a fresh environment and over an older
-stack, with warm and cold cache; the last column has the resolution, which comes before the question, on both sides.
-``fleet``: see ``bench_fleet.py``.
-Without ``--online`` made-up wheels from a loopback index, with it the real torch 1.9.0 from the default registry.
+Without a PART all of them. ``--online`` also takes what needs the configured package registry: the peers (each into an
+environment of its own in a temporary folder), the real torch 1.9.0, a lock of real packages. What is compared takes turns, so
+a busy machine slows both; bars are those the project set itself. Ends with 1 where a bar is not kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
-import shutil
-import statistics
-import subprocess  # noqa: TID251 - the programs that envfix is compared with are started as they are
+import platform
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from envfix.host.locking import EnvironmentLock
-from envfix.host.real import RealHost
-from envfix.installer import acting, changes
-from envfix.installer.interface import Resolution, Sources
-from envfix.installer.uv import UvInstaller, find_uv
-from envfix.model.outcome import Installation
-from envfix.model.plan import PackagePin, PlanTarget
-from envfix.model.reporter import NullReporter
-from scripts import bench_fleet
-from tests.loopback_index import make_wheel, serve
+import msgspec
+import psutil
 
-FILES = 4000
+from envfix import __version__
+from envfix.model.documents import to_json
+from scripts import _bench_commands, _bench_fleet, _bench_install, _bench_peers
+from scripts._bench_base import Options, Row, Rows, Skip, has_torch
 
-
-class Stack:
-    """An older and a newer stack for one Python, resolved."""
-
-    def __init__(
-        self, python: str, target: PlanTarget, sources: Sources, old: dict[str, str], new: dict[str, str]
-    ) -> None:
-        self.python, self.target, self.sources = python, target, sources
-        self.old, self.new = self.resolved(old), self.resolved(new)
-
-    def resolved(self, wanted: dict[str, str]) -> Resolution:
-        """The exact files, by uv."""
-        pins = [
-            PackagePin(
-                name=name,
-                specifier=f"=={version}",
-                index="torch" if self.sources.torch_url and name == "torch" else "pypi",
-                because="bench",
-            )
-            for name, version in wanted.items()
-        ]
-        answer = UvInstaller(RealHost()).resolve(pins, self.sources, self.target, python=self.python)
-        if not isinstance(answer, Resolution):
-            sys.exit(f"cannot be resolved: {answer.text}")
-        return answer
+# Every part; another one is one line.
+PARTS: dict[str, Callable[[Options], Rows]] = {
+    "start": _bench_commands.start,
+    "diagnose": _bench_commands.diagnose,
+    "torch": _bench_commands.torch,
+    "plan": _bench_commands.plan,
+    "plans": _bench_commands.plans,
+    "judge": _bench_commands.judge,
+    "explain": _bench_commands.explain,
+    "install": _bench_install.install,
+    "lock": _bench_install.lock,
+    "fleet": _bench_fleet.fleet,
+    "peers": _bench_peers.peers,
+}
+SYSTEM_PYTHON = "/usr/bin/python3"
+HEAD = ("what", "envfix", "best", "processors", "compared with", "theirs", "ratio", "bar", "kept", "their answer")
 
 
-class Bench:
-    """One folder to work in."""
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the bench: when, on what machine, and what came of it; ``load`` is before and after."""
 
-    def __init__(self, folder: Path, stack: Stack) -> None:
-        self.folder, self.stack = folder, stack
-        self.env = folder / "env"
-        self.uv = find_uv(RealHost())
-
-    def fresh(self, *, with_old: bool, cold: bool) -> None:
-        """An environment, empty or with the older stack; a cold cache has nothing of the newer one."""
-        shutil.rmtree(self.env, ignore_errors=True)
-        subprocess.run([self.uv, "venv", "-q", "--python", self.stack.python, str(self.env)], check=True)
-        if with_old:
-            installer = UvInstaller(RealHost())
-            installer.install(self.stack.old, python=self._python, prefix=str(self.env))
-        if cold:
-            shutil.rmtree(str(self.folder / "uv-cache"), ignore_errors=True)
-
-    @property
-    def _python(self) -> str:
-        return f"{self.env}/bin/python"
-
-    def bare(self) -> None:
-        """``uv pip install`` of the same pins."""
-        pins = [f"{name}=={version}" for name, version in self.stack.new.versions.items()]
-        index = ["--index", self.stack.sources.torch_url] if self.stack.sources.torch_url else []
-        subprocess.run([self.uv, "pip", "install", "-q", "--python", self._python, *index, *pins], check=True)
-
-    def resolve(self) -> None:
-        """What comes before the question."""
-        self.stack.resolved(self.stack.new.versions)
-
-    def envfix(self) -> None:
-        """What envfix does after it."""
-        uv, stack = UvInstaller(RealHost(), store=str(self.folder / "wheels")), self.stack
-        fetched = uv.fetch(stack.new, python=self._python)
-
-        def work(python: str, lock: EnvironmentLock) -> Installation:
-            return uv.install(fetched, python=python, prefix=str(self.env), constraints="# held\n", lock=lock)
-
-        layout = changes.layout_of(str(self.env))
-        acting.into_existing(
-            acting.by_wheels(RealHost(), layout, fetched.versions, uv.incoming(fetched)),
-            self._python,
-            what="bench",
-            work=work,
-            prove=lambda _: None,
-            keep=False,
-            reporter=NullReporter(),
-        )
+    date: str
+    version: str
+    machine: str
+    load: tuple[float, float]
+    runs: int
+    rows: tuple[Row, ...]
+    skipped: tuple[Skip, ...]
 
 
-def timed(action: Callable[[], None]) -> float:
-    """Seconds."""
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+def run(parts: Sequence[str], options: Options) -> Bench:
+    """Measure these parts, telling each row on standard error as it comes."""
+    load = os.getloadavg()[0]
+    rows: list[Row] = []
+    skipped: list[Skip] = []
+    for part in parts:
+        for one in PARTS[part](options):
+            if isinstance(one, Skip):
+                skipped.append(one)
+                print(f"{part}: left out: {one.reason}", file=sys.stderr, flush=True)
+            else:
+                rows.append(one)
+                print(f"{part}: {' | '.join(cells(one))}", file=sys.stderr, flush=True)
+    return Bench(
+        date=dt.datetime.now(dt.timezone.utc).date().isoformat(),
+        version=__version__,
+        machine=_machine(),
+        load=(round(load, 1), round(os.getloadavg()[0], 1)),
+        runs=options.runs,
+        rows=tuple(rows),
+        skipped=tuple(skipped),
+    )
 
 
-@contextmanager
-def made_up() -> Iterator[Stack]:
-    """Wheels of a loopback index: a torch of many files, and two packages beside it."""
-    with serve() as index:
-        for version in ("2.0.1+cu118", "2.1.2+cu118"):
-            index.add("cu118", make_wheel("torch", version, requires=("numpy",), padding=50_000_000, files=FILES))
-        for version in ("1.0", "2.0"):
-            index.add("main", make_wheel("numpy", version, padding=1_000_000))
-        os.environ["UV_DEFAULT_INDEX"] = index.url("simple", "main")  # noqa: TID251
-        target = PlanTarget(python="{}.{}".format(*sys.version_info), tag="cp3", platform="linux_x86_64", glibc="2.31")
-        sources = Sources(torch_url=index.url("simple", "cu118"))
-        old, new = {"torch": "2.0.1+cu118", "numpy": "1.0"}, {"torch": "2.1.2+cu118", "numpy": "2.0"}
-        yield Stack(sys.executable, target, sources, old, new)
+def markdown(bench: Bench) -> str:
+    """The table, to be pasted into a README."""
+    how = f"medians of {bench.runs} interleaved runs, load {bench.load[0]} before and {bench.load[1]} after"
+    lines = [
+        f"envfix {bench.version}, {bench.date}, {bench.machine}; {how}.",
+        "",
+        _line(HEAD),
+        _line(["---"] * len(HEAD)),
+        *(_line(cells(row)) for row in bench.rows),
+    ]
+    if bench.skipped:
+        lines += ["", "Left out:", "", *(f"- {one.part}: {one.reason}" for one in bench.skipped)]
+    return "\n".join(lines) + "\n"
 
 
-@contextmanager
-def real() -> Iterator[Stack]:
-    """The real torch 1.9.0 over 1.8.0, for Python 3.8."""
-    python = RealHost().find_interpreter("3.8")
-    if python is None:
-        sys.exit("there is no Python 3.8 on this machine")
-    target = PlanTarget(python="3.8", tag="cp38", platform="linux_x86_64", libc="glibc", glibc="2.31")
-    old, new = {"torch": "1.8.0", "torchvision": "0.9.0"}, {"torch": "1.9.0", "torchvision": "0.10.0"}
-    yield Stack(python, target, Sources(), old, new)
+def cells(row: Row) -> list[str]:
+    """One line of the table."""
+    return [
+        row.what,
+        _value(row.ours, row.unit),
+        _value(row.best, row.unit),
+        _value(row.cpu, "s"),
+        row.against or "",
+        _value(row.theirs, row.unit),
+        "" if row.ratio is None else f"{row.ratio:.2f}" if row.ratio >= 0.1 else f"{row.ratio:.4f}",
+        "" if row.bar is None else row.bar.text(row.unit),
+        row.met or "",
+        "" if row.answer is None else f"{_RIGHT[row.right]}{row.answer}",
+    ]
 
 
-def install(*, runs: int, online: bool) -> None:
-    """Print the table."""
-    with tempfile.TemporaryDirectory(prefix="envfix-bench-") as folder:
-        os.environ["UV_CACHE_DIR"] = f"{folder}/uv-cache"  # noqa: TID251
-        with real() if online else made_up() as stack:
-            bench = Bench(Path(folder), stack)
-            bench.fresh(with_old=True, cold=False)
-            bench.bare()
-            print("| environment | cache | bare uv (s) | envfix (s) | ratio | with resolving |")
-            print("| --- | --- | --- | --- | --- | --- |")
-            for cold in (False, True):
-                for with_old in (False, True):
-                    bare, ours, whole = [], [], []
-                    for _ in range(runs):
-                        bench.fresh(with_old=with_old, cold=cold)
-                        bare.append(timed(bench.bare))
-                        bench.fresh(with_old=with_old, cold=cold)
-                        resolving = timed(bench.resolve)
-                        ours.append(timed(bench.envfix))
-                        whole.append(ours[-1] + resolving)
-                    one, other, more = (statistics.median(row) for row in (bare, ours, whole))
-                    names = ("older stack" if with_old else "fresh", "cold" if cold else "warm")
-                    print(
-                        f"| {names[0]} | {names[1]} | {one:.3f} | {other:.3f} | {other / one:.2f} | {more / one:.2f} |"
-                    )
+_RIGHT = {True: "right: ", False: "wrong: ", None: ""}
+
+
+def _value(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    digits = 0 if value >= 100 else 1 if unit != "s" else 2 if value >= 10 else 3 if value >= 0.01 else 6
+    return f"{value:.{digits}f} {unit}"
+
+
+def _line(values: Sequence[str]) -> str:
+    return "| " + " | ".join(value.replace("|", "\\|").replace("\n", " ") for value in values) + " |"
+
+
+def _machine() -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    python = platform.python_version()
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {python}"
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["install", "fleet"])
+    parser.add_argument("parts", metavar="PART", nargs="*", help=f"default: all of {', '.join(PARTS)}")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--online", action="store_true")
+    parser.add_argument("--markdown", type=Path, help="also write the table there (it is printed anyway)")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--torch-python", default=SYSTEM_PYTHON, help="an interpreter with a real torch")
     arguments = parser.parse_args()
-    if arguments.what == "fleet":
-        bench_fleet.main()
-        return
-    install(runs=arguments.runs, online=arguments.online)
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    torch_python = arguments.torch_python if has_torch(arguments.torch_python) else None
+    options = Options(runs=arguments.runs, online=arguments.online, torch_python=torch_python)
+    bench = run(arguments.parts or list(PARTS), options)
+    print(markdown(bench), end="")
+    if arguments.markdown:
+        arguments.markdown.write_text(markdown(bench), encoding="utf-8")
+    if arguments.json:
+        rows = [{**msgspec.to_builtins(row), "ratio": row.ratio, "met": row.met} for row in bench.rows]
+        document = {"schema": "envfix.bench/1", **msgspec.to_builtins(bench), "rows": rows}
+        arguments.json.write_text(to_json(document) + "\n", encoding="utf-8")
+    sys.exit(1 if any(row.met == "no" for row in bench.rows) else 0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import json
 import os
 import pty
 import select
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -635,3 +637,50 @@ def test_help_of_every_command_shows_examples_one_a_line(command: str) -> None:
     assert len(examples) >= 2
     assert all(line.count("envfix ") == 1 for line in examples)
     assert not any("\b" in line for line in lines)
+
+
+def test_help_fits_on_a_screen() -> None:
+    lines = envfix("--help").stdout.splitlines()
+    assert len(lines) <= 26
+    assert max(map(len, lines)) < 80
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("envfix ins", "install"),
+        ("envfix verify --lev", "--level"),
+        ("envfix verify --level ", "yolo"),
+        ("envfix lock --format pix", "pixi"),
+        ("envfix causes driver_too", "driver_too_old_for_wheel"),
+    ],
+)
+def test_bash_completes_commands_options_and_values(words: str, offered: str, tmp_path: Path) -> None:
+    """As bash does it: the printed script is sourced, and the function that it registers is called."""
+    program = tmp_path / "envfix"
+    program.write_text('#!/bin/sh\nexec {} "$@"\n'.format(" ".join(map(shlex.quote, ENVFIX))))
+    program.chmod(0o755)
+    script = envfix("completion", "bash").stdout
+    line = words.split(" ")
+    asked = f"""{script}
+COMP_WORDS=({" ".join(map(shlex.quote, line))})
+COMP_CWORD={len(line) - 1}
+_envfix_completion {shlex.quote(str(program))}
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    finished = subprocess.run(
+        ["/bin/bash", "--norc", "-c", asked], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert offered in finished.stdout.split(), finished
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_a_script_of_their_own(shell: str, tmp_path: Path) -> None:
+    script = envfix("completion", shell)
+    assert (script.code, script.stderr) == (0, "")
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    path = tmp_path / "completion"
+    path.write_text(script.stdout)
+    assert subprocess.run([program, "-n", str(path)], capture_output=True, timeout=30, check=False).returncode == 0

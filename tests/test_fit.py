@@ -19,6 +19,7 @@ from envfix.host.interface import CommandResult, Deadline
 from envfix.host.locking import EnvironmentLock
 from envfix.host.real import RealHost
 from envfix.host.target import COOKIE
+from envfix.model.facts import Machine, Scheduler, absent, found, unknown
 from envfix.model.fit import (
     GIB,
     LARGEST_TRIED,
@@ -35,7 +36,6 @@ from envfix.model.fit import (
     taken_meanwhile,
     ways,
 )
-from envfix.model.gpu_use import GpuUse
 from tests.conftest import interpreter
 from tests.test_gpus import card, held, machine
 from tests.verify_fixtures import SYSTEM_PYTHON, TARGET_SCRIPTS, environment_with_yolo, make_weights
@@ -295,7 +295,7 @@ def test_running_out_of_memory_in_the_middle_ends_the_climb_and_gives_all_back()
 
     steps = run(cuda, before=growing)
     assert outcomes(steps) == [(1, "ok"), (2, "ok"), (4, "oom")]
-    assert steps[-1]["text"] == "CUDA out of memory. Tried to allocate 20.00 MiB."
+    assert steps[-1]["text"] == "CUDA out of memory. Tried to allocate 20.00 MiB.\nmore"
     assert "seconds" not in steps[-1]
     assert cuda.reserved == 0
 
@@ -383,10 +383,14 @@ def test_only_the_card_that_is_asked_for_is_seen() -> None:
         ("1", None, "1", 0),
         ("1", "3,5", "5", 0),
         ("2", "3,5", "3,5", 2),
+        ("0", "", "", 0),
+        ("0", "-1", "-1", 0),
+        ("1", "0,-1,2", "0,-1,2", 1),  # CUDA drops what stands behind an entry that names no card
+        ("0", "MIG-77", "MIG-77", 0),
         ("auto", "7", "7", 0),
     ):
         environ = {} if before is None else {"CUDA_VISIBLE_DEVICES": before}
-        assert script.show_one_gpu(wanted, environ) == index
+        assert script.accounts.show_one_gpu(wanted, before, environ) == index
         assert environ.get("CUDA_VISIBLE_DEVICES") == after
 
 
@@ -457,13 +461,12 @@ SMALL = [canned(batch, 400 + 300 * batch) for batch in SMALL_BATCHES]
 def target(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
     """Called with what the target will answer: the list that the requests will be in."""
 
-    def prepare(*answers: dict[str, Any] | CommandResult, cards: GpuUse | None = None) -> list[dict[str, Any]]:
-        use = cards or holding.judge(machine(card(0, 2, held(21)), card(1, 23)))
+    def prepare(*answers: dict[str, Any] | CommandResult, seen: Machine | None = None) -> list[dict[str, Any]]:
+        there = seen or machine(card(0, 2, held(21)), card(1, 23), variables={})
         monkeypatch.setattr(CannedHost, "answers", answers)
         monkeypatch.setattr(CannedHost, "requests", [], raising=False)
         monkeypatch.setattr(fitting, "RealHost", CannedHost)
-        monkeypatch.setattr(holding, "ask", lambda _host, _limit: None)
-        monkeypatch.setattr(holding, "judge", lambda _machine: use)
+        monkeypatch.setattr(holding, "ask", lambda _host, _limit: there)
         return CannedHost.requests
 
     return prepare
@@ -542,6 +545,96 @@ def test_others_that_took_memory_meanwhile_are_told(
     ]
 
 
+LIMIT = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 24.00 GiB total capacity; 17.00 GiB already allocated; 5.50 GiB free;"
+    " 18.40 GiB allowed; 17.50 GiB reserved in total by PyTorch)"
+)
+CROWDED = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 24.00 GiB total capacity; 6.00 GiB already allocated; 0.10 GiB free;"
+    " 18.40 GiB allowed; 6.20 GiB reserved in total by PyTorch)"
+)
+TOO_BIG = (
+    "CUDA out of memory. Tried to allocate 84.00 MiB (GPU 0; 4.00 GiB total capacity; 3.32 GiB already allocated; 0 bytes free;"
+    " 3.42 GiB reserved in total by PyTorch)"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [(LIMIT, "needs more than the limit"), (CROWDED, "ran out of memory that others took at that moment")],
+)
+def test_a_batch_that_others_made_fail_is_not_called_too_large(
+    text: str, why: str, target: Callable[..., list[dict[str, Any]]], capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    target({**GOOD, "steps": SMALL}, {**GOOD, "steps": [canned(61, 18700, "oom", text=text), canned(40, 12400)]})
+    _, document = fit_json(capsysbinary, "yolov8n.pt")
+    assert document["batch"] == 40
+    assert f"a batch of 61 was tried and {why}" in document["notes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "cause", "words"),
+    [
+        (LIMIT, "oom_other_process", None),  # more of the card was held than free before
+        (CROWDED.replace("18.40 GiB allowed; ", ""), "oom_other_process", "Others hold 17.70 GiB of GPU 0"),
+        (TOO_BIG, "oom_workload_too_big", "The work is too big for GPU 0"),
+    ],
+)
+def test_whose_memory_it_is_where_nothing_fits(
+    text: str,
+    cause: str,
+    words: str | None,
+    target: Callable[..., list[dict[str, Any]]],
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    target({**GOOD, "free": 7 * GIB, "steps": [canned(1, 300, "oom", text=text)]})
+    code, document = fit_json(capsysbinary, "yolov8x.pt")
+    assert (code, document["status"], document["cause"]) == (1, "nothing_fits", cause)
+    assert document["notes"][:1] == [] if words is None else document["notes"][0].startswith(words)
+
+
+def test_a_full_card_comes_with_who_holds_it_and_the_line_to_paste(
+    fake_machine: Callable[..., dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    target: Callable[..., list[dict[str, Any]]],
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    for name, value in fake_machine("seed-server").items():
+        monkeypatch.setenv(name, value)
+    target({"done": True, "problem": {"kind": "full", "text": "GPU 0 has 1.3 GiB of 23.7 GiB free"}})
+    code, document = fit_json(capsysbinary, "yolov8n.pt", "--device", "0")
+    assert code == 3
+    assert document["error"]["message"] == (
+        "GPU 0 has 1.3 GiB of 23.7 GiB free; GPU 0: process 4194999 (python train.py) holds 22.1 GiB"
+    )
+    assert document["error"]["hint"] == (
+        "Use GPU 1, of which 23.4 GiB are free. `export CUDA_DEVICE_ORDER=PCI_BUS_ID"
+        " CUDA_VISIBLE_DEVICES=GPU-5eed0001-0000-4bad-9caf-0123456789ab`"
+    )
+
+
+def test_a_card_with_hardly_anything_free_is_left_alone() -> None:
+    with pytest.raises(script.Problem) as raised:
+        script.leave_full({"index": 0, "name": "RTX 3090", "free": GIB - 1, "total": 24 * GIB})
+    assert raised.value.kind == "full"
+    assert str(raised.value) == (
+        "GPU 0 (RTX 3090) has 1.0 GiB of 24.0 GiB free, half a GiB of which CUDA itself would take: nothing was tried on it"
+    )
+    script.leave_full({"index": 0, "name": "RTX 3090", "free": GIB, "total": 24 * GIB})
+    script.leave_full(None)
+    assert script.LEAST_FREE == fitting.LEAST_FREE  # what is chosen is not refused there
+
+
+def test_why_other_cards_were_left_alone_is_told(
+    target: Callable[..., list[dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    target({**GOOD, "steps": SMALL}, {**GOOD, "steps": [canned(61, 18700)]})
+    assert main(["fit", "yolov8n.pt", "--python", SYSTEM_PYTHON, "--no-color"]) == 0
+    said = capsys.readouterr().err
+    assert "left alone: GPU 0: 2.0 GiB of 24.0 GiB free, anna's python train.py holds 21.0 GiB" in said
+    assert "taken: GPU 1, the idlest card that this shell may use" in said
+
+
 def test_small_batches_hold_where_the_large_one_cannot_be_tried(
     target: Callable[..., list[dict[str, Any]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -611,14 +704,25 @@ def test_on_a_cpu_it_refuses_kindly(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_no_card_and_no_free_card_are_told_apart() -> None:
     with pytest.raises(fitting.NoGpuError, match="there is no GPU to measure on: there is no NVIDIA card") as none:
-        fitting.free_card(GpuUse(cards=(), problem="there is no NVIDIA card and no NVIDIA driver"))
+        fitting.free_card(machine(gpus=absent("NVML"), driver=absent("NVML"), displays=absent("PCI")))
     assert (none.value.hint, none.value.exit_code) == (fitting.CPU_HINT, 3)
-    with pytest.raises(fitting.NoGpuError) as broken:
-        fitting.free_card(GpuUse(cards=(), problem="version mismatch", failed=True))
+    with pytest.raises(fitting.NoGpuError, match="version mismatch") as broken:
+        fitting.free_card(machine(gpus=unknown("NVML", "version mismatch"), displays=absent("PCI")))
     assert broken.value.hint == "`envfix diagnose` says more"
-    full = holding.judge(machine(card(0, 0.5, held(23))))
-    with pytest.raises(fitting.NoGpuError, match="no card is free that this shell may use"):
-        fitting.free_card(full)
+    with pytest.raises(fitting.NoGpuError) as full:
+        fitting.free_card(machine(card(0, 0.5, held(23)), variables={}))
+    assert full.value.message == (
+        "no card is free that this shell may use: GPU 0: 0.5 GiB of 24.0 GiB free, anna's python train.py holds 23.0 GiB"
+    )
+
+
+def test_a_job_without_a_card_and_a_variable_that_hides_all_are_told() -> None:
+    job = found(Scheduler(kind="slurm", job="7", granted=""), "SLURM_JOB_ID")
+    with pytest.raises(fitting.NoGpuError, match="this job was given no GPU") as raised:
+        fitting.free_card(machine(card(0, 23), scheduler=job, variables={"CUDA_VISIBLE_DEVICES": ""}))
+    assert raised.value.hint == "ask for one when you start it: `srun --gres=gpu:1 --pty bash`"
+    with pytest.raises(fitting.NoGpuError, match="CUDA_VISIBLE_DEVICES='-1' hides every card from this shell"):
+        fitting.free_card(machine(card(0, 23), variables={"CUDA_VISIBLE_DEVICES": "-1"}))
 
 
 def test_a_card_that_is_named_is_taken_as_it_is(
@@ -669,7 +773,7 @@ def test_the_script_answers_in_every_python(version: str, tmp_path: Path) -> Non
         assert facts["too_old"].startswith("2.7.")
     else:
         assert facts["problem"]["kind"] == "torch"
-        assert facts["problem"]["text"].startswith("torch cannot be imported: ModuleNotFoundError")
+        assert facts["problem"]["text"].startswith("torch cannot be imported: ")
 
 
 # Real steps of training on the CPU; only the card's numbers are pretended: 1 GiB and half a GiB for each picture, of 12 GiB.

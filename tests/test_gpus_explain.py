@@ -16,13 +16,15 @@ import pytest
 
 from envfix.app.card_fields import explained
 from envfix.app.holding import judge
-from envfix.model.facts import Gpu, GpuActivity, Machine, Observed, Platform, found
+from envfix.model.facts import Gpu, GpuActivity, Machine, MigInstance, Observed, Platform, found
 from envfix.model.gpu_use import CardField
 from envfix.probes.nvidia_driver import parse_cards
 from tests.test_gpus import GIB, card, held, machine
 
 NAMES = [
+    "Bus-Id",
     "Persistence-M",
+    "Fan",
     "Perf",
     "Temp",
     "Pwr:Usage/Cap",
@@ -36,6 +38,10 @@ NAMES = [
     "Compute M.",
     "MIG M.",
 ]
+SLICES = (
+    MigInstance(uuid="MIG-1", name="MIG 3g.20gb", memory_total=20 * GIB, memory_free=2 * GIB),
+    MigInstance(uuid="MIG-2", name="MIG 3g.20gb", memory_total=20 * GIB, memory_free=19 * GIB),
+)
 LINUX = Platform(system="linux", machine="x86_64", tag="linux_x86_64")
 
 
@@ -52,7 +58,13 @@ def fields(
 def busy(**more: Any) -> Gpu:
     """A card on which somebody trains."""
     now = GpuActivity(
-        performance_state=2, utilization=97, temperature=71, power=340.4, power_limit=350.0, slowed_by=("power limit",)
+        performance_state=2,
+        utilization=97,
+        temperature=71,
+        fan=64,
+        power=340.4,
+        power_limit=350.0,
+        slowed_by=("power limit",),
     )
     facts: dict[str, Any] = {
         "activity": now,
@@ -62,15 +74,18 @@ def busy(**more: Any) -> Gpu:
         "compute_mode": "default",
         "mig": False,
         "memory_reserved": GIB // 2,
+        "pci_bus": "00000000:01:00.0",
     }
-    return card(0, 4.0, held(19.5), **{**facts, **more})
+    return card(0, 4.0, held(19.5, own=True), **{**facts, **more})
 
 
 def test_every_field_has_a_value_a_meaning_and_what_training_makes_of_it() -> None:
     told = fields(busy())
     assert list(told) == NAMES
     assert {name: field.value for name, field in told.items()} == {
+        "Bus-Id": "00000000:01:00.0",
         "Persistence-M": "Off",
+        "Fan": "64%",
         "Perf": "P2",
         "Temp": "71 C",
         "Pwr:Usage/Cap": "340 W / 350 W",
@@ -97,6 +112,23 @@ def test_a_setting_comes_with_the_one_command_that_changes_it() -> None:
     }
 
 
+def test_the_slices_of_a_card_are_listed_and_have_memory_of_their_own() -> None:
+    field = fields(busy(mig=True, mig_instances=SLICES))["MIG M."]
+    assert field.meaning == (
+        "the card is cut into slices: MIG 3g.20gb (MIG-1, 2.0 GiB of 20.0 GiB free); MIG 3g.20gb (MIG-2, 19.0 GiB of 20.0 GiB free)"
+    )
+    assert (field.commands, field.by) == ((("nvidia-smi", "-L"),), "user")
+    whole = fields(busy(mig=True, mig_instances=SLICES))["Memory free"]
+    assert (whole.value, whole.unknown) == (None, "in MIG mode each slice has memory of its own")
+
+
+def test_of_a_card_in_slices_the_emptiest_slice_is_the_one_to_take() -> None:
+    use = judge(machine(busy(mig=True, mig_instances=SLICES), card(1, 10)))
+    assert use.best is not None
+    assert use.best.card.index == 0
+    assert use.export == ("CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES=MIG-2")
+
+
 def test_in_a_container_the_admin_of_the_host_may() -> None:
     inside = msgspec.structs.replace(LINUX, container="docker")
     assert fields(busy(), platform=inside)["Persistence-M"].by == "admin of the host"
@@ -116,7 +148,15 @@ def test_windows_has_no_persistence_mode() -> None:
         ("Volatile Uncorr. ECC", {"repair": "failed"}, "damaged memory cannot be replaced", "needs a replacement"),
         ("Compute M.", {"compute_mode": "prohibited"}, "Prohibited", "cannot start here"),
         ("Compute M.", {"compute_mode": "exclusive-process"}, "E. Process", "if the one program is yours"),
-        ("MIG M.", {"mig": True}, "Enabled", "one slice only"),
+        (
+            "Compute M.",
+            {"compute_mode": "exclusive-process", "processes": (held(3),)},
+            "E. Process",
+            "until the program",
+        ),
+        ("MIG M.", {"mig": True}, "Enabled", "unless the admin makes a slice"),
+        ("MIG M.", {"mig": True, "mig_instances": SLICES}, "Enabled", "cannot use the whole card, only one slice"),
+        ("GPU-Util", {"processes": (held(3),)}, "97%", "somebody computes here now"),
         ("Memory free", {"memory_free": GIB}, "1.0 GiB", "too little"),
         ("Slowed by", {"activity": GpuActivity(slowed_by=("idle", "heat"))}, "idle, heat", "until it cools"),
         ("Slowed by", {"activity": GpuActivity(slowed_by=("power brake",))}, "power brake", "check cables"),
@@ -190,6 +230,7 @@ def nvml(**answers: Any) -> Any:
         "EnforcedPowerLimit",
         "CurrentClocksThrottleReasons",
         "Temperature",
+        "FanSpeed",
         "MemoryInfo",
     )
     functions: dict[str, Any] = {
@@ -215,6 +256,7 @@ def test_what_a_card_does_now_is_asked_in_plain_units() -> None:
             EnforcedPowerLimit=350_000,
             CurrentClocksThrottleReasons=0x4 | 0x20 | 0x1000,
             Temperature=71,
+            FanSpeed=64,
         ),
         None,
     )
@@ -225,6 +267,7 @@ def test_what_a_card_does_now_is_asked_in_plain_units() -> None:
         performance_state=2,
         utilization=97,
         temperature=71,
+        fan=64,
         power=340.4,
         power_limit=350.0,
         slowed_by=("power limit", "heat"),

@@ -32,7 +32,7 @@ from envfix.installer.interface import (
 )
 from envfix.installer.preflight import check_new_path
 from envfix.installer.uv import UvInstaller, find_uv
-from envfix.model.outcome import Installation
+from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import PackagePin, PlanTarget
 from envfix.model.reporter import NullReporter, Reporter
 from tests.conftest import interpreter
@@ -116,8 +116,10 @@ def resolution(server: Index) -> Resolution:
     return answer
 
 
-def fill(server: Index, path: Path, installer: UvInstaller, reporter: Reporter = QUIET) -> Installation:
-    """Make an environment at ``path`` and install the stack, as the command does."""
+def fill(
+    server: Index, path: Path, installer: UvInstaller, reporter: Reporter = QUIET, *, rung: Rung | None = None
+) -> Installation:
+    """Make an environment at ``path`` and install the stack, as the command does; ``rung`` is one that its proof fails at."""
     wanted = resolution(server)
 
     def make(lock: EnvironmentLock) -> str:
@@ -132,10 +134,14 @@ def fill(server: Index, path: Path, installer: UvInstaller, reporter: Reporter =
         lambda layout: acting.by_wheels(RealHost(), layout, wanted.versions, installer.incoming(wanted)),
         what="torch",
         work=work,
-        prove=lambda _: None,
+        prove=lambda python: failed_at(rung, python) if rung else None,
         keep=False,
         reporter=reporter,
     )
+
+
+def failed_at(rung: Rung, python: str) -> Verification:
+    return Verification(status="failed", device="cuda:0", python=python, rungs=(rung,))
 
 
 def version_of(path: Path, module: str) -> str:
@@ -220,6 +226,26 @@ def test_a_file_is_not_replaced_by_an_environment(tmp_path: Path) -> None:
     with pytest.raises(PathError, match="is a file"):
         check_new_path(RealHost(), str(tmp_path / "env"))
     assert (tmp_path / "env").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("cause", "stays"), [("oom_other_process", True), ("oom_workload_too_big", False)])
+def test_a_card_that_others_fill_speaks_not_against_what_was_installed(
+    server: Index, tmp_path: Path, cause: str, *, stays: bool
+) -> None:
+    rung = Rung(name="driver", status="failed", seconds=0.1, cause=cause, message="the card is full")
+    path = tmp_path / "env"
+    if not stays:
+        with pytest.raises(acting.Unproven):
+            fill(server, path, uv(), rung=rung)
+        assert not path.exists()
+        return
+    done = fill(server, path, uv(), rung=rung)
+    assert version_of(path, "torch") == "2.1.2+cu118"
+    assert done.verification is not None
+    assert done.verification.status == "failed"
+    assert done.notes == (
+        "it stays installed: a full card says nothing against it; `envfix verify` proves it when there is room",
+    )
 
 
 def test_a_relative_path_is_where_the_user_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -448,6 +448,77 @@ def put(world: World, folder: str, **files: str) -> Path:
     return place
 
 
+def test_what_is_left_out_is_named_in_the_answer_itself(world: World) -> None:
+    mine = {"METADATA": "Name: mine\nVersion: 1.0\n", "RECORD": "", "WHEEL": "Tag: py3-none-any\n"}
+    editable = '{"url": "file:///src/mine", "dir_info": {"editable": true}}'
+    put(world, "mine-1.0.dist-info", **mine, direct_url_json=editable)
+    path = world.folder / "requirements-lock.txt"
+    alone = lock(world, "-o", str(path))
+    assert (alone.code, alone.stderr.splitlines()[-2]) == (
+        3,
+        "error: nothing that is installed comes back on another machine: mine",
+    )
+    assert not path.exists()
+    assert pip(world, "install", "extra==1.0").returncode == 0
+    quiet = lock(world, "-q", "-o", str(path))
+    assert quiet.code == 0, quiet
+    assert "  1 of 2 packages from an environment\n  left out: mine\n" in quiet.stdout
+    assert lock(world, "--json").document["left_out"] == ["mine"]
+
+
+def test_bytecode_that_was_written_anew_is_no_damage(world: World) -> None:
+    """Some wheels hold bytecode; pip compiles it anew, and their RECORD still tells the old sum."""
+    assert pip(world, "install", "extra==1.0").returncode == 0
+    place = site(world.folder / "env")
+    (place / "extra" / "__pycache__").mkdir()
+    (place / "extra" / "__pycache__" / "old.pyc").write_bytes(b"compiled anew")
+    record = next(place.glob("extra-*.dist-info")) / "RECORD"
+    record.write_text(record.read_text() + f"extra/__pycache__/old.pyc,sha256={'A' * 43},5\n")
+    path = world.folder / "requirements-lock.txt"
+    assert lock(world, "-o", str(path)).code == 0
+    assert lock(world, "--check", str(path)).code == 0
+
+
+def test_an_update_that_changes_nothing_writes_the_same_lock_again(world: World) -> None:
+    assert run(world, "install", "--yes", "--keep").code == 4
+    path = world.folder / "pylock.toml"
+    assert lock(world, "-o", str(path)).code == 0
+    path.chmod(0o600)
+    before = path.read_text()
+    finished = lock(world, "--update", "numpy", "-o", str(path))
+    assert (finished.code, "nothing has changed" in finished.stdout) == (0, True), finished
+    assert path.read_text().splitlines() == before.splitlines()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_named_by_its_address_with_a_hash_is_not_fetched_to_work_it_out(world: World) -> None:
+    other = make_wheel("other", "1.0")
+    world["pypi"].add("elsewhere", other)
+    url = f"{world['pypi'].url('simple', 'elsewhere')}/../../files/elsewhere/{other.filename}"
+    put(world, "other-1.0.dist-info", METADATA="Name: other\nVersion: 1.0\n", RECORD="", WHEEL="Tag: py3-none-any\n",
+        direct_url_json=json.dumps({"url": url, "archive_info": {"hashes": {"sha256": other.sha256}}}))  # fmt: skip
+    finished = lock(world, "--download")
+    assert finished.code == 0, finished
+    assert f"other @ {url}#sha256={other.sha256}" in finished.stdout
+    assert world["pypi"].asked(other.filename) == []
+
+
+def test_several_formats_are_one_document_or_a_folder(world: World) -> None:
+    wanted = ("--cuda", "auto", "--format", "requirements", "--format", "pylock")
+    refused = lock(world, *wanted)
+    assert (refused.code, refused.stderr) == (
+        2,
+        "error: several formats do not fit on one screen\nhint: name a folder for them with -o FOLDER\n",
+    )
+    files = lock(world, *wanted, "--json").document["files"]
+    assert [(row["format"], row["path"]) for row in files] == [("requirements", None), ("pylock", None)]
+    assert all(row["text"].startswith("# Locked by envfix from a plan") for row in files)
+    nowhere = lock(world, "--cuda", "auto", "--format", "requirements", "-o", os.devnull)
+    assert nowhere.code == 0, nowhere
+    nameless = lock(world, "--cuda", "auto", "-o", "")
+    assert (nameless.code, nameless.stderr) == (2, "error: -o needs the name of a file or a folder\n")
+
+
 def test_an_update_keeps_what_no_index_holds_and_the_cuda_of_the_lock(world: World) -> None:
     assert run(world, "install", "--yes", "--keep", "--torch", "==2.6.0").code == 4
     put(world, "mine-1.0.dist-info", METADATA="Name: mine\nVersion: 1.0\n", RECORD="", WHEEL="Tag: py3-none-any\n",
@@ -523,8 +594,8 @@ def test_a_file_that_was_edited_or_is_gone_is_not_what_was_locked(world: World) 
     finished = lock(world, "--check", str(path), "--json")
     assert (finished.code, finished.document["status"]) == (1, "differs")
     assert [(row["name"], row["there"]) for row in finished.document["differences"]] == [
-        ("numpy", "1 of its files were changed"),
-        ("ultralytics", "1 of its files are gone"),
+        ("numpy", "installed, with 1 of its files changed"),
+        ("ultralytics", "installed, with 1 of its files gone"),
     ]
 
 

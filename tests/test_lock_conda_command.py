@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from envfix.lockers import formats
+from envfix.model.lock import LockedFile, LockedPackage
 from tests.fakes.running import Finished, envfix
 from tests.test_install_conda import Conda
 from tests.trees import differences, tree
@@ -83,16 +86,73 @@ def test_a_channel_with_a_login_is_named_without_it(conda: Conda) -> None:
     assert "https://host/" in lock(conda, "--format", "environment.yml").stdout
 
 
-def test_a_part_of_a_conda_lock_cannot_be_updated_and_that_is_said(conda: Conda, tmp_path: Path) -> None:
+def add_newer_packages(conda: Conda) -> None:
+    """What comes out after the lock was written."""
+    channel = conda.channel
+    python, cuda = "python >=3.8,<3.9.0a0", "cudatoolkit >=11.1,<11.2"
+    channel.add("python", "3.8.21", "h0_0")
+    channel.add("pytorch", "1.9.0", "py3.8_cuda11.1_cudnn8.0.5_0", depends=[python, cuda])
+    channel.add("torchvision", "0.10.0", "py38_cu111", depends=[python, cuda, "pytorch 1.9.0"])
+    needs = ["python >=3.7", "pytorch >=1.7", "torchvision"]
+    channel.add("ultralytics", "8.1.0", "pyh0_0", noarch="python", depends=needs)
+    channel.write()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_update_of_conda_packages_changes_only_what_must_change(conda: Conda, tmp_path: Path, name: str) -> None:
+    path = tmp_path / FILES[name]
+    assert lock(conda, "--backend", "conda", "--format", name, "-o", str(path)).code == 0
+    before = path.read_text()
+    add_newer_packages(conda)
+    no_card = {key: value for key, value in conda.variables.items() if not key.startswith("ENVFIX_")}
+
+    def update(package: str) -> dict[str, tuple[str, str]]:
+        finished = envfix("lock", "--update", package, "-o", str(path), "--json", env=no_card, timeout=60)
+        assert finished.code == 0, finished
+        return {row["name"]: (row["old"], row["new"]) for row in finished.document["changed"]}
+
+    assert update("torch") == {"pytorch": ("1.8.0", "1.9.0"), "torchvision": ("0.9.0", "0.10.0")}
+    assert path.read_text() != before
+    assert update("ultralytics") == {"ultralytics": ("8.0.0", "8.1.0")}
+    assert update("python") == {"python": ("3.8.20", "3.8.21")}
+    assert update("cudatoolkit") == {}
+    fresh = tmp_path / "fresh" / FILES[name]
+    assert lock(conda, "--backend", "conda", "--format", name, "-o", str(fresh)).code == 0
+    assert path.read_bytes() == fresh.read_bytes(), "updated in steps or written anew, it is the same"
+
+
+def test_only_conda_packages_of_the_lock_are_updated(conda: Conda, tmp_path: Path) -> None:
     path = tmp_path / "pixi.lock"
     assert lock(conda, "--backend", "conda", "--format", "pixi", "-o", str(path)).code == 0
     before = path.read_text()
-    finished = lock(conda, "--update", "pytorch", "-o", str(path))
-    assert (finished.code, finished.stderr.splitlines()[-2]) == (
-        3,
-        "error: conda packages are solved all together: there is no way to update some of them yet",
+    finished = lock(conda, "--update", "pandas", "-o", str(path))
+    assert (finished.code, finished.stderr) == (
+        2,
+        f"error: pandas is not in {path}\nhint: lock anew with --with to add a package\n",
     )
     assert path.read_text() == before
+
+
+def test_what_pip_brought_beside_conda_packages_is_kept_and_that_is_said(conda: Conda, tmp_path: Path) -> None:
+    path = tmp_path / "environment.yml"
+    assert lock(conda, "--backend", "conda", "-o", str(path)).code == 0
+    locker = formats.locker("environment.yml")
+    made = locker.read(path.read_text())
+    file = LockedFile(filename="thop-0.1.1-py3-none-any.whl", sha256="ab" * 32)
+    wheel = LockedPackage(name="thop", version="0.1.1", file=file)
+    path.write_text(locker.lock(msgspec.structs.replace(made, packages=(*made.packages, wheel))))
+    add_newer_packages(conda)
+    finished = lock(conda, "--update", "ultralytics", "-o", str(path))
+    assert finished.code == 0, finished
+    note = "thop: of pip, kept as before; nobody has checked that they fit the new conda packages"
+    assert note in finished.stderr.splitlines()
+    assert "- thop==0.1.1" in path.read_text()
+    refused = lock(conda, "--update", "thop", "-o", str(path))
+    assert refused.code == 3
+    assert refused.stderr == (
+        "error: thop is a package of pip beside conda's, and --update changes conda's alone\n"
+        "hint: install the newer one into the environment, then lock that: envfix lock --python ENVIRONMENT\n"
+    )
 
 
 def test_a_plan_for_another_machine_needs_no_environment(conda: Conda, tmp_path: Path) -> None:

@@ -37,6 +37,15 @@ NO_KERNEL = "CUDA error: no kernel image is available for execution on the devic
         ("import", "libnvToolsExt.so.1: cannot open shared object file", {}, "missing_cuda_runtime_lib"),
         (
             "import",
+            "ValueError: libcublas.so.*[0-9] not found in the system path ['/e/lib/python3.11/site-packages']",
+            {},
+            "missing_cuda_runtime_lib",
+        ),
+        ("import", "No module named 'pkg_resources'", {}, "setuptools_pkg_resources_removed"),
+        ("yolo_predict", "No module named 'pkg_resources'", {}, "setuptools_pkg_resources_removed"),
+        ("yolo_predict", "tqdm is not installed, and ultralytics needs it", {}, None),
+        (
+            "import",
             "ImportError: /lib/x86_64-linux-gnu/libstdc++.so.6: version `GLIBCXX_3.4.30' not found (required by x)",
             {},
             "glibcxx_missing",

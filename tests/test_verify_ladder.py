@@ -9,7 +9,7 @@ import pytest
 
 from envfix.errors import TargetError
 from envfix.host.interface import CommandResult
-from envfix.model.outcome import Rung
+from envfix.model.outcome import NOT_TRIED, Rung
 from envfix.model.reporter import NullReporter
 from envfix.verifier.interface import STAGES, TIME_LIMITS, Level, Weights, rungs_of
 from envfix.verifier.ladder import EventReader, verify
@@ -78,6 +78,7 @@ def test_a_failed_rung_gets_its_cause_and_the_rest_is_skipped() -> None:
     assert verification.failed.cause == "torch_not_installed"
     assert verification.rungs[2].status == "skipped"
     assert verification.rungs[2].message == "an earlier rung failed: import"
+    assert verification.rungs[2].detail == {NOT_TRIED: "import"}
     assert [rung.name for rung in verification.rungs] == list(rungs_of("cuda"))
 
 
@@ -86,22 +87,22 @@ def test_a_rung_that_never_ends_is_a_failed_rung() -> None:
     verification = verify(host, "python", level="import", limits={"import": 3.0})
     assert verification.failed is not None
     assert (verification.failed.name, verification.failed.message) == ("import", "no answer in 3 s")
-    assert verification.failed.cause is None
+    assert verification.failed.cause == "torch_import_fails"
     assert outline(verification)["versions"] == "skipped"
 
 
 @pytest.mark.parametrize(
     ("code", "words", "cause"),
     [
-        (-11, "killed by SIGSEGV", None),
+        (-11, "killed by SIGSEGV", "torch_import_fails"),
         (-4, "killed by SIGILL", "cpu_without_avx"),
         (-9, "most likely by the system for lack of memory", "host_ram_exhausted_runtime"),
-        (-64, "killed by SIGRTMAX", None),
-        (-999, "killed by signal 999", None),
-        (0xC0000005, "killed by SIGSEGV", None),
+        (-64, "killed by SIGRTMAX", "torch_import_fails"),
+        (-999, "killed by signal 999", "torch_import_fails"),
+        (0xC0000005, "killed by SIGSEGV", "torch_import_fails"),
         (0xC000001D, "killed by SIGILL", "cpu_without_avx"),
-        (7, "the process ended early with exit code 7", None),
-        (0, "the process ended early with exit code 0", None),
+        (7, "the process ended early with exit code 7", "torch_import_fails"),
+        (0, "the process ended early with exit code 0", "torch_import_fails"),
     ],
 )
 def test_a_process_that_ends_in_a_rung_fails_it(code: int, words: str, cause: str | None) -> None:
@@ -112,6 +113,38 @@ def test_a_process_that_ends_in_a_rung_fails_it(code: int, words: str, cause: st
     assert words in rung.message
     assert rung.cause == cause
     assert rung.detail == {"output": "some output"}
+
+
+STACK = (
+    "Timeout (0:00:03)!\nThread 0x7f02 (most recent call first):\n"
+    '  File "/usr/lib/python3.11/threading.py", line 320 in wait\n'
+    "{current}Thread 0x7f01 (most recent call first):\n"
+    '  File "<frozen importlib._bootstrap>", line 241 in _call_with_frames_removed\n'
+    '  File "/e/torch/__init__.py", line 289 in <module>\n'
+    '  File "/envfix/envfix_verify_ladder.py", line 160 in check_import\n'
+)
+CURRENT = 'Current thread 0x7f03 (most recent call first):\n  File "/e/numpy/core.py", line 7 in load\n'
+
+
+@pytest.mark.parametrize(
+    ("result", "output", "message"),
+    [
+        (TIMED_OUT, STACK.format(current=""), "no answer in 3 s; it hangs in /e/torch/__init__.py, line 289"),
+        (crashed(-11), STACK.format(current=CURRENT), "killed by SIGSEGV; it was in /e/numpy/core.py, line 7"),
+        (crashed(-11), "a stack of nothing (most recent call first)\n", "killed by SIGSEGV"),
+        (
+            TIMED_OUT,
+            'Thread 0x1 (most recent call first):\n  File "/x/envfix_verify_ladder.py", line 1 in climb\n',
+            "no answer in 3 s",
+        ),
+    ],
+)
+def test_where_it_hangs_or_crashes_is_told(result: CommandResult, output: str, message: str) -> None:
+    ended = CommandResult(outcome=result.outcome, returncode=result.returncode, stdout=output)
+    host = CannedHost([climbed("interpreter"), event("start", rung="import", limit=3)], ended)
+    rung = verify(host, "python", level="import", limits={"import": 3.0}).failed
+    assert rung is not None
+    assert rung.message == message
 
 
 def test_the_last_words_of_a_crash_name_the_cause() -> None:

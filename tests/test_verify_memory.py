@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
@@ -95,6 +96,12 @@ def test_what_each_step_added() -> None:
             [card(0, 800, processes={os.getpid(): None})],
             (0, 100 * MIB, "the growth since this process started"),
         ),
+        # a container in which somebody outside has this very number
+        (
+            [card(0, 900, processes=MINE), card(1, 800)],
+            [card(0, 900, processes=MINE), card(1, 200)],
+            (1, 600 * MIB, "the growth since this process started"),
+        ),
         ([card(0, 900)], [card(0, 950)], (None, None, None)),
         ([], [card(0, 900)], (None, None, None)),
         ([], [], (None, None, None)),
@@ -133,6 +140,59 @@ def test_the_ledger_in_words() -> None:
         "  16.5 MiB freed when the tensors were deleted, of which nvidia-smi sees 0 bytes: the rest is cached",
         "  22.0 MiB given back by torch.cuda.empty_cache(): only blocks in which nothing lives",
     ]
+
+
+def test_a_card_in_slices_is_told_to_be_one() -> None:
+    line = accounts.card_line(accounts.card_ledger({**card(0, 80_000), "mig": True}, None))
+    assert line == (
+        "GPU 0 NVIDIA H100 (all of it; in MIG mode programs run on a slice): 81559.0 MiB = 80000.0 MiB free + 600.0 MiB of the"
+        " driver's own + 959.0 MiB used (how much of it by this process is not told)"
+    )
+
+
+# The rung with torch's own layers, gradients and optimizer on the CPU: what lives is counted as the GPU's allocator counts it,
+# each tensor rounded up to 512 bytes. Adam's count of steps stays on the CPU in real life.
+COUNT_ON_THE_CPU = f"""
+import gc, json, sys, warnings
+warnings.simplefilter("ignore")
+sys.path.insert(0, {TARGET_SCRIPTS!r})
+import torch, types
+import envfix_verify_memory as accounts
+
+
+def allocated(device):
+    gc.collect()
+    living = [one for one in gc.get_objects() if isinstance(one, torch.Tensor)]
+    living += [one.grad for one in living if one.grad is not None]
+    sizes = {{one.data_ptr(): one.nelement() * one.element_size() for one in living if one.dim() and one.nelement()}}
+    return sum(-(-size // 512) * 512 for size in sizes.values())
+
+
+class Proxy(types.ModuleType):
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+
+proxy = Proxy("torch")
+proxy.cuda = types.SimpleNamespace(
+    synchronize=lambda device: None, empty_cache=lambda: None, memory_allocated=allocated, memory_reserved=lambda device: 0
+)
+steps, _ = accounts.measure(proxy, torch.device("cpu"))
+print(json.dumps(accounts.growth(steps)))
+"""
+
+
+def test_a_real_layer_takes_what_the_ledger_says() -> None:
+    system_torch()
+    result = RealHost().run([SYSTEM_PYTHON, "-B", "-c", COUNT_ON_THE_CPU], timeout=120)
+    assert result.ok, result.stderr
+    added = {name: step["allocated"] for name, step in json.loads(result.stdout).items()}
+    assert added["one byte"] == 512
+    assert added["one byte deleted"] == -512
+    assert added["weights"] == added["gradients"] == LAYER
+    assert added["activations"] == MIB // 2  # 64 rows of 1024 numbers, in and out
+    assert added["optimizer"] == 2 * LAYER
+    assert added["deleted"] == -(4 * LAYER + MIB // 2)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -229,6 +289,19 @@ print(json.dumps(accounts.place([], cards, os.getpid())))
 """
 
 
+def test_the_driver_tells_which_card_is_which_and_what_is_cut(fake_machine: Callable[..., dict[str, str]]) -> None:
+    whole, other = fake_cards()
+    env = fake_machine("workstation-550-rtx4090", cards=(whole, dataclasses.replace(other, states="mig=2")))
+    program = (
+        f"import sys; sys.path.insert(0, {TARGET_SCRIPTS!r}); import envfix_verify_memory as accounts;"
+        " print([(card['index'], card['uuid'], card['mig']) for card in accounts.cards_now()])"
+    )
+    result = RealHost().run([sys.executable, "-B", "-c", program], env=env, timeout=60)
+    assert result.stdout.strip() == str(
+        [(0, "GPU-5eed0000-0000-4bad-9caf-0123456789ab", False), (1, "GPU-5eed0001-0000-4bad-9caf-0123456789ab", True)]
+    )
+
+
 @pytest.mark.parametrize("age", [2, 3, 4])
 def test_a_driver_of_any_age_is_asked(fake_machine: Callable[..., dict[str, str]], age: int) -> None:
     cards = fake_cards()
@@ -282,6 +355,28 @@ def test_the_ledger_is_printed_above_the_verdict(capsys: pytest.CaptureFixture[s
         "    4.0 MiB weights",
         "Verified on cuda:0: all rungs up to memory hold (py).",
     ]
+
+
+def test_torch_of_any_age_tells_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    new = SimpleNamespace(cuda=SimpleNamespace(mem_get_info=lambda _device: (1, 2)))
+    assert accounts.free_and_total(new, "cuda:0") == (1, 2)
+
+    def tell(free: Any, total: Any, code: int = 0) -> int:
+        free._obj.value, total._obj.value = 3 * MIB, 4 * MIB
+        return code
+
+    synchronized: list[Any] = []
+    old = SimpleNamespace(cuda=SimpleNamespace(synchronize=synchronized.append))
+    library = SimpleNamespace(cuMemGetInfo_v2=tell)
+    monkeypatch.setattr(accounts.ctypes, "CDLL", lambda _name: library)
+    assert accounts.free_and_total(old, "cuda:0") == (3 * MIB, 4 * MIB)
+    assert synchronized == ["cuda:0"]
+    library.cuMemGetInfo_v2 = lambda free, total: tell(free, total, 201)
+    with pytest.raises(OSError, match=r"the driver does not tell how much memory is free \(error 201\)"):
+        accounts.free_and_total(old, "cuda:0")
+    del library.cuMemGetInfo_v2
+    with pytest.raises(OSError, match="nobody tells how much memory is free: AttributeError"):
+        accounts.free_and_total(old, "cuda:0")
 
 
 def test_importing_alone_measures_no_memory() -> None:

@@ -16,6 +16,7 @@ from tests.conftest import interpreter
 from tests.verify_fixtures import (
     SYSTEM_PYTHON,
     TARGET_SCRIPTS,
+    Desk,
     DriverHost,
     environment_with_system_torch,
     environment_with_yolo,
@@ -40,13 +41,8 @@ def yolo_python(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.online
 @pytest.mark.slow
 def test_a_healthy_environment_predicts(yolo_python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home, work, temporary = (tmp_path / name for name in ("home", "work", "temporary"))
-    for folder in (home, work, temporary):
-        folder.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    monkeypatch.chdir(work)
-    (work / "yolov8n.yaml").write_text("nc: 'a model of the user that must not be taken'\n")
+    desk = Desk(tmp_path, monkeypatch, yolo_python)
+    (desk.work / "yolov8n.yaml").write_text("nc: 'a model of the user that must not be taken'\n")
     heard: list[Rung] = []
 
     verification = verify(RealHost(), yolo_python, level="yolo", on_rung=heard.append)
@@ -66,8 +62,29 @@ def test_a_healthy_environment_predicts(yolo_python: str, tmp_path: Path, monkey
     assert min(predict["boxes"]) > 50
     assert predict["speed_ms"]["inference"] > 0
     assert (verification.memory["peak_process"] or 0) > 100e6
-    leftovers = [path for folder in (home, work, temporary) for path in folder.rglob("*")]
-    assert [path.name for path in leftovers] == ["yolov8n.yaml"]
+    assert desk.changes() == [str(desk.work / "yolov8n.yaml")]
+    assert desk.asked() == []
+
+
+def test_whatever_a_library_leaves_in_the_folder_for_temporary_files_goes(
+    fake_torch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torch 2.6 leaves a folder of its own there, and torch 2.15 one of its compiler's."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    fake_torch.write_text(
+        "import os, tempfile\nplace = tempfile.mkdtemp()\nopen(os.path.join(place, 'left.py'), 'w').close()\n"
+        "raise ImportError('%s %s' % (place, os.environ.get('TORCHINDUCTOR_CACHE_DIR')))\n"
+    )
+    message = failed_import().message
+    place, cache = message.removeprefix("ImportError: ").split()
+    assert "/envfix-" in place
+    assert not Path(place).parent.exists()
+    assert cache == "None"
+    assert list(temporary.iterdir()) == []
+    assert list(fake_torch.parent.rglob("__pycache__")) == []
 
 
 @pytest.mark.online
@@ -146,24 +163,80 @@ def damaged(tmp_path: Path, damage: str) -> DriverHost:
     return DriverHost(script)
 
 
+# Each convolution rounds what it is given, as a GPU that computes so does.
+COARSE = """rounding = lambda one: {0}
+        for module in copied.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight.copy_(rounding(module.weight))
+                module.register_forward_pre_hook(lambda _module, given: (rounding(given[0]),))
+"""
+TEN_BITS = "(one.view(torch.int32) + 4096).bitwise_and(-8192).view(torch.float32)"
+
+
 @pytest.mark.online
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "looks", "words", "boxes", "scores"),
     [
-        pytest.param("copied.model[4].cv1.conv.weight[0].mul_(2)", "wrong numbers", id="one-filter-doubled"),
-        pytest.param("copied.half().float()", "wrong numbers", id="rounded-like-TF32"),
-        pytest.param("copied.forward = lambda pictures: answer(pictures.flip(0))", "wrong numbers", id="swapped"),
-        pytest.param("copied.forward = lambda pictures: answer(pictures)[0] * 0", "wrong numbers", id="zeros"),
-        pytest.param("copied.forward = lambda pictures: answer(pictures)[0] + float('nan')", "wrong numbers", id="nan"),
+        pytest.param(
+            "copied.model[4].cv1.conv.weight[0].mul_(2)", "wrong", "no rounding", (20, 999), (0.1, 1), id="filter"
+        ),
+        pytest.param(COARSE.format(TEN_BITS), "tf32", "as much as with TF32", (0.5, 8), (0.005, 0.1), id="TF32"),
+        pytest.param(COARSE.format("one.bfloat16().float()"), "half", "half precision", (8, 80), (0.1, 0.6), id="bf16"),
+        pytest.param(
+            "copied.forward = lambda pictures: answer(pictures.flip(1))",
+            "swapped_channels",
+            "red and blue were swapped",
+            (8, 999),
+            (0.1, 1),
+            id="channels",
+        ),
+        pytest.param(
+            "copied.forward = lambda pictures: answer(pictures.flip(0))",
+            "other_picture",
+            "given another picture",
+            (20, 999),
+            (0.5, 1),
+            id="picture",
+        ),
+        pytest.param(
+            "copied.forward = lambda pictures: answer(pictures)[0] * 0",
+            "zero",
+            "all zero",
+            (20, 999),
+            (0.5, 1),
+            id="zero",
+        ),
     ],
 )
-def test_a_damaged_network_is_noticed(yolo_python: str, tmp_path: Path, damage: str, words: str) -> None:
+def test_a_damaged_network_is_noticed(
+    yolo_python: str,
+    tmp_path: Path,
+    damage: str,
+    looks: str,
+    words: str,
+    boxes: tuple[float, float],
+    scores: tuple[float, float],
+) -> None:
     rung = verify(damaged(tmp_path, DAMAGED_COPY % damage), yolo_python, level="yolo").failed
     assert rung is not None
-    assert rung.name == "yolo_predict"
+    assert (rung.name, rung.cause, rung.detail["looks_like"]) == ("yolo_predict", None, looks)
+    assert rung.message.startswith("YOLOv8n computes wrong numbers on cpu: boxes differ by ")
     assert words in rung.message
-    assert rung.cause is None
+    # The limits lie between rounding, which is ten times smaller, and the least of these damages.
+    assert boxes[0] < rung.detail["box_difference"] < boxes[1]
+    assert scores[0] < rung.detail["score_difference"] < scores[1]
+    assert (rung.detail["box_limit"], rung.detail["score_limit"]) == (0.1, 1e-3)
+
+
+@pytest.mark.online
+@pytest.mark.slow
+def test_answers_that_are_no_numbers_are_noticed(yolo_python: str, tmp_path: Path) -> None:
+    damage = "copied.forward = lambda pictures: answer(pictures)[0] + float('nan')"
+    rung = verify(damaged(tmp_path, DAMAGED_COPY % damage), yolo_python, level="yolo").failed
+    assert rung is not None
+    assert (rung.name, rung.detail["looks_like"]) == ("yolo_predict", "not_a_number")
+    assert rung.message.endswith("boxes differ by nan px, scores by nan from the reference: they are no numbers at all")
 
 
 @pytest.mark.online
@@ -184,6 +257,43 @@ def test_pictures_are_drawn_where_ultralytics_has_none(yolo_python: str, tmp_pat
     verification = verify(host, yolo_python, level="yolo")
     assert verification.status == "passed", verification.failed
     assert verification.rungs[-1].detail["pictures"] == ["drawn1.png", "drawn2.png"]
+
+
+NOT_LOADED = """
+def refused(*_given, **_named):
+    raise {0}
+ladder.trained.Loader.__call__ = refused
+"""
+
+
+@pytest.mark.online
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("error", "words", "cause"),
+    [
+        pytest.param(
+            "ladder.trained.pickle.UnpicklingError('Weights only load failed. This file can still be loaded')",
+            "ultralytics {0} is too old for torch {1}: it does not say that a .pt file is a whole model, so torch refuses it",
+            "library_too_old_for_torch",
+            id="old-ultralytics",
+        ),
+        pytest.param(
+            "EOFError('nothing there')",
+            "ultralytics cannot load a file that it has just written: EOFError: nothing there",
+            None,
+            id="other",
+        ),
+    ],
+)
+def test_an_ultralytics_that_loads_no_file_is_noticed_without_one(
+    yolo_python: str, tmp_path: Path, error: str, words: str, cause: str | None
+) -> None:
+    """As 8.0.100 beside torch 2.6: random weights predict, and no ``.pt`` file can be loaded."""
+    verification = verify(damaged(tmp_path, NOT_LOADED.format(error)), yolo_python, level="yolo")
+    rung, versions = verification.failed, verification.rungs[2].detail
+    assert rung is not None
+    assert (rung.name, rung.cause) == ("yolo_predict", cause)
+    assert rung.message == words.format(versions["ultralytics"], versions["torch"])
 
 
 ROUNDED = """
@@ -282,7 +392,8 @@ def failed_import(limits: dict[str, float] | None = None) -> Rung:
 def test_a_hanging_import_is_ended_and_shows_where(fake_torch: Path) -> None:
     fake_torch.write_text("import time\ntime.sleep(600)\n")
     rung = failed_import({"import": 1.0})
-    assert (rung.message, rung.cause) == ("no answer in 1 s", None)
+    assert rung.message == f"no answer in 1 s; it hangs in {fake_torch}, line 2"
+    assert rung.cause == "torch_import_fails"
     assert 0.9 < rung.seconds < 6
     assert f'File "{fake_torch}", line 2' in rung.detail["output"]
 
@@ -290,10 +401,14 @@ def test_a_hanging_import_is_ended_and_shows_where(fake_torch: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "message", "cause"),
     [
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV", None),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+            "killed by SIGSEGV; it was in {place}, line 1",
+            "torch_import_fails",
+        ),
         (
             "import os, signal; os.kill(os.getpid(), signal.SIGILL)",
-            "killed by SIGILL: this processor lacks an instruction that the library uses",
+            "killed by SIGILL: this processor lacks an instruction that the library uses; it was in {place}, line 1",
             "cpu_without_avx",
         ),
         (
@@ -303,12 +418,18 @@ def test_a_hanging_import_is_ended_and_shows_where(fake_torch: Path) -> None:
         ),
         (
             "import os; os.write(2, b'OMP: Error #15: Initializing libiomp5.so, but found'); os.abort()",
-            "killed by SIGABRT",
+            "killed by SIGABRT; it was in {place}, line 1",
             "openmp_duplicate",
         ),
-        ("import os; os._exit(3)", "the process ended early with exit code 3", None),
-        ("import sys; sys.exit('no way')", "SystemExit: no way", None),
-        ("raise RuntimeError", "RuntimeError: no reason given", None),
+        ("import os; os._exit(3)", "the process ended early with exit code 3", "torch_import_fails"),
+        ("import sys; sys.exit('no way')", "SystemExit: no way", "torch_import_fails"),
+        ("raise RuntimeError", "RuntimeError: no reason given", "torch_import_fails"),
+        (
+            "raise RuntimeError('\\x1b[1mpandas needs:\\x1b[0m\\n\\npytz: no such module\\nand more')",
+            "RuntimeError: pandas needs: pytz: no such module",
+            "torch_import_fails",
+        ),
+        ("import no_such_package", "no_such_package is not installed in this interpreter", None),
         (
             "raise OSError('libcublas.so.11: cannot open shared object file: No such file or directory')",
             "OSError: libcublas.so.11: cannot open shared object file: No such file or directory",
@@ -319,7 +440,7 @@ def test_a_hanging_import_is_ended_and_shows_where(fake_torch: Path) -> None:
 def test_an_import_that_dies(fake_torch: Path, program: str, message: str, cause: str | None) -> None:
     fake_torch.write_text(program + "\n")
     rung = failed_import()
-    assert (rung.message, rung.cause) == (message, cause)
+    assert (rung.message, rung.cause) == (message.replace("{place}", str(fake_torch)), cause)
 
 
 def test_a_crash_shows_where_it_happened(fake_torch: Path) -> None:

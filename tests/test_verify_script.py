@@ -87,6 +87,7 @@ def test_the_environment_is_quiet_and_offline() -> None:
     assert environ["PYTHONPATH"] == "/kept"
     assert environ["YOLO_OFFLINE"] == environ["PIP_NO_INDEX"] == "1"
     assert environ["YOLO_CONFIG_DIR"] == environ["MPLCONFIGDIR"] == "/nowhere"
+    assert {environ[name] for name in ("TMPDIR", "TEMP", "TMP")} == {"/nowhere"}
     assert environ["NVIDIA_TF32_OVERRIDE"] == "0"
     assert environ["https_proxy"] == environ["HTTPS_PROXY"] == "http://127.0.0.1:9"
     assert not {"PIP_FIND_LINKS", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "CUDA_VISIBLE_DEVICES"} & set(environ)
@@ -186,3 +187,45 @@ def test_settings_and_caches_go_to_the_scratch_folder(monkeypatch: pytest.Monkey
     assert environ["CUDA_CACHE_PATH"] == "/home/user/.nv/ComputeCache"
     # Where the folder is missing, ultralytics 8.0 takes /tmp.
     assert (tmp_path / ".config").is_dir()
+
+
+GUESS = (
+    "Unexpected error from cudaGetDeviceCount(). Did you run some cuda functions before calling NumCudaDevices() that might"
+    " have already set an error?"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (
+            "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU and installed a driver from x",
+            "Found no NVIDIA driver on your system.",
+        ),
+        (
+            f"{GUESS} Error 803: system has unsupported display driver",
+            "Error 803: system has unsupported display driver",
+        ),
+        (
+            "CUDA unknown error - this may be due to an incorrectly set up environment, e.g. changing env variable",
+            "CUDA unknown error",
+        ),
+        ("No CUDA GPUs are available", "No CUDA GPUs are available"),
+    ],
+)
+def test_what_torch_advises_is_left_out(said: str, kept: str) -> None:
+    assert script.without_advice(said) == kept
+
+
+def test_a_missing_package_is_told_with_the_one_that_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = tmp_path / "site-packages" / "envfix_test_library"
+    library.mkdir(parents=True)
+    library.joinpath("__init__.py").write_text("import envfix_test_absent\n")
+    monkeypatch.syspath_prepend(str(library.parent))
+    with pytest.raises(ModuleNotFoundError) as caught:
+        importlib.import_module("envfix_test_library")
+    assert script.first_line(caught.value) == "envfix_test_absent is not installed, and envfix_test_library needs it"
+    assert script.error_detail(caught.value)["missing"] == "envfix_test_absent"
+    part = ModuleNotFoundError("No module named 'torch.amp'", name="torch.amp")
+    assert script.first_line(part) == "ModuleNotFoundError: No module named 'torch.amp'"
+    assert "missing" not in script.error_detail(part)

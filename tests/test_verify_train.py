@@ -14,7 +14,7 @@ from envfix.host.real import RealHost
 from envfix.model.outcome import Rung, Verification
 from envfix.verifier.causes import classify
 from envfix.verifier.ladder import verify
-from tests.verify_fixtures import TARGET_SCRIPTS, DriverHost, environment_with_yolo, outline
+from tests.verify_fixtures import TARGET_SCRIPTS, Desk, DriverHost, environment_with_yolo, outline
 
 script: Any = importlib.import_module("envfix.target.envfix_verify_ladder")
 training = script.training
@@ -54,12 +54,7 @@ def failed(verification: Verification) -> Rung:
 def test_a_healthy_environment_trains_and_leaves_nothing(
     training_python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders = [tmp_path / name for name in ("home", "work", "temporary")]
-    for folder in folders:
-        folder.mkdir()
-    monkeypatch.setenv("HOME", str(folders[0]))
-    monkeypatch.setenv("TMPDIR", str(folders[2]))
-    monkeypatch.chdir(folders[1])
+    desk = Desk(tmp_path, monkeypatch, training_python)
     verification = verify(RealHost(), training_python, level="train")
     assert verification.status == "passed", verification.failed
     rung = verification.rungs[-1]
@@ -69,7 +64,8 @@ def test_a_healthy_environment_trains_and_leaves_nothing(
     assert rung.detail["moved"] > rung.detail["tensors"] * 0.9 > 100
     assert rung.detail["peak_process"] > 100e6
     assert rung.message.startswith("YOLOv8n trains on cpu: 8 steps, loss ")
-    assert [path for folder in folders for path in folder.rglob("*")] == []
+    assert desk.changes() == []
+    assert desk.asked() == []
 
 
 @pytest.mark.online
@@ -87,7 +83,7 @@ def test_a_healthy_environment_trains_and_leaves_nothing(
         ),
         pytest.param(
             "sys.modules['matplotlib'] = None",
-            "training needs the module matplotlib, which is not installed; predicting works without it",
+            "training needs the package matplotlib, which is not installed; predicting works without it",
             None,
             id="module-missing",
         ),
@@ -123,7 +119,7 @@ def test_training_that_fails_where_predicting_works(
 def test_training_that_hangs_is_ended_in_its_own_time(training_python: str, tmp_path: Path) -> None:
     hang = "import time\ntorch.Tensor.backward = lambda *_, **__: time.sleep(600)"
     rung = failed(train(training_python, tmp_path, hang, {"train": 6.0}))
-    assert rung.message == "no answer in 6 s"
+    assert rung.message == f"no answer in 6 s; it hangs in {tmp_path / 'driver.py'}, line 8"
     assert "driver.py" in rung.detail["output"]
 
 
@@ -178,7 +174,7 @@ def test_the_root_of_an_error_is_told() -> None:
     error = RuntimeError("Dataset 'data.yaml' error")
     error.__cause__ = ModuleNotFoundError("No module named 'polars'", name="polars")
     assert str(training.failure(error, {})) == (
-        "training needs the module polars, which is not installed; predicting works without it"
+        "training needs the package polars, which is not installed; predicting works without it"
     )
 
 

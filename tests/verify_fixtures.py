@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -116,6 +117,54 @@ def environment_with_yolo(folder: Path, *, training: bool = False) -> str:
         packages += ["python-dateutil", "polars", "polars-runtime-32"]
     uv("pip", "install", "--python", python, "--no-deps", *packages)
     return python
+
+
+# Notes every connection, name look-up and program that the interpreter and its children ask for.
+WATCH = """
+import sys
+def note(event, given, log={log!r}):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen", "os.system", "os.exec"):
+        with open(log, "a") as stream:
+            stream.write("%s %r\\n" % (event, given))
+sys.addaudithook(note)
+"""
+
+
+class Desk:
+    """A user's home with settings of ultralytics, a working folder and a folder for temporary files: to see what changes there."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, python: str) -> None:
+        self.work = root / "work"
+        self.log = root / "asked.txt"
+        self._folders = [root / "home", self.work, root / "temporary", Path(python).parent.parent]
+        for folder in self._folders[:-1]:
+            folder.mkdir()
+        settings = root / "home" / ".config" / "Ultralytics" / "settings.json"
+        settings.parent.mkdir(parents=True)
+        settings.write_text('{"settings_version": "0.0.6", "sync": true, "weights_dir": "weights"}')
+        (root / "watch").mkdir()
+        (root / "watch" / "sitecustomize.py").write_text(WATCH.format(log=str(self.log)))
+        monkeypatch.setenv("HOME", str(root / "home"))
+        monkeypatch.setenv("TMPDIR", str(root / "temporary"))
+        monkeypatch.setenv("PYTHONPATH", str(root / "watch"))
+        monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        monkeypatch.chdir(self.work)
+        self._before = self._look()
+
+    def _look(self) -> dict[str, tuple[int, float]]:
+        found = (path for folder in self._folders for path in folder.rglob("*") if not path.is_dir())
+        files = {str(path): (path.lstat().st_size, path.lstat().st_mtime) for path in found}
+        return files | {str(path): (0, 0.0) for folder in self._folders for path in folder.rglob("*") if path.is_dir()}
+
+    def changes(self) -> list[str]:
+        """Files and folders that came, went or were written, of the home, the environment and the rest."""
+        now = self._look()
+        return sorted(path for path in self._before.keys() | now.keys() if self._before.get(path) != now.get(path))
+
+    def asked(self) -> list[str]:
+        """What asked for the network or to install something."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [line for line in lines if line.startswith("socket.") or re.search(r"pip|\buv\b|conda|git", line)]
 
 
 # Makes a YOLOv8n that sees a person and a bus in the packaged picture and in no empty one, without any training: its last

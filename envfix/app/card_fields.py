@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from envfix.model.facts import Gpu, GpuActivity, Machine
+from envfix.model.facts import Gpu, GpuActivity, Machine, MigInstance
 from envfix.model.gpu_use import CardField, CardUse, GpuUse
 from envfix.rules._devices import container, under_wsl
 
@@ -17,6 +17,8 @@ SCARCE = 0.1
 # From this temperature (Celsius) on most cards slow down; what the driver says of it (slowed by) is what counts.
 HOT = 85
 IDLE_STATE, WORK_STATE = 8, 2
+# From this utilization (percent) on somebody else's program is at work.
+BUSY = 30
 ON_THE_CARD = ("sudo", "nvidia-smi", "-i")
 
 
@@ -58,14 +60,16 @@ def fields(use: CardUse, place: Place) -> Iterator[CardField]:
     """nvidia-smi's fields in the order in which it shows them."""
     card = use.card
     now = card.activity or GpuActivity()
+    yield _bus(card, place)
     yield _persistence(card, place)
+    yield _fan(now, place)
     yield _performance(now, place)
     yield _temperature(now, place)
     yield _power(now, place)
     yield _clocks(card, now, place)
     yield _display(card, place)
     yield from _memory(use, place)
-    yield _utilization(now, place)
+    yield _utilization(card, now, place)
     yield _ecc(card, place)
     yield _compute_mode(card, place)
     yield _mig(card, place)
@@ -73,6 +77,22 @@ def fields(use: CardUse, place: Place) -> Iterator[CardField]:
 
 def _not_told(name: str, meaning: str, why: str) -> CardField:
     return CardField(name=name, value=None, unknown=why, meaning=meaning, training="cannot be said")
+
+
+def _bus(card: Gpu, place: Place) -> CardField:
+    meaning = (
+        "the slot of the card in this machine; CUDA_DEVICE_ORDER=PCI_BUS_ID numbers cards by it, as nvidia-smi does"
+    )
+    if card.pci_bus is None:
+        return _not_told("Bus-Id", meaning, place.silence)
+    return CardField(name="Bus-Id", value=card.pci_bus, meaning=meaning, training="no difference")
+
+
+def _fan(now: GpuActivity, place: Place) -> CardField:
+    meaning = "how fast the fan is meant to turn"
+    if now.fan is None:
+        return _not_told("Fan", f"{meaning}; nvidia-smi shows N/A on cards that the server cools", place.silence)
+    return CardField(name="Fan", value=f"{now.fan}%", meaning=meaning, training="no difference")
 
 
 def _persistence(card: Gpu, place: Place) -> CardField:
@@ -181,7 +201,7 @@ def _display(card: Gpu, place: Place) -> CardField:
 
 def _memory(use: CardUse, place: Place) -> Iterator[CardField]:
     total, free, reserved = use.card.memory_total, use.card.memory_free, use.card.memory_reserved
-    if total is None or free is None:
+    if total is None or free is None or use.card.mig:
         why = "in MIG mode each slice has memory of its own" if use.card.mig else place.silence
         told = "" if total is None else f" (the card has {_gib(total)})"
         yield _not_told("Memory-Usage", f"memory that programs hold{told}", why)
@@ -214,16 +234,20 @@ def _memory(use: CardUse, place: Place) -> Iterator[CardField]:
         yield CardField(name="Memory reserved", value=_gib(reserved), meaning=meaning, training="no difference")
 
 
-def _utilization(now: GpuActivity, place: Place) -> CardField:
+def _utilization(card: Gpu, now: GpuActivity, place: Place) -> CardField:
     name = "GPU-Util"
     meaning = "share of the last moment in which anything at all ran; 100% does not mean that the card is full"
     if now.utilization is None:
         return _not_told(name, meaning, place.silence)
+    shared = now.utilization >= BUSY and any(not process.own for process in card.processes)
     return CardField(
         name=name,
         value=f"{now.utilization}%",
         meaning=meaning,
-        training="low while you train: the card waits for pictures; give the training more workers",
+        training="somebody computes here now, and a second program shares the time with it: both get slower"
+        if shared
+        else "low while you train: the card waits for pictures; give the training more workers",
+        matters=shared,
     )
 
 
@@ -275,11 +299,16 @@ def _compute_mode(card: Gpu, place: Place) -> CardField:
     if mode == "default":
         return CardField(name=name, value="Default", meaning="several programs may share it", training="no difference")
     prohibited = mode == "prohibited"
+    taken = any(not process.own for process in card.processes)
     return CardField(
         name=name,
         value={"prohibited": "Prohibited", "exclusive-thread": "E. Thread", "exclusive-process": "E. Process"}[mode],
         meaning="no program may compute on it" if prohibited else "one program may use it, a second one is refused",
-        training="it cannot start here" if prohibited else "fine if the one program is yours",
+        training="it cannot start here"
+        if prohibited
+        else "it cannot start here until the program that is there ends"
+        if taken
+        else "fine if the one program is yours",
         matters=prohibited or bool(card.processes),
         commands=((*ON_THE_CARD, str(card.index), "-c", "0"),),
         by=place.admin,
@@ -293,15 +322,31 @@ def _mig(card: Gpu, place: Place) -> CardField:
         return _not_told(name, f"{meaning}; nvidia-smi shows N/A on cards that cannot", place.silence)
     if not card.mig:
         return CardField(name=name, value="Disabled", meaning="the card is in one piece", training="no difference")
+    if not card.mig_instances:
+        return CardField(
+            name=name,
+            value="Enabled",
+            meaning=f"{meaning}; no slice is told here",
+            training="it cannot start here unless the admin makes a slice",
+            matters=True,
+            commands=(("nvidia-smi", "mig", "-lgip"),),
+            by=place.admin,
+        )
     return CardField(
         name=name,
         value="Enabled",
-        meaning=f"the card is cut into {len(card.mig_instances)} slices",
-        training="a program can use one slice only: CUDA_VISIBLE_DEVICES=MIG-...",
+        meaning=f"the card is cut into slices: {'; '.join(map(_slice, card.mig_instances))}",
+        training="a program cannot use the whole card, only one slice",
         matters=True,
         commands=(("nvidia-smi", "-L"),),
         by="user",
     )
+
+
+def _slice(one: MigInstance) -> str:
+    told = one.memory_free is not None and one.memory_total is not None
+    free = f", {_gib(one.memory_free or 0)} of {_gib(one.memory_total or 0)} free" if told else ""
+    return f"{one.name or 'MIG'} ({one.uuid}{free})"
 
 
 def _gib(count: int) -> str:

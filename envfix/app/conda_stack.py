@@ -25,7 +25,9 @@ from envfix.model.documents import without_secrets
 from envfix.model.facts import ChannelState, CondaSettings, Environment, Machine
 from envfix.model.plan import Choice, Goal, PackagePin, Plan, PlanTarget, Rejection
 from envfix.model.reporter import Reporter
+from envfix.model.versions import CudaVersion
 from envfix.probes import conda as probe
+from envfix.probes.package_sources import without_credentials
 from envfix.resolver import conda_choice
 from envfix.resolver.conda_choice import TORCH, WITH_WHEELS, RankedBuild, Ranking
 from envfix.resolver.request import parse_packages, read_request
@@ -64,6 +66,17 @@ class CondaDecision(msgspec.Struct, frozen=True, kw_only=True):
     condarc: str = ""
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new solution takes over from an older one: packages by name, version and build, where they still fit.
+
+    ``specs`` is what was asked for beside torch and Python, ``channels`` are names and addresses.
+    """
+
+    packages: tuple[tuple[str, str, str], ...]
+    specs: tuple[str, ...]
+    channels: tuple[tuple[str, str], ...]
+
+
 class _Work(msgspec.Struct, frozen=True, kw_only=True):
     """What is known before the channels are asked."""
 
@@ -75,6 +88,7 @@ class _Work(msgspec.Struct, frozen=True, kw_only=True):
     settings: CondaSettings
     prefix: str | None
     is_new: bool
+    kept: Kept | None = None
 
     @property
     def subdir(self) -> str:
@@ -89,16 +103,20 @@ class _Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan_conda(
-    request: PlanRequest, *, reporter: Reporter = NOBODY, installer: CondaInstaller | None = None
+    request: PlanRequest,
+    *,
+    kept: Kept | None = None,
+    reporter: Reporter = NOBODY,
+    installer: CondaInstaller | None = None,
 ) -> CondaDecision:
-    """The conda stack for this request, or the one constraint that blocks.
+    """The conda stack for this request, or the one constraint that blocks; with ``kept`` what that leaves of an older one.
 
     Raises ``UsageError`` for a request that makes no sense, such as an environment that is not conda's.
     """
     host = RealHost()
     tables = tables_for(host)
     read_request(request.goal, tables)  # nonsense is refused before anything is asked
-    work = _looked(request, host, tables, reporter)
+    work = msgspec.structs.replace(_looked(request, host, tables, reporter), kept=kept)
     offline = _offline(work)
     if offline is not None:
         return _decision(work, offline)
@@ -195,6 +213,10 @@ def _named(work: _Work) -> tuple[tuple[str, str], ...]:
     if goal.indexes != ANY_INDEX:
         named = [(_label(text), _as_address(text)) for text in goal.indexes if text != "auto"]
         return tuple(dict.fromkeys(named))
+    if work.kept is not None and work.kept.channels:
+        # The user's own address of the same channel may hold a password, which no lock does.
+        own = {without_credentials(url): (name, url) for name, url in places(settings, tables)}
+        return tuple(own.get(url, (name, url)) for name, url in work.kept.channels)
     if not settings.channels:
         settings = msgspec.structs.replace(settings, channels=(DEFAULT_CHANNEL,))
     return places(settings, tables)
@@ -334,21 +356,28 @@ def _wish(build: RankedBuild, work: _Work, records: Sequence[Package], sources: 
     builds = "|".join(re.escape(text) for text in build.builds)
     source = next(one for one in sources if (one.name, one.shown) == (build.channel, build.address))
     python = ".".join(work.target.python.rstrip("t").split(".")[:2])
+    kept = work.kept
     specs = [
         f'{TORCH}[version="=={build.torch}",build="^({builds})$",channel="{source.url}"]',
         f"python {python}.* *_cp{python.replace('.', '')}t" if work.target.tag.endswith("t") else f"python {python}.*",
         # conda gives every new environment a pip of its own, without which `pip` would be another environment's.
-        *(("pip",) if work.is_new and any(one.name == "pip" for one in records) else ()),
+        *(("pip",) if kept is None and work.is_new and any(one.name == "pip" for one in records) else ()),
         *(f"{name} {spec}".strip() for name, spec in _packages(work.request.goal)),
+        *(kept.specs if kept is not None else ()),
     ]
+    virtual = virtual_packages(work.target, work.machine, work.tables)
+    if build.variant.startswith("cu") and not work.target.gpus:
+        # That CUDA was asked for by name, for another machine than this one.
+        virtual.setdefault("__cuda", (str(CudaVersion.parse(build.variant)), "0"))
     return Wish(
         specs=tuple(specs),
         sources=sources,
         subdir=work.subdir,
-        virtual=virtual_packages(work.target, work.machine, work.tables),
+        virtual=virtual,
         constraints=tuple(_same_flavour(build, records)),
         priority=work.settings.channel_priority,
         prefix=None if work.is_new else work.prefix,
+        kept=kept.packages if kept is not None else (),
     )
 
 

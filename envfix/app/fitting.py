@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 import signal
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from envfix.app import holding
+from envfix.app import gpu_failure, holding, idle_card, out_of_memory
+from envfix.app.idle_card import Choice
 from envfix.app.recovering import settle
 from envfix.app.settings import NOBODY, named_target, time_limit
 from envfix.errors import EnvfixError, UsageError
-from envfix.host.interface import CommandResult, Deadline, Host
+from envfix.host.interface import CommandResult, Deadline
 from envfix.host.real import RealHost
 from envfix.host.target import COOKIE, read_answer
 from envfix.model import fit as sums
+from envfix.model.facts import Machine
 from envfix.model.fit import Fit, Line, Step
-from envfix.model.gpu_use import GpuUse
 from envfix.model.reporter import Reporter
+from envfix.rules._devices import batch_without_card
 
 SCRIPT = "envfix_fit.py"
 # A cold import from a network disk takes minutes, as does compiling kernels for a card without ready-made ones.
 SECONDS = 600.0
+# A card with less free is left alone (LEAST_FREE of envfix_fit.py).
+LEAST_FREE = 1 << 30
 LEAST_SHARE, MOST_SHARE = 0.05, 0.95
 # In pictures of 32 pixels, the last layers see a single place, of which a batch of one has no statistics.
 SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
@@ -80,21 +84,28 @@ def fit(
     amp: bool = True,
     trust_weights: bool = False,
     reporter: Reporter = NOBODY,
-    host: Host | None = None,
+    host: RealHost | None = None,
 ) -> Fit:
     """Measure small batches on the card, predict the largest one that fits ``share`` of what is free, and try it once.
 
-    ``device`` is ``auto`` (the card with most free memory), a number as torch counts, or a UUID. Raises ``NoGpuError`` where
-    there is no card to measure on and ``FitError`` where the model cannot be trained there.
+    ``device`` is ``auto`` (the idlest card that this shell may use), a number as torch counts, or a UUID. Raises ``NoGpuError``
+    where there is no card to measure on and ``FitError`` where the model cannot be trained there.
     """
     side = _checked(model, imgsz, device, share)
     host = host or RealHost()
     chosen = named_target(host, target)
     settle(chosen, reporter)
+    reporter.stage("looking for a free card")
+    machine = holding.ask(host, time_limit(host))
     if device == "auto":
-        reporter.stage("looking for a free card")
-        wanted, export = free_card(holding.judge(holding.ask(host, time_limit(host))))
+        choice = free_card(machine)
+        wanted, export = choice.device, choice.export
+        if choice.card is not None and len(machine.gpus.value or ()) > 1:
+            reporter.note(f"taken: GPU {choice.card.index}, the idlest card that this shell may use")
+        for reason in choice.left:
+            reporter.note(f"left alone: {reason}")
     else:
+        idle_card.check_named(machine, device)
         wanted, export = device, () if device.isdecimal() else (f"CUDA_VISIBLE_DEVICES={device}",)
     asked = {"model": model, "imgsz": side, "device": wanted, "share": share, "amp": amp, "trust": trust_weights}
     reporter.stage(f"measuring small batches of {model}")
@@ -110,10 +121,22 @@ def fit(
             wishes = [{"batch": batch, "bytes": line.at(batch)} for batch in tries]
             last = _second(host, chosen, {"mode": "descend", "batches": wishes, **asked}, reporter)
     answer = conclude(first, last, line, {**asked, "python": chosen})
-    notes = list(answer.notes)
+    cause, why = _why_nothing(answer, host, chosen, reporter)
+    notes = [*([] if why is None else [why]), *answer.notes]
     if side != imgsz:
         notes.insert(0, f"sides of pictures are multiples of {sums.STRIDE}: {side} instead of {imgsz}, as in training")
-    return msgspec.structs.replace(answer, export=export if answer.batch else (), notes=tuple(notes))
+    return msgspec.structs.replace(answer, export=export if answer.batch else (), notes=tuple(notes), cause=cause)
+
+
+def _why_nothing(found: Fit, host: RealHost, python: str, reporter: Reporter) -> tuple[str | None, str | None]:
+    """Whose memory it is where not even one picture fits, by the sum of ``explain``, and how that is said."""
+    text = next((step.text for step in found.measured if step.text), None)
+    if found.batch or text is None:
+        return None, None
+    if out_of_memory.beyond_limit(text):
+        return "oom_other_process" if found.total - found.free > found.free else "oom_workload_too_big", None
+    cause = out_of_memory.cause_of(text, host, python, reporter=reporter)
+    return (None, None) if cause is None else (cause.cause, cause.message)
 
 
 def _checked(model: str, imgsz: int, device: str, share: float) -> int:
@@ -129,7 +152,7 @@ def _checked(model: str, imgsz: int, device: str, share: float) -> int:
         )
     if device.lower() == "cpu":
         raise NoGpuError("fit measures the memory of a GPU; on the CPU there is nothing to measure", hint=CPU_HINT)
-    if device != "auto" and not re.fullmatch(r"\d{1,3}|(?:GPU|MIG)-[\w/-]+", device, re.IGNORECASE):
+    if device != "auto" and not idle_card.DEVICE.fullmatch(device):
         raise UsageError(f"--device {device!r} is no card", hint="a number, the UUID of a GPU, or auto")
     return -(-imgsz // sums.STRIDE) * sums.STRIDE
 
@@ -137,20 +160,32 @@ def _checked(model: str, imgsz: int, device: str, share: float) -> int:
 CPU_HINT = "on a CPU the time limits the batch, not memory: begin with batch=4"
 
 
-def free_card(use: GpuUse) -> tuple[str, tuple[str, ...]]:
-    """The card with most free memory, and the variables that let training take it; raises ``NoGpuError`` without one."""
+def free_card(machine: Machine) -> Choice:
+    """The idlest card that this shell may use, and the variables that let training take it; ``NoGpuError`` without one."""
+    use = holding.judge(machine)
     if not use.cards:
         hint = "`envfix diagnose` says more" if use.failed else CPU_HINT
         raise NoGpuError(f"there is no GPU to measure on: {use.problem}", hint=hint)
-    if use.best is None:
+    if batch_without_card(machine) is not None:
         raise NoGpuError(
-            "no card is free that this shell may use",
+            "this job was given no GPU", hint="ask for one when you start it: `srun --gres=gpu:1 --pty bash`"
+        )
+    choice = idle_card.choose(machine, need=LEAST_FREE, share=holding.FREE_SHARE)
+    hidden = machine.variables.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None and choice.card is None and not idle_card.may_use_any(machine):
+        raise NoGpuError(
+            f"CUDA_VISIBLE_DEVICES={hidden!r} hides every card from this shell",
+            hint="`unset CUDA_VISIBLE_DEVICES`, or name a card that is there",
+        )
+    if choice.full or (choice.card is None and choice.left):
+        raise NoGpuError(
+            f"no card is free that this shell may use: {'; '.join(choice.left)}",
             hint="`envfix gpus` shows who holds them; --device 0 measures what is left on the first",
         )
-    return use.best.card.uuid or str(use.best.card.index), use.export
+    return choice
 
 
-def ask_target(host: Host, python: str, request: dict[str, Any]) -> Answer:
+def ask_target(host: RealHost, python: str, request: dict[str, Any]) -> Answer:
     """What the script measured; raises ``FitError`` where it could not, in its own words."""
     scratch = host.make_temporary_folder()
     try:
@@ -175,7 +210,7 @@ def ask_target(host: Host, python: str, request: dict[str, Any]) -> Answer:
     except msgspec.ValidationError as error:
         raise FitError(f"{python} cannot be asked: its answer is damaged ({error})") from error
     if answer.problem is not None:
-        raise _told(answer.problem)
+        raise _told(answer.problem, host, python)
     if not answer.done and not answer.steps:
         raise FitError(f"measuring ended early: {_ending(result)}", hint="`envfix verify` tries the card step by step")
     if answer.total is None or answer.free is None:
@@ -183,11 +218,16 @@ def ask_target(host: Host, python: str, request: dict[str, Any]) -> Answer:
     return answer
 
 
-def _told(problem: _Problem) -> FitError:
+def _told(problem: _Problem, host: RealHost, python: str) -> FitError:
     hint = HINTS.get(problem.kind)
     if problem.kind == "no_gpu":
         return NoGpuError(f"torch cannot use the card: {problem.text}", hint=hint)
-    return FitError(problem.text, hint=hint)
+    finding = gpu_failure.full_card(host, python) if problem.kind == "full" else None
+    if finding is None:
+        return FitError(problem.text, hint=hint)
+    first = finding.remedies[0]
+    paste = "".join(f" `{shlex.join(argv)}`" for argv in first.commands)
+    return FitError("; ".join([problem.text, *(one.value for one in finding.because)]), hint=f"{first.text}{paste}")
 
 
 def _ending(result: CommandResult) -> str:
@@ -201,7 +241,7 @@ def _ending(result: CommandResult) -> str:
     return f"exit code {code}"
 
 
-def _second(host: Host, python: str, request: dict[str, Any], reporter: Reporter) -> Answer | None:
+def _second(host: RealHost, python: str, request: dict[str, Any], reporter: Reporter) -> Answer | None:
     """The large batches; where they cannot be tried any more, the small ones still hold."""
     try:
         return ask_target(host, python, request)
@@ -258,11 +298,12 @@ def _notes(first: Answer, last: Answer | None, found: Fit) -> list[str]:
         notes.append(f"others took {lost / sums.GIB:.1f} GiB of this card meanwhile; measure again when they are done")
     if found.batch == sums.LARGEST_TRIED:
         notes.append(f"larger batches than {sums.LARGEST_TRIED} are not tried")
-    refused = [
-        step.batch for step in found.measured if step.outcome in ("oom", "over") and step.batch > (found.batch or 0)
-    ]
+    refused = [step for step in found.measured if step.outcome in ("oom", "over") and step.batch > (found.batch or 0)]
     if found.batch and refused:
-        notes.append(f"a batch of {min(refused)} was tried and needs more than the limit")
+        least = min(refused, key=lambda step: step.batch)
+        by_others = least.text is not None and out_of_memory.is_taken_by_others(least.text)
+        why = "ran out of memory that others took at that moment" if by_others else "needs more than the limit"
+        notes.append(f"a batch of {least.batch} was tried and {why}")
     if not first.done:
         notes.append("measuring ended early; this is what was measured until then")
     return notes

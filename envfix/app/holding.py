@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,8 @@ from envfix.rules._devices import cards_to_choose, container, under_wsl
 
 # From here on a card counts as free to take.
 FREE_SHARE = 0.1
+# Cards with so much of the most free memory are alike in that: then processes tell which one is idler.
+ALIKE = 0.9
 # What no process holds, up to so many bytes, is the driver's own.
 DRIVER_PART = 700 << 20
 VARIABLES = ("CUDA_", "NVIDIA_", "SLURM_")
@@ -122,8 +124,11 @@ def _use(card: Gpu, *, allowed: bool) -> CardUse:
 
 
 def _obstacle(card: Gpu, *, allowed: bool) -> str | None:
-    if not allowed:
-        return "not given to this job, or hidden by CUDA_VISIBLE_DEVICES"
+    return closed(card) if allowed else "not given to this job, or hidden by CUDA_VISIBLE_DEVICES"
+
+
+def closed(card: Gpu) -> str | None:
+    """Why the card lets no further program in, whatever memory is free; None where it does."""
     if card.compute_mode == "prohibited":
         return "its compute mode lets no program in"
     if card.compute_mode in ("exclusive-process", "exclusive-thread") and card.processes:
@@ -134,11 +139,28 @@ def _obstacle(card: Gpu, *, allowed: bool) -> str | None:
 
 
 def _best(uses: tuple[CardUse, ...]) -> CardUse | None:
-    """The card with most free memory that this shell may use; none where all of them are full."""
+    """The idlest card that this shell may use; none where all of them are full."""
     free = [use for use in uses if use.obstacle is None and _free_share(use.card) >= FREE_SHARE]
-    return min(
-        free, key=lambda use: (-(use.card.memory_free or 0), len(use.card.processes), use.card.index), default=None
-    )
+    best = idlest([use.card for use in free])
+    return next((use for use in free if use.card == best), None)
+
+
+def idlest(cards: Sequence[Gpu]) -> Gpu | None:
+    """Of the cards with nearly the most free memory the one with the fewest processes, and the least to do."""
+    most = max(map(room, cards), default=0)
+    alike = [card for card in cards if room(card) >= ALIKE * most]
+    return min(alike, key=lambda card: (len(card.processes), _busy(card), -room(card), card.index), default=None)
+
+
+def _busy(card: Gpu) -> int:
+    return (card.activity.utilization or 0) if card.activity is not None else 0
+
+
+def room(card: Gpu) -> int:
+    """Bytes that a program finds free there, 0 where the driver does not tell; in MIG mode those of the emptiest instance."""
+    if card.mig:
+        return max((one.memory_free or one.memory_total or 0 for one in card.mig_instances), default=0)
+    return card.memory_free or 0
 
 
 def _free_share(card: Gpu) -> float:

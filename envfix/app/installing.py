@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 import msgspec
 from packaging.utils import canonicalize_name
 
+from envfix.app import gpu_failure, holding
 from envfix.app.planning import PlanRequest, decide
 from envfix.app.pricing import Priced, price
 from envfix.app.recovering import settle
-from envfix.app.settings import NOBODY, cache_folder, tables_for
+from envfix.app.settings import NOBODY, cache_folder, tables_for, time_limit
+from envfix.app.verifying import idle_device
 from envfix.errors import InstallError, TargetError, UsageError
 from envfix.host import signals
 from envfix.host.locking import EnvironmentLock
@@ -125,7 +127,7 @@ def install(
         misfits = [line for line in uv.incompatibilities(done.python) if line not in before]
     notes = tuple(f"a package no longer fits: {line}" for line in misfits)
     return msgspec.structs.replace(
-        done, notes=(*prepared.notes, *notes), made=prepared.layout is None, keep_with=_keep_with(done)
+        done, notes=(*prepared.notes, *done.notes, *notes), made=prepared.layout is None, keep_with=_keep_with(done)
     )
 
 
@@ -208,18 +210,21 @@ def _proof(
     on_rung: Callable[[Rung], None] | None,
 ) -> acting.Proof:
     """Climbs the ladder as far as the packages go, on the device that the plan is for."""
+    on_cpu = plan.choice is not None and plan.choice.variant == "cpu"
 
     def prove(python: str) -> Verification:
-        return ladder.verify(
+        device = "cpu" if on_cpu else idle_device(holding.ask(host, time_limit(host)), reporter)
+        climbed = ladder.verify(
             host,
             python,
             level="yolo" if "ultralytics" in versions else "cuda",
             expect={name: version for name, version in versions.items() if name in ("torch", "torchvision")},
             gpu_expected=bool(plan.target.gpus) and plan.choice is not None and plan.choice.compatibility != "cpu",
-            device="cpu" if plan.choice is not None and plan.choice.variant == "cpu" else "auto",
+            device=device,
             reporter=reporter,
             on_rung=on_rung,
         )
+        return gpu_failure.explained(climbed, host, python, reporter)
 
     return prove
 

@@ -6,6 +6,7 @@ import os.path
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -38,6 +39,9 @@ from envfix.resolver.target import Elsewhere, describe
 from envfix.tables.architectures import SmList
 from envfix.tables.loader import Tables
 
+if TYPE_CHECKING:
+    from envfix.app.conda_stack import Kept
+
 # Mirrors that are tried where an index does not have a file.
 _MOST_INDEXES = 4
 
@@ -54,14 +58,12 @@ class Sourced(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def from_plan(
-    request: PlanRequest, *, conda: bool = False, keeping: Mapping[str, str] | None = None, reporter: Reporter = NOBODY
+    request: PlanRequest, *, keeping: Mapping[str, str] | None = None, reporter: Reporter = NOBODY
 ) -> Sourced:
     """The exact files of the stack that a plan chooses; nothing is installed.
 
     ``keeping`` are versions to keep where they fit. Raises ``InstallError`` where the plan cannot be resolved.
     """
-    if conda:
-        return _from_conda_plan(request, reporter)
     tables = tables_for(RealHost())
     decision = decide(request, reporter=reporter)
     if decision.plan.status != "ok":
@@ -121,12 +123,13 @@ class _Places:
         )
 
 
-def _from_conda_plan(request: PlanRequest, reporter: Reporter) -> Sourced:
+def from_conda_plan(request: PlanRequest, *, kept: Kept | None = None, reporter: Reporter = NOBODY) -> Sourced:
+    """The same of conda packages; ``kept`` is what stays of an older lock where it fits."""
     from envfix.app.conda_stack import plan_conda
 
     # What is locked is an environment of its own, whatever lies in the one that was named.
     nowhere = os.path.join(cache_folder(RealHost()), "locked")
-    decision = plan_conda(msgspec.structs.replace(request, new_env=nowhere), reporter=reporter)
+    decision = plan_conda(msgspec.structs.replace(request, new_env=nowhere), kept=kept, reporter=reporter)
     if decision.plan.status != "ok" or decision.solution is None:
         return Sourced(lock=None, plan=decision.plan)
     choice, solution = decision.plan.choice, decision.solution
@@ -479,7 +482,7 @@ def with_hashes(lock: Lock, request: PlanRequest, *, reporter: Reporter = NOBODY
             sha256=one.file.sha256,
         )
         for one in lock.wheels()
-        if one.file is not None and one.file.url is not None and (one.file.sha256 is None or one.index_url is None)
+        if one.file is not None and one.file.url is not None and (one.file.sha256 is None or _is_default(one))
     }
     paths = download(
         host,
@@ -504,11 +507,16 @@ def _hashed(package: LockedPackage, paths: Mapping[str, str]) -> LockedPackage:
     return msgspec.structs.replace(package, file=msgspec.structs.replace(file, sha256=sha256_of(path)))
 
 
+def _is_default(package: LockedPackage) -> bool:
+    """Whether it comes from the client's own default index."""
+    return package.index_url is None and package.origin in ("wheel", "sdist")
+
+
 def without_default_addresses(lock: Lock) -> Lock:
     """The lock as it is written: the client's own default index says itself where its files lie."""
 
     def plain(package: LockedPackage) -> LockedPackage:
-        if package.file is None or package.index_url is not None or package.origin not in ("wheel", "sdist"):
+        if package.file is None or not _is_default(package):
             return package
         return msgspec.structs.replace(package, file=msgspec.structs.replace(package.file, url=None))
 

@@ -22,11 +22,14 @@ from envfix.host.real import RealHost
 from envfix.installer import changes
 from envfix.installer.changes import same_version
 from envfix.lockers import formats
+from envfix.lockers.conda_family import dependency
 from envfix.lockers.interface import Locker, LockError, LockFileError
+from envfix.lockers.pip_family import is_elsewhere
 from envfix.model.facts import Environment
 from envfix.model.lock import Difference, Lock, LockCheck, LockedAs, LockedPackage, Locking, Status, Suitability
 from envfix.model.plan import Plan
 from envfix.model.reporter import Reporter
+from envfix.resolver.conda_choice import TORCH, conda_name
 from envfix.resolver.needs import suitability
 from envfix.resolver.target import Elsewhere, describe
 
@@ -44,7 +47,8 @@ class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to lock and how. ``planned``: what ``plan`` would choose, else what is installed; ``conda``: of conda packages.
 
     ``out`` is a file or a folder (None: the text alone), ``update`` the packages of the lock at ``out`` that may change.
-    ``download``: fetch files whose hash no index tells, and those that a pylock.toml looks for beside itself.
+    ``download``: fetch files whose hash no index tells, and those that a pylock.toml looks for beside itself. ``texts``: the
+    answer may hold the texts of several files.
     """
 
     plan: PlanRequest
@@ -54,6 +58,7 @@ class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
     out: str | None = None
     update: tuple[str, ...] = ()
     download: bool = False
+    texts: bool = False
 
 
 def lock(request: LockRequest, *, reporter: Reporter = NOBODY) -> Locking | Plan:
@@ -62,9 +67,13 @@ def lock(request: LockRequest, *, reporter: Reporter = NOBODY) -> Locking | Plan
     Raises ``UsageError`` for what makes no sense, ``LockError`` for what a format cannot hold; nothing is written then.
     """
     host = RealHost()
+    if request.out == "":
+        raise UsageError("-o needs the name of a file or a folder")
     names = request.formats or _meant(request)
     places = _places(names, request.out) if names else ()
     _check_places(host, names, places)
+    if len(names) > 1 and None in places and not request.texts:
+        raise UsageError("several formats do not fit on one screen", hint="name a folder for them with -o FOLDER")
     old = _old(host, request, names) if request.update else None
     sourced = _sourced(request, old, reporter)
     if sourced.lock is None:
@@ -74,6 +83,7 @@ def lock(request: LockRequest, *, reporter: Reporter = NOBODY) -> Locking | Plan
         names = (_default_for(sourced.lock),)
         places = _places(names, request.out)
         _check_places(host, names, places)
+    left_out = _left_out(sourced.lock)
     made, beside = sourced.lock, dict[str, str]()
     if request.download:
         made, beside = lock_sources.with_hashes(made, request.plan, reporter=reporter)
@@ -84,7 +94,8 @@ def lock(request: LockRequest, *, reporter: Reporter = NOBODY) -> Locking | Plan
     )
     _write(host, files, beside)
     notes = (*sourced.notes, *_notes(made, files, downloaded=request.download))
-    return Locking(lock=made, files=files, notes=notes, changed=None if old is None else tuple(_changed(old, made)))
+    changed = None if old is None else tuple(_changed(old, made))
+    return Locking(lock=made, files=files, left_out=left_out, notes=notes, changed=changed)
 
 
 def check(path: str, request: PlanRequest, *, format_name: str | None = None, reporter: Reporter = NOBODY) -> LockCheck:
@@ -135,8 +146,10 @@ def _sourced(request: LockRequest, old: Lock | None, reporter: Reporter) -> Sour
     only_conda = bool(request.formats) and set(request.formats) <= formats.ONLY_CONDA
     if old is not None:
         return _updated(request, old, reporter)
+    if request.planned and (request.conda or only_conda):
+        return lock_sources.from_conda_plan(request.plan, reporter=reporter)
     if request.planned:
-        return lock_sources.from_plan(request.plan, conda=request.conda or only_conda, reporter=reporter)
+        return lock_sources.from_plan(request.plan, reporter=reporter)
     return lock_sources.from_environment(request.plan, reporter=reporter)
 
 
@@ -164,9 +177,7 @@ def _places(names: Sequence[str], out: str | None) -> tuple[str | None, ...]:
     """The path of each file; None: its text alone is wanted."""
     out = None if out == "-" else out
     if out is None:
-        if len(names) > 1:
-            raise UsageError("several formats do not fit on one screen", hint="name a folder for them with -o FOLDER")
-        return (None,)
+        return (None,) * len(names)
     if len(names) == 1 and not _is_folder(out):
         return (out,)
     if os.path.isfile(out):
@@ -181,8 +192,8 @@ def _is_folder(out: str) -> bool:
 def _check_places(host: RealHost, names: Sequence[str], places: Sequence[str | None]) -> None:
     """Refuse to write over what somebody else has written: a pyproject.toml or Dockerfile of a project, for example."""
     for name, path in zip(names, places, strict=True):
-        if path is None:
-            continue
+        if path is None or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):
+            continue  # a pipe or /dev/null takes everything
         if os.path.isdir(path):
             raise UsageError(f"{path} is a folder", hint="name another file with -o")
         answer = host.read_text(path, limit=_LIMIT)
@@ -205,6 +216,17 @@ def _is_ours(name: str, text: str) -> bool:
         return locker.lock(locker.read(text)) == text
     except (LockError, LockFileError):
         return False
+
+
+def _left_out(made: Lock) -> tuple[str, ...]:
+    """What no lockfile brings back elsewhere; raises ``LockError`` where that is everything."""
+    names = tuple(one.name for one in made.wheels() if is_elsewhere(one))
+    if names and len(names) == len(made.packages):
+        raise LockError(
+            f"nothing that is installed comes back on another machine: {', '.join(names)}",
+            hint="`envfix lock -v` without -o says why for each; a plan can be locked: envfix lock --cuda auto",
+        )
+    return names
 
 
 def _write(host: RealHost, files: Sequence[LockedAs], beside: Mapping[str, str]) -> None:
@@ -262,10 +284,7 @@ def _old(host: RealHost, request: LockRequest, names: Sequence[str]) -> Lock:
 def _updated(request: LockRequest, old: Lock, reporter: Reporter) -> Sourced:
     """The plan for the machine of the old lock, in which everything stays that may."""
     if old.conda():
-        raise LockError(
-            "conda packages are solved all together: there is no way to update some of them yet",
-            hint="write the lock anew, with --torch to hold torch where it is",
-        )
+        return _conda_updated(request, old, reporter)
     wanted = {str(canonicalize_name(name)) for name in request.update}
     unknown = sorted(wanted - {one.name for one in old.packages})
     if unknown:
@@ -275,28 +294,91 @@ def _updated(request: LockRequest, old: Lock, reporter: Reporter) -> Sourced:
         raise LockError("this lock has no torch, and envfix plans stacks around it", hint="write the lock anew")
     moves = wanted | (set(_FAMILY) if wanted & set(_FAMILY) or request.plan.goal.torch else set())
     keeping = {one.name: one.version for one in _of_indexes(old) if one.name not in moves}
-    plan = request.plan
+    plan = _for_the_same(request.plan, old, None if "torch" in moves else torch)
     goal = msgspec.structs.replace(plan.goal, packages=tuple(_still_asked(old, wanted)) or ("none",))
+    plan = msgspec.structs.replace(plan, goal=goal)
+    sourced = lock_sources.from_plan(plan, keeping=keeping, reporter=reporter)
+    if sourced.lock is None:
+        return sourced
+    # What no index holds stays as it was, what has not changed is told as before, and so is where the lock came from.
+    packages = {one.name: one for one in sourced.lock.packages}
+    packages |= {one.name: one for one in old.packages if one not in _of_indexes(old) or _is_same(one, packages)}
+    ordered = tuple(packages[name] for name in sorted(packages))
+    asked = sourced.lock.asked if old.asked else ()
+    lock = msgspec.structs.replace(sourced.lock, packages=ordered, asked=asked, source=old.source)
+    return msgspec.structs.replace(sourced, lock=lock)
+
+
+def _conda_updated(request: LockRequest, old: Lock, reporter: Reporter) -> Sourced:
+    """The same for conda packages, which are solved together; what pip brings beside them stays as it is."""
+    from envfix.app.conda_stack import Kept
+
+    wanted = {conda_name(str(canonicalize_name(name))) for name in request.update}
+    names = {one.name for one in old.conda()}
+    wheels = {one.name for one in old.wheels()}
+    for name in sorted(wanted - names):
+        if name in wheels:
+            raise LockError(
+                f"{name} is a package of pip beside conda's, and --update changes conda's alone",
+                hint="install the newer one into the environment, then lock that: envfix lock --python ENVIRONMENT",
+            )
+        raise UsageError(f"{name} is not in {request.out}", hint="lock anew with --with to add a package")
+    torch = next((one for one in old.conda() if one.name == TORCH), None)
+    if torch is None:
+        raise LockError(f"this lock has no {TORCH}, and envfix plans stacks around it", hint="write the lock anew")
+    moves = wanted | ({TORCH} if request.plan.goal.torch else set())
+    plan = _for_the_same(request.plan, old, None if TORCH in moves else torch)
+    plan = msgspec.structs.replace(plan, goal=msgspec.structs.replace(plan.goal, packages=("none",)))
+    kept = Kept(
+        packages=tuple((one.name, one.version, one.build or "") for one in old.conda() if one.name not in moves),
+        specs=tuple(_asked_of_conda(old, wanted)),
+        channels=old.channels,
+    )
+    sourced = lock_sources.from_conda_plan(plan, kept=kept, reporter=reporter)
+    if sourced.lock is None or not wheels:
+        return sourced
+    note = (
+        f"{', '.join(sorted(wheels))}: of pip, kept as before; nobody has checked that they fit the new conda packages"
+    )
+    packages = (*sourced.lock.packages, *old.wheels())
+    ordered = tuple(sorted(packages, key=lambda one: (one.name, one.origin == "conda")))
+    lock = msgspec.structs.replace(sourced.lock, packages=ordered, asked=old.asked)
+    return msgspec.structs.replace(sourced, lock=lock, notes=(*sourced.notes, note))
+
+
+def _asked_of_conda(old: Lock, wanted: set[str]) -> Iterator[str]:
+    """What was asked for beside torch and Python; where the lock does not tell, all that nothing else in it needs."""
+    specs = {dependency(text)[0]: text for text in old.specs}
+    if not specs:
+        needed = {dependency(text)[0] for one in old.conda() for text in one.depends}
+        specs = {one.name: one.name for one in old.conda() if one.name not in needed}
+    for name, text in specs.items():
+        if name not in (TORCH, "python"):
+            yield name if name in wanted else text
+
+
+def _for_the_same(plan: PlanRequest, old: Lock, torch: LockedPackage | None) -> PlanRequest:
+    """The request for the machine of a lock: its Python, platform and CUDA, and ``torch`` where that stays."""
+    goal = plan.goal
     if goal.cuda == "auto" and old.needs.variant:
         # The same CUDA, also on a machine that has no card: that is what the lock is for.
         goal = msgspec.structs.replace(goal, cuda=old.needs.variant)
-    if "torch" not in moves:
+    if torch is not None:
         exact = old.needs.variant.startswith("cu")
         goal = msgspec.structs.replace(goal, torch=f"=={torch.version.partition('+')[0]}", cuda_exact=exact)
-    plan = msgspec.structs.replace(
+    return msgspec.structs.replace(
         plan,
         goal=goal,
         target=plan.target or old.needs.python or None,
         platform=plan.platform or old.needs.platform or None,
     )
-    sourced = lock_sources.from_plan(plan, keeping=keeping, reporter=reporter)
-    if sourced.lock is None:
-        return sourced
-    # What no index holds stays as it was.
-    mine = {one.name: one for one in old.packages if one not in _of_indexes(old)}
-    packages = {one.name: one for one in sourced.lock.packages} | mine
-    ordered = tuple(packages[name] for name in sorted(packages))
-    return msgspec.structs.replace(sourced, lock=msgspec.structs.replace(sourced.lock, packages=ordered))
+
+
+def _is_same(one: LockedPackage, packages: Mapping[str, LockedPackage]) -> bool:
+    """Whether the very file that was locked is the one that comes."""
+    new = packages.get(one.name)
+    hashes = [row.file.sha256 if row is not None and row.file is not None else None for row in (one, new)]
+    return hashes[0] is not None and hashes[0] == hashes[1]
 
 
 def _of_indexes(old: Lock) -> list[LockedPackage]:
@@ -397,8 +479,9 @@ def _damage(host: RealHost, rows: Sequence[changes.Installed], one: LockedPackag
     gone, other = changes.damaged_files(rows, lambda path: host.read_text(path, limit=_RECORD_LIMIT).text)
     if not gone and not other:
         return []
-    parts = (f"{gone} of its files are gone" if gone else "", f"{other} of its files were changed" if other else "")
-    return [Difference(name=one.name, kind="changed", locked=one.version, there=" and ".join(filter(None, parts)))]
+    parts = (f"{gone} of its files gone" if gone else "", f"{other} of its files changed" if other else "")
+    there = f"installed, with {' and '.join(filter(None, parts))}"
+    return [Difference(name=one.name, kind="changed", locked=one.version, there=there)]
 
 
 def _conda_difference(one: LockedPackage, package: LockedPackage | None) -> Iterator[Difference]:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+from envfix.app import gpu_failure, holding, idle_card, mending
 from envfix.app.recovering import settle
 from envfix.app.settings import NOBODY, named_target, time_limit
 from envfix.errors import UsageError
 from envfix.host.real import RealHost
+from envfix.model.facts import Machine
 from envfix.model.outcome import Rung, Verification
 from envfix.model.reporter import Reporter
-from envfix.probes import displays, nvidia_driver
+from envfix.probes.interpreter import literal
 from envfix.verifier import ladder
 from envfix.verifier.interface import Level, Weights
+
+# What the ladder asks of a card (LEAST_FREE of envfix_verify_memory.py), so that the choice and the ladder agree.
+LEAST_FREE = 3 << 29
 
 
 def verify(
@@ -30,6 +36,7 @@ def verify(
 ) -> Verification:
     """Climb the ladder in the target; a machine with an NVIDIA card must use it unless ``device`` is ``cpu``.
 
+    ``device`` is ``auto`` (the idlest card that this shell may use), a number as torch counts, or a UUID.
     ``weights`` are trained weights to try; without, a ``yolov8n.pt`` of this user is tried where there is one, else one that
     ultralytics may fetch with ``allow_download``. ``trust_weights`` loads a file whatever it would run; ``picture`` is the file
     for the picture with what was found. ``memory`` adds the ledger of the GPU's memory.
@@ -43,22 +50,72 @@ def verify(
     if memory and level == "import":
         raise UsageError("memory is not measured at --level import", hint="take --level cuda or higher")
     host = RealHost()
+    if weights is not None:
+        _must_be_there(host, weights)
     chosen = named_target(host, target)
     settle(chosen, reporter)
     limit = time_limit(host)
     reporter.stage("looking for NVIDIA cards")
-    nvidia, pci = nvidia_driver.probe(host, timeout=limit), displays.probe(host, timeout=limit)
-    has_gpu = (
-        bool(nvidia.gpus.value) or nvidia.gpus.is_unknown or any(row.vendor_id == "10de" for row in pci.value or ())
-    )
-    return ladder.verify(
+    machine = holding.ask(host, limit)
+    card = _card(machine, device, reporter)
+    waiting: list[Rung] = []
+
+    def hear(rung: Rung) -> None:
+        # What failed is told when the process that failed is gone: only then nothing of its own is on the card.
+        if waiting or rung.status == "failed":
+            waiting.append(rung)
+        elif on_rung is not None:
+            on_rung(rung)
+
+    verification = ladder.verify(
         host,
         chosen,
         level=level,
-        device=device,
-        gpu_expected=has_gpu,
+        device=card,
+        gpu_expected=_has_gpu(machine),
         weights=wish,
         memory=memory,
         reporter=reporter,
-        on_rung=on_rung,
+        on_rung=hear,
     )
+    verification = mending.mended(gpu_failure.explained(verification, host, chosen, reporter), host, chosen, wish)
+    if on_rung is not None:
+        for rung in verification.rungs[len(verification.rungs) - len(waiting) :]:
+            on_rung(rung)
+    return verification
+
+
+def _must_be_there(host: RealHost, weights: str) -> None:
+    """A wrong name is the user's, and no fault of the environment."""
+    path = literal(str(Path(weights).expanduser()))
+    if not host.glob(path):
+        raise UsageError(
+            f"there is no file {weights}", hint="name the .pt file of a YOLOv8 model, or leave --weights out"
+        )
+    if host.glob(f"{path}/"):
+        raise UsageError(f"{weights} is a folder", hint="name the .pt file in it")
+
+
+def _card(machine: Machine, device: str, reporter: Reporter) -> str:
+    """The device that the ladder is asked for, and why cards were left alone."""
+    if device == "cpu":
+        return device
+    if device != "auto":
+        if not idle_card.DEVICE.fullmatch(device):
+            raise UsageError(f"--device {device!r} is no device", hint="auto, cpu, a number, or the UUID of a GPU")
+        idle_card.check_named(machine, device)
+        return device
+    return idle_device(machine, reporter)
+
+
+def idle_device(machine: Machine, reporter: Reporter) -> str:
+    """What the ladder is asked for where the user names no device: ``auto`` with the idlest card that this shell may use."""
+    choice = idle_card.choose(machine, need=LEAST_FREE)
+    for reason in choice.left:
+        reporter.note(f"left alone: {reason}")
+    return "auto" if choice.device == "auto" else f"auto:{choice.device}"
+
+
+def _has_gpu(machine: Machine) -> bool:
+    cards = machine.gpus
+    return bool(cards.value) or cards.is_unknown or any(row.vendor_id == "10de" for row in machine.displays.value or ())

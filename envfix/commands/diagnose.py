@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from envfix.commands import _options as shared
+from envfix.commands._report_options import Reports, report_options
 
 
 @click.command()
@@ -13,6 +14,7 @@ from envfix.commands import _options as shared
     shared.from_option,
     click.option("--no-import", "no_import", is_flag=True, help="Do not import torch; read files only (fast)."),
     click.option("--network", is_flag=True, help="Also ask which package indexes answer from here."),
+    report_options,
     shared.offline_option,
     shared.json_option,
     shared.verbose_option,
@@ -25,6 +27,9 @@ def command(
     snapshot: str | None,
     no_import: bool,
     network: bool,
+    html: str | None,
+    markdown: str | None,
+    svg: str | None,
     offline: bool,
     as_json: bool,
     verbose: bool,
@@ -39,10 +44,13 @@ def command(
     envfix diagnose
     envfix diagnose --python ~/.conda/envs/yolov8_env --verbose
     envfix diagnose --from gpu7.json --json
+    envfix diagnose --html report.html
+    envfix diagnose --markdown | xclip
     """
     from envfix.app import diagnosing
     from envfix.render import open_output
 
+    reports = Reports(as_json=as_json, html=html, markdown=markdown, svg=svg)
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
     report = diagnosing.report(
         target,
@@ -51,5 +59,5 @@ def command(
         network=network and not offline,
         reporter=out.reporter,
     )
-    out.diagnosis(report)
+    reports.diagnosis(report, out)
     return 1 if report.diagnosis.verdict == "broken" else 0

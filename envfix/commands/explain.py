@@ -7,6 +7,7 @@ import sys
 import click
 
 from envfix.commands import _options as shared
+from envfix.commands._report_options import page_option, save_page
 from envfix.errors import UsageError
 
 
@@ -16,6 +17,7 @@ from envfix.errors import UsageError
     shared.python_option,
     shared.from_option,
     click.option("--no-machine", "no_machine", is_flag=True, help="Judge the log alone; it is of another machine."),
+    page_option,
     shared.json_option,
     shared.verbose_option,
     shared.quiet_option,
@@ -27,6 +29,7 @@ def command(
     target: str | None,
     snapshot: str | None,
     no_machine: bool,
+    html: str | None,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -57,5 +60,6 @@ def command(
         with_machine=not no_machine,
         reporter=out.reporter,
     )
+    save_page(html, explanation, out)
     out.explanation(explanation)
     return 1 if explanation.is_error else 0

@@ -16,7 +16,7 @@ from envfix.commands import _options as shared
         default="auto",
         show_default=True,
         metavar="auto|0|UUID",
-        help="Which card. auto: the one with most free memory.",
+        help="Which card. auto: the idlest that this shell may use; a number as torch counts.",
     ),
     click.option(
         "--share", default=0.8, show_default=True, metavar="PART", help="How much of the free memory may be used."

@@ -103,6 +103,7 @@ def command(
         out=out,
         update=update,
         download=download,
+        texts=as_json,
     )
     if planning.is_folder(wishes["snapshot"]):
         from envfix.app import fleet_planning

@@ -8,6 +8,7 @@ import click
 
 from envfix.commands import _options as shared
 from envfix.commands._plan_options import BACKEND, NEW_ENV, Backend, goal_options, machine_options
+from envfix.commands._report_options import page_option, save_page
 
 
 @click.command()
@@ -21,6 +22,7 @@ from envfix.commands._plan_options import BACKEND, NEW_ENV, Backend, goal_option
     shared.python_option,
     shared.from_option,
     shared.offline_option,
+    page_option,
     shared.json_option,
     shared.verbose_option,
     shared.quiet_option,
@@ -30,6 +32,7 @@ def command(
     *,
     backend: Backend,
     yes: bool,
+    html: str | None,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -59,5 +62,6 @@ def command(
         out.fleet_plan(shared_plan)
         return 0 if shared_plan.complete else 1
     plan = planning.plan(planning.request_of(**wishes), conda=backend == "conda", reporter=out.reporter)
+    save_page(html, plan, out)
     out.plan(plan)
     return 0 if plan.status == "ok" else 1

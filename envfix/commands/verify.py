@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import click
 
 from envfix.commands import _options as shared
+from envfix.commands._report_options import page_option, save_page
 
 Level = Literal["import", "cuda", "yolo", "train"]
 
@@ -38,6 +39,7 @@ Level = Literal["import", "cuda", "yolo", "train"]
     click.option(
         "--memory", is_flag=True, help="Tell where the GPU's memory goes: others, context, reserved, tensors."
     ),
+    page_option,
     shared.json_option,
     shared.quiet_option,
     shared.color_option,
@@ -52,6 +54,7 @@ def command(
     trust_weights: bool,
     picture: str | None,
     memory: bool,
+    html: str | None,
     as_json: bool,
     quiet: bool,
     no_color: bool,
@@ -83,5 +86,6 @@ def command(
         reporter=out.reporter,
         on_rung=out.rung,
     )
+    save_page(html, verification, out)
     out.verification(verification)
     return 4 if verification.status == "failed" else 0

@@ -10,6 +10,7 @@ import platform
 import selectors
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -259,9 +260,7 @@ class RealHost:
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 stream.write(text)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)
+            os.chmod(temporary, _mode_for(target))
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -275,6 +274,16 @@ class RealHost:
     def make_temporary_folder(self) -> str:
         """See ``Host.make_temporary_folder``."""
         return tempfile.mkdtemp(prefix="envfix-")
+
+
+def _mode_for(target: Path) -> int:
+    """The mode that a file has, or that a new one gets."""
+    try:
+        return stat.S_IMODE(os.stat(target).st_mode)
+    except OSError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
 
 
 def _decoded(data: bytes) -> str:

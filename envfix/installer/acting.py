@@ -146,7 +146,7 @@ def into_existing(
 ) -> Installation:
     """Install into an environment that is there; whatever goes wrong, it is put back.
 
-    Raises ``InstallError``; ``Unproven`` where the verification fails, unless ``keep``.
+    Raises ``InstallError``; ``Unproven`` where the verification fails, unless ``keep`` or others fill the card.
     """
     layout = touched.layout
     with _held(layout.prefix, reporter) as lock:
@@ -410,9 +410,12 @@ def _disk_trouble(prefix: str) -> Iterator[None]:
 
 def _proven(installation: Installation, verification: Verification | None, *, keep: bool) -> Installation:
     proven = msgspec.structs.replace(installation, verification=verification)
-    if verification is not None and verification.status == "failed" and not keep:
-        raise Unproven(msgspec.structs.replace(proven, taken_back=True))
-    return proven
+    if verification is None or verification.status != "failed" or keep:
+        return proven
+    if verification.waits_for_others:
+        note = "it stays installed: a full card says nothing against it; `envfix verify` proves it when there is room"
+        return msgspec.structs.replace(proven, notes=(*installation.notes, note))
+    raise Unproven(msgspec.structs.replace(proven, taken_back=True))
 
 
 def _ended(log: Journal, touched: Touched, installation: Installation, planned: Changes | None) -> Installation:

@@ -258,16 +258,19 @@ def digests_of(layout: Layout, names: Collection[str], read: Callable[[str], str
 def damaged_files(rows: Sequence[Installed], read: Callable[[str], str]) -> tuple[int, int]:
     """How many files of a package are gone, and how many are not what its RECORD says.
 
-    Sizes are compared, and the content of files that are small enough for a program to have been edited.
+    Sizes are compared, and the content of files that are small enough for a program to have been edited. Compiled
+    bytecode is no evidence: installers and Python itself write it anew.
     """
     gone = other = 0
     for row in rows:
         for path, digest, size in record_rows(read(f"{row.metadata}{os.sep}RECORD") if row.is_wheel else ""):
+            if path.endswith(".pyc"):
+                continue
             place = os.path.normpath(os.path.join(row.site, path))
             try:
                 there = os.stat(place).st_size
             except OSError:
-                gone += not path.endswith(".pyc")
+                gone += 1
                 continue
             is_same = not size or there == size
             if is_same and digest and there <= _EDITABLE and place.startswith(row.site + os.sep):

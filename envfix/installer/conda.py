@@ -118,7 +118,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """One solve: what is wanted, from which channels, for a machine with which virtual packages.
 
     ``specs`` and ``constraints`` are match specs, ``virtual`` maps names such as ``__cuda`` to version and build;
-    ``prefix`` is the environment whose packages are kept where they fit (None: a new one).
+    ``prefix`` is the environment whose packages are kept where they fit (None: a new one). For a new one ``kept`` are
+    packages, by name, version and build, that are taken where they fit and are needed.
     """
 
     specs: tuple[str, ...]
@@ -128,6 +129,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     constraints: tuple[str, ...] = ()
     priority: str | None = None
     prefix: str | None = None
+    kept: tuple[tuple[str, str, str], ...] = ()
 
 
 class Solution(msgspec.Struct, frozen=True, kw_only=True):
@@ -331,8 +333,11 @@ class CondaInstaller:
         from rattler.exceptions import SolverError
 
         started = time.monotonic()
-        installed = _records(wish.prefix) if wish.prefix is not None else []
-        specs = [*wish.specs, *_keeping(installed, wish.specs)]
+        if wish.prefix is not None:
+            preferred = _records(wish.prefix)
+            specs = [*wish.specs, *_keeping(preferred, wish.specs)]
+        else:
+            preferred, specs = await self._kept(wish), list(wish.specs)
         orders = {"strict": [ChannelPriority.Strict], "disabled": [ChannelPriority.Disabled]}.get(
             (wish.priority or "").lower(), [ChannelPriority.Strict, ChannelPriority.Disabled]
         )
@@ -344,7 +349,7 @@ class CondaInstaller:
                 [rattler.MatchSpec(spec) for spec in specs],
                 gateway=self._lists(),
                 platforms=_parts(wish.subdir),
-                locked_packages=installed,
+                locked_packages=preferred,
                 virtual_packages=[_virtual(name, *told) for name, told in wish.virtual.items()],
                 channel_priority=order,
                 timeout=dt.timedelta(seconds=max(left, 1.0)),
@@ -368,6 +373,22 @@ class CondaInstaller:
                 return await self._solution(records, wish, time.monotonic() - started)
         assert refused is not None  # noqa: S101 - there is at least one order
         return refused
+
+    async def _kept(self, wish: Wish) -> list[Any]:
+        """Those of the packages to keep that the channels still list."""
+        if not wish.kept:
+            return []
+        from rattler import Channel
+
+        names = [name for name, _, _ in wish.kept]
+        channels = [Channel(source.url) for source in wish.sources]
+        parts = await _awaited(self._lists().query(channels, _parts(wish.subdir), names, recursive=False))
+        rows = {
+            (str(row.name.normalized), str(row.version), str(row.build)): row
+            for part in reversed(parts)
+            for row in part
+        }
+        return [rows[key] for key in wish.kept if key in rows]
 
     async def _solution(self, records: Sequence[Any], wish: Wish, seconds: float) -> Solution:
         ordered = sorted(records, key=lambda record: str(record.name.normalized))

@@ -58,6 +58,8 @@ OLDEST_PYTHON = (3, 6)
 _OUTPUT_KEPT = 200_000
 _LOCK_LIMIT = 20_000_000
 _SILENT = NullReporter()
+# For a Mac that is not this machine uv assumes macOS 13, for which torch has no wheels any more.
+_MACOS = {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
 _INDEX_NAME = "torch"
 _PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+)", re.MULTILINE)
 
@@ -383,7 +385,8 @@ class UvInstaller:
                 # uv keeps the versions of an earlier lock where they fit, as it would when installing.
                 kept = lock_reader.pinned(installed) if listed else lock_reader.preferences(installed)
                 write(self._host, f"{folder}/{output}", kept)
-            result, text = self._run(argv, RESOLVE_LIMIT, cwd=folder, variables=self._secrets(sources))
+            variables = {**_MACOS, **self._secrets(sources)} if _for_macos(argv) else self._secrets(sources)
+            result, text = self._run(argv, RESOLVE_LIMIT, cwd=folder, variables=variables)
             if result.outcome == "timed-out":
                 return "", f"error: no resolution within {RESOLVE_LIMIT:.0f} s: operation timed out"
             if result.outcome != "exited":
@@ -651,6 +654,10 @@ def uv_platform(target: PlanTarget) -> str:
     minor = int(match[1]) if match else 28
     fitting = [known for known in (17, 28, *range(31, 41)) if known <= minor]
     return f"{machine}-manylinux_2_{fitting[-1] if fitting else 17}"
+
+
+def _for_macos(argv: Sequence[str]) -> bool:
+    return any(word.endswith("-apple-darwin") for word in argv)
 
 
 def _beyond_uv(target: PlanTarget, *, here: bool) -> Refusal | None:

@@ -102,6 +102,7 @@ class MigInstance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     uuid: str
     name: str | None = None
     memory_total: int | None = None
+    memory_free: int | None = None
 
 
 ComputeMode = Literal["default", "exclusive-thread", "exclusive-process", "prohibited"]
@@ -118,6 +119,7 @@ class GpuActivity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     performance_state: int | None = None
     utilization: int | None = None
     temperature: int | None = None
+    fan: int | None = None
     power: float | None = None
     power_limit: float | None = None
     slowed_by: tuple[str, ...] | None = None
@@ -154,6 +156,13 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_reserved: int | None = None
     activity: GpuActivity | None = None
     processes: tuple[GpuProcess, ...] = ()
+
+    @property
+    def visible_as(self) -> str:
+        """What CUDA_VISIBLE_DEVICES calls it: its UUID, in MIG mode that of the instance with most free memory."""
+        if self.mig and self.mig_instances:
+            return max(self.mig_instances, key=lambda one: (one.memory_free or 0, one.memory_total or 0)).uuid
+        return self.uuid or str(self.index)
 
 
 class UnopenedCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

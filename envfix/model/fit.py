@@ -64,7 +64,8 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     """The largest batch that fits the share of the card's free memory; ``batch`` is None where not even one picture does.
 
     That batch has run. Memory in bytes: ``free`` is what the card had left for this process before, ``limit`` the part of it
-    that could be taken in the end, ``peak`` what the batch took. ``larger`` is what would let a larger batch fit.
+    that could be taken in the end, ``peak`` what the batch took. ``larger`` is what would let a larger batch fit. ``cause`` is,
+    where nothing fits, whose memory it is, by the catalogue's name.
     """
 
     status: Literal["fits", "nothing_fits"]
@@ -90,6 +91,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     torch: str | None = None
     ultralytics: str | None = None
     parameters: int | None = None
+    cause: str | None = None
 
 
 def fit_line(steps: Sequence[Step]) -> Line | None:

@@ -64,4 +64,4 @@ class GpuUse(msgspec.Struct, frozen=True, kw_only=True):
         card = self.best.card
         if self.origin is not None:  # ids of a saved machine are not the real ones
             return ("CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={card.index}")
-        return ("CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={card.uuid or card.index}")
+        return ("CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={card.visible_as}")

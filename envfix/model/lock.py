@@ -186,10 +186,12 @@ class LockedAs(msgspec.Struct, frozen=True, kw_only=True):
 class Locking(msgspec.Struct, frozen=True, kw_only=True):
     """What came of ``envfix lock``: the lock, the files, and what the user should know.
 
-    ``changed`` are the packages that an update has changed: name, old version, new version (None: it came, or went).
+    ``left_out`` are the packages that no lockfile brings back elsewhere, named in the files with the reason. ``changed`` are
+    the packages that an update has changed: name, old version, new version (None: it came, or went).
     """
 
     lock: Lock
     files: tuple[LockedAs, ...]
+    left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     changed: tuple[tuple[str, str | None, str | None], ...] | None = None

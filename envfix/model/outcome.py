@@ -6,7 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from envfix.model.finding import Remedy
+
 RungStatus = Literal["passed", "failed", "skipped"]
+
+# In the detail of a rung that was skipped because of a failed one: that one's name.
+NOT_TRIED = "not_tried_after"
 
 
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +32,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """The whole ladder. ``weights`` is the name of the trained weights that predicted, or ``random``.
 
     ``memory`` is in bytes; where a ledger was wished for, its ``cards``, ``process`` and ``steps``, and the ``lines`` that tell it.
+    ``remedies`` mend what failed, where that was worked out.
     """
 
     status: Literal["passed", "failed"]
@@ -35,11 +41,17 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     rungs: tuple[Rung, ...]
     weights: str = "random"
     memory: dict[str, Any] = {}
+    remedies: tuple[Remedy, ...] = ()
 
     @property
     def failed(self) -> Rung | None:
         """The rung that failed, if one did."""
         return next((rung for rung in self.rungs if rung.status == "failed"), None)
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether it failed only because others fill the card now: that says nothing against the environment."""
+        return self.failed is not None and self.failed.cause == "oom_other_process"
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,18 @@
-"""Quantities in words that more than one part of envfix says."""
+"""Quantities and texts as more than one part of envfix says them."""
 
 from __future__ import annotations
+
+import re
+
+# Control characters, halves of characters, and those that turn the direction of writing: what is read must be what is copied.
+_UNREADABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]"
+)
+
+
+def readable(text: str) -> str:
+    """The text with ``?`` for each character that is not meant to be read; lines and tabs stay."""
+    return _UNREADABLE.sub("?", text)
 
 
 def time_span(seconds: float) -> str:

@@ -30,7 +30,7 @@ from envfix.model.fleet import (
 )
 from envfix.model.gpu_use import GpuUse
 from envfix.model.lock import LockCheck, Locking
-from envfix.model.outcome import Installation, Rung, Undone, Verification
+from envfix.model.outcome import NOT_TRIED, Installation, Rung, Undone, Verification
 from envfix.model.plan import Choice, Examination, Plan
 from envfix.model.report import Afterwards, CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
@@ -120,6 +120,17 @@ class ConsoleOutput:
             self._afterwards(report.afterwards)
         text, style = VERDICTS[report.diagnosis.verdict]
         self._say(Text(f"Verdict: {report.diagnosis.verdict}. {text}", style=style))
+
+    def shared(self, text: str) -> None:
+        """As it is, and in UTF-8 whatever the terminal speaks."""
+        self._progress.done()
+        buffer = getattr(self.console.file, "buffer", None)
+        if buffer is None:
+            self.console.file.write(text)
+            return
+        self.console.file.flush()
+        buffer.write(text.encode())
+        buffer.flush()
 
     def _afterwards(self, afterwards: Afterwards) -> None:
         """What installing would bring, or what keeps it away; then what would still be wrong."""
@@ -515,16 +526,21 @@ class ConsoleOutput:
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def rung(self, rung: Rung) -> None:
-        """One step of the stair."""
+        """One step of the stair; a long message stays in its column, and rungs that were not tried are told at the end."""
         self._progress.done()
+        if NOT_TRIED in rung.detail:
+            return
         mark, plain, style = RUNGS[rung.status]
-        line = Text(f"  {mark if self._unicode else plain:<8} " if not self._unicode else f"  {mark} ", style=style)
-        line.append(f"{rung.name:<13}")
-        line.append(f"{duration(rung.seconds):>8}  ", style="dim")
-        line.append(rung.message, style=style if rung.status == "failed" else "")
+        message = Text(rung.message, style=style if rung.status == "failed" else "")
         if rung.cause:
-            line.append(f"  ({rung.cause})", style="dim")
-        self._say(line)
+            message.append(f"  ({rung.cause})", style="dim")
+        stair = Table.grid(padding=(0, 2, 0, 0))
+        stair.add_column(width=1 if self._unicode else 7, style=style)
+        stair.add_column(width=12)
+        stair.add_column(min_width=7, justify="right", style="dim", no_wrap=True)
+        stair.add_column(overflow="fold")
+        stair.add_row(mark if self._unicode else plain, rung.name, duration(rung.seconds), message)
+        self._say(Padding(stair, (0, 0, 0, 2), expand=False))
 
     def verification(self, verification: Verification) -> None:
         """Where memory went, if that was asked; the last line: whether this environment proved itself, and on which device."""
@@ -541,7 +557,12 @@ class ConsoleOutput:
                 )
             )
         else:
+            left = ", ".join(rung.name for rung in verification.rungs if NOT_TRIED in rung.detail)
+            if left:
+                self._indented(Text(f"not tried: {left}", style="dim"))
             self._say(Text(f"Verification failed at {failed.name}: {failed.message}", style="bold red"))
+            for remedy in verification.remedies:
+                self._remedy(remedy)
             if failed.cause:
                 self._command(command_line(("envfix", "causes", failed.cause)))
 
@@ -576,8 +597,11 @@ class ConsoleOutput:
                 continue
             self._say(Text(f"locked: {file.path} ({file.format})", style="bold green"))
         if any(file.path for file in locking.files):
-            count = len(locking.lock.packages)
-            self._indented(Text(f"{count} package{'s' if count != 1 else ''} from {locking.lock.source}"))
+            whole, out = len(locking.lock.packages), locking.left_out
+            count = f"{whole - len(out)} of {whole}" if out else str(whole)
+            self._indented(Text(f"{count} package{'s' if whole != 1 else ''} from {locking.lock.source}"))
+            if out:
+                self._indented(Text(f"left out: {', '.join(out)}"))
             for sentence in locking.lock.needs.in_words():
                 self._indented(Text(sentence))
         for name, old, new in locking.changed or ():
@@ -609,10 +633,10 @@ class ConsoleOutput:
         for one in differences[:shown]:
             said = words.get(one.kind, f"is {one.there}")
             self._indented(Text(f"- {one.name} {one.locked or one.there} {said}"))
-        if len(differences) > shown:
-            self._indented(
-                Text(f"{len(differences) - shown} {'more ' if shown else ''}packages are not as locked; -v shows them")
-            )
+        left = len(differences) - shown
+        if left > 0:
+            said = "package is" if left == 1 else "packages are"
+            self._indented(Text(f"{left} {'more ' if shown else ''}{said} not as locked; -v shows them"))
         for note in check.notes:
             self._indented(Text(note))
 

@@ -59,11 +59,17 @@ def numbers(use: CardUse) -> str:
 
 def processes(use: CardUse) -> Iterator[str]:
     """Each process with its owner, what it holds, since when, and what it is."""
+    for memory, owner, command in process_rows(use):
+        yield f"{memory:>9}  {owner}  {command}"
+
+
+def process_rows(use: CardUse) -> Iterator[tuple[str, str, str]]:
+    """The same as memory, owner with number and start, and program; who holds most comes first."""
     for process in sorted(use.card.processes, key=lambda one: -(one.memory or 0)):
         memory = f"{process.memory / GIB:.1f} GiB" if process.memory is not None else "memory not told"
         owner = "you" if process.own else process.user or "owner not told"
         since = f", since {process.since.replace('T', ' ')[:16]} UTC" if process.since else ""
-        yield f"{memory:>9}  {owner}  pid {process.pid}{since}  {process.command or 'command not told'}"
+        yield memory, f"{owner}  pid {process.pid}{since}", process.command or "command not told"
 
 
 def fields(use: CardUse) -> Iterator[Text | Padding]:

@@ -14,6 +14,7 @@ from envfix.model.outcome import Installation, Rung, Undone, Verification
 from envfix.model.plan import Plan
 from envfix.model.report import CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
+from envfix.model.stack import SharedReport
 
 
 class Output(Protocol):
@@ -25,6 +26,9 @@ class Output(Protocol):
 
     def diagnosis(self, report: Report) -> None:
         """Facts, findings and what to do next."""
+
+    def shared(self, text: str) -> None:
+        """The text of a report that takes the place of the answer; formats for scripts have it in a file only."""
 
     def fleet(self, report: FleetReport) -> None:
         """Nodes of equal state, what differs, and who was not reached."""
@@ -88,3 +92,10 @@ class Output(Protocol):
 
     def causes(self, pages: Sequence[CausePage], *, page: bool) -> None:
         """The catalogue, or one manual page."""
+
+
+class ReportFormat(Protocol):
+    """Lays a report out as the text of a file that people show to others; it is given nothing that was not redacted."""
+
+    def diagnosis(self, shared: SharedReport) -> str:
+        """The whole text of the file."""

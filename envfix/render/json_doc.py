@@ -50,6 +50,9 @@ class JsonOutput:
             },
         )
 
+    def shared(self, text: str) -> None:
+        """Scripts name a file."""
+
     def fleet(self, report: FleetReport) -> None:
         """``envfix.fleet/1``."""
         fields: dict[str, Any] = to_builtins(report)
@@ -186,7 +189,8 @@ def _locked(locking: Locking) -> dict[str, Any]:
     if locking.changed is not None:
         changed = [{"name": name, "old": old, "new": new} for name, old, new in locking.changed]
     lock = to_builtins(locking.lock)
-    return {**lock, "files": files, "changed": changed, "notes": locking.notes}
+    told = {"files": files, "left_out": locking.left_out, "changed": changed, "notes": locking.notes}
+    return {**lock, **told}
 
 
 def _card(use: CardUse) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def names_a_card(entry: str, cards: Sequence[Gpu]) -> bool:
     """Whether an entry is the number of a card, the beginning of a card's UUID or of a MIG instance's."""
     if entry.isdecimal():
         # A job that may use some of the cards only has them renumbered or not: both numbers are believed.
-        return int(entry) < max(len(cards), *(card.index + 1 for card in cards))
+        return int(entry) < max([len(cards), *(card.index + 1 for card in cards)])
     if entry.startswith("MIG-"):
         told = [instance.uuid for card in cards for instance in card.mig_instances]
         return not told or entry.startswith("MIG-GPU-") or any(uuid.startswith(entry) for uuid in told)
@@ -131,9 +131,7 @@ def on_jetson(machine: Machine) -> bool:
 
 def use_card(card: Gpu, why: str) -> Remedy:
     """The line that makes programs started from this shell use one card, by its serial id."""
-    return Remedy(
-        text=why, commands=(("export", "CUDA_DEVICE_ORDER=PCI_BUS_ID", f"{VISIBLE}={card.uuid or card.index}"),)
-    )
+    return Remedy(text=why, commands=(("export", "CUDA_DEVICE_ORDER=PCI_BUS_ID", f"{VISIBLE}={card.visible_as}"),))
 
 
 def batch_without_card(machine: Machine) -> Scheduler | None:

@@ -23,7 +23,6 @@ if sys.version_info < (3, 6):  # noqa: UP036 - the target may be any Python
 
 import contextlib
 import copy
-import ctypes
 import gc
 import importlib
 import json
@@ -35,6 +34,7 @@ import types
 OWN_FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, OWN_FOLDER)
 try:
+    import envfix_verify_memory as accounts
     import envfix_verify_weights as trained
     from envfix_verify_basics import RungError, first_line, shorten
 finally:
@@ -42,6 +42,8 @@ finally:
 
 # Boxes in each picture that is made up: the loss compares every box with every place of the network.
 LABELS = 32
+# With less than this free (CUDA itself takes half of it) a card is left to those who use it.
+LEAST_FREE = 1 << 30
 TIMED_STEPS = 2
 # Longer than this in all, and what was measured so far has to do.
 PATIENCE = 120.0
@@ -78,16 +80,19 @@ class Card(object):
         try:
             torch.zeros(1, device=device)  # makes the context, which takes memory of its own
             self.free, self.total = self.memory()
+        except Problem:
+            raise
         except Exception as error:
             if is_out_of_memory(error):
-                raise Problem("full", "the card is so full that CUDA does not even start on it: %s" % first_line(error))
+                raise Problem("full", "the card is so full that CUDA does not even start on it: %s" % shorten(error, 500))
             raise Problem("no_gpu", first_line(error))
 
     def memory(self):
         """Free and total bytes of the card, as the driver counts them."""
-        if hasattr(self.torch.cuda, "mem_get_info"):
-            return self.torch.cuda.mem_get_info(self.device)
-        return ask_driver()  # torch before 1.11
+        try:
+            return accounts.free_and_total(self.torch, self.device)
+        except OSError as error:
+            raise Problem("memory_not_told", str(error))
 
     def available(self):
         """What is free for this process: free for everybody, and what torch has already taken."""
@@ -109,19 +114,6 @@ class Card(object):
         self.torch.cuda.reset_peak_memory_stats(self.device)
 
 
-def ask_driver():
-    """Free and total bytes by the driver library itself, on the card whose context this thread has."""
-    free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        code = ctypes.CDLL(name).cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
-    except (OSError, AttributeError) as error:
-        raise Problem("memory_not_told", "nobody tells how much memory is free: %s" % first_line(error))
-    if code != 0:
-        raise Problem("memory_not_told", "the driver does not tell how much memory is free (error %d)" % code)
-    return free.value, total.value
-
-
 def attempt(card, work, batch, limit):
     """One batch: the memory it takes at most and the time of a step, or that it does not fit."""
     card.tidy()
@@ -138,7 +130,7 @@ def attempt(card, work, batch, limit):
         if not is_out_of_memory(error):
             raise
         step["outcome"] = "oom"
-        step["text"] = shorten(str(error).strip().split("\n")[0], 300)
+        step["text"] = shorten(error, 900)
     # Outside of the `except`, whose traceback would keep the tensors alive.
     step["peak_reserved"] = card.torch.cuda.max_memory_reserved(card.device)
     step["peak_allocated"] = card.torch.cuda.max_memory_allocated(card.device)
@@ -320,21 +312,6 @@ def build(request, holder, folder):
 # the run
 
 
-def show_one_gpu(wanted, environ):
-    """Let CUDA see only the card that was asked for, before torch looks; the index it then has."""
-    if wanted.upper().startswith(("GPU-", "MIG-")):
-        environ["CUDA_VISIBLE_DEVICES"] = wanted
-    elif wanted.isdigit():
-        visible = environ.get("CUDA_VISIBLE_DEVICES")
-        if visible is None:
-            environ["CUDA_VISIBLE_DEVICES"] = wanted
-        elif int(wanted) < len(visible.split(",")):
-            environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(wanted)].strip()
-        else:
-            return int(wanted)
-    return 0
-
-
 def prepare_environment(scratch, environ):
     """Quiet, offline and without traces: what libraries write goes to the scratch folder, and none installs anything."""
     if os.name == "posix":
@@ -376,12 +353,20 @@ def find_device(torch, index):
     return torch.device("cuda", index)
 
 
+def leave_full(card):
+    """Stay away from a card on which hardly anything is free: even CUDA's own part might be what a neighbour asks for next."""
+    if card is not None and card["free"] < LEAST_FREE:
+        free, total = accounts.gibibytes(card["free"]), accounts.gibibytes(card["total"])
+        text = "GPU %s (%s) has %s of %s free, half a GiB of which CUDA itself would take: nothing was tried on it"
+        raise Problem("full", text % (card["index"], card["name"], free, total))
+
+
 def measure(request, answer, say):
     """Fill the answer step by step; raises ``Problem`` where nothing can be measured."""
     folder = os.getcwd()
     environ = os.environ  # noqa: TID251 - no Host in the target
     request["model"] = os.path.expanduser(request["model"])  # before the home is another
-    index = show_one_gpu(request["device"], environ)
+    index = accounts.show_one_gpu(request["device"], environ.get(accounts.VISIBLE), environ)
     prepare_environment(request["scratch"], environ)
     try:
         import torch
@@ -389,6 +374,7 @@ def measure(request, answer, say):
         raise Problem("torch", "torch cannot be imported: %s" % first_line(error))
     answer["torch"] = getattr(torch, "__version__", "?")
     device = find_device(torch, index)
+    leave_full(accounts.shown_card(accounts.cards_now(), environ, index))
     answer["card"] = torch.cuda.get_device_name(device)
     holder = Holder(torch, request["scratch"])
     os.chdir(request["scratch"])  # a yolov8n.yaml of the user's own in the working folder is taken only where it is meant
@@ -418,7 +404,7 @@ def run(card, make_work, request, answer, say):
         if not is_out_of_memory(error):
             raise Problem("model", "the model cannot be trained here: %s" % first_line(error))
         first = request["batches"][0]["batch"]
-        told({"batch": first, "limit": card.limit(), "available": card.available(), "outcome": "oom", "text": first_line(error)})
+        told({"batch": first, "limit": card.limit(), "available": card.available(), "outcome": "oom", "text": shorten(error, 900)})
         return
     try:
         (climb if request["mode"] == "climb" else descend)(card, work, request["batches"], told)

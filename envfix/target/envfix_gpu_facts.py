@@ -148,6 +148,7 @@ def activity(n, handle):
         "performance_state": None if state == UNKNOWN_STATE else state,
         "utilization": None if busy is None else int(busy.gpu),
         "temperature": ask(n.nvmlDeviceGetTemperature, handle, n.NVML_TEMPERATURE_GPU),
+        "fan": ask(n.nvmlDeviceGetFanSpeed, handle),
         "power": None if power is None else power / 1000.0,
         "power_limit": None if limit is None else limit / 1000.0,
         "slowed_by": None if slowed is None else [name for bit, name in SLOWED_BY if slowed & bit],
@@ -163,7 +164,8 @@ def mig_instances(n, handle):
         uuid = text(ask(n.nvmlDeviceGetUUID, part)) if part is not None else None
         if uuid:
             memory = ask(n.nvmlDeviceGetMemoryInfo, part)
-            instances.append({"uuid": uuid, "name": text(ask(n.nvmlDeviceGetName, part)), "memory_total": int(memory.total) if memory else None})
+            told = {"memory_total": int(memory.total), "memory_free": int(memory.free)} if memory else {}
+            instances.append(dict(told, uuid=uuid, name=text(ask(n.nvmlDeviceGetName, part))))
     return instances
 
 

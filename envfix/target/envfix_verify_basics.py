@@ -4,11 +4,14 @@ Syntax of Python 3.6; the file that is started, ``envfix_verify_ladder.py``, has
 """
 
 import random
+import re
+import sys
 import traceback
 
 # A line of at most 4096 bytes reaches a Linux pipe in one piece, whatever other threads print meanwhile.
 TEXT_LIMIT = 1200
 WARNING_LIMIT = 400
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class NotApplicableError(Exception):
@@ -38,6 +41,8 @@ def shorten(text, limit=TEXT_LIMIT):
 def error_detail(error):
     """Type, text and place of an error, as the library gave them."""
     detail = {"error": type(error).__name__, "text": shorten(error)}
+    if missing_module(error):
+        detail.update(missing=missing_module(error), needed_by=needed_by(error))
     frames = traceback.extract_tb(error.__traceback__)
     if frames:
         detail["where"] = "%s:%s" % (frames[-1].filename, frames[-1].lineno)
@@ -45,13 +50,53 @@ def error_detail(error):
 
 
 def first_words(error):
-    """First line of an error's text."""
-    lines = str(error).strip().splitlines() or ["no reason given"]
-    return shorten(lines[0], WARNING_LIMIT)
+    """First line of an error's text, with the next one where it only announces that; without colours."""
+    lines = [line.strip() for line in COLOURS.sub("", str(error)).splitlines() if line.strip()] or ["no reason given"]
+    end = 2 if lines[0].endswith(":") else 1
+    return shorten(" ".join(lines[:end]), WARNING_LIMIT)
+
+
+def without_advice(words):
+    """What happened, without what torch guesses and advises: that leads to a driver's download page whatever the reason was."""
+    words = re.sub(r"^Unexpected error from cudaGetDeviceCount\(\)\. Did you run [^?]*\? ", "", words)
+    return re.split(r"\s+(?:Please|Alternatively|If you|For details|- this may be)\b", words)[0].strip()
+
+
+def missing_module(error):
+    """The name of the package that an import did not find; None for other errors, and for a part of a package."""
+    name = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+    return name if name and "." not in name else None
+
+
+def root_of(error):
+    """The first error of a chain."""
+    while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def outdated(torch, error):
+    """What torch's refusal to load a whole model means: an ultralytics from before torch 2.6; None for other errors."""
+    if "Weights only load failed" not in str(error):
+        return None
+    words = "ultralytics %s is too old for torch %s: it does not say that a .pt file is a whole model, so torch refuses it"
+    return words % (sys.modules["ultralytics"].__version__, torch.__version__)
+
+
+def needed_by(error):
+    """The installed package whose import came to nothing; None where it was asked for by the ladder itself."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        found = re.search(r"(?:site|dist)-packages[\\/](\w+)", frame.filename)
+        if found:
+            return found.group(1)
+    return None
 
 
 def first_line(error):
-    """Type and first line of an error."""
+    """Type and first line of an error, or which package is missing."""
+    missing, user = missing_module(error), needed_by(error)
+    if missing:
+        return "%s is not installed%s" % (missing, ", and %s needs it" % user if user else " in this interpreter")
     return "%s: %s" % (type(error).__name__, first_words(error))
 
 

@@ -2,8 +2,8 @@
 
 Run by the target interpreter with two arguments, a cookie (random hex) and a JSON request::
 
-    {"rungs": ["interpreter", "import"], "device": "auto|cpu|0|GPU-uuid", "gpu_expected": false, "limits": {"import": 120},
-     "expect": {"torch": "2.4.1+cu118"}, "scratch": "an empty folder, removed by the caller",
+    {"rungs": ["interpreter", "import"], "device": "auto|auto:GPU-uuid|cpu|0|GPU-uuid", "gpu_expected": false,
+     "limits": {"import": 120}, "expect": {"torch": "2.4.1+cu118"}, "scratch": "an empty folder, removed by the caller",
      "weights": {"file": null, "find": true, "download": false, "trust": false, "picture": null}}
 
 It writes events, one line each, behind the cookie, so that nothing a library or a sitecustomize prints can be taken for
@@ -22,6 +22,7 @@ import copy
 import faulthandler
 import glob
 import importlib
+import io
 import json
 import os
 import platform
@@ -45,7 +46,10 @@ try:
         error_detail,
         first_line,
         first_words,
+        outdated,
+        root_of,
         shorten,
+        without_advice,
     )
 finally:
     sys.path.remove(OWN_FOLDER)
@@ -60,6 +64,9 @@ BOX_LIMIT = 0.1
 SCORE_LIMIT = 1e-3
 PICTURE_BOXES = 5.0
 PICTURE_SCORES = 0.1
+# The most that these were seen to do; what goes beyond is no rounding.
+TF32_BOXES, TF32_SCORES = 8.0, 0.1
+HALF_BOXES, HALF_SCORES = 80.0, 0.6
 IMAGE_SIZE = 320
 SEED = 8
 
@@ -84,7 +91,9 @@ class Ladder(object):
 
     def __init__(self, request):
         self.rungs = request["rungs"]
-        self.wanted = request["device"]
+        # "auto:GPU-1234" is the card that was found for "auto".
+        self.asked, _, chosen = request["device"].partition(":")
+        self.wanted = chosen or self.asked
         self.gpu_expected = bool(request.get("gpu_expected"))
         self.expect = request.get("expect") or {}
         self.limits = request.get("limits") or {}
@@ -92,6 +101,7 @@ class Ladder(object):
         self.weights = trained.Wish(request.get("weights"), os.getcwd(), os.environ)  # noqa: TID251 - no Host in the target
         self.user_visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # noqa: TID251
         self.gpu_index = 0
+        self.number = None
         self.torch = None
         self.loader = None
         self.torchvision = None
@@ -103,10 +113,11 @@ class Ladder(object):
 
     @property
     def device_name(self):
-        """The device in torch's words; a card chosen by number keeps the number the user gave it."""
+        """The device in torch's words; a card keeps the number that it has for the user."""
         if self.device is None or self.device.type == "cpu":
             return "cpu"
-        return "cuda:%s" % (self.wanted if self.wanted.isdigit() else self.device.index)
+        known = self.device.index if self.number is None else self.number
+        return "cuda:%s" % (self.wanted if self.wanted.isdigit() else known)
 
     @contextlib.contextmanager
     def network_allowed(self):
@@ -276,21 +287,8 @@ def plain_name(name):
 
 
 def show_one_gpu(ladder, environ):
-    """Let CUDA see only the card that was asked for, before torch looks; its number is 0 from then on.
-
-    No context is made on anybody else's card, and ultralytics, which renumbers cards by itself, cannot pick another one.
-    """
-    wanted = ladder.wanted
-    if wanted.upper().startswith(("GPU-", "MIG-")):
-        environ["CUDA_VISIBLE_DEVICES"] = wanted
-    elif wanted.isdigit():
-        visible = None if ladder.user_visible is None else ladder.user_visible.split(",")
-        if visible is None:
-            environ["CUDA_VISIBLE_DEVICES"] = wanted
-        elif int(wanted) < len(visible):
-            environ["CUDA_VISIBLE_DEVICES"] = visible[int(wanted)].strip()
-        else:
-            ladder.gpu_index = int(wanted)
+    """Let CUDA see only the card that was asked for, before torch looks."""
+    ladder.gpu_index = accounts.show_one_gpu(ladder.wanted, ladder.user_visible, environ)
 
 
 def check_driver(ladder):
@@ -298,19 +296,41 @@ def check_driver(ladder):
     torch = ladder.torch
     if ladder.wanted == "cpu":
         raise NotApplicableError("the CPU was asked for")
-    if "memory" in ladder.rungs:
-        ladder.cards_before = accounts.cards_now()  # before this process has anything on a card
-    detail = {"asked": ladder.wanted, "visible_devices": ladder.user_visible, "cuda": torch.version.cuda}
+    detail = {"asked": ladder.asked, "visible_devices": ladder.user_visible, "cuda": torch.version.cuda}
     problem = gpu_problem(ladder, detail)
     if problem is None:
         ladder.device = torch.device("cuda", ladder.gpu_index)
-        detail["device"] = ladder.device_name
-        return "torch sees %s" % detail["name"], detail
+        return "torch sees %s%s" % (detail["name"], keep_small(ladder, detail)), detail
     detail["reason"] = problem
-    if ladder.wanted == "auto" and not ladder.gpu_expected:
-        raise NotApplicableError("no usable GPU: %s" % problem, detail)
-    card = "this machine's NVIDIA GPU" if ladder.wanted == "auto" else "GPU %s" % ladder.wanted
-    raise RungError("torch cannot use %s: %s" % (card, problem), detail)
+    if ladder.asked == "auto" and not ladder.gpu_expected:
+        raise NotApplicableError("no usable GPU: %s" % without_advice(problem), detail)
+    card = "this machine's NVIDIA GPU" if ladder.asked == "auto" else "GPU %s" % ladder.wanted
+    raise RungError("torch cannot use %s: %s" % (card, without_advice(problem)), detail)
+
+
+def keep_small(ladder, detail):
+    """Take only a part of the card's free memory, and leave a full card alone; what is to be said of it."""
+    environ = os.environ  # noqa: TID251 - no Host in the target
+    ladder.cards_before = accounts.cards_now()  # before this process has anything on a card
+    ladder.number = accounts.user_number(ladder.wanted, ladder.cards_before, ladder.user_visible, environ)
+    detail["device"] = ladder.device_name
+    card = accounts.shown_card(ladder.cards_before, environ, ladder.gpu_index)
+    try:
+        free = card["free"] if card is not None else accounts.free_and_total(ladder.torch, ladder.device)[0]
+    except Exception as error:
+        # Nobody tells, or the first thing on the card fails: then the next rung says how.
+        detail["memory_unknown"] = first_line(error)
+        return ""
+    try:
+        detail.update(accounts.keep_small(ladder.torch, ladder.device, detail["memory_total"], free, card))
+    except RungError as full:
+        full.detail = dict(detail, **full.detail)
+        raise
+    told = accounts.gibibytes(free)
+    name = "" if card is None or len(ladder.cards_before) < 2 else "GPU %s of nvidia-smi, " % card["index"]
+    if "memory_budget" not in detail:
+        return " (%s%s free)" % (name, told)
+    return " (%s%s free; at most %s of it are taken)" % (name, told, accounts.gibibytes(detail["memory_budget"]))
 
 
 def gpu_problem(ladder, detail):
@@ -394,7 +414,7 @@ def check_nms(ladder):
     if ladder.torchvision is None:
         if "yolo_predict" not in ladder.rungs:
             raise NotApplicableError("torchvision is not installed")
-        raise RungError("torchvision is not installed, and YOLO needs it", {"error": "ModuleNotFoundError"})
+        raise RungError("torchvision is not installed, and YOLO needs it", {"missing": "torchvision"})
     torch = ladder.torch
     from torchvision.ops import nms
 
@@ -462,6 +482,7 @@ def check_yolo_predict(ladder):
         "reference": "float64 on the CPU, oneDNN off",
     }
     compare_answers(ladder, yolo.model, pictures, detail)
+    reload_model(ladder, yolo, detail)
     count, speed = predict_pictures(ladder, yolo, folder, detail)
     message = "YOLOv8n predicts on %s: %.1g px from the reference, %d boxes, %.0f ms a picture"
     return message % (ladder.device_name, detail["box_difference"], count, speed), detail
@@ -588,14 +609,41 @@ def compare_answers(ladder, model, pictures, detail):
     boxes, scores = differences(answer, reference)
     detail.update(box_difference=boxes, score_difference=scores, box_limit=BOX_LIMIT, score_limit=SCORE_LIMIT)
     detail["picture_box_difference"], detail["picture_score_difference"] = differences(answer[:1], answer[1:])
-    if not (boxes < BOX_LIMIT and scores < SCORE_LIMIT):
+    if not alike(answer, reference):
+        with without_onednn(torch):
+            swapped = raw_answer(torch, reference_copy(model), pictures.flip(1).double())
+        detail["looks_like"], words = likeness(torch, answer, reference, swapped)
         raise RungError(
-            "YOLOv8n computes wrong numbers on %s: boxes differ by %.3g px, scores by %.3g from the reference"
-            % (ladder.device_name, boxes, scores),
+            "YOLOv8n computes wrong numbers on %s: boxes differ by %.3g px, scores by %.3g from the reference: %s"
+            % (ladder.device_name, boxes, scores, words),
             detail,
         )
     if not (detail["picture_box_difference"] > PICTURE_BOXES and detail["picture_score_difference"] > PICTURE_SCORES):
         raise RungError("YOLOv8n gives two different pictures the same answer on %s" % ladder.device_name, detail)
+
+
+def likeness(torch, answer, reference, swapped):
+    """What a wrong answer looks like, by name and in words; ``swapped`` is the right one to pictures of swapped channels."""
+    boxes, scores = differences(answer, reference)
+    if not bool(torch.isfinite(answer).all()):
+        return "not_a_number", "they are no numbers at all"
+    if not bool(answer.abs().max() > 0):
+        return "zero", "they are all zero"
+    if alike(answer, swapped):
+        return "swapped_channels", "as if red and blue were swapped"
+    if alike(answer, reference.flip(0)):
+        return "other_picture", "as if it had been given another picture"
+    if boxes < TF32_BOXES and scores < TF32_SCORES:
+        return "tf32", "as much as with TF32, which something has switched on again"
+    if boxes < HALF_BOXES and scores < HALF_SCORES:
+        return "half", "as much as with half precision (bfloat16)"
+    return "wrong", "no rounding explains that"
+
+
+def alike(one, other):
+    """Whether two answers differ by rounding only."""
+    boxes, scores = differences(one, other)
+    return boxes < BOX_LIMIT and scores < SCORE_LIMIT
 
 
 def differences(one, other):
@@ -625,6 +673,29 @@ def predict_pictures(ladder, yolo, folder, detail):
     if len(found) != len(detail["pictures"]) or not all(detail["boxes"]):
         raise RungError("predict found no boxes where these weights give hundreds", detail)
     return sum(detail["boxes"]), sum(detail["speed_ms"].values()) or detail["predict_seconds"] * 500.0
+
+
+def reload_model(ladder, yolo, detail):
+    """ultralytics loads a ``.pt`` file of its own kind; torch 2.6 loads none unless it is told to, which old releases do not.
+
+    It is written as ultralytics writes it after training, whose function for it has had several names.
+    """
+    path = os.path.join(ladder.scratch, "random.pt")
+    content = {"epoch": -1, "best_fitness": None, "model": copy.deepcopy(yolo.model).cpu(), "ema": None, "updates": None}
+    written = io.BytesIO()  # on a full disk torch itself would be aborted
+    ladder.torch.save(dict(content, optimizer=None, train_args={}, date=None, version=detail["ultralytics"]), written)
+    with open(path, "wb") as stream:
+        stream.write(written.getvalue())
+    try:
+        loaded = sys.modules["ultralytics"].YOLO(path)
+    except Exception as error:
+        root = root_of(error)
+        words = outdated(ladder.torch, root) or "ultralytics cannot load a file that it has just written: %s" % first_line(root)
+        raise RungError(words, dict(detail, **error_detail(root)))  # noqa: B904 - Python 2 syntax
+    finally:
+        os.unlink(path)
+    if sum(parameter.numel() for parameter in loaded.model.parameters()) != detail["parameters"]:
+        raise RungError("ultralytics loads another model than the one that it has just written", detail)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -707,8 +778,10 @@ def memory_used(ladder):
 
 def prepare_environment(ladder, environ):
     """Quiet, offline and without traces: what libraries write goes to the scratch folder, and none installs anything."""
-    for name in ("YOLO_CONFIG_DIR", "MPLCONFIGDIR"):
+    for name in ("YOLO_CONFIG_DIR", "MPLCONFIGDIR", "TMPDIR", "TEMP", "TMP"):
         environ[name] = ladder.scratch
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
+        environ.pop(name, None)  # without, they are in the folders above
     environ["YOLO_OFFLINE"] = "1"
     environ["YOLO_AUTOINSTALL"] = "0"
     environ["YOLO_VERBOSE"] = "false"

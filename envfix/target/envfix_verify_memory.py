@@ -6,20 +6,29 @@
     allocated     = weights + activations + gradients + optimizer state + what was there before
 
 The left sides are asked (NVML for the card and its processes, torch for the rest), and what nobody tells (context, others,
-cached) is the difference. Standard library only, syntax of Python 3.6.
+cached) is the difference. Beside it what keeps others from harm: which card CUDA is shown, and how much of it may be taken.
+Standard library only, syntax of Python 3.6.
 """
 
 import ctypes
 import os
 import sys
 
-from envfix_verify_basics import NotApplicableError, mebibytes
+from envfix_verify_basics import NotApplicableError, RungError, first_line, mebibytes
 
 NVML_NAMES = ("nvml.dll",) if sys.platform == "win32" else ("libnvidia-ml.so.1", "/usr/lib/wsl/lib/libnvidia-ml.so.1")
 NOT_TOLD = 2**64 - 1
 ROWS = 64
 WIDTH = 1024
 NO_GPU = "this ran on the CPU, so there is no GPU memory to tell"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+# The rungs take about one GiB, half of it for CUDA itself; a card with less than this free is left to those who use it.
+LEAST_FREE = 3 << 29
+# What CUDA itself takes, about; torch does not count it.
+CONTEXT = 1 << 29
+# Of what is free, a part that leaves room for others, and never more than the rungs can need.
+SHARE, MOST = 0.8, 4 << 30
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -80,11 +89,28 @@ def card_now(library, index):
     memory = memory_now(library, handle)
     if memory is None:
         return None
-    name = ctypes.create_string_buffer(96)
-    known = library.nvmlDeviceGetName(handle, name, ctypes.c_uint(len(name))) == 0
     return dict(
-        memory, index=index, name=name.value.decode("utf-8", "replace") if known else "GPU", processes=rows_now(library, handle)
+        memory,
+        index=index,
+        name=text_now(library, "nvmlDeviceGetName", handle) or "GPU",
+        uuid=text_now(library, "nvmlDeviceGetUUID", handle),
+        mig=mig_now(library, handle),
+        processes=rows_now(library, handle),
     )
+
+
+def text_now(library, name, handle):
+    """A text that the driver knows of a card, None where it does not tell."""
+    function, text = getattr(library, name, None), ctypes.create_string_buffer(96)
+    if function is None or function(handle, text, ctypes.c_uint(len(text))) != 0:
+        return None
+    return text.value.decode("utf-8", "replace")
+
+
+def mig_now(library, handle):
+    """Whether the card is cut into instances, which have memory of their own."""
+    function, now, later = getattr(library, "nvmlDeviceGetMigMode", None), ctypes.c_uint(), ctypes.c_uint()
+    return function is not None and function(handle, ctypes.byref(now), ctypes.byref(later)) == 0 and now.value == 1
 
 
 def memory_now(library, handle):
@@ -114,6 +140,112 @@ def rows_now(library, handle):
     return {}
 
 
+def free_and_total(torch, device):
+    """Free and total bytes of the card that torch uses, as the driver counts them; ``OSError`` where nobody tells.
+
+    Makes CUDA's context, which takes memory of its own.
+    """
+    if hasattr(torch.cuda, "mem_get_info"):
+        return torch.cuda.mem_get_info(device)
+    torch.cuda.synchronize(device)  # torch before 1.11: the driver answers for the context that this thread has
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        code = ctypes.CDLL(name).cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+    except (OSError, AttributeError) as error:
+        raise OSError("nobody tells how much memory is free: %s" % first_line(error))  # noqa: B904
+    if code != 0:
+        raise OSError("the driver does not tell how much memory is free (error %d)" % code)
+    return free.value, total.value
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# the one card that is used, and how much of it
+
+
+def shown(value):
+    """The entries of CUDA_VISIBLE_DEVICES that can name a card; CUDA drops everything from the first one that names none."""
+    entries = []
+    for entry in (part.strip() for part in value.split(",")):
+        if not entry.isdigit() and not entry.upper().startswith(("GPU-", "MIG-")):
+            break
+        entries.append(entry)
+    return entries
+
+
+def show_one_gpu(wanted, value, environ):
+    """Let CUDA see only the card that was asked for, before torch looks; the number it has from then on, which is 0.
+
+    No context is made on anybody else's card, and ultralytics, which renumbers cards by itself, cannot pick another one. A
+    number counts what the user's CUDA_VISIBLE_DEVICES (``value``) shows; one that it does not show is left for torch to refuse.
+    """
+    if wanted.upper().startswith(("GPU-", "MIG-")):
+        environ[VISIBLE] = wanted
+    elif wanted.isdigit():
+        entries = [wanted] if value is None else shown(value)
+        place = 0 if value is None else int(wanted)
+        if place >= len(entries):
+            return int(wanted)
+        environ[VISIBLE] = entries[place]
+    return 0
+
+
+def shown_card(cards, environ, index):
+    """Which of the driver's cards CUDA's number ``index`` is; None where that cannot be said, or it is a part of a card."""
+    value = environ.get(VISIBLE)
+    entries = [str(card["index"]) for card in cards] if value is None else shown(value)
+    if index >= len(entries):
+        return None
+    entry = entries[index]
+    if entry.isdigit():
+        # Without an order CUDA counts from the fastest card on.
+        if environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID" and len({card["name"] for card in cards}) > 1:
+            return None
+        named = [card for card in cards if card["index"] == int(entry)]
+    else:
+        named = [card for card in cards if (card.get("uuid") or "").lower().startswith(entry.lower())]
+    return named[0] if len(named) == 1 and not named[0].get("mig") else None
+
+
+def user_number(wanted, cards, value, environ):
+    """The number that a card which was named by its UUID has for the user's own torch; None where that cannot be said."""
+    if not wanted.upper().startswith("GPU-"):
+        return None
+    before = dict(environ)
+    before.pop(VISIBLE, None)
+    if value is not None:
+        before[VISIBLE] = value
+    count = len(cards) if value is None else len(shown(value))
+    for number in range(count):
+        card = shown_card(cards, before, number)
+        if card is not None and (card.get("uuid") or "").lower().startswith(wanted.lower()):
+            return number
+    return None
+
+
+def keep_small(torch, device, total, free, card):
+    """Let torch take only a part of what is free; how much that is. ``RungError`` where too little is free to begin."""
+    detail = {"memory_free": free, "memory_total": total, "card": None if card is None else card["index"]}
+    if free < LEAST_FREE:
+        name = "the card" if card is None else "GPU %s (%s)" % (card["index"], card["name"])
+        raise RungError(
+            "%s has %s of %s free, and these rungs may need %s: it is left alone, so that nothing on it runs out of memory"
+            % (name, gibibytes(free), gibibytes(total), gibibytes(LEAST_FREE)),
+            dict(detail, error="OutOfMemoryError", refused=True, wanted=LEAST_FREE),
+        )
+    budget = min(MOST, int(SHARE * free) - CONTEXT)
+    # Came with torch 1.8.
+    if hasattr(torch.cuda, "set_per_process_memory_fraction"):
+        torch.cuda.set_per_process_memory_fraction(min(1.0, budget / float(total)), device)
+        detail["memory_budget"] = budget
+    return detail
+
+
+def gibibytes(size):
+    """Bytes in words: ``0.3 GiB``."""
+    return "%.1f GiB" % (size / 1073741824.0)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # arithmetic
 
@@ -124,9 +256,10 @@ def place(before, after, pid):
     In a container the driver may count processes by other numbers. Then the card whose use grew most since this process
     started is taken for its own, and the growth for what it holds.
     """
+    strangers = {card["index"] for card in before if pid in card["processes"]}  # the same number outside of a container
     for card in after:
         held = card["processes"].get(pid)
-        if held:
+        if held and card["index"] not in strangers:
             return card["index"], held, "the driver's list of processes"
     grown = {card["index"]: card["total"] - card["free"] for card in after}
     for card in before:
@@ -141,7 +274,7 @@ def place(before, after, pid):
 def card_ledger(card, held):
     """One card, split: the parts add up to the total; ``held`` is what this process holds on it, None where nobody tells."""
     used = card["total"] - card["free"] - (card["driver"] or 0)
-    ledger = {"index": card["index"], "name": card["name"], "total": card["total"], "free": card["free"], "driver": card["driver"]}
+    ledger = {name: card.get(name) for name in ("index", "name", "total", "free", "driver", "mig")}
     return dict(ledger, this_process=held, others=None if held is None else used - held, used=used)
 
 
@@ -196,7 +329,8 @@ def card_line(card):
     else:
         whose = "others" if card["driver"] is not None else "others and the driver"
         parts += ["%s of %s" % (mebibytes(card["others"]), whose), "%s of this process" % mebibytes(card["this_process"])]
-    return "GPU %s %s: %s = %s" % (card["index"], card["name"], mebibytes(card["total"]), " + ".join(parts))
+    name = "%s (all of it; in MIG mode programs run on a slice)" % card["name"] if card["mig"] else card["name"]
+    return "GPU %s %s: %s = %s" % (card["index"], name, mebibytes(card["total"]), " + ".join(parts))
 
 
 STEP_WORDS = (

@@ -15,7 +15,7 @@ import random
 import re
 import sys
 
-from envfix_verify_basics import RungError, error_detail, first_line, mebibytes
+from envfix_verify_basics import RungError, error_detail, first_line, mebibytes, missing_module, outdated, root_of
 
 PICTURES = 16
 SIZE = 64
@@ -177,13 +177,13 @@ def known_options():
 
 def failure(error, detail):
     """Training ended in an error: the root of it, and that predicting works."""
-    root = error
-    while root.__cause__ is not None or (root.__context__ is not None and not root.__suppress_context__):
-        root = root.__cause__ or root.__context__
+    root = root_of(error)
     detail = dict(detail, **error_detail(root))
-    if isinstance(root, ModuleNotFoundError) and root.name:
-        return RungError("training needs the module %s, which is not installed; predicting works without it" % root.name, detail)
-    return RungError("training fails although predicting works: %s" % first_line(root), detail)
+    if missing_module(root):
+        words = "training needs the package %s, which is not installed; predicting works without it"
+        return RungError(words % missing_module(root), detail)
+    words = outdated(sys.modules["torch"], root) or first_line(root)
+    return RungError("training fails although predicting works: %s" % words, detail)
 
 
 def judge(steps, trainer, ladder, detail):

@@ -21,7 +21,7 @@ import shutil
 import sys
 import zipfile
 
-from envfix_verify_basics import NotApplicableError, RungError, draw_picture, error_detail, first_line, mebibytes
+from envfix_verify_basics import NotApplicableError, RungError, draw_picture, error_detail, first_line, first_words, mebibytes, root_of
 
 OFFICIAL = "yolov8n.pt"
 PICTURE = "bus.jpg"
@@ -497,8 +497,8 @@ def load(ladder, path, names):
             raise refuse("unsafe", "%s is not loaded: torch refuses it: %s" % (path, refusal(str(root)))) from error
         if isinstance(root, (ImportError, AttributeError)) and "ultralytics" in str(root):
             own = sys.modules["ultralytics"].__version__
-            words = "%s was made with another release of ultralytics than this %s, which cannot load it: %s"
-            raise refuse("other_release", words % (path, own, first_line(root)), **detail) from error
+            words = "%s was made with another release of ultralytics than this %s, which lacks parts of it: %s"
+            raise refuse("other_release", words % (path, own, first_words(root)), **detail) from error
         raise RungError("%s cannot be loaded: %s" % (path, first_line(root)), detail) from error
     model = getattr(yolo, "model", None)
     if not isinstance(model, ladder.torch.nn.Module) or not hasattr(model, "names"):
@@ -513,13 +513,6 @@ def refusal(text):
         if found:
             return found.group(0).replace("WeightsUnpickler error:", "").strip()
     return "it holds more than weights"
-
-
-def root_of(error):
-    """The first error of a chain."""
-    while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def look(ladder, yolo, path, detail):

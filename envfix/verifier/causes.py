@@ -77,6 +77,8 @@ _ANYWHERE: tuple[tuple[str, _Cause], ...] = (
         "cudnn_version_conflict",
     ),
     (_CUDA_LIBRARY + r"[.\d]*: cannot open shared object file", "missing_cuda_runtime_lib"),
+    (_CUDA_LIBRARY + r"\S{0,20} not found in the system path", "missing_cuda_runtime_lib"),
+    (r"No module named 'pkg_resources'", "setuptools_pkg_resources_removed"),
     # torch, torchvision, numpy
     (r"operator torchvision::nms does not exist|Couldn't load custom C\+\+ ops", "torchvision_torch_mismatch"),
     (r"partially initialized module 'torchvision'", "torchvision_torch_mismatch"),

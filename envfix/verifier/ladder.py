@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import signal
 import time
@@ -13,7 +14,7 @@ import msgspec
 
 from envfix.errors import TargetError
 from envfix.host.interface import CommandResult, Deadline, Host
-from envfix.model.outcome import Rung, RungStatus, Verification
+from envfix.model.outcome import NOT_TRIED, Rung, RungStatus, Verification
 from envfix.model.reporter import NullReporter, Reporter
 from envfix.verifier.causes import classify, classify_signal
 from envfix.verifier.interface import STAGES, TIME_LIMITS, Level, Weights, rungs_of
@@ -29,9 +30,12 @@ SCRIPTS = (
 )
 _LINE_LIMIT = 64 * 1024
 _SHOWN_OUTPUT = 1500
+_FRAME = re.compile(r'^ +File "([^"\n]{1,400})", line (\d{1,7}) in ', re.MULTILINE)
 _LEAVING_SECONDS = 10.0
 # What Windows gives as exit code for a crash; elsewhere a crash is a negative code.
 _WINDOWS_CRASHES = {0xC0000005: "SIGSEGV", 0xC000001D: "SIGILL", 0xC0000409: "SIGABRT"}
+# What is sure of a rung that failed, where nothing says why.
+_AT_LEAST = {"import": "torch_import_fails"}
 _KILLED = {
     "SIGILL": "killed by SIGILL: this processor lacks an instruction that the library uses",
     "SIGKILL": "killed by SIGKILL, most likely by the system for lack of memory",
@@ -260,6 +264,8 @@ class _Climb:
         if event.status == "failed":
             text = "\n".join(str(event.detail.get(key, "")) for key in ("error", "text", "reason"))
             cause = classify(event.rung, f"{event.message}\n{text}".strip(), self.facts)
+            if cause is None and not event.detail.get("missing"):
+                cause = _AT_LEAST.get(event.rung)
         self._add(
             Rung(
                 name=event.rung,
@@ -282,12 +288,14 @@ class _Climb:
         seconds = 0.0 if self._started_at is None else time.monotonic() - self._started_at
         message, cause = _ending(name, result, noise, self.limits[name], self.facts)
         detail = {"output": _last_words(noise)} if noise else {}
+        cause = cause or _AT_LEAST.get(name)
         return Rung(name=name, status="failed", seconds=round(seconds, 3), detail=detail, cause=cause, message=message)
 
     def _skip_rest(self) -> None:
         culprit = next((rung.name for rung in self._rungs if rung.status == "failed"), None)
         for name in self._expected[len(self._rungs) :]:
-            self._add(Rung(name=name, status="skipped", seconds=0.0, message=f"an earlier rung failed: {culprit}"))
+            message = f"an earlier rung failed: {culprit}"
+            self._add(Rung(name=name, status="skipped", seconds=0.0, message=message, detail={NOT_TRIED: culprit}))
 
 
 def _last_words(noise: str) -> str:
@@ -302,13 +310,24 @@ def _last_words(noise: str) -> str:
 def _ending(
     name: str, result: CommandResult, noise: str, limit: float, facts: Mapping[str, Any]
 ) -> tuple[str, str | None]:
-    """How the process ended in the middle of a rung: one sentence, and the cause if its last words prove one."""
+    """How the process ended in the middle of a rung, and where: one sentence, and the cause if its last words prove one."""
+    place = _place(noise)
     if result.outcome == "timed-out":
-        return f"no answer in {limit:g} s", None
+        return f"no answer in {limit:g} s{place and f'; it hangs in {place}'}", None
     killed_by = _signal_name(result.returncode)
     if killed_by is not None:
-        return _KILLED.get(killed_by, f"killed by {killed_by}"), classify_signal(name, killed_by, noise, facts)
+        told = _KILLED.get(killed_by, f"killed by {killed_by}")
+        return f"{told}{place and f'; it was in {place}'}", classify_signal(name, killed_by, noise, facts)
     return f"the process ended early with exit code {result.returncode}", classify(name, noise, facts)
+
+
+def _place(noise: str) -> str:
+    """The innermost line of Python in the stack that was printed last, of the thread that crashed or of the first one."""
+    crashed = noise.rfind("Current thread ")
+    start = crashed if crashed >= 0 else noise.rfind("(most recent call first)")
+    frames = _FRAME.finditer(noise, start) if start >= 0 else iter(())
+    inner = next((frame for frame in frames if "<frozen" not in frame[1]), None)
+    return "" if inner is None or inner[1].endswith(SCRIPT) else f"{inner[1]}, line {inner[2]}"
 
 
 def _signal_name(code: int | None) -> str | None:

@@ -1,0 +1,114 @@
+"""What is shown to others: a diagnosis without names and secrets, its links and memory, and writing it to a file."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+import msgspec
+
+from envfix import snapshots
+from envfix.app import holding
+from envfix.app.settings import tables_for
+from envfix.app.stacking import links
+from envfix.errors import EnvfixError
+from envfix.host.real import RealHost
+from envfix.model.documents import Redactor, to_json
+from envfix.model.explanation import Cause
+from envfix.model.facts import Machine
+from envfix.model.finding import Finding, Remedy
+from envfix.model.outcome import Rung
+from envfix.model.report import Report
+from envfix.model.stack import SharedAnswer, SharedReport
+from envfix.model.words import readable
+
+# Whose homes facts speak of: `--from` reads reports that nobody has redacted.
+HOMES = re.compile(r"(?:/home/|/Users/|\\+Users\\+)([A-Za-z0-9][\w.-]*)")
+# Names of the catalogue stay as they are: people look them up.
+KEPT: dict[type, frozenset[str]] = {
+    Finding: frozenset(("code", "cause", "follows_from")),
+    Cause: frozenset(("code", "cause", "follows_from")),
+    Rung: frozenset(("name", "status", "cause")),
+}
+T = TypeVar("T")
+
+
+def shareable(report: Report) -> SharedReport:
+    """The diagnosis as it may be shown to anybody."""
+    host = RealHost()
+    clean = by_index(redacted(report, _redactor(host, report, report.machine)))
+    here = clean.origin is None
+    return SharedReport(
+        report=clean,
+        links=links(clean.machine, clean.environment, clean.diagnosis, tables_for(host)),
+        use=holding.judge(clean.machine, clean.origin),
+        made=_today(),
+        where="the machine it ran on" if here else f"the machine saved in {(clean.origin or '').rpartition('/')[2]}",
+    )
+
+
+def shareable_answer(answer: T) -> SharedAnswer[T]:
+    """A plan, an explanation or a verification as it may be shown to anybody."""
+    return SharedAnswer(answer=redacted(answer, _redactor(RealHost(), answer)), made=_today())
+
+
+def _redactor(host: RealHost, record: object, machine: Machine | None = None) -> Redactor:
+    """For the people of this machine, and for those whose homes the record speaks of."""
+    return snapshots.redactor_here(host.system_facts()["home"], machine, HOMES.findall(to_json(record)))
+
+
+def _today() -> str:
+    return f"{datetime.now(timezone.utc):%Y-%m-%d}"
+
+
+def by_index(report: Report) -> Report:
+    """Commands name cards by their number: the stand-in of a serial id would choose none."""
+    cards = report.machine.gpus.value or ()
+    count = Counter(card.uuid for card in cards)
+    numbers = {card.uuid: str(card.index) for card in cards if card.uuid and count[card.uuid] == 1}
+    findings = tuple(
+        msgspec.structs.replace(finding, remedies=tuple(_by_index(remedy, numbers) for remedy in finding.remedies))
+        for finding in report.diagnosis.findings
+    )
+    return msgspec.structs.replace(report, diagnosis=msgspec.structs.replace(report.diagnosis, findings=findings))
+
+
+def _by_index(remedy: Remedy, numbers: dict[str, str]) -> Remedy:
+    commands = tuple(tuple(_numbered(word, numbers) for word in argv) for argv in remedy.commands)
+    return msgspec.structs.replace(remedy, commands=commands)
+
+
+def _numbered(word: str, numbers: dict[str, str]) -> str:
+    for uuid, number in numbers.items():
+        word = word.replace(uuid, number)
+    return word
+
+
+def redacted(value: Any, redactor: Redactor) -> Any:
+    """The same record with every text redacted and readable; values keep their types, names of the catalogue stay."""
+    if isinstance(value, msgspec.Struct):
+        kept = KEPT.get(type(value), frozenset())
+        fields = {name: getattr(value, name) for name in value.__struct_fields__ if name not in kept}
+        return msgspec.structs.replace(value, **{name: redacted(item, redactor) for name, item in fields.items()})
+    if type(value) is str:  # members of an Enum are names of envfix's own
+        return readable(redactor.text(value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(redacted(item, redactor) for item in value)
+    if isinstance(value, dict):
+        # Of variables, what is named like a secret is hidden whole.
+        texts = {key: item for key, item in value.items() if type(item) is str}
+        others = {redactor.text(key): redacted(item, redactor) for key, item in value.items() if key not in texts}
+        return {**redactor.value(texts), **others}
+    return value
+
+
+def write(path: str, text: str, option: str) -> None:
+    """Write a report to a file, whole or not at all; raises ``EnvfixError`` where that is impossible."""
+    try:
+        RealHost().write_text(path, text)
+    except OSError as error:
+        raise EnvfixError(
+            f"cannot write {path}: {error.strerror or error}", hint=f"name another file with {option}"
+        ) from error

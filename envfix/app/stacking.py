@@ -1,0 +1,286 @@
+"""The links of the stack, from facts and findings alone: the same for every report that draws them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from packaging.version import Version
+
+from envfix.model.facts import (
+    NOT_ASKED,
+    NOT_TOLD,
+    Display,
+    Distribution,
+    Driver,
+    Environment,
+    Machine,
+    Observed,
+    TorchBuild,
+    VisionBuild,
+)
+from envfix.model.finding import Diagnosis, Finding, Severity
+from envfix.model.stack import Link, Part, State
+from envfix.rules._cards import driver_system, nvidia_displays
+from envfix.rules._family import installed, requirements, version
+from envfix.tables.loader import Tables
+
+TORCH_FACTS = frozenset(("environment.torch", "environment.torch_import"))
+DRIVER_FACTS = frozenset(("machine.driver_layers", "machine.device_state"))
+# Packages whose state is torch's own.
+OF_TORCH = re.compile(r"(torch|pytorch|numpy|nvidia[-_][\w-]+)(?![\w-])")
+CUDA_LIBRARIES = re.compile(r"\blib(cu|nccl|nv)|\bnvidia[-_]|cudnn", re.IGNORECASE)
+
+
+def links(machine: Machine, environment: Environment, diagnosis: Diagnosis, tables: Tables) -> tuple[Link, ...]:
+    """Card, driver, CUDA runtime, torch, torchvision, ultralytics: each by its own facts, then by what was found wrong."""
+    chain = (
+        _card(machine),
+        _driver(machine),
+        _cuda(machine, environment, tables),
+        _torch(environment),
+        _torchvision(environment, tables),
+        _ultralytics(environment),
+    )
+    said: dict[Part, Finding] = {}
+    for finding in sorted(diagnosis.findings, key=lambda one: one.severity != Severity.ERROR):
+        part = part_of(finding)
+        if part is not None and finding.severity != Severity.INFO:
+            said.setdefault(part, finding)
+    return tuple(_judged(link, said.get(link.part)) for link in chain)
+
+
+def _judged(link: Link, finding: Finding | None) -> Link:
+    """The link as a finding makes it: an error breaks it, a warning leaves a doubt."""
+    if finding is None:
+        return link
+    # An import that works is stronger than what versions let fear.
+    works = link.part == "torch" and link.state == "ok" and finding.code.startswith("FAM")
+    broken = finding.severity == Severity.ERROR and not works
+    if link.state == "broken" and not broken:
+        return link
+    return msgspec.structs.replace(
+        link, state="broken" if broken else "doubtful", reason=finding.message, code=finding.code
+    )
+
+
+def part_of(finding: Finding) -> Part | None:
+    """The link that a finding is about, by the part of the house that its code names and the facts it rests on."""
+    facts = {one.fact for one in finding.because}
+    family = finding.code[:3]
+    if family in ("DRV", "CTR"):
+        return "cuda" if facts & TORCH_FACTS and not facts & DRIVER_FACTS else "driver"
+    if family in ("GPU", "MEM", "VAR"):
+        if "environment.torch" in facts:
+            return "torch"
+        return "card" if facts & {"machine.gpus", "machine.driver_layers", "machine.scheduler"} else None
+    if family in ("TOR", "CND"):
+        without_cuda = facts & {"machine.gpus", "machine.displays", "environment.conda_records"}
+        return None if not facts & TORCH_FACTS else "cuda" if without_cuda else "torch"
+    if family == "INT":
+        lost = facts & {"environment.torch", "environment.elsewhere"} or finding.severity == Severity.ERROR
+        return "torch" if lost else None
+    return _of_package(finding, facts) if family in ("FAM", "LIB") else None
+
+
+def _of_package(finding: Finding, facts: set[str]) -> Part | None:
+    """The package that evidence names; None for one that is no link of the chain."""
+    named = [one.value for one in finding.because if one.fact == "environment.distributions"]
+    files = " ".join(f"{one.value} {one.source}" for one in finding.because if one.fact == "environment.binaries")
+    everything = " ".join([*named, files])
+    if "environment.torchvision" in facts or re.search(r"\btorchvision\b", everything):
+        return "torchvision"
+    if re.search(r"\bultralytics\b", everything):
+        return "ultralytics"
+    if not all(map(OF_TORCH.match, named)):
+        return None
+    libraries = " ".join(one.value for one in finding.because if one.fact != "environment.conda_records")
+    if finding.code.startswith("LIB") and (CUDA_LIBRARIES.search(libraries) or "machine.libraries" in facts):
+        return "cuda"
+    of_torch = named or "/torch/" in files or facts & {"environment.torch_import", "environment.conda_records"}
+    return "torch" if of_torch or facts <= TORCH_FACTS else None
+
+
+def _link(part: Part, fact: Observed[Any], *, nothing: str) -> Link:
+    """A link whose fact has no value: absent, or unknown with the reason."""
+    if fact.is_absent:
+        return Link(part=part, state="absent", reason=f"{nothing} (looked at: {fact.source}).")
+    if fact.problem == NOT_ASKED:
+        return Link(part=part, state="unknown", reason="This was not asked.")
+    return Link(part=part, state="unknown", reason=_sentence(fact.problem or "it could not be told"))
+
+
+def _card(machine: Machine) -> Link:
+    cards = machine.gpus.value
+    if cards:
+        names = _counted([one.name for one in cards])
+        it = "it" if len(cards) == 1 else "them"
+        reason = f"The driver lists {it} ({machine.gpus.source})." if _heard(machine) else _told(machine.gpus)
+        return Link(part="card", state="ok", value=names, reason=reason)
+    seen = nvidia_displays(machine)
+    if seen:
+        names = _counted(list(map(_of_bus, seen)))
+        source = machine.displays.source
+        return Link(
+            part="card", state="doubtful", value=names, reason=f"On the bus ({source}), but no driver opens it."
+        )
+    others = ", ".join(f"{one.vendor} {_of_bus(one)}" for one in machine.displays.value or ())
+    beside = f", but {others}" if others else ""
+    return _link("card", machine.gpus, nothing=f"No NVIDIA card was found{beside}")
+
+
+def _of_bus(display: Display) -> str:
+    """``GA102 [GeForce RTX 3090]`` as people call it."""
+    sold_as = re.findall(r"\[([^\[\]]+)\]", display.name or "")
+    return sold_as[-1] if sold_as else display.name or f"{display.vendor} {display.device_id}"
+
+
+def _counted(names: list[str]) -> str:
+    """``2 x RTX 3090, A100``: each name once, in order."""
+    return ", ".join(
+        f"{names.count(name)} x {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)
+    )
+
+
+def _driver(machine: Machine) -> Link:
+    driver, layers = machine.driver, machine.driver_layers.value
+    if driver.value is None:
+        link = _link("driver", driver, nothing="No NVIDIA driver was found")
+        needed = link.state == "absent" and bool(nvidia_displays(machine))
+        return msgspec.structs.replace(link, state="broken") if needed else link
+    value = str(driver.value.version)
+    if layers is not None and layers.nvml in ("error", "no-answer"):
+        problem = layers.nvml_problem or "its library does not answer"
+        return Link(part="driver", state="doubtful", value=value, reason=_sentence(problem))
+    serves = f", and serves CUDA up to {driver.value.cuda}" if driver.value.cuda else ""
+    reason = f"It answers ({driver.source}){serves}." if _heard(machine) else _told(driver)
+    return Link(part="driver", state="ok", value=value, reason=reason)
+
+
+def _heard(machine: Machine) -> bool:
+    """Whether the driver itself was asked, and not a report or a variable."""
+    layers = machine.driver_layers.value
+    return layers is not None and layers.nvml == "works"
+
+
+def _told(fact: Observed[Any]) -> str:
+    return f"So says {fact.source}; the driver itself was not asked."
+
+
+def _cuda(machine: Machine, environment: Environment, tables: Tables) -> Link:
+    torch = environment.torch.value
+    if torch is None:
+        reason = "and there is none" if environment.torch.is_absent else "of which nothing is known"
+        state: State = "absent" if environment.torch.is_absent else "unknown"
+        return Link(part="cuda", state=state, reason=f"It comes with torch, {reason}.")
+    if torch.cuda is None:
+        inside = "ROCm, for cards of AMD" if torch.hip else "no CUDA (a build for the processor)"
+        return Link(part="cuda", state="absent", reason=f"torch {torch.build} carries {inside}.")
+    value = f"CUDA {torch.cuda}"
+    imported = environment.torch_import.value
+    if imported is not None and imported.cuda_available:
+        reason = f"torch started it on this driver ({environment.torch_import.source})."
+        return Link(part="cuda", state="ok", value=value, reason=reason)
+    if imported is not None and imported.cuda_available is False and machine.gpus.value:
+        problem = imported.cuda_problem or "torch finds no card to start it on"
+        return Link(part="cuda", state="broken", value=value, reason=_sentence(problem))
+    return _by_floor(machine, machine.driver.value, torch, tables, value)
+
+
+def _by_floor(machine: Machine, driver: Driver | None, torch: TorchBuild, tables: Tables, value: str) -> Link:
+    """Whether the driver is new enough, where torch has not tried."""
+    floor = tables.drivers.floor(torch.cuda, driver_system(machine)) if torch.cuda else None
+    if driver is None or floor is None:
+        missing = "No driver answers to run it" if driver is None else f"No table knows which driver {value} needs"
+        return Link(part="cuda", state="unknown", value=value, reason=f"{missing}.")
+    how = floor.compatibility(driver.version)
+    if how is None:
+        reason = f"It needs driver {floor.family} or newer, and there is {driver.version}."
+        return Link(part="cuda", state="doubtful", value=value, reason=reason)
+    least = floor.exact if how == "direct" else floor.family
+    within = "" if how == "direct" else f" within CUDA {floor.cuda.major}, without what newer drivers add"
+    reason = f"Driver {driver.version} is new enough: {least} or newer runs it{within}."
+    return Link(part="cuda", state="ok", value=value, reason=reason)
+
+
+def _torch(environment: Environment) -> Link:
+    torch, imported = environment.torch.value, environment.torch_import
+    if torch is None:
+        return _link("torch", environment.torch, nothing="torch is not installed in this Python")
+    if imported.value is None:
+        asked = imported.problem == NOT_ASKED
+        why = "it was not imported, so nothing says that it starts" if asked else imported.problem or "no answer"
+        return Link(part="torch", state="unknown", value=torch.build, reason=f"It is installed; {why}.")
+    if not imported.value.ok:
+        reason = f"Importing it fails: {imported.value.error or 'no reason was given'}"
+        return Link(part="torch", state="broken", value=torch.build, reason=_sentence(reason))
+    time = f" in {imported.value.seconds:.1f} s" if imported.value.seconds else ""
+    reason = f"Importing it worked{time} ({imported.source})."
+    return Link(part="torch", state="ok", value=torch.build, reason=reason)
+
+
+def _torchvision(environment: Environment, tables: Tables) -> Link:
+    vision, torch = environment.torchvision.value, environment.torch.value
+    if vision is None:
+        return _link("torchvision", environment.torchvision, nothing="torchvision is not installed in this Python")
+    here = version(torch.build if torch else None)
+    if torch is None or here is None:
+        return Link(part="torchvision", state="unknown", value=vision.build, reason="There is no torch to fit to.")
+    meant = _meant_for(vision, tables)
+    if not meant:
+        reason = "Neither its metadata nor a table says for which torch it was built."
+        return Link(part="torchvision", state="unknown", value=vision.build, reason=reason)
+    fits = here.public in {one.public for one in meant}
+    reason = f"It was built for torch {meant[0].public}, which is {'there' if fits else f'not {here.public}'}."
+    return Link(part="torchvision", state="ok" if fits else "doubtful", value=vision.build, reason=reason)
+
+
+def _meant_for(vision: VisionBuild, tables: Tables) -> tuple[Version, ...]:
+    """The torch that its metadata pins, else those that its release goes with."""
+    pin, release = version(vision.torch_pin), version(vision.version)
+    if pin is not None:
+        return (pin,)
+    return tables.companions.torch_of_torchvision(release) if release is not None else ()
+
+
+def _ultralytics(environment: Environment) -> Link:
+    found = environment.distributions
+    package = installed(environment).get("ultralytics")
+    if found.value is None or package is None:
+        nothing = "ultralytics is not installed in this Python"
+        if found.value is None:
+            return _link("ultralytics", found, nothing=nothing)
+        if environment.binaries.problem == NOT_TOLD:  # a pasted report lists some packages only
+            return Link(part="ultralytics", state="unknown", reason=_sentence(NOT_TOLD))
+        return Link(part="ultralytics", state="absent", reason=f"{nothing} (looked at: {found.source}).")
+    return _ultralytics_fits(environment, package)
+
+
+def _ultralytics_fits(environment: Environment, package: Distribution) -> Link:
+    """What its files and its metadata say."""
+    torch = environment.torch.value
+    here = version(torch.build if torch else None)
+    if package.missing_code:
+        reason = f"{package.missing_code} of its files are gone."
+        return Link(part="ultralytics", state="broken", value=package.version, reason=reason)
+    if here is None:
+        return Link(part="ultralytics", state="unknown", value=package.version, reason="There is no torch to fit to.")
+    asked = [
+        one.requirement.specifier
+        for one in requirements(environment, of=("torch",))
+        if one.by is package and one.extra is None
+    ]
+    if not asked:
+        reason = "It is installed; its metadata do not say which torch it takes."
+        return Link(part="ultralytics", state="unknown", value=package.version, reason=reason)
+    unmet = [one for one in asked if not one.contains(here.public, prereleases=True)]
+    said = f"It asks for torch {', '.join(map(str, unmet or asked))}"
+    reason = f"{said}, and {'there is' if unmet else 'takes'} torch {here.public}."
+    return Link(part="ultralytics", state="doubtful" if unmet else "ok", value=package.version, reason=reason)
+
+
+def _sentence(text: str) -> str:
+    """One line that begins with a capital and ends with a stop."""
+    line = " ".join(text.split())[:300]
+    return f"{line[:1].upper()}{line[1:]}".rstrip(".") + "."

@@ -1,0 +1,128 @@
+"""The options that write a report to be shown to others, for each command that has one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from envfix.commands import _options as shared
+
+if TYPE_CHECKING:
+    from envfix.model.explanation import Explanation
+    from envfix.model.outcome import Verification
+    from envfix.model.plan import Plan
+    from envfix.model.report import Report
+    from envfix.render.interface import Output, ReportFormat
+
+# As a FILE: the report takes the place of the answer.
+STANDARD_OUTPUT = "-"
+
+report_options = shared.options(
+    click.option("--html", metavar="FILE", help="Also write a page to show to others, without names and secrets."),
+    click.option(
+        "--markdown",
+        metavar="[FILE]",
+        is_flag=False,
+        flag_value=STANDARD_OUTPUT,
+        help="The same as Markdown, to paste into an issue; without FILE it is the answer.",
+    ),
+    click.option("--svg", metavar="FILE", help="The same as a picture of the terminal."),
+)
+
+
+def _named(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A file: the answer itself already stands on standard output."""
+    del context, option
+    if value == STANDARD_OUTPUT:
+        from envfix.errors import UsageError
+
+        raise UsageError("the page needs a file of its own", hint="--html FILE")
+    return value
+
+
+page_option = click.option(
+    "--html", metavar="FILE", callback=_named, help="Also write a page to show to others, without names and secrets."
+)
+
+
+def save_page(path: str | None, answer: Explanation | Plan | Verification, out: Output) -> None:
+    """The page of an answer, where one was asked for."""
+    if path is None:
+        return
+    from envfix.app.sharing import shareable_answer, write
+    from envfix.model.explanation import Explanation
+    from envfix.model.outcome import Verification
+    from envfix.render.html_answers import HtmlAnswers
+
+    pages = HtmlAnswers()
+    if isinstance(answer, Explanation):
+        text = pages.explanation(shareable_answer(answer))
+    elif isinstance(answer, Verification):
+        text = pages.verification(shareable_answer(answer))
+    else:
+        text = pages.plan(shareable_answer(answer))
+    write(path, text, "--html")
+    out.reporter.note(f"saved: {path}")
+
+
+class Reports:
+    """The reports that were asked for, with their files."""
+
+    def __init__(self, *, as_json: bool, html: str | None, markdown: str | None, svg: str | None) -> None:
+        named = {"html": html, "markdown": markdown, "svg": svg}
+        self._files = {name: path for name, path in named.items() if path is not None}
+        self._check(as_json=as_json)
+
+    def _check(self, *, as_json: bool) -> None:
+        """Before anything is looked at: two answers cannot go to one place."""
+        from envfix.errors import UsageError
+
+        places = [*self._files.values(), *([STANDARD_OUTPUT] if as_json else [])]
+        for name, path in self._files.items():
+            if places.count(path) > 1:
+                where = "standard output" if path == STANDARD_OUTPUT else path
+                raise UsageError(
+                    f"two answers cannot both go to {where}", hint=f"name a file of its own: --{name} FILE"
+                )
+
+    def diagnosis(self, report: Report, out: Output) -> None:
+        """Write the files, then give the answer: the text for people, unless a report takes its place."""
+        texts = self._texts(report) if self._files else {}
+        for name, text in texts.items():
+            self._write(name, text)
+        answer = next((texts[name] for name, path in self._files.items() if path == STANDARD_OUTPUT), None)
+        if answer is None:
+            out.diagnosis(report)
+        else:
+            out.shared(answer)
+        for path in self._files.values():
+            if path != STANDARD_OUTPUT:
+                out.reporter.note(f"saved: {path}")
+
+    def _texts(self, report: Report) -> dict[str, str]:
+        from envfix.app.sharing import shareable
+
+        shared_report = shareable(report)
+        return {name: _format(name).diagnosis(shared_report) for name in self._files}
+
+    def _write(self, name: str, text: str) -> None:
+        from envfix.app.sharing import write
+
+        if self._files[name] != STANDARD_OUTPUT:
+            write(self._files[name], text, f"--{name}")
+
+
+def _format(name: str) -> ReportFormat:
+    """A format by the name of its option."""
+    if name == "html":
+        from envfix.render.html import HtmlReport
+
+        return HtmlReport()
+    if name == "markdown":
+        from envfix.render.markdown import MarkdownReport
+
+        return MarkdownReport()
+    from envfix.render.terminal_picture import TerminalPicture
+
+    return TerminalPicture()

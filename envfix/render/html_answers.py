@@ -1,0 +1,143 @@
+"""The answers of plan, explain and verify as pages like that of a diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from xml.etree.ElementTree import Element
+
+from envfix._version import __version__
+from envfix.model.explanation import Cause, Explanation
+from envfix.model.finding import Finding
+from envfix.model.outcome import Rung, Verification
+from envfix.model.plan import Plan
+from envfix.model.stack import SharedAnswer, State
+from envfix.render import plan_table
+from envfix.render.elements import element
+from envfix.render.html import findings, footer, page, prose, table
+from envfix.render.report_parts import chains
+from envfix.render.stack_picture import sign
+from envfix.render.words import command_line, duration
+
+RUNGS: dict[str, State] = {"passed": "ok", "failed": "broken", "skipped": "absent"}
+
+
+class HtmlAnswers:
+    """One self-contained page for each answer."""
+
+    def explanation(self, shared: SharedAnswer[Explanation]) -> str:
+        """The root cause with the lines that prove it and what mends it, then what follows."""
+        answer = shared.answer
+        if not answer.causes:
+            words = "Nothing in this log is a failure that envfix knows."
+            return _answer("absent", "Not recognised", words, shared.made, [])
+        words = "The most likely cause of what this log shows."
+        notes = [element("p", *prose(note)) for note in answer.notes]
+        if answer.ambiguous:
+            notes.append(element("p", "The log leaves open which of these it is; the likeliest comes first."))
+        causes = chains([_finding(cause, ambiguous=answer.ambiguous) for cause in answer.causes])
+        sections = [*([element("section", element("h2", "Notes"), *notes)] if notes else []), *findings(causes)]
+        return _answer(
+            "broken" if answer.is_error else "doubtful", answer.causes[0].title, words, shared.made, sections
+        )
+
+    def verification(self, shared: SharedAnswer[Verification]) -> str:
+        """The ladder, rung by rung, and where memory went if that was asked."""
+        answer = shared.answer
+        rungs = element("section", element("h2", "The ladder"), _ladder(answer.rungs))
+        sections = [rungs]
+        lines = answer.memory.get("lines") or ()
+        if lines:
+            told = element("pre", element("code", "\n".join(lines)), tabindex=0)
+            sections.append(element("section", element("h2", "Memory"), told))
+        failed = answer.failed
+        if failed is None:
+            words = f"On {answer.device}, by {answer.python}."
+            return _answer("ok", "Verified", words, shared.made, sections)
+        return _answer("broken", f"Failed at {failed.name}", failed.message, shared.made, sections)
+
+    def plan(self, shared: SharedAnswer[Plan]) -> str:
+        """The stack, its price and the reasons; or what blocks, and the ways out."""
+        plan = shared.answer
+        rows = [_row(name, value) for name, value, _ in plan_table.plan_rows(plan)]
+        sections = [element("section", element("h2", "For what, and its price"), table(("What", "Value"), rows))]
+        sections += [*_list("Why", plan.reasons), *_list("Ways out", plan.ways_out), *_packages(plan), *_rejected(plan)]
+        commands = [element("pre", element("code", command_line(argv)), tabindex=0) for argv in plan.commands]
+        if commands:
+            sections.append(element("section", element("h2", "What would be run"), *commands))
+        choice = plan.choice
+        if choice is None:
+            words = f"Blocked by: {plan.blocked_by}."
+            return _answer("broken", "No stack fits", words, shared.made, sections)
+        inside = "a CPU build" if choice.variant == "cpu" else f"CUDA inside: {choice.variant}"
+        beside = f", with torchvision {choice.torchvision}" if choice.torchvision else ""
+        words = f"{inside}{beside}, from {'the default registry' if choice.index == 'pypi' else choice.index}."
+        return _answer("ok", f"torch {choice.torch}{choice.local_label}", words, shared.made, sections)
+
+
+def _answer(state: State, title: str, words: str, made: str, sections: list[Element]) -> str:
+    header = element(
+        "header",
+        element("p", f"envfix {__version__}, {made}", class_="brand"),
+        element("h1", sign(state), title),
+        element("p", *prose(words), class_="lead"),
+    )
+    return page(f"envfix: {title}", header, element("main", *sections), footer())
+
+
+def _finding(cause: Cause, *, ambiguous: bool) -> Finding:
+    """A cause of a log has all that a finding has; where the log leaves it open, the command that decides comes last."""
+    decides = (cause.tell_apart,) if ambiguous and cause.tell_apart else ()
+    return Finding(
+        code=cause.code,
+        cause=cause.cause,
+        severity=cause.severity,
+        message=cause.message,
+        because=cause.because,
+        remedies=(*cause.remedies, *decides),
+        follows_from=cause.follows_from,
+    )
+
+
+def _ladder(rungs: tuple[Rung, ...]) -> Element:
+    rows = []
+    for rung in rungs:
+        state = RUNGS[rung.status]
+        name = element("p", element("strong", rung.name), " ", element("span", rung.status, class_=f"state {state}"))
+        cause = f" ({rung.cause})" if rung.cause else ""
+        why = element(
+            "p",
+            *prose(rung.message),
+            f"{cause} ",
+            element("span", duration(rung.seconds), class_="source"),
+            class_="why",
+        )
+        rows.append(element("li", sign(state), name, why))
+    return element("ol", *rows, class_="links")
+
+
+def _row(name: str, *cells: str) -> Element:
+    return element("tr", element("th", name, scope="row"), *(element("td", cell) for cell in cells))
+
+
+def _list(title: str, lines: tuple[str, ...]) -> Iterator[Element]:
+    if lines:
+        rows = [element("li", *prose(line)) for line in lines]
+        yield element("section", element("h2", title), element("ul", *rows))
+
+
+def _packages(plan: Plan) -> Iterator[Element]:
+    if plan.packages:
+        rows = []
+        for pin in plan.packages:
+            why = element("span", pin.because, class_="source")
+            value = element("td", f"{pin.specifier or 'any'} from {pin.index}", element("br"), why)
+            rows.append(element("tr", element("th", pin.name, scope="row"), value))
+        yield element("section", element("h2", "Packages"), table(("Package", "Version, from where, and why"), rows))
+
+
+def _rejected(plan: Plan) -> Iterator[Element]:
+    groups = list(plan_table.rejections(plan))
+    if groups:
+        rows = [element("li", f"{builds}: {text}") for builds, text in groups]
+        summary = element("summary", element("h2", f"Not chosen ({len(groups)} reasons)"))
+        yield element("section", element("details", summary, element("ul", *rows)))

@@ -1,0 +1,32 @@
+"""A diagnosis as an SVG picture of what the terminal shows; it names no font of the web, so that looking at it asks no host."""
+
+from __future__ import annotations
+
+import io
+import re
+from html import escape
+
+from envfix.model.stack import SharedReport
+from envfix.render.console import ConsoleOutput
+
+WIDTH = 110
+_FONTS = re.compile(r"@font-face \{\{.*?\}\}", re.DOTALL)
+
+
+class TerminalPicture:
+    """What `envfix diagnose` prints, as a picture (implements ``ReportFormat``)."""
+
+    def diagnosis(self, shared: SharedReport) -> str:
+        """The whole picture, as wide as the longest line that must not be broken."""
+        from rich._export_format import CONSOLE_SVG_FORMAT
+        from rich.cells import cell_len
+        from rich.terminal_theme import MONOKAI
+
+        out = ConsoleOutput(stream=io.StringIO(), width=WIDTH, record=True, quiet=True)
+        out.diagnosis(shared.report)
+        lines = out.console.export_text(clear=False).splitlines()
+        out.console.width = max(WIDTH, *map(cell_len, lines))
+        words = f"envfix diagnose: {shared.report.diagnosis.verdict}"
+        described = f'<svg role="img" aria-label="{escape(words)}"'
+        code = _FONTS.sub("", CONSOLE_SVG_FORMAT).replace("<svg", described, 1)
+        return out.console.export_svg(title="envfix diagnose", theme=MONOKAI, code_format=code)
