@@ -267,6 +267,11 @@ def test_wrong_usage_is_said(options: list[str], message: str, capsys: pytest.Ca
     assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
+def test_snapshots_cannot_be_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fleet", "verify", "--from", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == "error: a snapshot cannot be verified: nothing runs there"
+
+
 def test_five_hundred_snapshots_are_judged_streaming(tmp_path: Path) -> None:
     """Memory does not grow with the number of nodes, and equal facts are judged once (not a measurement of time)."""
     folder = gathered(tmp_path / "all", **{f"gpu{number}": (GOOD, OLD_DRIVER)[number % 2] for number in range(500)})

@@ -72,7 +72,7 @@ def verify(
         chosen,
         level=level,
         device=card,
-        gpu_expected=_has_gpu(machine),
+        gpu_expected=has_gpu(machine),
         weights=wish,
         memory=memory,
         reporter=reporter,
@@ -116,6 +116,7 @@ def idle_device(machine: Machine, reporter: Reporter) -> str:
     return "auto" if choice.device == "auto" else f"auto:{choice.device}"
 
 
-def _has_gpu(machine: Machine) -> bool:
+def has_gpu(machine: Machine) -> bool:
+    """Whether there is an NVIDIA card, or a doubt of it: then a torch that uses none has failed."""
     cards = machine.gpus
     return bool(cards.value) or cards.is_unknown or any(row.vendor_id == "10de" for row in machine.displays.value or ())

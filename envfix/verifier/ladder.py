@@ -125,8 +125,8 @@ def verify(
 class Prepared:
     """A climb on another machine: what is asked for, and how its whole output is read afterwards."""
 
-    def __init__(self, rungs: tuple[str, ...], device: str, weights: Weights | None) -> None:
-        self._rungs, self._device, self._weights = rungs, device, weights
+    def __init__(self, rungs: tuple[str, ...], weights: Weights | None) -> None:
+        self._rungs, self._weights = rungs, weights
         self._cookie = secrets.token_hex(16)
         self._limits = {name: TIME_LIMITS[name] for name in rungs}
 
@@ -135,11 +135,11 @@ class Prepared:
         """How long all rungs together may take."""
         return sum(self._limits.values())
 
-    def arguments(self, folder: str, *, gpu_expected: bool) -> tuple[str, str]:
+    def arguments(self, folder: str, *, device: str, gpu_expected: bool) -> tuple[str, str]:
         """What the script is started with; ``folder`` is an empty one, removed afterwards."""
         request = {
             "rungs": self._rungs,
-            "device": self._device,
+            "device": device,
             "expect": {},
             "gpu_expected": gpu_expected,
             "limits": self._limits,
@@ -158,9 +158,9 @@ class Prepared:
         return climb.conclude(python, result, f"{reader.noise(result.stdout)}\n{result.stderr}".strip())
 
 
-def prepare(*, level: Level, device: str = "auto", weights: Weights | None = None) -> Prepared:
+def prepare(*, level: Level, weights: Weights | None = None) -> Prepared:
     """A climb that is carried out elsewhere."""
-    return Prepared(rungs_of(level, weights=weights is not None), device, weights)
+    return Prepared(rungs_of(level, weights=weights is not None), weights)
 
 
 class EventReader:
