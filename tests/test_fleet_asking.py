@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -13,8 +14,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from envfix import snapshots
 from envfix.app.detecting import detect
-from envfix.app.fleet import collector_files
+from envfix.app.fleet import FleetRequest, Seen, collector_files, look_at, save
 from envfix.errors import SnapshotError
 from envfix.fleet import asking, travelling
 from envfix.fleet.gathering import Answered, Limits, gather
@@ -322,6 +324,29 @@ def test_long_output_keeps_its_beginning_and_its_end() -> None:
         result = answer.seen.seen
         assert (result.outcome, result.truncated, len(result.stdout)) == ("exited", True, 1_000_000)
         assert (result.stdout[:5], result.stdout[-4:]) == ("first", "last")
+
+
+def test_what_is_kept_of_a_node_names_nobody(node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its user, home, host and secrets are taken out, though they are not those of this machine."""
+    home = tmp_path / "home" / "annatester"
+    home.mkdir()
+    for name, value in {
+        "HOME": str(home),
+        "USER": "annatester",
+        "LOGNAME": "annatester",
+        "PIP_INDEX_URL": "https://anna:hunter2@index.example/simple",
+        "PATH": f"{home}/bin:{os.environ['PATH']}",
+    }.items():
+        monkeypatch.setenv(name, value)
+    request = FleetRequest(target=node, with_import=False, save=str(tmp_path / "kept"))
+    (tmp_path / "kept").mkdir()
+    answer = ask_one([interpreter("3.8"), *BOOT], lambda host: look_at(host, request, 10.0, None))
+    seen: Seen = answer.seen.seen
+    assert (seen.people, seen.home, seen.host) == (("annatester",), str(home), socket.gethostname())
+    save(RealHost(), request, "gpu1", seen, answer.seen.told)
+    text = (tmp_path / "kept" / "gpu1.json").read_text()
+    assert [word for word in ("annatester", "hunter2") if word in text] == []
+    assert snapshots.read(text, "gpu1").environment.interpreter.value is not None
 
 
 def test_names_that_are_no_text_come_back_as_they_are(tmp_path: Path) -> None:

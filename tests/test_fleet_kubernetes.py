@@ -38,6 +38,7 @@ def cluster(tmp_path: Path, fake_drivers: FakeDrivers) -> Iterator[Cluster]:
         "gpu-b": FakeNode(pod("workstation-550-rtx4090")),
         "gpu-c": FakeNode({}, not_ready="Kubelet stopped posting node status."),
         "gpu-d": FakeNode({}, waiting="ImagePullBackOff"),
+        "hidden": FakeNode(pod("nouveau-rtx3090"), not_ready="not asked for"),
         "cpu-1": FakeNode(pod("no-driver"), cards=0),
     }
     with serve(tmp_path, nodes) as running:
@@ -65,6 +66,7 @@ def test_gpu_nodes_are_asked_through_a_job_on_each(fleet: Fleet, cluster: Cluste
     }
     assert {row["nodes"]: row["reason"] for row in document["unreached"]} == {
         "gpu-c": "it is not ready: Kubelet stopped posting node status.",
+        "hidden": "it is not ready: not asked for",
         "gpu-d": "its pod has not started: ImagePullBackOff: no such image",
     }
     assert document["origin"] == "Kubernetes"
@@ -81,6 +83,17 @@ def test_pod_that_is_shown_no_card_of_its_node_is_a_doubt(fleet: Fleet, cluster:
     assert document["groups"][0]["links"]["cards"] == (
         "unknown: Kubernetes lists 8 cards, and shows 1 of them to a job that asks for none"
     )
+
+
+def test_pod_that_is_shown_nothing_of_the_driver_finds_no_fault_with_the_node(fleet: Fleet, cluster: Cluster) -> None:
+    """A pod that asks for no card may get neither driver files nor devices, although the card is on the bus."""
+    cluster.nodes["gpu-b"] = FakeNode(cluster.nodes["hidden"].variables)
+    document = fleet("diagnose", "--kubernetes", "-w", "gpu-b", "--json").document
+    (group,) = document["groups"]
+    problem = "Kubernetes lists 1 card, and shows none of them to a job that asks for none"
+    assert (group["links"]["driver"], group["links"]["cards"]) == (f"unknown: {problem}", f"unknown: {problem}")
+    assert group["verdict"] == "degraded"
+    assert [finding["code"] for finding in group["findings"] if finding["severity"] != "info"] == []
 
 
 def test_pods_that_use_a_card_ask_for_one(fleet: Fleet, cluster: Cluster) -> None:

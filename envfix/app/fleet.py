@@ -353,19 +353,28 @@ def cards_unseen(machine: Machine, listed: int, engine: str) -> str | None:
     shown = len(machine.gpus.value or ())
     if shown >= listed or machine.gpus.is_unknown:
         return None
-    return f"{engine} lists {listed} cards, and shows {shown or 'none'} of them to a job that asks for none"
+    many = f"{listed} card{'' if listed == 1 else 's'}"
+    return f"{engine} lists {many}, and shows {shown or 'none'} of them to a job that asks for none"
 
 
 def _with_cards_unseen(seen: Seen, listed: int, engine: str) -> Seen:
-    """A job without cards may be shown none of those that are listed: that they are not there is not known then."""
+    """A job without cards may be shown none of those that are listed: that they are not there is not known then.
+
+    Nor is anything else that a program without cards finds of a driver: none of it is the node's fault.
+    """
     problem = cards_unseen(seen.machine, listed, engine)
     if problem is None:
         return seen
     hidden: Any = unknown(f"{engine} and the driver", problem)
-    machine = msgspec.structs.replace(seen.machine, gpus=hidden)
-    if machine.driver.is_absent:
+    machine = msgspec.structs.replace(seen.machine, gpus=hidden, driver_layers=hidden, device_state=hidden)
+    if machine.driver.value is None:
         machine = msgspec.structs.replace(machine, driver=hidden)
-    return msgspec.structs.replace(seen, machine=machine)
+    environment, said = seen.environment, seen.environment.torch_import.value
+    if said is not None and said.cuda_available is False:
+        without = msgspec.structs.replace(said, cuda_available=None, cuda_problem=None)
+        imported = msgspec.structs.replace(environment.torch_import, value=without)
+        environment = msgspec.structs.replace(environment, torch_import=imported)
+    return msgspec.structs.replace(seen, machine=machine, environment=environment)
 
 
 def make_folder(path: str) -> None:
