@@ -23,7 +23,7 @@ import pytest
 from tests.fakes.machines import MACHINES, FakeDrivers
 from tests.fakes.targets import make_venv, write_torch
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 SLURM_PROGRAMS = ("slurmctld", "slurmd", "srun", "sinfo", "scontrol", "munged", "setpriv")
 # A character device stands for each card that Slurm has to give away.
 CARDS = {"gpu1": ("a100", ("/dev/zero", "/dev/full")), "gpu2": ("v100", ("/dev/null",))}

@@ -101,7 +101,7 @@ def test_rounds_go_on_until_all_is_told(tmp_path: Path) -> None:
             check=True,
         )
         given = round_of(tmp_path, told(rc=0, stdout=answer.stdout.rstrip("\n")))
-    assert 4 <= rounds <= 9
+    assert rounds > 3
     assert [path.name for path in tmp_path.iterdir()] == ["gpu1.json"]
     assert json.loads((tmp_path / "gpu1.json").read_text())["schema"] == "envfix.snapshot/1"
     assert round_of(tmp_path, told(skipped=True, changed=False)) == ""
