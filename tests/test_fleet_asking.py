@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -275,6 +277,16 @@ def test_collector_finds_a_python_by_itself(state: Any, tmp_path: Path) -> None:
             "fresh log-in": [None, "1", None],
         }[state]
     )
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "ksh", "zsh", "tcsh", "fish"])
+def test_command_goes_through_any_log_in_shell(shell: str) -> None:
+    """sshd hands it to the shell of the account, which may be of any kind."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    answer = ask_one([program, "-c", shlex.join(travelling.start("log-in"))], lambda host: host.system_facts())
+    assert (answer.problem, answer.seen.seen["system"]) == (None, "linux")
 
 
 def test_node_without_python_says_so() -> None:

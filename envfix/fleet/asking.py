@@ -107,7 +107,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asking:
-    """The answers of one node so far. ``look`` is what is wanted of it: probes, as they are run on this machine."""
+    """The answers of one node so far. ``look`` is what is wanted of it: probes, as they are run on this machine.
+
+    It is called again and again, and must bear what an empty machine answers.
+    """
 
     def __init__(self, look: Callable[[ProbeHost], R], transcript: Sequence[dict[str, Any]] = ()) -> None:
         self._look = look
