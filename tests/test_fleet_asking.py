@@ -281,7 +281,7 @@ def test_collector_finds_a_python_by_itself(state: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash", "ksh", "zsh", "tcsh", "fish"])
 def test_command_goes_through_any_log_in_shell(shell: str) -> None:
-    """sshd hands it to the shell of the account, which may be of any kind."""
+    """A server of ssh hands it to the shell of the account, which may be of any kind."""
     program = shutil.which(shell)
     if program is None:
         pytest.skip(f"{shell} is not installed")
