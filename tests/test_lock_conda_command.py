@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -10,6 +12,7 @@ import pytest
 
 from envfix.lockers import formats
 from envfix.model.lock import LockedFile, LockedPackage
+from tests.conda_channel import Channels
 from tests.fakes.running import Finished, envfix
 from tests.test_install_conda import Conda
 from tests.trees import differences, tree
@@ -84,6 +87,116 @@ def test_a_channel_with_a_login_is_named_without_it(conda: Conda) -> None:
         assert "hunter2" not in finished.stdout
         assert "tk-123" not in finished.stdout
     assert "https://host/" in lock(conda, "--format", "environment.yml").stdout
+
+
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_the_token_of_a_channel_is_in_no_format(conda: Conda, channels: Channels, tmp_path: Path, ending: str) -> None:
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens" / "tk-hunter2-abc").symlink_to(conda.channel.folder)
+    channels.folders["t"] = tmp_path / "tokens"
+    (conda.home / ".condarc").write_text(f"channels: [{channels.base}/t/tk-hunter2-abc{ending}]\n")
+    finished = all_formats(conda, tmp_path / "out", "--backend", "conda")
+    assert finished.code == 0, finished
+    assert "hunter2" not in finished.stdout + finished.stderr
+    for path in (tmp_path / "out").iterdir():
+        text = path.read_text()
+        assert "hunter2" not in text
+        assert f"{channels.base}/linux-64/pytorch-1.8.0-" in text
+
+
+@pytest.fixture
+def alone(conda: Conda) -> Conda:
+    """An environment that holds a Python of conda's, and nothing of pip's."""
+    for path in (conda.prefix / "lib/python3.8/site-packages").glob("setuptools-*"):
+        shutil.rmtree(path)
+    return conda
+
+
+def record_of_python(conda: Conda) -> Path:
+    """Conda's record of the only package that is there."""
+    (path,) = (conda.prefix / "conda-meta").glob("*.json")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("channel", "behind"),
+    [("https://me:hunter2@h/t/tk-hunter2-abc", ""), ("https://h/t/tk-hunter2-abc/linux-64", "?x=tk-hunter2")],
+)
+def test_the_token_in_a_record_is_not_the_name_of_a_channel(alone: Conda, channel: str, behind: str) -> None:
+    path = record_of_python(alone)
+    row = json.loads(path.read_text())
+    url = f"{channel.removesuffix('/linux-64')}/linux-64/{row['fn']}{behind}"
+    path.write_text(json.dumps({**row, "channel": channel, "url": url}))
+    for name in FILES:
+        finished = lock(alone, "--format", name, "--json")
+        assert finished.code == 0, finished
+        assert "hunter2" not in finished.stdout + finished.stderr
+        (file,) = finished.document["files"]
+        made = formats.locker(name).read(file["text"])
+        (package,) = made.packages
+        assert (package.index, package.index_url, made.channels) == ("h", "https://h", (("h", "https://h"),))
+        assert package.file is not None
+        assert package.file.url == f"https://h/linux-64/{row['fn']}"
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        ({"sha256": "y'"}, r"""its sha256 is "y'", and such a checksum has 64 digits"""),
+        ({"md5": "x\n- evil"}, r"its md5 is 'x\n- evil', and such a checksum has 32 digits"),
+        ({"depends": 5}, "Expected `array | null`, got `int` - at `$.depends`"),
+        ({"depends": ["a\n  evil: x"]}, r"it depends on 'a\n  evil: x'"),
+        ({"version": 1.8}, "Expected `str`, got `float` - at `$.version`"),
+        ({"fn": "../../evil"}, "its file is called '../../evil'"),
+        ({"name": "python\n  - evil=1=2"}, r"its name is 'python\n  - evil=1=2'"),
+        ({"build": 'x"\nchannels: [https://evil]\n#'}, r"""its build is 'x"\nchannels: [https://evil]\n#'"""),
+        ({"subdir": "linux-64\n- x"}, r"its subdir is 'linux-64\n- x'"),
+        (
+            {"url": "https://h/linux-64/a-1-0.conda\nhttps://evil/linux-64/a-1-0.conda"},
+            r"its url is 'https://h/linux-64/a-1-0.conda\nhttps://evil/linux-64/a-1-0.conda'",
+        ),
+    ],
+)
+def test_a_damaged_record_is_named_with_what_is_wrong_in_it(
+    alone: Conda, damage: dict[str, object], problem: str
+) -> None:
+    path = record_of_python(alone)
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    finished = lock(alone, "--format", "conda-explicit")
+    assert (finished.code, finished.stdout) == (3, "")
+    assert finished.stderr.endswith(
+        f"\nerror: {path} is damaged, so what conda installed there cannot be told: {problem}\n"
+        "hint: make a fresh environment with --new-env PATH, and lock that\n"
+    )
+
+
+def test_a_record_that_was_cut_off_is_named(alone: Conda) -> None:
+    path = record_of_python(alone)
+    path.write_text(path.read_text()[:100])
+    finished = lock(alone, "--format", "pixi")
+    assert finished.code == 3
+    assert f"error: {path} is damaged, so what conda installed there cannot be told: Input data was truncated\n" in (
+        finished.stderr
+    )
+
+
+def test_what_old_condas_have_written_is_locked(alone: Conda) -> None:
+    path = record_of_python(alone)
+    row = json.loads(path.read_text())
+    url = f"https://conda.example/pkgs/free/linux-64/{row['fn']}"
+    old = {"name": "python", "version": "3.8.20", "build_string": "h0_0", "build": "h0_0", "channel": "defaults"}
+    path.write_text(json.dumps({**old, "url": url, "md5": "CD" * 16, "files": None}))
+    (package,) = formats.locker("conda-lock").read(lock(alone, "--format", "conda-lock").stdout).packages
+    assert (package.index, package.index_url, package.subdir) == ("free", "https://conda.example/pkgs/free", "linux-64")
+    assert package.file is not None
+    assert package.file.md5 == "cd" * 16
+
+
+def test_a_channel_on_this_disk_is_said_to_be_one(alone: Conda) -> None:
+    finished = lock(alone, "--format", "conda-explicit")
+    note = f"python: from the folder {alone.channel.url} of this machine's disk, and nowhere else without that folder"
+    assert f"# {note}\n" in finished.stdout
+    assert note in finished.stderr.splitlines()
 
 
 def add_newer_packages(conda: Conda) -> None:

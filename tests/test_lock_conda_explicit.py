@@ -12,7 +12,9 @@ import pytest
 
 from envfix.host.real import RealHost
 from envfix.installer.conda import CondaInstaller, Solution, Source, Wish
+from envfix.lockers import formats
 from envfix.lockers.conda_explicit import CondaExplicitLocker
+from envfix.lockers.header import bare
 from envfix.lockers.interface import LockError, LockFileError
 from envfix.model.facts import CondaSettings
 from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs
@@ -211,6 +213,136 @@ def read_error(locker: Any, text: str) -> LockFileError:
     with pytest.raises(LockFileError) as refused:
         locker.read(text)
     return refused.value
+
+
+# --- all formats of conda ---
+
+ALL = ("conda-explicit", "conda-lock", "pixi", "environment.yml")
+EVIL = "\nchannels:\n  - https://evil.example/conda\n#"
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    "hostile", [EVIL, "\u2028- evil", "\x85- evil", "\x1b]0;evil\x07", " ", '"', "\u202e", "$HOME"]
+)
+@pytest.mark.parametrize("field", ["name", "version", "build", "subdir", "index", "index_url", "url", "filename"])
+def test_nothing_of_a_conda_package_becomes_a_line_or_a_command(name: str, hostile: str, field: str) -> None:
+    package = refiled(ZLIB, **{field: hostile}) if field in ("url", "filename") else ZLIB
+    if package is ZLIB:
+        package = msgspec.structs.replace(ZLIB, **{field: f"1{hostile}"})
+    with pytest.raises(LockError) as refused:
+        formats.locker(name).lock(made(package))
+    assert refused.value.message.endswith(" has a character that no lock can hold")
+    assert refused.value.message.isprintable()
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    ("lock", "message"),
+    [
+        (
+            made(msgspec.structs.replace(ZLIB, depends=("a\n  evil: x",))),
+            "'zlib' cannot be written: 'a?  evil: x' has a character that no lock can hold",
+        ),
+        (
+            made(refiled(ZLIB, filename="../../evil")),
+            "'zlib' cannot be written: '../../evil' is not the name of a file",
+        ),
+        (
+            made(ZLIB, channels=(("lab", f"https://me:hunter2@h/{EVIL}"),)),
+            (
+                "this lock cannot be written: 'https://h/?channels:?  - https://evil.example/conda?' has a character that"
+                " no lock can hold"
+            ),
+        ),
+        (
+            made(ZLIB, needs=msgspec.structs.replace(NEEDS, platform="linux_x86_64\n- evil")),
+            "this lock cannot be written: 'linux_x86_64?- evil' has a character that no lock can hold",
+        ),
+    ],
+)
+def test_what_else_would_become_a_line_is_refused(name: str, lock: Lock, message: str) -> None:
+    with pytest.raises(LockError) as refused:
+        formats.locker(name).lock(lock)
+    assert refused.value.message == message
+
+
+@pytest.mark.parametrize("name", ALL[1:])
+def test_what_is_only_named_in_a_comment_stays_one_and_the_rest_is_locked(name: str) -> None:
+    import yaml
+
+    hostile: dict[str, Any] = {
+        "note": f"it is in /home{EVIL}",
+        "direct_url": f"file:///home/me:x@h/{EVIL}",
+        "index": f"i{EVIL}",
+    }
+    odd = LockedPackage(name="torch", version=f"1.0\u2028{EVIL}\x1b[31m", origin="editable", **hostile)
+    locker = formats.locker(name)
+    text = locker.lock(made(PYTHON, odd, source=f"a plan{EVIL}", asked=("x\x7f\u2028y",)))
+    harmless = msgspec.structs.replace(odd, version="1.0", note="it is there", direct_url=None, index="pypi")
+    expected = yaml.safe_load(locker.lock(made(PYTHON, harmless)))
+    document = yaml.safe_load(text)
+    assert {**document, "name": ""} == {**expected, "name": ""}
+    assert "evil" not in repr({**document, "name": ""})
+    assert all(line.isprintable() for line in text.splitlines())
+    shown = (
+        "1.0 channels: - https://evil.example/conda #\\x1b[31m: it is in /home channels: - https://evil.example/conda #"
+    )
+    assert f"# Not in this lock: torch {shown}\n" in text
+    back = locker.read(text)
+    assert back.asked == ("x\x7f\u2028y",)
+    assert locker.lock(back) == text
+
+
+@pytest.mark.parametrize("name", ALL[1:])
+def test_a_wheel_that_could_be_a_command_is_refused(name: str) -> None:
+    for address, why in (
+        ("git+ssh://-oProxyCommand=evil/x@abc", "would be read as an option by the program that fetches it"),
+        ("https://h/${HOME}/a-1-py3-none-any.whl", "has a character that no lock can hold"),
+    ):
+        wheel = LockedPackage(name="a", version="1", origin="direct", direct_url=address)
+        with pytest.raises(LockError) as refused:
+            formats.locker(name).lock(made(PYTHON, wheel))
+        assert refused.value.message == f"'a' cannot be written: {address!r} {why}"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_packages_of_a_channel_on_this_disk_are_locked_and_that_is_said(name: str) -> None:
+    url = "file:///home/o'brien/channel"
+    packages = [
+        msgspec.structs.replace(refiled(one, url=f"{url}/linux-64/{one.file.filename}"), index_url=url)
+        for one in (PYTHON, ZLIB)
+        if one.file is not None
+    ]
+    text = formats.locker(name).lock(made(*packages, channels=(("channel", url),)))
+    note = f"# python, zlib: from the folder {url} of this machine's disk, and nowhere else without that folder\n"
+    assert text.count(note) == 1
+    assert {one.name for one in formats.locker(name).read(text).packages} == {"python", "zlib"}
+    assert "of this machine's disk" not in formats.locker(name).lock(made(PYTHON, ZLIB))
+
+
+@pytest.mark.parametrize(
+    ("address", "plain"),
+    [
+        ("http://127.0.0.1:8974/t/tk-hunter2-abc", "http://127.0.0.1:8974"),
+        ("http://127.0.0.1:8974/t/tk-hunter2-abc/", "http://127.0.0.1:8974/"),
+        ("https://me:hunter2@h/t/tk-hunter2-abc/lab/linux-64/a-1-0.conda", "https://h/lab/linux-64/a-1-0.conda"),
+        ("https://me:hun/ter#2?x@h/lab", "https://h/lab"),
+        ("https://h/a.whl?jwt=hunter2", "https://h/a.whl"),
+        ("https://h/a.whl?x=1&AWSAccessKeyId=hunter2#sha256=ab", "https://h/a.whl#sha256=ab"),
+        ("https://h/a.zip#token=hunter2&egg=a&subdirectory=b&md5=cd", "https://h/a.zip#egg=a&subdirectory=b&md5=cd"),
+        ("a @ https://h/a.whl?pat=hunter2 ; python_version < '3.9'", "a @ https://h/a.whl ; python_version < '3.9'"),
+        ("git+ssh://git:hunter2@h/x.git@abc", "git+ssh://git@h/x.git@abc"),
+        ("git+https://h/x.git@abc", "git+https://h/x.git@abc"),
+        ("https://h:8080/@scope/a.whl", "https://h:8080/@scope/a.whl"),
+        ("https://h/packages/t/torch_x/torch-x-1.0.tar.gz", "https://h/packages/t/torch_x/torch-x-1.0.tar.gz"),
+        ("file:///home/t/me/linux-64/a-1-0.conda", "file:///home/t/me/linux-64/a-1-0.conda"),
+        ("pytorch 1.8.0 *cuda11.1*", "pytorch 1.8.0 *cuda11.1*"),
+    ],
+)
+def test_an_address_is_written_without_what_may_be_a_secret(address: str, plain: str) -> None:
+    assert bare(address) == plain
+    assert bare(plain) == plain
 
 
 # --- the explicit list ---

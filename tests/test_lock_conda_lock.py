@@ -12,10 +12,14 @@ import msgspec
 import pytest
 
 from envfix.lockers.conda_explicit import CondaExplicitLocker
+from envfix.lockers.conda_family import files_beside
 from envfix.lockers.conda_lock import CondaLockLocker
 from envfix.lockers.environment_yml import EnvironmentYmlLocker
 from envfix.lockers.interface import LockError
 from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs
+from tests.conftest import interpreter
+from tests.fakes.running import cleaned_environment
+from tests.loopback_index import make_wheel
 from tests.test_lock_conda_explicit import (
     HEADER,
     MD5,
@@ -219,6 +223,65 @@ def test_what_conda_lock_renders_installs_the_same_environment(stack: Stack, con
     ]
 
 
+STAND_IN = """\
+#!/bin/sh
+# In place of conda, which is not to be had here: it makes nothing, and runs pip as conda run does.
+case "$1" in
+run) shift 3; exec "{python}" -m "$@" ;;
+esac
+"""
+
+
+@pytest.mark.online
+def test_conda_lock_installs_wheels_from_the_folder_beside_the_lock(
+    stack: Stack, conda_lock: Path, tmp_path: Path
+) -> None:
+    subprocess.run([interpreter("3.8"), "-m", "venv", str(tmp_path / "env")], check=True)
+    python = tmp_path / "env/bin/python"
+    stand_in = tmp_path / "conda"
+    stand_in.write_text(STAND_IN.format(python=python))
+    stand_in.chmod(0o755)
+    data = make_wheel("six", "1.16.0+lab")
+    file = LockedFile(filename=data.filename, sha256=data.sha256)
+    wheel = LockedPackage(name="six", version="1.16.0+lab", file=file)
+    lock = msgspec.structs.replace(stack.lock, packages=tuple(sorted((*stack.lock.packages, wheel), key=by_name)))
+    text = LOCKER.lock(lock)
+    folder = tmp_path / "there"
+    (folder / "wheels").mkdir(parents=True)
+    (folder / "conda-lock.yml").write_text(text)
+    assert files_beside(text) == [data.filename]
+    assert LOCKER.read(text).package("six") == wheel
+    assert "# Run conda-lock install in the folder of this file, whose path must be without blanks.\n" in text
+
+    def install() -> subprocess.CompletedProcess[str]:
+        command = [str(conda_lock / "conda-lock"), "install", "--conda", str(stand_in), "-p", str(tmp_path / "env")]
+        environment = {**cleaned_environment(), "PWD": str(folder), "PIP_NO_INDEX": "1"}
+        return subprocess.run(
+            [*command, "conda-lock.yml"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=folder,
+            env=environment,
+            timeout=120,
+        )
+
+    (folder / "wheels" / data.filename).write_bytes(data.data + b"changed")
+    refused = install()
+    assert refused.returncode != 0
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE" in refused.stderr
+    (folder / "wheels" / data.filename).write_bytes(data.data)
+    done = install()
+    assert done.returncode == 0, done.stderr
+    freeze = [str(python), "-m", "pip", "list", "--format", "freeze", "--disable-pip-version-check"]
+    assert "six==1.16.0+lab" in subprocess.run(freeze, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def by_name(package: LockedPackage) -> str:
+    """What the packages of a lock are sorted by."""
+    return package.name
+
+
 @pytest.mark.parametrize(
     ("lock", "message", "hint"),
     [
@@ -228,9 +291,18 @@ def test_what_conda_lock_renders_installs_the_same_environment(stack: Stack, con
             "requirements and pylock hold wheels alone: envfix lock --format requirements",
         ),
         (
-            made(PYTHON, pip("numpy", "1.19.5", file=LockedFile(filename="n.whl", sha256=SHA), index_url=None)),
-            "conda-lock needs the address of every wheel, and a lock does not name those of your default index: numpy",
+            made(PYTHON, pip("numpy", "1.19.5", file=LockedFile(filename="", sha256=SHA), index_url=None)),
+            "conda-lock needs the address or the file of every wheel, and none is known for numpy",
             "environment.yml does without: envfix lock --format environment.yml",
+        ),
+        (
+            made(
+                conda("python", "3.8.20", "h0_0", subdir="win-64"),
+                pip("numpy", "1.19.5", file=LockedFile(filename="n.whl", sha256=SHA), index_url=None),
+                needs=msgspec.structs.replace(NEEDS, platform="win_amd64"),
+            ),
+            "conda-lock needs the address of every wheel on Windows, and a lock does not name those of your default index: numpy",
+            "pixi and environment.yml do without: envfix lock --format pixi",
         ),
         (
             made(refiled(ZLIB, md5=None)),

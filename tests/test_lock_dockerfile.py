@@ -156,6 +156,25 @@ def test_libraries_of_the_system_are_there_where_opencv_loads_them(world: World,
     assert ("apt-get" in text) == there
 
 
+@pytest.mark.parametrize(
+    ("scheme", "wanted"),
+    [("https", "git"), ("ssh", "git openssh-client"), (None, None)],
+    ids=["https", "ssh", "no git"],
+)
+def test_git_is_there_only_where_a_repository_is_fetched(world: World, scheme: str | None, wanted: str | None) -> None:
+    lock = world.lock("3.8")
+    numpy = structs.replace(lock, packages=(lock.packages[0],))
+    url = f"git+{scheme}://git@example.org/of-git.git@{'0' * 40}"
+    of_git = structs.replace(made_elsewhere()[2], direct_url=url)
+    text = LOCKER.lock(structs.replace(numpy, packages=(*numpy.packages, of_git)) if scheme else numpy)
+    steps = [rest for word, rest in instructions(text) if word == "RUN" and "apt-get" in rest]
+    assert [re.findall(r"--no-install-recommends (.*?)  && rm", step) for step in steps] == (
+        [[wanted]] if wanted else []
+    )
+    install = text.find("of-git @ git+", text.index("\nEOF\n"))
+    assert scheme is None or text.index("apt-get install") < install
+
+
 def test_an_environment_without_torch_or_card_has_another_check(world: World) -> None:
     lock = Lock(needs=structs.replace(needs("3.8"), variant="cpu"), packages=(world.own_package(NUMPY, "1.19.5"),))
     text = LOCKER.lock(lock)

@@ -32,6 +32,7 @@ from tests.test_lock_conda_explicit import (
     made,
     pip,
     read_error,
+    refiled,
     stack,
     without,
 )
@@ -65,10 +66,8 @@ def test_conda_packages_have_their_builds_and_wheels_their_checksums() -> None:
         f"  - python=3.8.20=h0_0  # {LAB}/linux-64/python-3.8.20-h0_0.conda sha256:{SHA} md5:{MD5}\n"
         "  - pip\n"
         "  - pip:\n"
-        "      - --extra-index-url https://pip.example/simple\n"
         f"      - numpy==1.19.5 --hash=sha256:{SHA}  # https://pip.example/files/numpy-1.19.5-py3-none-any.whl\n"
-        f"      - torch==1.8.0+cu111 --hash=sha256:{SHA}"
-        "  # https://pip.example/files/torch-1.8.0+cu111-py3-none-any.whl\n"
+        f"      - torch @ https://pip.example/files/torch-1.8.0+cu111-py3-none-any.whl#sha256={SHA}  # version 1.8.0+cu111\n"
         "# envfix-end\n"
     )
 
@@ -101,8 +100,7 @@ def test_other_tools_see_plain_names_and_lines_for_pip() -> None:
             "pip",
             {
                 "pip": [
-                    "--extra-index-url https://pip.example/simple",
-                    "six==1.16.0",
+                    f"six @ https://pip.example/files/six-1.16.0-py3-none-any.whl#sha256={SHA}",
                     "tool @ git+https://git.example/tool@0123abc",
                 ]
             },
@@ -112,21 +110,25 @@ def test_other_tools_see_plain_names_and_lines_for_pip() -> None:
     assert "      # pip checks no checksums here, because none is known for: tool\n" in text
 
 
-def test_the_indexes_are_options_for_pip_each_once() -> None:
+def test_no_package_is_looked_for_in_the_index_of_another() -> None:
     own = pip("six", "1.16.0", index="pypi", index_url="https://pip.example/private")
     page = pip("torch", "1.8.0+cu111", index="official", index_url="https://pip.example/stable.html", find_links=True)
-    text = LOCKER.lock(made(own, page, pip("a", "1"), pip("b", "2"), channels=()))
-    assert [line.strip() for line in text.splitlines() if line.strip().startswith("- --")] == [
-        "- --index-url https://pip.example/private",
-        "- --extra-index-url https://pip.example/simple",
-        "- --find-links https://pip.example/stable.html",
+    hidden = [refiled(one, url=None) for one in (pip("a", "1"), msgspec.structs.replace(page, name="b"))]
+    lock = made(*hidden, pip("c", "2", file=None), own, page, channels=())
+    text = LOCKER.lock(lock)
+    lines = [line.split("  #")[0] for line in text.splitlines() if line.startswith("      - ")]
+    assert lines == [
+        "      - --find-links https://pip.example/simple/a/",
+        "      - --find-links https://pip.example/stable.html",
+        "      - --find-links https://pip.example/simple/c/",
+        "      - a==1",
+        "      - b==1.8.0+cu111",
+        "      - c==2",
+        f"      - six @ https://pip.example/files/six-1.16.0-py3-none-any.whl#sha256={SHA}",
+        f"      - torch @ https://pip.example/files/torch-1.8.0+cu111-py3-none-any.whl#sha256={SHA}",
     ]
-    assert {one.name: (one.index, one.index_url, one.find_links) for one in LOCKER.read(text).packages} == {
-        "a": ("team", "https://pip.example/simple", False),
-        "b": ("team", "https://pip.example/simple", False),
-        "six": ("pypi", "https://pip.example/private", False),
-        "torch": ("official", "https://pip.example/stable.html", True),
-    }
+    assert "index-url" not in "".join(lines)
+    assert LOCKER.read(text) == lock
 
 
 def test_what_is_written_is_read_back_and_written_the_same() -> None:
@@ -194,11 +196,16 @@ def wheels_of(index: Index, *wheels: Wheel) -> Lock:
     return made(*packages, channels=(), specs=())
 
 
-def pip_section(text: str, folder: Path, index: Index) -> subprocess.CompletedProcess[str]:
+def pip_section(
+    text: str, folder: Path, index: Index, pip_version: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """What conda does with the section: its lines in a file, and ``pip install -U -r`` of that."""
     python = folder / "venv/bin/python"
     if not python.exists():
         subprocess.run([interpreter("3.8"), "-m", "venv", str(folder / "venv")], check=True)
+        if pip_version is not None:
+            wanted = [str(python), "-m", "pip", "install", "-q", f"pip=={pip_version}"]
+            subprocess.run(wanted, check=True, capture_output=True, timeout=120)
     lines = plain(text)["dependencies"][-1]["pip"]
     (folder / "condaenv.requirements.txt").write_text("\n".join(lines))
     more = {
@@ -228,6 +235,36 @@ def test_pip_installs_the_section_and_refuses_a_wheel_that_has_changed(tmp_path:
         index.add("main", make_wheel("torch", "1.8.0+cu111", tail, requires=("numpy",), padding=64))
         subprocess.run([str(tmp_path / "venv/bin/python"), "-m", "pip", "uninstall", "-qy", "torch"], check=True)
         refused = pip_section(text, tmp_path, index)
+        assert refused.returncode != 0
+        assert "THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE" in refused.stderr
+
+
+@pytest.mark.parametrize("pip_version", ["21.3.1", "25.0.1"])
+def test_pip_installs_wheels_of_a_private_index_beside_those_of_its_own(tmp_path: Path, pip_version: str) -> None:
+    own, private = make_wheel("numpy", "1.19.5"), make_wheel("secret", "1.0", requires=("numpy",))
+    with serve() as index:
+        lock = wheels_of(index, own, private)
+        # Somebody else's package of that name, which must not be taken.
+        index.add("main", make_wheel("secret", "9.0"))
+        index.add("team", private)
+        place = index.url("simple", "team")
+        url = f"{place}{private.filename}".replace("/simple/team/", "/files/team/")
+        secret = refiled(lock.packages[1], url=url)
+        secret = msgspec.structs.replace(secret, index="team", index_url=place, requires=())
+        del index.repositories["main"][private.filename]
+        text = LOCKER.lock(msgspec.structs.replace(lock, packages=(lock.packages[0], secret)))
+        assert [line.split("==")[0].split(" @ ")[0] for line in plain(text)["dependencies"][-1]["pip"]] == [
+            "numpy",
+            "secret",
+        ]
+        done = pip_section(text, tmp_path, index, pip_version)
+        assert done.returncode == 0, done.stderr
+        assert "Successfully installed numpy-1.19.5 secret-1.0" in done.stdout
+        assert LOCKER.read(text).packages == without((lock.packages[0], secret), "size", "requires")
+
+        index.add("team", make_wheel("secret", "1.0", padding=64))
+        subprocess.run([str(tmp_path / "venv/bin/python"), "-m", "pip", "uninstall", "-qy", "secret"], check=True)
+        refused = pip_section(text, tmp_path, index, pip_version)
         assert refused.returncode != 0
         assert "THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE" in refused.stderr
 
@@ -360,7 +397,7 @@ def test_a_damaged_file_is_told_with_its_line(text: str, message: str) -> None:
 def test_a_file_that_lost_a_line_is_noticed() -> None:
     lines = LOCKER.lock(made(ZLIB, pip("a", "1"), pip("b", "2"))).splitlines(keepends=True)
     assert read_error(LOCKER, "".join(lines[:-2] + lines[-1:])).message == (
-        "line 18: it holds 2 packages and was written with 3: it was changed by hand"
+        "line 17: it holds 2 packages and was written with 3: it was changed by hand"
     )
 
 

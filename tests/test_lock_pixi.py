@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from envfix.lockers.conda_family import files_beside
 from envfix.lockers.interface import LockError
 from envfix.lockers.pixi_lock import PixiLockLocker
 from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs
@@ -26,6 +27,7 @@ from tests.test_lock_conda_explicit import (
     made,
     pip,
     read_error,
+    refiled,
     stack,
 )
 
@@ -157,12 +159,41 @@ def test_rattler_sees_the_checksum_of_a_wheel(tmp_path: Path) -> None:
     assert (wheel.name, wheel.version, wheel.hashes.sha256.hex()) == ("torch", "1.8.0+cu111", SHA)
 
 
+def test_rattler_reads_the_packages_of_a_channel_on_this_disk(yolo: CondaChannel, tmp_path: Path) -> None:
+    stack = Stack(yolo.url, tmp_path)
+    assert yolo.url.startswith("file:///")
+    text = LOCKER.lock(stack.lock)
+    assert stack.installed(rattler_records(text, tmp_path)) == stack.files()
+    assert LOCKER.read(text).packages == stack.lock.packages
+
+
+def test_wheels_of_the_default_index_are_looked_for_beside_the_lock(tmp_path: Path) -> None:
+    six = pip("six", "1.16.0+lab", index="pypi", index_url=None, requires=("numpy",))
+    six = refiled(six, url=None)
+    archive = LockedFile(filename="old-2.0.tar.gz", sha256=SHA)
+    old = LockedPackage(name="old", version="2.0", origin="sdist", file=archive)
+    hidden = refiled(pip("torch", "1.8.0", requires=("six",)), url=None)
+    lock = made(old, PYTHON, six, hidden)
+    text = LOCKER.lock(lock)
+    names = ["old-2.0.tar.gz", "six-1.16.0+lab-py3-none-any.whl", "torch-1.8.0-py3-none-any.whl"]
+    found = rattler_lock(text, tmp_path).default_environment().pypi_packages()["linux-64"]
+    assert sorted(one.location for one in found) == [f"wheels/{name}" for name in names]
+    assert files_beside(text) == names
+    assert [line for line in text.splitlines() if "wheels" in line and line.startswith("#")] == [
+        "# Files of your own package index have no address here: they are read from the folder wheels beside this file.",
+        "#   pip download --no-deps -d wheels old==2.0 six==1.16.0+lab",
+        "#   pip download --no-deps -d wheels --index-url https://pip.example/simple torch===1.8.0",
+    ]
+    assert LOCKER.read(text) == lock
+    assert LOCKER.lock(LOCKER.read(text)) == text
+
+
 @pytest.mark.parametrize(
     ("lock", "message"),
     [
         (
             made(PYTHON, pip("numpy", "1.19.5", file=None, index_url=None), pip("six", "1", file=None)),
-            "pixi needs the address of every wheel, and a lock does not name those of your default index: numpy, six",
+            "pixi needs the address or the file of every wheel, and none is known for numpy, six",
         ),
         (
             made(msgspec.structs.replace(ZLIB, file=None)),

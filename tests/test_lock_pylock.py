@@ -181,8 +181,8 @@ def test_the_text(world: World) -> None:
 # Needs Python 3.8 (cp38) on linux_x86_64 with glibc 2.17 or newer.
 # Needs NVIDIA driver 450.80.02 or newer for the CUDA inside, cu118; cards newer than its code need 520.61.05.
 # Holds code for these cards: sm_50 sm_90.
-# Install it with:  uv pip install -r pylock.toml
-#              or:  pip install -r pylock.toml  (pip 26 or newer)
+# Install it with:  uv pip install -r THIS_FILE  (called pylock.toml or pylock.NAME.toml)
+#              or:  pip install -r THIS_FILE  (pip 26 or newer)
 # Files of your own package index have no address here: they are read from the folder wheels.
 # Fill it first, with the pip of the environment that is to get them:
 #   pip download --no-deps -d wheels numpy==1.19.5

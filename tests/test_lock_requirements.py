@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import msgspec
@@ -19,14 +22,16 @@ import pytest
 from hypothesis import given, settings
 from msgspec import structs
 
+from envfix.app.lock_environment import There, directly, rows_saved
 from envfix.lockers.dockerfile import DockerfileLocker
 from envfix.lockers.interface import Locker, LockError, LockFileError
 from envfix.lockers.pylock import PylockLocker
 from envfix.lockers.requirements import RequirementsLocker
 from envfix.lockers.uv_project import UvProjectLocker
+from envfix.model.facts import Distribution, Environment, Observed, found, unknown
 from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs
 from tests.conftest import interpreter
-from tests.fakes.running import cleaned_environment
+from tests.fakes.running import Finished, cleaned_environment, envfix
 from tests.loopback_index import Index, Wheel, make_wheel, serve
 
 UV = str(Path(sys.executable).parent / "uv")
@@ -36,6 +41,7 @@ PLAIN_TORCH = make_wheel("torch", "2.7.1", requires=("numpy",))
 TORCH = make_wheel("torch", "2.7.1+cu118", requires=("numpy",))
 TORCHVISION = make_wheel("torchvision", "0.22.1+cu118", requires=("torch==2.7.1",))
 LOCKER = RequirementsLocker()
+LOCKERS = (LOCKER, PylockLocker(), UvProjectLocker(), DockerfileLocker())
 HASH = "a" * 64
 A_FILE = LockedFile(
     filename="torch-1.9.0+cu111-cp38-cp38-linux_x86_64.whl",
@@ -298,7 +304,7 @@ def test_the_text(world: World) -> None:
 # Holds code for these cards: sm_50 sm_90.
 # envfix-needs: {msgspec.json.encode(needs("3.8")).decode()}
 # envfix-lock: {{"schema":1,"packages":2,"source":"a plan","asked":["torch>=2,<3","opencv-python"]}}
-# Install it with:  pip install --no-deps --require-hashes -r requirements-lock.txt
+# Install it with:  pip install --no-deps --require-hashes -r THIS_FILE
 numpy==1.19.5 \\
     --hash=sha256:{NUMPY.sha256}
     # file: numpy-1.19.5-py3-none-any.whl
@@ -371,6 +377,64 @@ def test_what_no_index_holds_is_named_honestly(world: World) -> None:
     assert not re.search(r"^of-git", text, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("address", "written"),
+    [
+        ("file:///home/Jo Doe/my code", "file:///home/Jo%20Doe/my%20code"),
+        ("file:///home/o'brien/proj", "file:///home/o%27brien/proj"),
+        ("file:///a\nrequests==1\n", "file:///a%0Arequests==1%0A"),
+        ("file:///a/\x1b[31m\u202ered", "file:///a/%1B[31m%E2%80%AEred"),
+        ("file:///home/Jo%20Doe/项目", "file:///home/Jo%20Doe/项目"),
+    ],
+)
+@pytest.mark.parametrize("format_name", ["requirements", "pylock", "uv", "dockerfile"])
+def test_what_is_only_named_is_no_reason_to_refuse_the_rest(
+    world: World, format_name: str, address: str, written: str
+) -> None:
+    locker = {one.name: one for one in LOCKERS}[format_name]
+    note = "its version '2004d'\nis \x1b[31mnone"
+    mine = LockedPackage(name="mine", version="2004d", origin="editable", direct_url=address, note=note)
+    odd = LockedPackage(name="odd", version="1.0'; touch pwn; '\n", origin="unknown", note="it is an egg")
+    file = LockedPackage(name="torch", version="1.9.0+cu111", file=A_FILE, index="official", index_url="https://x/y")
+    lock = Lock(needs=needs("3.11"), packages=(mine, world.own_package(NUMPY, "1.19.5"), odd, file))
+    text = locker.lock(lock)
+    mine = structs.replace(mine, direct_url=written, note="its version '2004d' is \\x1b[31mnone")
+    odd = structs.replace(odd, version="1.0%27;%20touch%20pwn;%20%27%0A")
+    assert locker.read(text) == structs.replace(lock, packages=(mine, lock.packages[1], odd, file))
+    assert locker.lock(locker.read(text)) == text
+    assert text.replace("\n", "").isprintable()
+
+
+def test_a_private_index_is_called_by_its_host(world: World) -> None:
+    place = f"{world.torch.base}/simple"
+    package = structs.replace(world.torch_package(TORCH, "2.7.1+cu118"), index="pypi", index_url=place)
+    text = LOCKER.lock(Lock(needs=needs("3.11"), packages=(package,)))
+    assert f"\n    # from: 127.0.0.1 {place}\n" in text
+    assert "pypi" not in text
+    assert LOCKER.lock(LOCKER.read(text)) == text
+
+
+HOSTILE = {
+    "spaces": "a==1" + " " * 200_000 + "x",
+    "spaces before a comment": "a==1" + " " * 200_000 + "x # y",
+    "spaces between options": "a==1" + " " * 100_000 + "--x" + " " * 100_000 + "y",
+    "open quote": "a==1 ; python_version >= '" + "x" * 200_000,
+    "long name": "# not here: " + "a." * 100_000 + "==1",
+    "long line": "a==1 \\\n" + "\\\n" * 200_000 + "x",
+    "blank lines": "# envfix-needs:\n" + "\n" * 200_000 + "a==1",
+    "open line": "a==1 \\\n" * 50_000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=list(HOSTILE))
+def test_a_small_file_is_read_or_refused_at_once_whatever_is_in_it(text: str) -> None:
+    begin = time.process_time()
+    with pytest.raises(LockFileError):
+        LOCKER.read(text)
+    # Patterns that try every space with all that follow it take minutes.
+    assert time.process_time() - begin < 3
+
+
 @pytest.mark.parametrize("installer", PIPS)
 def test_a_lock_without_any_hash_says_so_and_installs(world: World, installer: str) -> None:
     lock = Lock(needs=needs("3.11"), packages=(LockedPackage(name="numpy", version="1.19.5"),))
@@ -426,6 +490,14 @@ def test_a_package_without_a_hash_does_not_stop_the_others(world: World) -> None
             ),
             "'a' cannot be written: '../a.whl' is not the name of a file",
             id="folder",
+        ),
+        pytest.param(
+            Lock(
+                needs=needs("3.8"),
+                packages=(LockedPackage(name="a", version="1", origin="direct", direct_url="git+ssh://-oProxy/x@1"),),
+            ),
+            "'a' cannot be written: 'git+ssh://-oProxy/x@1' would be read as an option by the program that fetches it",
+            id="option",
         ),
         pytest.param(
             Lock(needs=needs("3.8"), packages=(LockedPackage(name="a", version="1"),), source="a\nb"),
@@ -484,6 +556,10 @@ DAMAGES = {
     "newer": (
         {'"schema":1': '"schema":2'},
         "line 6: a newer envfix wrote this lock (schema 2; this one reads up to 1)",
+    ),
+    "number": (
+        {'"packages":4': '"packages":"4"'},
+        "line 6: the number of packages in this lock is written as '4', not as a plain number: it was edited by hand",
     ),
     "schema": ({'"schema":1': '"schema":"x"'}, "line 6: the schema of this lock is 'x', not a number"),
     "own line": ({'"schema":1,': '"schema":1'}, "line 6: envfix's own line is not readable"),
@@ -553,9 +629,6 @@ def test_a_lock_of_pip_compile_is_read(world: World) -> None:
     assert (lock.source, lock.asked) == ("a requirements file", ())
 
 
-LOCKERS = (LOCKER, PylockLocker(), UvProjectLocker(), DockerfileLocker())
-
-
 @pytest.mark.parametrize("locker", LOCKERS, ids=lambda locker: locker.name)
 @given(data=st.data())
 @settings(max_examples=100, deadline=None, database=None)
@@ -599,3 +672,150 @@ def test_a_lock_goes_through_pylock_and_back(world: World) -> None:
     there = PylockLocker().read(PylockLocker().lock(LOCKER.read(text)))
     assert there == world.lock()
     assert LOCKER.lock(there) == text
+
+
+def envfix_lock(world: World, *arguments: str | Path) -> Finished:
+    """`envfix lock` as the user of this world runs it."""
+    return envfix("lock", *map(str, arguments), env=world.environment(), timeout=120)
+
+
+def test_a_version_that_nobody_reads_today_is_named_and_left_out_in_every_format(world: World) -> None:
+    prefix = environment_of(world, "3.6")
+    python = prefix / "bin" / "python"
+    world.run(python, "-m", "pip", "install", "-q", "numpy==1.19.5")
+    (world.folder / "setup.py").write_text("from setuptools import setup\nsetup(name='leg-ver', version='2004d')\n")
+    world.run(python, "setup.py", "-q", "install")
+    why = "its version '2004d' is none that pip and uv read today, so no index can be asked for it"
+    for locker in LOCKERS:
+        path = world.folder / locker.filename
+        finished = envfix_lock(world, "--python", python, "--format", locker.name)
+        assert finished.code == 0, finished
+        assert f"leg-ver 2004d: {why}\n" in finished.stderr
+        [legacy] = [one for one in locker.read(finished.stdout).packages if one.name == "leg-ver"]
+        assert (legacy.version, legacy.origin, legacy.note) == ("2004d", "unknown", why)
+        assert envfix_lock(world, "--python", python, "--format", locker.name, "-o", path).code == 0
+        checked = envfix_lock(world, "--check", path, "--python", python)
+        assert checked.code == 0, checked
+
+
+def test_a_version_that_nobody_reads_today_in_a_saved_machine_is_asked_of_no_index() -> None:
+    old = Distribution(name="Old", version="2004d", location="/x", tags=("py3-none-any",))
+    fine = Distribution(name="fine", version="1.0", location="/x", tags=("py3-none-any",))
+    rows = rows_saved(environment_with(found((fine, old), "metadata"))).rows
+    assert [(row.name, row.version, row.note is None) for row in rows] == [
+        ("fine", "1.0", True),
+        ("Old", "2004d", False),
+    ]
+
+
+def environment_with(distributions: Observed[tuple[Distribution, ...]]) -> Environment:
+    """An environment of which only the packages are known."""
+    nothing: Observed[Any] = unknown("nowhere", "not told")
+    return Environment(
+        interpreter=nothing,
+        distributions=distributions,
+        torch=nothing,
+        torchvision=nothing,
+        torch_import=nothing,
+        package_sources=nothing,
+        elsewhere=nothing,
+    )
+
+
+def test_metadata_that_says_neither_name_nor_version_is_named(world: World) -> None:
+    prefix = environment_of(world, "3.8")
+    python = prefix / "bin" / "python"
+    world.run(python, "-m", "pip", "install", "-q", "numpy==1.19.5")
+    [site] = prefix.glob("lib/python3.*/site-packages")
+    for folder in ("-1.0.dist-info", "broken-1.0 --hash=x-y.dist-info", "silent.dist-info"):
+        (site / folder).mkdir()
+        (site / folder / "RECORD").write_text("")
+        (site / folder / "WHEEL").write_text("Tag: py3-none-any\n")
+    finished = envfix_lock(world, "--python", python)
+    assert finished.code == 0, finished
+    for folder in ("-1.0.dist-info", "broken-1.0 --hash=x-y.dist-info"):
+        told = f"{folder!r} is unreadable: which package and version it is cannot be told: left out\n"
+        assert told in finished.stderr
+    assert "silent 0: it does not say its version\n" in finished.stderr
+
+
+REPORT = """Collecting environment information...
+PyTorch version: 2.0.1+cu117
+CUDA used to build PyTorch: 11.7
+OS: Ubuntu 20.04.6 LTS (x86_64)
+Libc version: glibc-2.31
+Python version: 3.11.7 (64-bit runtime)
+Is CUDA available: True
+GPU models and configuration: GPU 0: NVIDIA GeForce RTX 3090
+Nvidia driver version: 470.57.02
+Versions of relevant libraries:
+[pip3] numpy==1.26.4
+[pip3] torch==2.0.1
+"""
+
+
+def test_a_pasted_report_is_no_whole_environment(world: World) -> None:
+    (world.folder / "report.txt").write_text(REPORT)
+    finished = envfix_lock(world, "--from", world.folder / "report.txt")
+    assert (finished.code, finished.stdout) == (3, "")
+    assert finished.stderr.endswith(
+        "error: a collect_env report names only the packages that torch thinks relevant: what is locked from it would miss"
+        " the others\nhint: lock a plan for that machine: envfix lock --from REPORT --torch ==2.0.1 --cuda cu117 (or a file"
+        " of `envfix snapshot -o`)\n"
+    )
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("url", "vcs", "subdirectory", "note"),
+    [
+        ("https://h/x.git", ("git", "main"), None, "'main' of a repository, which is no commit: it can be another one tomorrow"),
+        ("https://h/x.git", ("git", "abc"), None, "'abc' of a repository, which is no commit: it can be another one tomorrow"),
+        (
+            "https://h/x.git",
+            ("git", "--upload-pack=touch"),
+            None,
+            "'--upload-pack=touch' of a repository, which is no commit: it can be another one tomorrow",
+        ),
+        (
+            "ssh://-oProxyCommand=touch/x.git",
+            ("git", COMMIT),
+            None,
+            "'ssh://-oProxyCommand=touch/x.git', which would be read as an option by the program that fetches it",
+        ),
+        ("ext::sh -c id", ("git", COMMIT), None, "'ext::sh -c id', which is no address that every installer can fetch from"),
+        ("https://h/x.git", ("git\nx", COMMIT), None, "a repository of 'git\\nx', which no installer knows"),
+        ("https://h/x.git", ("git", COMMIT), "../..", "'../..' of its sources, which is no plain folder"),
+        ("https://h/x.git", ("git", COMMIT), "a\nb", "'a\\nb' of its sources, which is no plain folder"),
+        ("https://h/\u202ex.whl", None, None, "'https://h/\\u202ex.whl', which has a character that no lock can hold"),
+        ("https://h/%0Ax.whl", None, None, "'https://h/%0Ax.whl', which has a character that no lock can hold"),
+        ("https://h/x'y.whl", None, None, "\"https://h/x'y.whl\", which has a character that no lock can hold"),
+        ("https:///x.whl", None, None, "'https:///x.whl', which names no host"),
+    ],
+)  # fmt: skip
+def test_an_address_that_is_no_pin_or_a_command_is_named_and_left_out(
+    url: str, vcs: tuple[str, str] | None, subdirectory: str | None, note: str
+) -> None:
+    told: dict[str, object] = {"url": url}
+    told |= {"vcs_info": {"vcs": vcs[0], "commit_id": vcs[1]}} if vcs else {"archive_info": {}}
+    told |= {"subdirectory": subdirectory} if subdirectory else {}
+    one = directly(There(name="evil", version="1.0", direct_url=json.dumps(told)))
+    assert one
+    assert (one.origin, one.note) == ("unknown", f"it came from {note}")
+    beside = LockedPackage(name="x", version="1", file=LockedFile(filename="x-1-py3-none-any.whl", sha256=HASH))
+    for locker in LOCKERS:
+        text = locker.lock(Lock(needs=needs("3.11"), packages=(one, beside)))
+        assert locker.read(text).packages[0] == one
+
+
+def test_a_repository_with_its_commit_is_locked() -> None:
+    told = {
+        "url": "https://me:pw@h/x.git#egg=x",
+        "vcs_info": {"vcs": "git", "commit_id": COMMIT},
+        "subdirectory": "py/x",
+    }
+    one = directly(There(name="x", version="1.0", direct_url=json.dumps(told)))
+    assert one
+    assert (one.origin, one.direct_url) == ("direct", f"git+https://h/x.git@{COMMIT}#subdirectory=py/x")

@@ -14,6 +14,7 @@ from envfix.lockers.requirements import RequirementsLocker
 from envfix.lockers.uv_project import UvProjectLocker
 from envfix.model.lock import Lock, LockedPackage, Needs
 from tests.conftest import interpreter
+from tests.fakes.running import envfix
 from tests.loopback_index import Wheel, make_wheel
 from tests.test_lock_requirements import (
     NUMPY,
@@ -32,6 +33,7 @@ from tests.test_lock_requirements import (
 
 __all__ = ["world"]  # a fixture
 LOCKER = UvProjectLocker()
+CHANGED_TORCH = make_wheel("torch", "2.7.1+cu118", requires=("numpy",), padding=3)
 
 
 def uv_lock(world: World, text: str, python: str = "3.11") -> dict[str, dict[str, Any]]:
@@ -43,15 +45,15 @@ def uv_lock(world: World, text: str, python: str = "3.11") -> dict[str, dict[str
 
 
 def must_be_locked(world: World, found: dict[str, dict[str, Any]], lock: Lock) -> None:
-    """Uv has locked the same versions, each from its index, with the same hashes."""
+    """Uv has locked the same versions, each from its address or the user's own index, with the same hashes."""
     assert list(found) == [package.name for package in lock.packages]
     for package in lock.packages:
         told = found[package.name]
         assert package.file
         assert told["version"] == package.version
-        assert told["source"]["registry"].rstrip("/") == (package.index_url or world.own.url("simple", "main")).rstrip(
-            "/"
-        )
+        index = package.index_url or world.own.url("simple", "main")
+        source = {"url": package.file.url} if package.file.url else {"registry": index}
+        assert told["source"] == source
         assert [wheel["hash"] for wheel in told["wheels"]] == [f"sha256:{package.file.sha256}"]
 
 
@@ -76,10 +78,51 @@ def test_a_wheel_that_was_changed_after_uv_has_locked_is_refused(world: World, c
     if changed == "own":
         world.own.add("main", make_wheel("numpy", "1.19.5", padding=3))
     else:
-        world.torch.add("cu118", make_wheel("torch", "2.7.1+cu118", padding=3))
+        world.torch.add("cu118", CHANGED_TORCH)
     done = world.run(UV, "sync", "--locked", "--no-cache", "--python", interpreter("3.11"), check=False)
     assert done.returncode != 0
-    assert re.search(r"Hash mismatch for `(numpy|torch)==", done.stderr)
+    assert re.search(r"Hash mismatch for `(numpy==|torch @ )", done.stderr)
+
+
+def test_a_wheel_with_an_address_that_was_changed_before_uv_has_locked_is_refused(world: World) -> None:
+    world.torch.add("cu118", CHANGED_TORCH)
+    (world.folder / LOCKER.filename).write_text(LOCKER.lock(world.lock()))
+    done = world.run(UV, "sync", "--python", interpreter("3.11"), check=False)
+    assert done.returncode != 0
+    assert "Hash mismatch for `torch @ " in done.stderr
+    assert not list((world.folder / ".venv").glob("lib/python*/site-packages/torch"))
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_wheel_of_the_own_index_that_was_changed_before_is_found_by_the_command_in_the_file(
+    world: World, *, changed: bool
+) -> None:
+    if changed:
+        world.own.add("main", make_wheel("numpy", "1.19.5", padding=3))
+    text = LOCKER.lock(world.lock())
+    uv_lock(world, text)
+    [command] = re.findall(r"  envfix (lock --check .*)$", text, re.MULTILINE)
+    finished = envfix(*command.split(), "--driver", "535.54.03", "--gpu", "A100", "--json", cwd=world.folder)
+    rows = finished.document["differences"] or ()
+    assert [(row["name"], row["there"]) for row in rows] == ([("numpy", "another file in uv.lock")] if changed else [])
+
+
+def test_uv_reads_no_whole_file_to_lock_what_has_an_address(world: World) -> None:
+    uv_lock(world, LOCKER.lock(world.lock()))
+    asked = [one for one in world.torch.requests if one.method == "GET" and one.path.endswith(".whl")]
+    assert asked
+    assert all(one.range for one in asked)
+
+
+def test_a_private_index_is_called_by_its_host(world: World) -> None:
+    place = f"{world.torch.base}/simple"
+    mine = structs.replace(world.torch_package(TORCH, "2.7.1+cu118"), index="pypi", index_url=place)
+    for package in (mine, structs.replace(mine, index=place)):
+        lock = Lock(needs=needs("3.11"), packages=(package,))
+        text = LOCKER.lock(lock)
+        assert f'\nname = "127.0.0.1"\nurl = "{place}"\nexplicit = true\n' in text
+        assert 'index = "pypi"' not in text
+        assert LOCKER.lock(LOCKER.read(text)) == text
 
 
 def test_an_unlabelled_torch_of_the_own_index_stays_what_it_is(world: World) -> None:
@@ -113,10 +156,17 @@ def test_two_indexes_of_one_name_are_told_apart(world: World) -> None:
     first, second = world.torch_package(TORCH, "2.7.1+cu118"), world.torch_package(TORCHVISION, "0.22.1+cu118")
     world.own.add("cu118", TORCHVISION)
     second = structs.replace(second, index_url=world.own.url("simple", "cu118"))
+    assert first.file
+    assert second.file
+    # Without an address only the index leads there.
+    first = structs.replace(first, file=structs.replace(first.file, url=None))
+    second = structs.replace(second, file=structs.replace(second.file, url=None))
     lock = Lock(needs=needs("3.11"), packages=(world.own_package(NUMPY, "1.19.5"), first, second))
     text = LOCKER.lock(lock)
     assert 'torch = { index = "official-cu118" }\ntorchvision = { index = "official-cu118-2" }\n' in text
-    must_be_locked(world, uv_lock(world, text), lock)
+    found = uv_lock(world, text)
+    assert found["torchvision"]["source"] == {"registry": second.index_url}
+    must_be_locked(world, found, lock)
 
 
 def test_what_was_written_is_read_back_and_the_same_lock_gives_the_same_bytes(world: World) -> None:
@@ -157,32 +207,32 @@ def test_the_users_own_index_is_never_named_and_no_login_is_written(world: World
 DAMAGES = {
     "pin": (
         {'"numpy==1.19.5"': '"numpy==1.19.6"'},
-        "line 12: numpy==1.19.6 stands here, but numpy==1.19.5 was locked: edited by hand",
+        "line 15: numpy==1.19.6 stands here, but numpy==1.19.5 was locked: edited by hand",
     ),
     "more": (
         {'"numpy==1.19.5",': '"numpy==1.19.5", "six==1.0",'},
-        "line 12: six==1.0 stands here, but it was not locked: edited by hand",
+        "line 15: six==1.0 stands here, but it was not locked: edited by hand",
     ),
     "less": (
         {'    "numpy==1.19.5",\n': ""},
-        "line 11: numpy was locked and is not among the dependencies: edited by hand",
+        "line 14: numpy was locked and is not among the dependencies: edited by hand",
     ),
     "twice": (
         {'"numpy==1.19.5"': '"opencv-python==4.5.1"'},
-        "line 12: opencv-python stands twice (first in line 12): envfix reads locks for one machine",
+        "line 15: opencv-python stands twice (first in line 15): envfix reads locks for one machine",
     ),
-    "requirement": ({'"numpy==1.19.5"': '"num py"'}, "line 12: 'num py' is not a requirement"),
-    "toml": ({"package = false": "package = no"}, "line 19: this is not readable as TOML (Invalid value)"),
+    "requirement": ({'"numpy==1.19.5"': '"num py"'}, "line 15: 'num py' is not a requirement"),
+    "toml": ({"package = false": "package = no"}, "line 22: this is not readable as TOML (Invalid value)"),
     "newer": (
         {"schema = 1": "schema = 2"},
-        "line 33: a newer envfix wrote this lock (schema 2; this one reads up to 1)",
+        "line 32: a newer envfix wrote this lock (schema 2; this one reads up to 1)",
     ),
     "count": (
         {"packages = 4": "packages = 3"},
-        "line 32: this lock says that it has 3 packages, and 4 are there: it was cut off, or edited by hand",
+        "line 31: this lock says that it has 3 packages, and 4 are there: it was cut off, or edited by hand",
     ),
     "project": ({"[project]": "[projekt]"}, "the list project.dependencies is not there"),
-    "list": ({"dependencies = [": "dependencis = ["}, "line 7: the list project.dependencies is not there"),
+    "list": ({"dependencies = [": "dependencis = ["}, "line 10: the list project.dependencies is not there"),
 }
 
 
@@ -202,7 +252,7 @@ def test_wherever_a_project_is_cut_off_it_is_refused(world: World) -> None:
     with pytest.raises(LockFileError) as caught:
         LOCKER.read(text[: text.index("[tool.envfix]")])
     assert caught.value.message == (
-        "line 31: envfix wrote this lock, and its table [tool.envfix] is not there: it was cut off"
+        "line 30: envfix wrote this lock, and its table [tool.envfix] is not there: it was cut off"
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import glob
 import os.path
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 from packaging.utils import canonicalize_name
@@ -15,7 +15,10 @@ from packaging.version import InvalidVersion, Version
 
 from envfix.host.real import RealHost
 from envfix.installer import changes
+from envfix.lockers.conda_family import on_this_disk
 from envfix.lockers.header import bare
+from envfix.lockers.interface import LockError
+from envfix.lockers.pip_family import danger_of, encoded, printable
 from envfix.model.facts import Environment, Interpreter
 from envfix.model.lock import LockedFile, LockedPackage, Origin
 from envfix.model.plan import REGISTRY
@@ -26,7 +29,13 @@ if TYPE_CHECKING:
 # What makes an environment rather than being installed into it.
 SEEDED = frozenset({"pip"})
 _LIMIT = 5_000_000
+# A record names every file of its package: that of a large one has some million characters.
+_RECORD_LIMIT = 100_000_000
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_WORD = re.compile(r"[\w.!+-]{1,100}", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_REVISIONS = {"git": _COMMIT, "hg": _COMMIT, "svn": re.compile(r"\d+"), "bzr": re.compile(r"\d+")}
+_SUBFOLDER = re.compile(r"(?!\.\.?(?:/|$))[\w.+][\w.+-]*(?:/(?!\.\.?(?:/|$))[\w.+][\w.+-]*)*", re.ASCII)
 _OF_FOLDER = "build a wheel of it, or lock its repository"
 
 
@@ -55,7 +64,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 def rows_here(host: RealHost, interpreter: Interpreter) -> Found:
     """The distributions of an interpreter on this machine, and the conda packages of its prefix."""
     layout = changes.layout_for(interpreter)
-    conda, owned = _conda(layout.prefix)
+    conda, owned = _conda(host, layout.prefix)
     there = changes.there_now(layout)
     rows, notes = [], []
     for name, copies in there.items():
@@ -70,7 +79,9 @@ def rows_here(host: RealHost, interpreter: Interpreter) -> Found:
         if len(copies) > 1:
             notes.append(f"{name} is there {len(copies)} times: the one that Python finds first is locked")
     rows += _eggs(host, layout)
+    notes += _unreadable(host, layout, {row.metadata for copies in there.values() for row in copies}, owned)
     notes += _beside(host, layout)
+    notes += on_this_disk(conda)
     return Found(rows=tuple(sorted(rows, key=lambda one: one.name)), conda=conda, notes=tuple(notes))
 
 
@@ -81,9 +92,34 @@ def _eggs(host: RealHost, layout: changes.Layout) -> Iterator[There]:
             name, _, rest = os.path.basename(path).removesuffix(".egg").partition("-")
             if _NAME.fullmatch(name):
                 version = rest.partition("-py")[0] or "0"
-                yield There(
-                    name=str(canonicalize_name(name)), version=version, note="it is an egg: no wheel of it is known"
+                yield _told(
+                    There(
+                        name=str(canonicalize_name(name)), version=version, note="it is an egg: no wheel of it is known"
+                    )
                 )
+
+
+def _unreadable(
+    host: RealHost, layout: changes.Layout, known: Collection[str], owned: Collection[str]
+) -> Iterator[str]:
+    """Metadata whose name says neither a package nor a version."""
+    for site in layout.site_packages:
+        for ending in ("dist-info", "egg-info"):
+            for path in host.glob(os.path.join(glob.escape(site), f"*.{ending}")):
+                if path not in known and os.path.relpath(path, layout.prefix) not in owned:
+                    yield f"{os.path.basename(path)!r} is unreadable: which package and version it is cannot be told: left out"
+
+
+def _told(row: There) -> There:
+    """The row as it can be locked: a version that is none is the reason why it cannot, and stays if it is one plain word."""
+    try:
+        Version(row.version)
+    except InvalidVersion:
+        version = row.version if _WORD.fullmatch(row.version) else "0"
+        note = f"its version {row.version!r} is none that pip and uv read today, so no index can be asked for it"
+        note = note if row.version else "it does not say its version"
+        return msgspec.structs.replace(row, version=version, note=note)
+    return row
 
 
 def _beside(host: RealHost, layout: changes.Layout) -> Iterator[str]:
@@ -100,20 +136,33 @@ def _beside(host: RealHost, layout: changes.Layout) -> Iterator[str]:
 
 
 def rows_saved(environment: Environment) -> Found:
-    """The distributions that a snapshot names, and its conda packages, of which it has no addresses."""
+    """The distributions that a snapshot names, and its conda packages, of which it has no addresses.
+
+    Raises ``LockError`` for a pasted report, which names only some of what is installed.
+    """
+    from envfix.report_reader.facts import SOURCE
+
+    if environment.distributions.source == SOURCE:
+        raise LockError(
+            f"a {SOURCE} names only the packages that torch thinks relevant: what is locked from it would miss the others",
+            hint=f"lock a plan for that machine: envfix lock --from REPORT {_same_torch(environment)}"
+            " (or a file of `envfix snapshot -o`)",
+        )
     conda = tuple(
         LockedPackage(
             name=record.name,
             version=record.version,
             origin="conda",
             build=record.build,
-            index=(record.channel or "").rstrip("/").rpartition("/")[2] or "conda",
+            index=_channel_name(record.channel or ""),
         )
         for record in environment.conda_records.value or ()
     )
     of_conda = {canonicalize_name(record.name) for record in conda} | {"torch"} if conda else set()
     rows = {
-        canonicalize_name(one.name): There(name=one.name, version=one.version, tags=one.tags, direct_url=one.direct_url)
+        canonicalize_name(one.name): _told(
+            There(name=one.name, version=one.version, tags=one.tags, direct_url=one.direct_url)
+        )
         for one in reversed(environment.distributions.value or ())
         if canonicalize_name(one.name) not in SEEDED
         and _NAME.fullmatch(one.name)
@@ -121,6 +170,14 @@ def rows_saved(environment: Environment) -> Found:
     }
     note = "a saved machine does not tell from which files its packages came: locked are those that fit it best"
     return Found(rows=tuple(rows[name] for name in sorted(rows)), conda=conda, notes=(note,))
+
+
+def _same_torch(environment: Environment) -> str:
+    """The options that ask for the torch of a report."""
+    torch = environment.torch.value
+    if torch is None:
+        return "--torch VERSION --cuda VARIANT"
+    return f"--torch =={torch.version.partition('+')[0]} --cuda {torch.variant or 'auto'}"
 
 
 class _Folder(msgspec.Struct, frozen=True):
@@ -149,10 +206,10 @@ class _DirectUrl(msgspec.Struct, frozen=True):
 
 def directly(row: There) -> LockedPackage | None:
     """The package, where it came from an address or a folder and not from an index; None for the rest."""
-    if row.note is not None:
-        return _note(row, "unknown", row.note)
     if row.is_linked:
         return _note(row, "editable", f"it is linked to a folder of this machine: {_OF_FOLDER}")
+    if row.note is not None:
+        return _note(row, "unknown", row.note)
     if row.direct_url is None:
         return None
     try:
@@ -160,21 +217,45 @@ def directly(row: There) -> LockedPackage | None:
         place = urlsplit(told.url)
     except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
         return _note(row, "unknown", "its direct_url.json is damaged, so nobody can say where it came from")
+    return _from_address(row, told, place)
+
+
+def _from_address(row: There, told: _DirectUrl, place: SplitResult) -> LockedPackage:
     url = bare(told.url)
     if told.dir_info is not None and told.dir_info.editable:
         return _note(row, "editable", f"it is a folder that is worked on: {_OF_FOLDER}", url)
     commit = told.vcs_info.commit_id if told.vcs_info is not None else ""
     if place.scheme == "file":
         what = "a folder" if told.dir_info else f"commit {commit} of a repository" if told.vcs_info else "a file"
-        return _note(row, "local", f"it came from {what} of this machine's disk", url)
+        return _note(row, "local", printable(f"it came from {what} of this machine's disk"), url)
+    danger = _danger(told, url)
+    if danger is not None:
+        return _note(row, "unknown", danger, url)
     within = f"#subdirectory={told.subdirectory}" if told.subdirectory else ""
+    url = url.partition("#")[0]
     if told.vcs_info is not None:
-        address = f"{told.vcs_info.vcs}+{url}@{commit}{within}"
-        return _direct(row, address, None)
-    file = LockedFile(
-        filename=unquote(place.path.rpartition("/")[2]), url=url.partition("#")[0], sha256=_sha256(told, place.fragment)
-    )
-    return _direct(row, f"{file.url}{within}", file if not within else None)
+        return _direct(row, f"{told.vcs_info.vcs}+{url}@{commit}{within}", None)
+    filename = unquote(place.path).rpartition("/")[2]
+    file = LockedFile(filename=filename, url=url, sha256=_sha256(told, place.fragment))
+    return _direct(row, f"{url}{within}", file if not within else None)
+
+
+def _danger(told: _DirectUrl, url: str) -> str | None:
+    """What keeps an address from being written into a lock: it is no address, no pin, or a command in disguise."""
+    vcs = told.vcs_info
+    schemes = ("http", "https") if vcs is None else ("http", "https", "ssh")
+    if url.partition(":")[0] not in schemes:
+        return f"it came from {url!r}, which is no address that every installer can fetch from"
+    reason = danger_of(url)
+    if reason is not None:
+        return f"it came from {url!r}, which {reason}"
+    if vcs is not None and vcs.vcs not in _REVISIONS:
+        return f"it came from a repository of {vcs.vcs!r}, which no installer knows"
+    if vcs is not None and not _REVISIONS[vcs.vcs].fullmatch(vcs.commit_id):
+        return f"it came from {vcs.commit_id!r} of a repository, which is no commit: it can be another one tomorrow"
+    if told.subdirectory and not _SUBFOLDER.fullmatch(told.subdirectory):
+        return f"it came from {told.subdirectory!r} of its sources, which is no plain folder"
+    return None
 
 
 def _direct(row: There, address: str, file: LockedFile | None) -> LockedPackage:
@@ -195,7 +276,7 @@ def by_name(one: Package) -> str:
 
 
 def of_conda(one: Package, channel: str, address: str) -> LockedPackage:
-    """A conda package as it is locked, from the channel of this name and address; without logins."""
+    """A conda package as it is locked, from the channel of this name and address; without logins and tokens."""
     file = LockedFile(filename=one.filename, url=bare(one.url) or None, size=one.size, sha256=one.sha256, md5=one.md5)
     return LockedPackage(
         name=one.name,
@@ -213,7 +294,11 @@ def of_conda(one: Package, channel: str, address: str) -> LockedPackage:
 
 def _note(row: There, origin: Origin, note: str, url: str | None = None) -> LockedPackage:
     return LockedPackage(
-        name=canonicalize_name(row.name), version=row.version, origin=origin, note=note, direct_url=url
+        name=canonicalize_name(row.name),
+        version=row.version,
+        origin=origin,
+        note=note,
+        direct_url=encoded(url) if url else None,
     )
 
 
@@ -222,47 +307,132 @@ def _row(host: RealHost, row: changes.Installed) -> There:
         return host.read_text(os.path.join(row.metadata, name), limit=_LIMIT).text
 
     if row.metadata.endswith(".egg-link"):
-        return There(name=row.name, version=_linked_version(host, row.metadata), is_linked=True)
-    version = row.version or _field(read("PKG-INFO"), "Version")
+        return _told(There(name=row.name, version=_linked_version(host, row.metadata), is_linked=True))
+    version = row.version or _field(read("PKG-INFO") or read("METADATA"), "Version")
     tags = tuple(re.findall(r"^Tag:\s*(\S+)", read("WHEEL"), re.MULTILINE)) if row.is_wheel else ()
-    try:
-        Version(version)
-    except InvalidVersion:
-        return There(name=row.name, version="0", note=f"its version {version!r} is none")
     note = None if tags else "it was not installed from a wheel, so nothing says where it came from"
-    return There(name=row.name, version=version, tags=tags, direct_url=read("direct_url.json") or None, note=note)
+    return _told(
+        There(name=row.name, version=version, tags=tags, direct_url=read("direct_url.json") or None, note=note)
+    )
 
 
 def _linked_version(host: RealHost, link: str) -> str:
     """The version of the sources that an egg-link leads to."""
     folder = host.read_text(link, limit=10_000).text.partition("\n")[0].strip()
     for path in host.glob(os.path.join(glob.escape(folder), "*.egg-info", "PKG-INFO")) if folder else ():
-        return _field(host.read_text(path, limit=_LIMIT).text, "Version")
+        return _field(host.read_text(path, limit=_LIMIT).text, "Version") or "0"
     return "0"
 
 
 def _field(text: str, name: str) -> str:
     found = re.search(rf"^{name}:\s*(\S+)", text, re.MULTILINE)
-    return found[1] if found else "0"
+    return found[1] if found else ""
 
 
-def _conda(prefix: str) -> tuple[tuple[LockedPackage, ...], frozenset[str]]:
-    """The conda packages of a prefix, and the metadata folders of Python packages that are theirs."""
-    if not os.path.isdir(os.path.join(prefix, "conda-meta")):
-        return (), frozenset()
-    from envfix.installer import conda
+class _Record(msgspec.Struct, frozen=True):
+    """What conda, mamba and rattler write about a package when they install it; old ones do not say everything."""
 
-    packages = tuple(
-        of_conda(one, one.channel.rpartition("/")[2] or "conda", _channel(one.url, one.subdir) or one.address)
-        for one in sorted(conda.listed_in(prefix), key=by_name)
+    name: str
+    version: str
+    build: str = ""
+    build_string: str = ""
+    fn: str = ""
+    url: str | None = None
+    channel: str | None = None
+    subdir: str | None = None
+    depends: tuple[str, ...] | None = None
+    constrains: tuple[str, ...] | None = None
+    size: int | None = None
+    md5: str | None = None
+    sha256: str | None = None
+    files: tuple[str, ...] | None = None
+
+
+def _conda(host: RealHost, prefix: str) -> tuple[tuple[LockedPackage, ...], frozenset[str]]:
+    """The conda packages of a prefix, and the metadata folders of Python packages that are theirs.
+
+    Raises ``LockError`` for a record that is damaged: nobody can say what it stands for.
+    """
+    packages, owned = [], set[str]()
+    for path in host.glob(os.path.join(glob.escape(prefix), "conda-meta", "*.json")):
+        record = _record(host, path)
+        packages.append(_of_record(record))
+        owned.update(_metadata(iter(record.files or ())))
+    return tuple(sorted(packages, key=lambda one: one.name)), frozenset(owned)
+
+
+def _record(host: RealHost, path: str) -> _Record:
+    answer = host.read_text(path, limit=_RECORD_LIMIT)
+    if answer.outcome != "read":
+        raise _damaged(path, answer.problem or "it cannot be read")
+    try:
+        record = msgspec.json.decode(answer.text, type=_Record)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+    problem = next(_oddities(record), None)
+    if problem is not None:
+        raise _damaged(path, problem)
+    return record
+
+
+def _damaged(path: str, problem: str) -> LockError:
+    return LockError(
+        f"{path} is damaged, so what conda installed there cannot be told: {problem}",
+        hint="make a fresh environment with --new-env PATH, and lock that",
     )
-    owned = frozenset(_metadata(path for one in conda.installed(prefix) for path in one.files))
-    return packages, owned
 
 
-def _channel(url: str, subdir: str) -> str:
-    """The channel's address, from that of one of its packages."""
-    return bare(url).partition(f"/{subdir}/")[0] if f"/{subdir}/" in url else ""
+def _oddities(record: _Record) -> Iterator[str]:
+    """What no record of conda says."""
+    words = {"name": record.name, "version": record.version, "build": record.build or record.build_string}
+    for key, value in words.items():
+        if not re.fullmatch(r"[\w.+!~-]+", value, re.ASCII):
+            yield f"its {key} is {value!r}"
+    if not re.fullmatch(r"[a-z0-9-]*", record.subdir or ""):
+        yield f"its subdir is {record.subdir!r}"
+    if not re.fullmatch(r"[^\s/\\]*", record.fn):
+        yield f"its file is called {record.fn!r}"
+    if not re.fullmatch(r"[a-z]+://\S+|<unknown>|", record.url or "") or not (record.url or "").isprintable():
+        yield f"its url is {bare(record.url or '')!r}"
+    for key, digest, length in (("md5", record.md5, 32), ("sha256", record.sha256, 64)):
+        if digest and not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", digest):
+            yield f"its {key} is {digest!r}, and such a checksum has {length} digits"
+    for spec in (*(record.depends or ()), *(record.constrains or ())):
+        if not spec.isprintable():
+            yield f"it depends on {spec!r}"
+
+
+def _of_record(record: _Record) -> LockedPackage:
+    build = record.build or record.build_string
+    url = bare(record.url or "") if "://" in (record.url or "") else ""
+    filename = record.fn or unquote(url.rpartition("/")[2]) or f"{record.name}-{record.version}-{build}.tar.bz2"
+    place = re.fullmatch(r"(.+)/([a-z0-9-]+)/[^/]+", url)
+    subdir = record.subdir or (place[2] if place else None)
+    # The channel's own word for itself may be a name, an address with a login, or one with the platform behind it.
+    address = place[1] if place else bare(record.channel or "").removesuffix(f"/{subdir}").rstrip("/")
+    return LockedPackage(
+        name=record.name,
+        version=record.version,
+        origin="conda",
+        file=LockedFile(
+            filename=filename,
+            url=url or None,
+            size=record.size,
+            sha256=record.sha256.lower() if record.sha256 else None,
+            md5=record.md5.lower() if record.md5 else None,
+        ),
+        index=_channel_name(address),
+        index_url=address or None,
+        build=build,
+        subdir=subdir,
+        depends=record.depends or (),
+        constrains=record.constrains or (),
+    )
+
+
+def _channel_name(channel: str) -> str:
+    """What people call a channel: the end of its address, without login and token."""
+    return bare(channel).rstrip("/").rpartition("/")[2] or "conda"
 
 
 def _metadata(paths: Iterator[str]) -> Iterator[str]:

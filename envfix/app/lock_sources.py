@@ -26,6 +26,7 @@ from envfix.installer.environment import environment_for_installers
 from envfix.installer.interface import TORCH_FAMILY, Refusal, Resolution, Sources
 from envfix.installer.lock_reader import LockedFile as Listed
 from envfix.installer.uv import UvInstaller
+from envfix.lockers.conda_family import on_this_disk
 from envfix.lockers.header import bare
 from envfix.lockers.interface import LockError
 from envfix.model.facts import Environment
@@ -143,7 +144,8 @@ def from_conda_plan(request: PlanRequest, *, kept: Kept | None = None, reporter:
             packages=packages,
             specs=tuple(map(bare, solution.specs)),
             channels=tuple((bare(source.name), bare(source.shown)) for source in decision.sources),
-        )
+        ),
+        notes=tuple(on_this_disk(packages)),
     )
 
 

@@ -22,7 +22,7 @@ from envfix.host.real import RealHost
 from envfix.installer import changes
 from envfix.installer.changes import same_version
 from envfix.lockers import formats
-from envfix.lockers.conda_family import dependency
+from envfix.lockers.conda_family import dependency, files_beside
 from envfix.lockers.interface import Locker, LockError, LockFileError
 from envfix.lockers.pip_family import is_elsewhere
 from envfix.model.facts import Environment
@@ -47,7 +47,7 @@ class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to lock and how. ``planned``: what ``plan`` would choose, else what is installed; ``conda``: of conda packages.
 
     ``out`` is a file or a folder (None: the text alone), ``update`` the packages of the lock at ``out`` that may change.
-    ``download``: fetch files whose hash no index tells, and those that a pylock.toml looks for beside itself. ``texts``: the
+    ``download``: fetch files whose hash no index tells, and those that a lock looks for beside itself. ``texts``: the
     answer may hold the texts of several files.
     """
 
@@ -117,6 +117,8 @@ def check(path: str, request: PlanRequest, *, format_name: str | None = None, re
     rows = suitability(read, target)
     elsewhere = request.snapshot or request.driver or request.gpus or request.platform or request.glibc
     differences = None if elsewhere or interpreter is None else tuple(_differences(host, read, environment))
+    taken = tuple(_taken_by_uv(host, path, read)) if found.name == "uv" else ()
+    differences = (*(differences or ()), *taken) if taken else differences
     checked = request.snapshot or (f"a {target.platform} machine" if elsewhere else None)
     return LockCheck(
         file=path,
@@ -230,7 +232,7 @@ def _left_out(made: Lock) -> tuple[str, ...]:
 
 
 def _write(host: RealHost, files: Sequence[LockedAs], beside: Mapping[str, str]) -> None:
-    """Write all files; those that a pylock.toml looks for come first, so that it never misses one."""
+    """Write all files; those that a lock looks for beside itself come first, so that it never misses one."""
     at = ""
     try:
         for file in files:
@@ -239,13 +241,20 @@ def _write(host: RealHost, files: Sequence[LockedAs], beside: Mapping[str, str])
                 continue
             folder = os.path.dirname(os.path.abspath(at))
             os.makedirs(folder, exist_ok=True)
-            for name in re.findall(r'path = "wheels/([^"/]+)"', file.text) if file.format == "pylock" else ():
+            for name in _looked_for(file):
                 if name in beside:
                     at = os.path.join(folder, "wheels", name)
                     _copy(beside[name], at)
             host.write_text(file.path or "", file.text)
     except OSError as error:
         raise EnvfixError(f"cannot write {at}: {error.strerror or error}", hint="name another file with -o") from error
+
+
+def _looked_for(file: LockedAs) -> list[str]:
+    """The files that a lock looks for in the folder ``wheels`` beside it."""
+    if file.format == "pylock":
+        return re.findall(r'path = "wheels/([^"/]+)"', file.text)
+    return files_beside(file.text) if file.format in ("conda-lock", "pixi") else []
 
 
 def _copy(source: str, target: str) -> None:
@@ -265,10 +274,11 @@ def _notes(made: Lock, files: Sequence[LockedAs], *, downloaded: bool) -> Iterat
             f"no index tells the hash of {', '.join(without)}: nothing checks these files later;"
             " --download fetches them and works it out"
         )
-    if any(file.format == "pylock" and 'path = "wheels/' in file.text for file in files) and not downloaded:
+    looking = [formats.locker(file.format).filename for file in files if _looked_for(file)]
+    if looking and not downloaded:
         yield (
-            "pylock.toml looks for the files of your default index in the folder wheels beside it, because no lock names"
-            " that index: its first lines say how to fill it, and --download does it now"
+            f"{' and '.join(looking)}: the files of your default index are looked for in the folder wheels beside it, because"
+            " no lock names that index: the first lines say how to fill it, and --download does it now"
         )
 
 
@@ -450,6 +460,20 @@ def _differences(host: RealHost, locked: Lock, environment: Environment) -> Iter
         for name, package in sorted(conda_there.items()):
             if name not in names:
                 yield Difference(name=name, kind="extra", there=_with_build(package))
+
+
+def _taken_by_uv(host: RealHost, path: str, locked: Lock) -> Iterator[Difference]:
+    """Files that uv has written into its own lock beside the project although they are not those that were locked.
+
+    A pyproject.toml has no place for the hash of a file of the default index, so uv believes what it finds at its first lock.
+    """
+    answer = host.read_text(os.path.join(os.path.dirname(path), "uv.lock"), limit=_LIMIT)
+    if answer.outcome != "read":
+        return
+    there = set(re.findall(r"sha256:([0-9a-f]{64})", answer.text))
+    for one in locked.wheels():
+        if one.file is not None and one.file.sha256 is not None and one.file.sha256 not in there:
+            yield Difference(name=one.name, kind="changed", locked=one.version, there="another file in uv.lock")
 
 
 def _difference(one: LockedPackage, row: There | None) -> list[Difference]:

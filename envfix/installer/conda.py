@@ -740,11 +740,6 @@ def _installed(path: Path) -> InstalledPackage:
         ) from error
 
 
-def listed_in(prefix: str) -> tuple[Package, ...]:
-    """The packages of an environment as their channels list them, by its records; a damaged record raises ``InstallError``."""
-    return tuple(_package(record, None) for record in _records(prefix))
-
-
 def refuse_base(prefix: str, *, allow_base: bool = False) -> None:
     """Raise ``ProtectedPrefixError`` for conda's own environment, the one in which conda itself lives."""
     own = any(os.path.isdir(os.path.join(prefix, name)) for name in ("condabin", "pkgs", "envs"))

@@ -19,10 +19,12 @@ from envfix.lockers.conda_family import (
     checked_hash,
     clean,
     conda_package,
+    disk_lines,
     in_order,
     last_line,
     named,
     own_subdir,
+    ready,
     require_addresses,
     subdir_of,
 )
@@ -43,6 +45,7 @@ class CondaExplicitLocker:
 
     def lock(self, lock: Lock) -> str:
         """The file's text. Raises ``LockError`` where anything but conda packages is in the lock, or one has no address."""
+        lock = ready(lock)
         packages = lock.conda()
         if not packages:
             raise LockError(
@@ -54,7 +57,13 @@ class CondaExplicitLocker:
                 f"conda-explicit holds conda packages only, and would leave out {named(lock.wheels())}", hint=BOTH
             )
         require_addresses(packages, self.name)
-        lines = [*comments(lock), also_line(lock, packages), f"# platform: {subdir_of(lock)}", "@EXPLICIT"]
+        lines = [
+            *comments(lock),
+            also_line(lock, packages),
+            *disk_lines(lock),
+            f"# platform: {subdir_of(lock)}",
+            "@EXPLICIT",
+        ]
         for package in in_order(packages):
             lines += _lines(package)
         return "\n".join([*lines, END]) + "\n"

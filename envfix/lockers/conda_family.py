@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 from packaging.utils import canonicalize_name
 
 from envfix.lockers.header import bare, read_needs
 from envfix.lockers.interface import ANEW, LockError, LockFileError
+from envfix.lockers.pip_family import danger_of, is_elsewhere, is_plain, pin, printable, why_elsewhere
 from envfix.model.conda_names import SUBDIRS
-from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs
+from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs, Origin
 from envfix.model.lock_signs import variant_of
 
 _SUBDIRS = {**SUBDIRS, "linux_ppc64le": "linux-ppc64le"}
 BOTH = "environment.yml, conda-lock and pixi hold both: envfix lock --format environment.yml"
 # The last line of a lock: a file that was cut off may be whole for YAML, and lack a checksum.
 END = "# envfix-end"
+# Where files lie that have no address, because they come from the user's own index: beside the lock, as for pylock.toml.
+FOLDER = "wheels"
+# Pip reads the folder that it runs in from the variable; a relative address it takes from 24.1 on only.
+HERE = f"file://${{PWD}}/{FOLDER}/"
 _PLATFORMS = {subdir: platform for platform, subdir in _SUBDIRS.items()}
 _ADDRESS = re.compile(
     r"(?:(?P<channel>.+)/)?(?P<subdir>noarch|(?:linux|osx|win|freebsd|emscripten|wasi|zos)-\w+)/(?P<file>[^/]+)"
@@ -54,6 +60,65 @@ class Also(msgspec.Struct, frozen=True, kw_only=True):
     absent: tuple[LockedPackage, ...] = ()
 
 
+def ready(lock: Lock) -> Lock:
+    """The lock as it may be written: what stands in comments alone is one printable line, and nothing in it is a secret.
+
+    Raises ``LockError`` for a line break, a quote or the like anywhere else: whoever reads the file would take it for more lines.
+    """
+    needs = lock.needs
+    addresses = [word for channel in lock.channels for word in channel]
+    for value in (needs.python, needs.tag, needs.platform, needs.libc, *addresses):
+        if value is not None and not _is_plain(value):
+            raise LockError(f"this lock cannot be written: {clean(value)!r} has a character that no lock can hold")
+    return msgspec.structs.replace(
+        lock,
+        packages=tuple(_ready(one) for one in lock.packages),
+        asked=tuple(map(bare, lock.asked)),
+        specs=tuple(map(bare, lock.specs)),
+        channels=tuple((bare(name), bare(url)) for name, url in lock.channels),
+        source=printable(lock.source),
+    )
+
+
+def _ready(package: LockedPackage) -> LockedPackage:
+    if is_elsewhere(package):
+        told = msgspec.to_builtins(msgspec.structs.replace(package, file=None))
+        return msgspec.convert(_printable(told), LockedPackage)
+    file = package.file
+    words = [package.name, package.version, package.build, package.subdir, package.index, package.index_url]
+    words += [package.direct_url, *package.requires]
+    words += [file.filename, file.url, file.sha256, file.md5] if file is not None else []
+    for value in words:
+        if value is not None and not _is_plain(value):
+            raise _unwritable(package, value, "has a character that no lock can hold")
+    for value in (*package.depends, *package.constrains):
+        if not value.isprintable():
+            raise _unwritable(package, value, "has a character that no lock can hold")
+    if file is not None and "/" in file.filename:
+        raise _unwritable(package, file.filename, "is not the name of a file")
+    danger = danger_of(package.direct_url or "") if package.origin == "direct" else None
+    if danger is not None:
+        raise _unwritable(package, package.direct_url or "", danger)
+    return package
+
+
+def _is_plain(text: str) -> bool:
+    """An apostrophe may be in the name of a folder. Conda and conda-lock put variables into addresses at a ``$``."""
+    return is_plain(text.replace("'", "")) and "$" not in text
+
+
+def _unwritable(package: LockedPackage, value: str, why: str) -> LockError:
+    return LockError(f"{clean(package.name)!r} cannot be written: {clean(value)!r} {why}")
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(bare(value))
+    if isinstance(value, list):
+        return [_printable(one) for one in value]
+    return {key: _printable(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
 def named(packages: Sequence[LockedPackage]) -> str:
     """The names of a few packages, and how many more there are."""
     names = [package.name for package in packages]
@@ -78,7 +143,8 @@ def require_addresses(packages: Sequence[LockedPackage], name: str) -> None:
 
 def clean(text: str) -> str:
     """What a file says, short enough and without secrets, to be repeated in a message."""
-    shown = bare("".join(character if character.isprintable() else "?" for character in text))
+    # Not with a question mark at once: what follows it would be the query of an address.
+    shown = bare("".join(one if one.isprintable() else "\ufffd" for one in text)).replace("\ufffd", "?")
     return shown if len(shown) <= 80 else shown[:77] + "..."
 
 
@@ -187,7 +253,7 @@ def check_subdir(package: LockedPackage, subdir: str | None, line: int) -> None:
 
 
 def also_line(lock: Lock, written: Sequence[LockedPackage], absent: Sequence[LockedPackage] = ()) -> str:
-    """A comment with what a format has no place for, read back by ``assembled``."""
+    """A comment with what a format has no place for, read back by ``assembled``; in ASCII, since YAML knows more line breaks."""
     rows: dict[tuple[str, str | None, bool], list[str]] = {}
     for package in written:
         key = (package.index, package.index_url, package.find_links)
@@ -206,7 +272,7 @@ def also_line(lock: Lock, written: Sequence[LockedPackage], absent: Sequence[Loc
         direct=tuple(package.name for package in written if package.origin == "direct"),
         absent=tuple(absent),
     )
-    return f"# envfix-also: {msgspec.json.encode(_plain(also)).decode()}"
+    return f"# envfix-also: {json.dumps(_plain(also), separators=(',', ':'))}".replace("\x7f", "\\u007f")
 
 
 def _plain(value: Any) -> Any:
@@ -219,10 +285,23 @@ def _plain(value: Any) -> Any:
 
 def absent_lines(absent: Sequence[LockedPackage]) -> list[str]:
     """A comment for each package that cannot come back elsewhere."""
-    return [
-        f"# Not in this lock: {package.name} {package.version}: {' '.join((package.note or 'no index holds it').split())}"
-        for package in absent
-    ]
+    return [f"# Not in this lock: {package.name} {package.version}: {why_elsewhere(package)}" for package in absent]
+
+
+def on_this_disk(packages: Iterable[LockedPackage]) -> Iterator[str]:
+    """A sentence for each channel that is a folder of this disk: what comes from it comes from nowhere else."""
+    rows: dict[str, list[LockedPackage]] = {}
+    for package in packages:
+        address = package.index_url or (package.file.url if package.file else None) or ""
+        if package.origin == "conda" and address.startswith("file:"):
+            rows.setdefault(bare(address), []).append(package)
+    for address, there in rows.items():
+        yield f"{named(there)}: from the folder {address} of this machine's disk, and nowhere else without that folder"
+
+
+def disk_lines(lock: Lock) -> list[str]:
+    """The same as comments."""
+    return [f"# {sentence}" for sentence in on_this_disk(lock.conda())]
 
 
 def read_also(text: str) -> Also | None:
@@ -306,6 +385,8 @@ def _placed(package: LockedPackage, also: Also) -> LockedPackage:
     if package.origin == "conda":
         name = next((name for name, url in also.channels if url.rstrip("/") == package.index_url), package.index)
         return msgspec.structs.replace(package, index=name)
+    if package.origin in ("direct", "local") and package.name not in also.direct:
+        package = _from_index(package)
     if package.name in also.direct and package.file is not None and package.origin != "direct":
         package = msgspec.structs.replace(
             package,
@@ -317,6 +398,14 @@ def _placed(package: LockedPackage, also: Also) -> LockedPackage:
     if row is None:
         return package
     return msgspec.structs.replace(package, index=row.index, index_url=row.url, find_links=row.find_links)
+
+
+def _from_index(package: LockedPackage) -> LockedPackage:
+    """What is named by its address, or lies beside the lock, and is a file of an index all the same."""
+    url = package.direct_url
+    file = package.file or LockedFile(filename=file_of(url or ""), url=url)
+    origin: Origin = "wheel" if file.filename.endswith(".whl") else "sdist"
+    return msgspec.structs.replace(package, origin=origin, file=file, direct_url=None, note=None)
 
 
 def _sorted(packages: Sequence[LockedPackage]) -> tuple[LockedPackage, ...]:
@@ -371,24 +460,54 @@ def wheel_address(package: LockedPackage) -> str | None:
     return package.file.url if package.file else None
 
 
+def beside(wheels: Iterable[LockedPackage]) -> dict[str, LockedPackage]:
+    """The wheels that have no address and lie in a folder beside the lock, by the names of their files."""
+    return {one.file.filename: one for one in wheels if wheel_address(one) is None and one.file and one.file.filename}
+
+
+def beside_lines(wheels: Sequence[LockedPackage]) -> list[str]:
+    """How to fill the folder beside the lock, as comments; none where all wheels have addresses."""
+    absent = list(beside(wheels).values())
+    if not absent:
+        return []
+    lines = [
+        f"# Files of your own package index have no address here: they are read from the folder {FOLDER} beside this file.",
+        "# envfix lock --download fills it, and so does a pip of the same Python on the same platform:",
+    ]
+    by_index: dict[tuple[str, bool], list[str]] = {}
+    for one in absent:
+        by_index.setdefault((one.index_url or "", one.find_links), []).append(pin(one))
+    for (url, is_page), pins in by_index.items():
+        option = f" --no-index --find-links {bare(url)}" if is_page else f" --index-url {bare(url)}" if url else ""
+        lines.append(f"#   pip download --no-deps -d {FOLDER}{option} {' '.join(pins)}")
+    return lines
+
+
+def files_beside(text: str) -> list[str]:
+    """The names of the files that a lock of pixi or conda-lock looks for in the folder beside it."""
+    found = re.findall(
+        rf"^\s*(?:- )?(?:pypi: |url: )['\"]?(?:file://\$\{{PWD\}}/)?{FOLDER}/([^/'\"\s]+)", text, re.MULTILINE
+    )
+    return list(dict.fromkeys(map(unquote, found)))
+
+
+def address_here(filename: str) -> str:
+    """The address of a file in the folder beside the lock, for a pip that runs in the folder of the lock."""
+    return f"{HERE}{quote(filename, safe='+')}"
+
+
 def listed_wheels(lock: Lock, name: str) -> tuple[list[LockedPackage], list[LockedPackage]]:
     """The wheels that the format can hold, and what comes from no index. Raises ``LockError`` for those it cannot install."""
-    fetched = re.compile(r"(?:git|hg|svn|bzr)\+\S+|https?://\S+")
-    wheels = [
-        one
-        for one in lock.wheels()
-        if one.origin in ("wheel", "sdist") or (one.origin == "direct" and fetched.fullmatch(one.direct_url or ""))
-    ]
+    wheels = [one for one in lock.wheels() if not is_elsewhere(one)]
     if wheels and not any(one.name == "python" for one in lock.conda()):
         raise LockError(
             f"{name} puts wheels into a Python of conda's, and there is none in this lock",
             hint="requirements and pylock hold wheels alone: envfix lock --format requirements",
         )
-    without = [one for one in wheels if wheel_address(one) is None]
+    without = [one for one in wheels if wheel_address(one) is None and not (one.file and one.file.filename)]
     if without:
         raise LockError(
-            f"{name} needs the address of every wheel, and a lock does not name those of your default index:"
-            f" {named(without)}",
+            f"{name} needs the address or the file of every wheel, and none is known for {named(without)}",
             hint="environment.yml does without: envfix lock --format environment.yml",
         )
     return wheels, [one for one in lock.wheels() if one not in wheels]
@@ -398,13 +517,14 @@ def wheel(told: Mapping[str, str], sha256: str | None, requires: tuple[str, ...]
     """A wheel, source archive or other address that pip installs from."""
     url = told["url"].partition("#sha256=")[0]
     filename = file_of(url)
+    is_here = url.startswith(HERE)
     if not filename.endswith((".whl", ".tar.gz", ".zip")):
         return direct_package(told["name"], url, told["version"], sha256)
     return LockedPackage(
         name=canonicalize_name(told["name"]),
         version=told["version"],
         origin="wheel" if filename.endswith(".whl") else "sdist",
-        file=LockedFile(filename=filename, url=bare(url), sha256=sha256),
+        file=LockedFile(filename=filename, url=None if is_here else bare(url), sha256=sha256),
         requires=requires,
     )
 

@@ -13,8 +13,11 @@ from packaging.utils import canonicalize_name
 from envfix.lockers.conda_family import (
     END,
     absent_lines,
+    address_here,
     also_line,
     assembled,
+    beside,
+    beside_lines,
     channel_name,
     channel_urls,
     check_said,
@@ -24,9 +27,11 @@ from envfix.lockers.conda_family import (
     clean,
     conda_package,
     dependency,
+    disk_lines,
     last_line,
     listed_wheels,
     named,
+    ready,
     require_addresses,
     subdir_of,
     wheel,
@@ -49,6 +54,7 @@ class CondaLockLocker:
 
     def lock(self, lock: Lock) -> str:
         """The file's text. Raises ``LockError`` for a package without address, or a conda package without MD5."""
+        lock = ready(lock)
         subdir = subdir_of(lock)
         require_addresses(lock.conda(), self.name)
         without = [one for one in lock.conda() if not (one.file and one.file.md5)]
@@ -58,6 +64,12 @@ class CondaLockLocker:
                 hint="pixi does without: envfix lock --format pixi",
             )
         wheels, absent = listed_wheels(lock, self.name)
+        if subdir.startswith("win-") and beside(wheels):
+            raise LockError(
+                "conda-lock needs the address of every wheel on Windows, and a lock does not name those of your default index:"
+                f" {named(list(beside(wheels).values()))}",
+                hint="pixi and environment.yml do without: envfix lock --format pixi",
+            )
         packages = [
             *(_conda(package, subdir) for package in lock.conda()),
             *(_wheel(package, subdir) for package in wheels),
@@ -74,7 +86,15 @@ class CondaLockLocker:
             },
             "package": packages,
         }
-        head = [*comments(lock), also_line(lock, [*lock.conda(), *wheels], absent), *absent_lines(absent)]
+        head = [
+            *comments(lock),
+            also_line(lock, [*lock.conda(), *wheels], absent),
+            *absent_lines(absent),
+            *disk_lines(lock),
+            *beside_lines(wheels),
+        ]
+        if beside(wheels):
+            head.append("# Run conda-lock install in the folder of this file, whose path must be without blanks.")
         return "\n".join([*head, as_yaml(document) + END]) + "\n"
 
     def is_this(self, text: str, filename: str) -> bool:
@@ -122,7 +142,8 @@ def _conda(package: LockedPackage, subdir: str) -> dict[str, Any]:
 
 
 def _wheel(package: LockedPackage, subdir: str) -> dict[str, Any]:
-    return _row(package, "pip", subdir, dict.fromkeys(sorted(package.requires), "*"), wheel_address(package))
+    address = wheel_address(package) or address_here(package.file.filename if package.file else "")
+    return _row(package, "pip", subdir, dict.fromkeys(sorted(package.requires), "*"), address)
 
 
 def _row(

@@ -8,16 +8,17 @@ from __future__ import annotations
 import re
 
 from envfix.lockers.interface import ANEW, LockError, LockFileError
-from envfix.lockers.pip_family import head, is_elsewhere, packages_of, python_of, without_logins
+from envfix.lockers.pip_family import THIS_FILE, head, is_elsewhere, python_of, writable
 from envfix.lockers.requirements import RequirementsLocker, read_lines, requirement, steps
 from envfix.model.lock import Lock, Needs
 
 _LIST = "/opt/requirements-lock.txt"
 _BEGIN = re.compile(rf"^COPY <<-?'?(\w+)'? {re.escape(_LIST)}\s*$", re.MULTILINE)
+_SECRETS = "--secret id=pip.conf,src=$HOME/.config/pip/pip.conf --secret id=netrc,src=$HOME/.netrc"
 _PLATFORMS = {"linux_x86_64": "linux/amd64", "linux_aarch64": "linux/arm64"}
 # opencv-python draws windows; its headless sibling needs neither.
 _WITH_WINDOWS = ("opencv-python", "opencv-contrib-python")
-_WINDOW_LIBRARIES = "libgl1 libglib2.0-0"
+_WINDOW_LIBRARIES = ("libgl1", "libglib2.0-0")
 
 
 class DockerfileLocker:
@@ -28,7 +29,7 @@ class DockerfileLocker:
 
     def lock(self, lock: Lock) -> str:
         """See ``Locker.lock``."""
-        packages_of(lock, self.name)
+        lock = writable(lock, self.name)
         base = _base(lock.needs)
         return "\n".join(
             [
@@ -100,7 +101,7 @@ def _base(needs: Needs) -> str:
 
 
 def _how_to(*, gpu: bool) -> list[str]:
-    lines = ["#", "# Build it with:  docker build -t locked ."]
+    lines = ["#", f"# Build it with:  docker build -t locked -f {THIS_FILE} ."]
     if gpu:
         check = "import torch; print(torch.cuda.get_device_name())"
         lines.append(f"# Run it with:    docker run --rm --gpus all locked python -c '{check}'")
@@ -113,25 +114,39 @@ def _how_to(*, gpu: bool) -> list[str]:
     return [
         *lines,
         "# If you have a package index of your own, or a login, give pip its settings; they stay out of the image:",
-        "#   docker build -t locked --secret id=pip.conf,src=$HOME/.config/pip/pip.conf --secret id=netrc,src=$HOME/.netrc .",
+        f"#   docker build -t locked -f {THIS_FILE} {_SECRETS} .",
     ]
 
 
 def _libraries(lock: Lock) -> list[str]:
-    if not any(lock.package(name) for name in _WITH_WINDOWS):
+    """What the image lacks: libraries that opencv-python loads, and the programs that fetch repositories."""
+    wanted: list[str] = []
+    why: list[str] = []
+    if any(lock.package(name) for name in _WITH_WINDOWS):
+        wanted += _WINDOW_LIBRARIES
+        why.append("# Libraries of the system that opencv-python loads; opencv-python-headless would do without.")
+    addresses = [one.direct_url or "" for one in lock.packages if one.origin == "direct" and not is_elsewhere(one)]
+    if any(address.startswith("git+") for address in addresses):
+        wanted.append("git")
+        why.append("# Some packages come from a git repository, and the image has no git.")
+    if any(address.startswith("git+ssh://") for address in addresses):
+        wanted.append("openssh-client")
+        why.append(
+            "# Some of them by ssh: how your key gets in, and whom it trusts, is yours to say (docker build --ssh)."
+        )
+    if not wanted:
         return []
     return [
-        "# Libraries of the system that opencv-python loads; opencv-python-headless would do without.",
+        *why,
         "RUN apt-get update \\",
-        f" && apt-get install --yes --no-install-recommends {_WINDOW_LIBRARIES} \\",
+        f" && apt-get install --yes --no-install-recommends {' '.join(wanted)} \\",
         " && rm -rf /var/lib/apt/lists/*",
         "",
     ]
 
 
 def _install(lock: Lock) -> list[str]:
-    packages = [without_logins(package) for package in lock.packages]
-    _, later, hashes = steps(packages)
+    _, later, hashes = steps(lock.packages)
     strict = " --require-hashes" if hashes else ""
     lines = [
         "RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=netrc,target=/root/.netrc \\",

@@ -24,12 +24,16 @@ from envfix.lockers.conda_family import (
     conda_package,
     derived_needs,
     direct_package,
+    disk_lines,
     file_of,
     own_subdir,
     read_also,
+    ready,
+    wheel_address,
 )
 from envfix.lockers.header import bare, comments, read_needs
 from envfix.lockers.interface import ANEW, LockError, LockFileError
+from envfix.lockers.pip_family import is_elsewhere, pin
 from envfix.lockers.yaml_parts import Part, read_yaml
 from envfix.model.lock import Lock, LockedFile, LockedPackage
 
@@ -43,7 +47,6 @@ _SPEC = re.compile(
     r"(?:(?P<channel>\S+)::)?(?P<name>[\w.\-]+)"
     r"(?:\s*==?\s*(?P<version>[\w.!+]+)\s*=\s*(?P<build>[\w.+]+)|\s*==\s*(?P<exact>[\w.!+]+))"
 )
-_FETCHED = re.compile(r"(?:git|hg|svn|bzr)\+\S+|https?://\S+")
 
 
 class EnvironmentYmlLocker:
@@ -54,18 +57,20 @@ class EnvironmentYmlLocker:
 
     def lock(self, lock: Lock) -> str:
         """The file's text. Raises ``LockError`` for a conda package without its build: its version alone is not exact."""
+        lock = ready(lock)
         vague = [package.name for package in lock.conda() if package.build is None]
         if vague:
             raise LockError(
                 f"environment.yml needs the exact build of every conda package, and there is none for {vague[0]}"
             )
-        wheels = [package for package in lock.wheels() if _is_listed(package)]
-        absent = [package for package in lock.wheels() if not _is_listed(package)]
+        wheels = [package for package in lock.wheels() if not is_elsewhere(package)]
+        absent = [package for package in lock.wheels() if is_elsewhere(package)]
         lines = [
             *comments(lock),
             also_line(lock, [*lock.conda(), *wheels], absent),
             *absent_lines(absent),
-            f"name: {_environment_name(lock)}",
+            *disk_lines(lock),
+            f"name: {quoted(_environment_name(lock))}",
             *_channel_lines(lock),
             "dependencies:",
             *_conda_lines(lock, pip=bool(wheels)),
@@ -131,7 +136,9 @@ class EnvironmentYmlLocker:
 
 def _environment_name(lock: Lock) -> str:
     torch = lock.package("torch") or lock.package("pytorch")
-    return f"torch-{torch.version.partition('+')[0]}-{lock.needs.variant or 'locked'}" if torch else "locked"
+    if torch is None:
+        return "locked"
+    return re.sub(r"[^\w.-]+", "-", f"torch-{torch.version.partition('+')[0]}-{lock.needs.variant or 'locked'}")
 
 
 def _channel_lines(lock: Lock) -> Iterator[str]:
@@ -149,7 +156,7 @@ def _conda_lines(lock: Lock, *, pip: bool) -> Iterator[str]:
         yield f"  - {quoted(f'{package.name}={package.version}={package.build}')}{_conda_note(package)}"
     names = {package.name for package in conda}
     if pip and "python" not in names:
-        yield f"  - python={lock.needs.python}" if lock.needs.python else "  - python"
+        yield f"  - {quoted(f'python={lock.needs.python}')}" if lock.needs.python else "  - python"
     if pip and "pip" not in names:
         yield "  - pip"
 
@@ -163,40 +170,44 @@ def _conda_note(package: LockedPackage) -> str:
     return f"  # {bare(file.url)}{sha256}{f' md5:{file.md5}' if file.md5 else ''}"
 
 
-def _is_listed(package: LockedPackage) -> bool:
-    if package.origin in ("wheel", "sdist"):
-        return True
-    return package.origin == "direct" and bool(_FETCHED.fullmatch(package.direct_url or ""))
-
-
 def _pip_lines(wheels: Sequence[LockedPackage]) -> Iterator[str]:
-    """A requirements file, line by line: conda writes it to a file as it is and gives it to pip."""
+    """A requirements file, line by line: conda writes it to a file as it is and gives it to pip.
+
+    A second index could supply any package of the first: a file of another index than the user's own is named by its address, as in
+    the format ``requirements``. Where no address is known, the page of that one package is a ``--find-links``.
+    """
     without = [one.name for one in wheels if not (one.file and one.file.sha256)]
     if without:
         yield f"      # pip checks no checksums here, because none is known for: {', '.join(without)}"
-    own = dict.fromkeys(one.index_url for one in wheels if one.index_url and one.index == "pypi" and not one.find_links)
-    more = dict.fromkeys(
-        one.index_url for one in wheels if one.index_url and one.index_url not in own and not one.find_links
-    )
-    pages = dict.fromkeys(one.index_url for one in wheels if one.index_url and one.find_links)
-    for option, urls in (("--index-url", own), ("--extra-index-url", more), ("--find-links", pages)):
-        yield from (f"      - {quoted(f'{option} {bare(url)}')}" for url in urls if url)
+    pages = dict.fromkeys(_page(one) for one in wheels if one.index_url and _address(one) is None)
+    yield from (f"      - {quoted(f'--find-links {page}')}" for page in pages)
     for one in wheels:
         yield f"      - {quoted(_requirement(one, checked=not without))}{_pip_note(one, checked=not without)}"
 
 
+def _page(package: LockedPackage) -> str:
+    url = bare(package.index_url or "")
+    return url if package.find_links else f"{url.rstrip('/')}/{package.name}/"
+
+
+def _address(package: LockedPackage) -> str | None:
+    """What a package is named by that the user's own index does not have."""
+    return wheel_address(package) if package.origin == "direct" or package.index_url else None
+
+
 def _requirement(package: LockedPackage, *, checked: bool) -> str:
-    digest = package.file.sha256 if package.file and (checked or package.origin == "direct") else None
-    if package.origin == "direct":
-        address = bare(package.direct_url or "")
+    digest = package.file.sha256 if package.file else None
+    address = _address(package)
+    if address is not None:
+        address = bare(address)
         mark = f"#sha256={digest}" if digest and "#" not in address else ""
         return f"{package.name} @ {address}{mark}"
-    return f"{package.name}=={package.version}" + (f" --hash=sha256:{digest}" if digest else "")
+    return pin(package) + (f" --hash=sha256:{digest}" if digest and checked else "")
 
 
 def _pip_note(package: LockedPackage, *, checked: bool) -> str:
     file = package.file
-    if package.origin == "direct":
+    if _address(package) is not None:
         return f"  # version {package.version}"
     if file is None or not (file.url or file.filename):
         return ""

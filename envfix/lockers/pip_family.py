@@ -6,9 +6,9 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 from packaging.utils import (
@@ -28,6 +28,8 @@ from envfix.model.lock_signs import least_glibc, variant_of
 from envfix.model.plan import REGISTRY
 
 SCHEMA = 1
+# A lock's text does not know what its file is called.
+THIS_FILE = "THIS_FILE"
 UPDATE = "update envfix: pip install -U envfix"
 _ELSEWHERE: tuple[Origin, ...] = ("editable", "local", "unknown")
 # White space, what a shell reads, and what pip takes for a variable.
@@ -35,8 +37,11 @@ _NOT_PLAIN = re.compile(r"[\s\x00-\x1f\x7f'\"`\\<>{}]")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def packages_of(lock: Lock, format_name: str) -> tuple[LockedPackage, ...]:
-    """The packages that pip and uv know; raises ``LockError`` for a lock that holds others, or none."""
+def writable(lock: Lock, format_name: str) -> Lock:
+    """The lock as pip and uv can have it: without logins, and what is only named in it harmless as a comment.
+
+    Raises ``LockError`` for a lock that holds other packages, or none, or something that would be read as a command.
+    """
     conda = [package.name for package in lock.conda()]
     if conda:
         some = ", ".join(conda[:3]) + (", ..." if len(conda) > 3 else "")
@@ -48,20 +53,91 @@ def packages_of(lock: Lock, format_name: str) -> tuple[LockedPackage, ...]:
         raise LockError("there is nothing to lock: no package is there")
     if re.search(r"[\r\n]", lock.source):
         raise LockError(f"what was locked cannot be said in two lines: {lock.source!r}")
-    for package in lock.packages:
-        _must_be_plain(package)
-    return lock.packages
+    source = printable(lock.source)
+    return msgspec.structs.replace(lock, packages=tuple(map(_writable, lock.packages)), source=source)
+
+
+def _writable(package: LockedPackage) -> LockedPackage:
+    package = without_logins(package)
+    if package.index_url and (package.index == REGISTRY or "://" in package.index):
+        # "pypi" is what envfix calls the user's default index, and this one may be a private one.
+        package = msgspec.structs.replace(package, index=host_of(package.index_url) or package.index)
+    if is_elsewhere(package):
+        package = _only_named(package)
+    _must_be_plain(package)
+    return package
+
+
+def _only_named(package: LockedPackage) -> LockedPackage:
+    """A package that stands in comments alone: whatever its path or version is, it ends up as one harmless word."""
+    file = package.file
+    if file is not None:
+        file = msgspec.structs.replace(
+            file, filename=encoded(file.filename.rpartition("/")[2]), url=encoded(file.url) if file.url else file.url
+        )
+    return msgspec.structs.replace(
+        package,
+        version=encoded(package.version),
+        file=file,
+        direct_url=encoded(package.direct_url) if package.direct_url else package.direct_url,
+        note=why_elsewhere(package) if package.note is not None else None,
+    )
 
 
 def _must_be_plain(package: LockedPackage) -> None:
     """A line break or a quote in one of these would be another line, or a command, for whoever reads the file."""
     file = package.file
     words = (package.name, package.version, package.index_url, package.direct_url, package.index, *package.requires)
-    for value in (*words, *((file.filename, file.url, file.sha256, file.md5) if file else ())):
-        if value and _NOT_PLAIN.search(value):
+    for value in (*words, *((file.url, file.sha256, file.md5) if file else ())):
+        if value and not is_plain(value):
             raise LockError(f"{package.name!r} cannot be written: {value!r} has a character that no lock can hold")
-    if file is not None and "/" in file.filename:
+    if file is not None and ("/" in file.filename or not file.filename.isprintable()):
         raise LockError(f"{package.name!r} cannot be written: {file.filename!r} is not the name of a file")
+    if package.origin == "direct" and not is_elsewhere(package):
+        danger = danger_of(package.direct_url or "")
+        if danger is not None:
+            raise LockError(f"{package.name!r} cannot be written: {package.direct_url!r} {danger}")
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is one printable word that neither a shell nor pip sees anything else in."""
+    return text.isprintable() and not _NOT_PLAIN.search(text)
+
+
+def encoded(text: str) -> str:
+    """The text as one plain word: what is not plain in it stands there as an address would spell it, such as ``%20``."""
+    return "".join(one if is_plain(one) else quote(one, safe="", errors="surrogatepass") for one in text)
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what no terminal prints (control characters, marks that turn the reading order) escaped."""
+    words = " ".join(text.split())
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in words)
+
+
+def danger_of(address: str) -> str | None:
+    """What keeps an address from being written down as an instruction; None where nothing does."""
+    if not is_plain(address) or not unquote(address).isprintable():
+        return "has a character that no lock can hold"
+    try:
+        place = urlsplit(address)
+        host, _ = place.hostname, place.port
+    except ValueError:
+        return "is no address"
+    if not host:
+        return "names no host"
+    revision = place.path.rpartition("@")[2] if "@" in place.path else ""
+    if any(part.startswith("-") for part in (*place.netloc.split("@"), revision)):
+        return "would be read as an option by the program that fetches it"
+    return None
+
+
+def host_of(address: str) -> str:
+    """The host of an address, which is what an index of somebody's own is called by; empty where there is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 def head(lock: Lock) -> list[str]:
@@ -79,7 +155,7 @@ def is_elsewhere(package: LockedPackage) -> bool:
 def why_elsewhere(package: LockedPackage) -> str:
     """What keeps a package from coming back, on one line."""
     default = {"editable": "it is a folder that is worked on", "local": "it is a file of one disk"}
-    return " ".join((package.note or default.get(package.origin, "nobody says where it came from")).split())
+    return printable(package.note or default.get(package.origin, "nobody says where it came from"))
 
 
 def pin(package: LockedPackage) -> str:
@@ -171,6 +247,12 @@ def must_be_this_schema(schema: object, line: int | None) -> None:
 
 def must_be_complete(expected: object, found: int, line: int | None) -> None:
     """Raises ``LockFileError`` where a lock does not hold as many packages as it says."""
+    if not isinstance(expected, int) or isinstance(expected, bool):
+        raise LockFileError(
+            f"the number of packages in this lock is written as {expected!r}, not as a plain number: it was edited by hand",
+            line=line,
+            hint=ANEW,
+        )
     if expected != found:
         raise LockFileError(
             f"this lock says that it has {expected} packages, and {found} are there: it was cut off, or edited by hand",
@@ -266,12 +348,17 @@ def table_of(value: object, *keys: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def line_of(text: str, pattern: str, number: int = 0) -> int | None:
-    """The line in which the pattern is found for the ``number``-th time, counted from 0; None where it is not."""
-    for count, found in enumerate(re.finditer(pattern, text, re.MULTILINE)):
-        if count == number:
-            return text[: found.start()].count("\n") + 1
-    return None
+def line_of(text: str, pattern: str) -> int | None:
+    """The line in which the pattern is first found; None where it is not."""
+    return next(lines_of(text, pattern), None)
+
+
+def lines_of(text: str, pattern: str) -> Iterator[int]:
+    """The lines in which the pattern is found, one after the other."""
+    line, end = 1, 0
+    for found in re.finditer(pattern, text, re.MULTILINE):
+        line, end = line + text.count("\n", end, found.start()), found.start()
+        yield line
 
 
 class EnvfixTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -297,7 +384,7 @@ class EnvfixTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 
 def envfix_table(lock: Lock, *, locked: tuple[LockedPackage, ...] = ()) -> list[str]:
-    """The lines of ``[tool.envfix]``."""
+    """The lines of ``[tool.envfix]``, of a lock that is writable."""
     indexes: dict[str, list[str]] = {}
     for package in lock.packages:
         if package.index != REGISTRY and not is_elsewhere(package):
@@ -310,7 +397,7 @@ def envfix_table(lock: Lock, *, locked: tuple[LockedPackage, ...] = ()) -> list[
         asked=lock.asked,
         indexes={name: tuple(indexes[name]) for name in sorted(indexes)},
         pages=tuple(package.name for package in lock.packages if package.find_links),
-        elsewhere=tuple(map(without_logins, filter(is_elsewhere, lock.packages))),
+        elsewhere=tuple(filter(is_elsewhere, lock.packages)),
         locked=locked,
     )
     return ["[tool.envfix]", *toml_lines(msgspec.to_builtins(table))]

@@ -13,9 +13,11 @@ from packaging.utils import canonicalize_name
 
 from envfix.lockers.conda_family import (
     END,
+    FOLDER,
     absent_lines,
     also_line,
     assembled,
+    beside_lines,
     channel_name,
     channel_urls,
     check_said,
@@ -25,9 +27,11 @@ from envfix.lockers.conda_family import (
     clean,
     conda_package,
     dependency,
+    disk_lines,
     file_of,
     last_line,
     listed_wheels,
+    ready,
     require_addresses,
     subdir_of,
     version_of,
@@ -37,7 +41,7 @@ from envfix.lockers.conda_family import (
 from envfix.lockers.header import bare, comments
 from envfix.lockers.interface import ANEW, LockFileError
 from envfix.lockers.yaml_parts import Part, as_yaml, read_yaml, required
-from envfix.model.lock import Lock, LockedPackage
+from envfix.model.lock import Lock, LockedFile, LockedPackage
 
 WRITTEN, OLDEST, NEWEST = 6, 4, 7
 
@@ -50,6 +54,7 @@ class PixiLockLocker:
 
     def lock(self, lock: Lock) -> str:
         """The file's text. Raises ``LockError`` for a package without address."""
+        lock = ready(lock)
         subdir = subdir_of(lock)
         require_addresses(lock.conda(), self.name)
         wheels, absent = listed_wheels(lock, self.name)
@@ -68,7 +73,13 @@ class PixiLockLocker:
         kinds = ("conda", "pypi")
         environment["packages"] = {subdir: [{kind: one[kind] for kind in kinds if kind in one} for one in packages]}
         document = {"version": WRITTEN, "environments": {"default": environment}, "packages": packages}
-        head = [*comments(lock), also_line(lock, [*lock.conda(), *wheels], absent), *absent_lines(absent)]
+        head = [
+            *comments(lock),
+            also_line(lock, [*lock.conda(), *wheels], absent),
+            *absent_lines(absent),
+            *disk_lines(lock),
+            *beside_lines(wheels),
+        ]
         return "\n".join([*head, as_yaml(document) + END]) + "\n"
 
     def is_this(self, text: str, filename: str) -> bool:
@@ -114,6 +125,9 @@ def _conda(package: LockedPackage) -> dict[str, Any]:
     needs_python = any(dependency(spec)[0] == "python" for spec in package.depends)
     if package.subdir == "noarch" and needs_python and "py" not in (package.build or ""):
         row["noarch"] = "python"
+    # Rattler sees the platform in the address of a server's channel, and not in that of a folder.
+    if row["conda"].startswith("file:"):
+        row["subdir"] = package.subdir
     row |= _hashes(package)
     row |= {
         key: list(value) for key, value in (("depends", package.depends), ("constrains", package.constrains)) if value
@@ -125,7 +139,7 @@ def _conda(package: LockedPackage) -> dict[str, Any]:
 
 def _wheel(package: LockedPackage) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "pypi": bare(wheel_address(package) or ""),
+        "pypi": bare(wheel_address(package) or f"{FOLDER}/{package.file.filename if package.file else ''}"),
         "name": package.name,
         "version": package.version,
         **_hashes(package),
@@ -235,11 +249,18 @@ def _read_wheel(row: Part, address: str) -> LockedPackage:
             name=canonicalize_name(told["name"]),
             version=told["version"],
             origin="local",
+            file=LockedFile(filename=file_of(address), sha256=_digest(fields, "sha256")),
+            requires=_names(fields),
             note="it is a file or folder beside the lock",
         )
+    return wheel(told, _digest(fields, "sha256"), _names(fields))
+
+
+def _names(fields: Mapping[str, Part]) -> tuple[str, ...]:
+    """The packages that a wheel requires."""
     requires = _texts(fields, "requires_dist")
     names = {canonicalize_name(found[0]) for text in requires if (found := re.match(r"[A-Za-z0-9][\w.\-]*", text))}
-    return wheel(told, _digest(fields, "sha256"), tuple(sorted(names)))
+    return tuple(sorted(names))
 
 
 def _from_source(row: Part, address: str) -> LockedPackage:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from msgspec import structs
@@ -24,6 +25,7 @@ from packaging.pylock import (
 from envfix.lockers.header import bare
 from envfix.lockers.interface import ANEW, LockError, LockFileError
 from envfix.lockers.pip_family import (
+    THIS_FILE,
     UPDATE,
     EnvfixTable,
     derived_needs,
@@ -32,11 +34,11 @@ from envfix.lockers.pip_family import (
     head,
     is_elsewhere,
     line_of,
+    lines_of,
     marker_of,
     must_be_complete,
     must_be_single,
     must_fit,
-    packages_of,
     pin,
     python_of,
     read_envfix_table,
@@ -45,7 +47,7 @@ from envfix.lockers.pip_family import (
     toml,
     toml_key,
     why_elsewhere,
-    without_logins,
+    writable,
 )
 from envfix.model.lock import Lock, LockedFile, LockedPackage
 from envfix.model.plan import REGISTRY
@@ -62,14 +64,14 @@ class PylockLocker:
 
     def lock(self, lock: Lock) -> str:
         """See ``Locker.lock``."""
-        packages = [without_logins(package) for package in packages_of(lock, self.name)]
-        here = [package for package in packages if not is_elsewhere(package)]
+        lock = writable(lock, self.name)
+        here = [package for package in lock.packages if not is_elsewhere(package)]
         document = _document(lock, here)
         try:
             Pylock.from_dict(document)
         except PylockValidationError as error:
             raise LockError(f"this lock does not fit into a pylock.toml: {error}") from error
-        lines = [*head(lock), *_how_to(packages), ""]
+        lines = [*head(lock), *_how_to(lock.packages), ""]
         lines += [f"{key} = {toml(value)}" for key, value in document.items() if key != "packages"]
         if not here:
             lines.append("packages = []")
@@ -92,7 +94,7 @@ class PylockLocker:
         document = read_toml(text)
         pylock = _validated(text, document)
         table = read_envfix_table(text, document)
-        lines = [line_of(text, _PACKAGE, number) for number in range(len(pylock.packages))]
+        lines = _lines_of_packages(text, len(pylock.packages))
         must_be_single((package.name, line) for package, line in zip(pylock.packages, lines, strict=True))
         found = [_read_package(one, line, table) for one, line in zip(pylock.packages, lines, strict=True)]
         if table is not None:
@@ -184,8 +186,8 @@ def _package_lines(package: Mapping[str, Any]) -> list[str]:
 
 def _how_to(packages: Sequence[LockedPackage]) -> list[str]:
     lines = [
-        "# Install it with:  uv pip install -r pylock.toml",
-        "#              or:  pip install -r pylock.toml  (pip 26 or newer)",
+        f"# Install it with:  uv pip install -r {THIS_FILE}  (called pylock.toml or pylock.NAME.toml)",
+        f"#              or:  pip install -r {THIS_FILE}  (pip 26 or newer)",
     ]
     absent = [
         one for one in packages if not is_elsewhere(one) and one.origin != "direct" and not (one.file and one.file.url)
@@ -230,7 +232,7 @@ def _line_of(text: str, context: str | None) -> int | None:
     found = re.match(r"packages\[(\d+)\](?:\.([\w-]+))?", context or "")
     if found is None:
         return line_of(text, rf"^{re.escape(context)}\s*=") if context else None
-    line = line_of(text, _PACKAGE, int(found[1]))
+    line = next(islice(lines_of(text, _PACKAGE), int(found[1]), None), None)
     if line is None or found[2] is None:
         return line
     rest = text.split("\n")[line:]
@@ -240,6 +242,12 @@ def _line_of(text: str, context: str | None) -> int | None:
         if re.match(rf"{found[2]}\s*=", content):
             return number
     return line
+
+
+def _lines_of_packages(text: str, count: int) -> list[int | None]:
+    """The line of each package; None for one that is not written as a table of its own."""
+    lines: list[int | None] = [*islice(lines_of(text, _PACKAGE), count)]
+    return lines + [None] * (count - len(lines))
 
 
 def _read_package(package: Package, line: int | None, table: EnvfixTable | None) -> LockedPackage:

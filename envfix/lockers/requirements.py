@@ -20,6 +20,7 @@ from envfix.lockers.header import bare
 from envfix.lockers.interface import ANEW, LockFileError
 from envfix.lockers.pip_family import (
     SCHEMA,
+    THIS_FILE,
     canonical,
     derived_needs,
     filename_of,
@@ -30,12 +31,11 @@ from envfix.lockers.pip_family import (
     must_fit,
     name_and_version,
     origin_of,
-    packages_of,
     pin,
     sha256_of,
     version_of,
     why_elsewhere,
-    without_logins,
+    writable,
 )
 from envfix.model.lock import Lock, LockedFile, LockedPackage, Origin
 from envfix.model.plan import REGISTRY
@@ -46,6 +46,11 @@ _NOT_HERE, _LATER = "# not here: ", "# afterwards: "
 _NOTE = re.compile(r"^\s+#\s(file|bytes|from|page|needs|version|is|note|came from|md5): (.*)$")
 _OPTION = re.compile(r"^(-\w|--[\w-]+)(?:[ =]\s*|$)(.*)$")
 _PASSED_OVER = {"--require-hashes", "--no-binary", "--only-binary", "--prefer-binary", "--pre", "--trusted-host"}
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_HASH = re.compile(r"--hash[= ] ?(\w+):(\S*)")
+_COMMENT = re.compile(r"(?:^|(?<=\s))#")
+# Characters beyond which nothing is a requirement: what reads these takes minutes for 200,000 of them.
+_LONGEST = 8000
 _INDEXES = {"-i": "--index-url", "-f": "--find-links"}
 
 
@@ -57,17 +62,21 @@ class RequirementsLocker:
 
     def lock(self, lock: Lock) -> str:
         """See ``Locker.lock``."""
-        packages = [without_logins(package) for package in packages_of(lock, self.name)]
-        first, later, strict = steps(packages)
+        lock = writable(lock, self.name)
+        first, later, strict = steps(lock.packages)
         return "\n".join(
             [
                 *header.comments(lock),
                 f"# {_MARK} {_mark(lock)}",
-                *_how_to(self.filename, first, later, strict=strict),
+                *_how_to(first, later, strict=strict),
                 *_pages(first),
                 *(line for package in first for line in _entry(package)),
                 *(line for package in later for line in _comment_entry(_LATER, package)),
-                *(line for package in packages if is_elsewhere(package) for line in _comment_entry(_NOT_HERE, package)),
+                *(
+                    line
+                    for package in filter(is_elsewhere, lock.packages)
+                    for line in _comment_entry(_NOT_HERE, package)
+                ),
                 _END,
                 "",
             ]
@@ -135,11 +144,9 @@ def _mark(lock: Lock) -> str:
     return json.dumps(content, separators=(",", ":"))
 
 
-def _how_to(
-    filename: str, first: Sequence[LockedPackage], later: Sequence[LockedPackage], *, strict: bool
-) -> list[str]:
+def _how_to(first: Sequence[LockedPackage], later: Sequence[LockedPackage], *, strict: bool) -> list[str]:
     hashes = " --require-hashes" if strict else ""
-    lines = [f"# Install it with:  pip install --no-deps{hashes} -r {filename}"]
+    lines = [f"# Install it with:  pip install --no-deps{hashes} -r {THIS_FILE}"]
     if not strict and first:
         lines.append("# No hash is known for any of these packages: nothing checks that the files are the same.")
     if later:
@@ -177,6 +184,7 @@ def _entry(package: LockedPackage) -> list[str]:
 def _comment_entry(mark: str, package: LockedPackage) -> list[str]:
     reason = [f"    # note: {why_elsewhere(package)}"] if is_elsewhere(package) else []
     came = [f"    # came from: {package.direct_url}"] if is_elsewhere(package) and package.direct_url else []
+    # What is not here may have a version that no installer reads today.
     what = f"{package.name}=={package.version}" if is_elsewhere(package) else requirement(package)
     return [f"{mark}{what}", *_notes(package), *reason, *came]
 
@@ -211,15 +219,15 @@ def _pages(packages: Sequence[LockedPackage]) -> list[str]:
 
 def _logical_lines(text: str, before: int) -> Iterator[tuple[int, str]]:
     """Lines with their numbers; what a backslash continues is one line."""
-    waiting, begin = "", 0
-    number = before
+    waiting: list[str] = []
+    begin = number = before
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), before + 1):
         begin = begin if waiting else number
         if line.endswith("\\") and not line.lstrip().startswith("#"):
-            waiting += line[:-1].rstrip() + " "
+            waiting.append(line[:-1].rstrip())
             continue
-        yield begin, (waiting + line.strip() if waiting else line)
-        waiting = ""
+        yield begin, " ".join([*waiting, line.strip()]) if waiting else line
+        waiting = []
     if waiting:
         raise LockFileError("this line goes on, and the file ends: it was cut off", line=number, hint=ANEW)
 
@@ -253,12 +261,14 @@ class _Reader:
         note = _NOTE.match(text)
         if note and self.entries:
             self.entries[-1].notes[note[1]] = note[2].strip()
-        elif text.startswith((_NOT_HERE, _LATER)):
-            self.entries.append(_parsed(line, text.partition(": ")[2].strip()))
+        elif text.startswith(_NOT_HERE):
+            self.entries.append(_only_named(line, text.removeprefix(_NOT_HERE).strip()))
+        elif text.startswith(_LATER):
+            self.entries.append(_parsed(line, text.removeprefix(_LATER).strip()))
         elif text.lstrip().startswith("#"):
             self._comment(line, text)
         elif text.strip():
-            self._requirement(line, re.sub(r"(^|\s+)#.*$", "", text).strip())
+            self._requirement(line, _COMMENT.split(text, maxsplit=1)[0].strip())
 
     def packages(self) -> list[LockedPackage]:
         must_be_single((entry.name, entry.line) for entry in self.entries)
@@ -298,12 +308,14 @@ class _Reader:
 
 def _parsed(line: int, text: str) -> _Entry:
     """One requirement with its options."""
-    wanted, *options = re.split(r"\s+(?=--)", text)
+    wanted, options = _divided(text)
+    _must_be_short(line, wanted)
     hashes = []
     for option in options:
-        found = re.fullmatch(r"--hash[= ]\s*(\w+):(\S*)", option.strip())
+        found = _HASH.fullmatch(option)
         if found is None:
-            raise LockFileError(f"{option.split('=')[0]} is not an option that a lock can have", line=line)
+            name = re.split(r"[= ]", option, maxsplit=1)[0]
+            raise LockFileError(f"{name} is not an option that a lock can have", line=line)
         if found[1].lower() == "sha256":
             hashes.append(sha256_of(found[2], line))
     entry = _by_address(line, wanted) or _by_name(line, wanted)
@@ -312,6 +324,31 @@ def _parsed(line: int, text: str) -> _Entry:
         entry.several = len(set(hashes)) > 1
         entry.sha256 = hashes[0]
     return entry
+
+
+def _must_be_short(line: int, text: str) -> None:
+    if len(text) > _LONGEST:
+        raise LockFileError(f"{len(text)} characters are too many for one requirement", line=line, hint=ANEW)
+
+
+def _divided(text: str) -> tuple[str, list[str]]:
+    """A requirement, and its options with their values; word by word, which is quick however long the spaces are."""
+    parts: list[list[str]] = [[]]
+    for word in text.split():
+        if word.startswith("--"):
+            parts.append([])
+        parts[-1].append(word)
+    wanted, *options = (" ".join(words) for words in parts)
+    return wanted, options
+
+
+def _only_named(line: int, text: str) -> _Entry:
+    """What the lock only names: its version is as it was found, which may be none that anybody reads today."""
+    _must_be_short(line, text)
+    name, _, version = text.partition("==")
+    if not _NAME.fullmatch(name) or len(version.split()) > 1:
+        raise LockFileError(f"{bare(text)!r} does not name a package and its version", line=line, hint=ANEW)
+    return _Entry(line=line, name=canonical(name), version=version)
 
 
 def _by_address(line: int, wanted: str) -> _Entry | None:

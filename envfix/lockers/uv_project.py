@@ -1,12 +1,14 @@
 """A ``pyproject.toml`` for uv: every package exactly, and for each its index, which can supply nothing else.
 
-uv writes the hashes into its own ``uv.lock``; the table ``[tool.envfix]`` holds those that were locked here.
+A project has no place for a hash but behind an address, where uv does check it: so a file of another index than the user's
+own is named by its address. The hashes of the rest stand in the table ``[tool.envfix]``, and uv takes none of them: it
+writes those that it finds when it first locks into its own ``uv.lock``. A header says so, and how to compare the two.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -25,7 +27,6 @@ from envfix.lockers.pip_family import (
     marker_of,
     must_be_complete,
     must_be_single,
-    packages_of,
     pin,
     python_of,
     read_envfix_table,
@@ -35,7 +36,7 @@ from envfix.lockers.pip_family import (
     toml_key,
     version_of,
     why_elsewhere,
-    without_logins,
+    writable,
 )
 from envfix.model.lock import Lock, LockedPackage
 from envfix.model.plan import REGISTRY
@@ -51,10 +52,10 @@ class UvProjectLocker:
 
     def lock(self, lock: Lock) -> str:
         """See ``Locker.lock``."""
-        packages = [without_logins(package) for package in packages_of(lock, self.name)]
-        here = [package for package in packages if not is_elsewhere(package)]
+        lock = writable(lock, self.name)
+        here = [package for package in lock.packages if not is_elsewhere(package)]
         indexes = _indexes(here)
-        lines = [*head(lock), "# Install it with:  uv sync", *_absent(packages)]
+        lines = [*head(lock), *_how_to(here), *_absent(lock.packages)]
         lines += ["", "[project]", f"name = {toml(_PROJECT)}", 'version = "0"']
         if python_of(lock.needs):
             lines.append(f"requires-python = {toml(f'=={python_of(lock.needs)}.*')}")
@@ -63,7 +64,9 @@ class UvProjectLocker:
         marker = marker_of(lock.needs)
         if marker:
             lines += [f"environments = [{toml(marker)}]", f"required-environments = [{toml(marker)}]"]
-        sources = {package.name: indexes[_place(package)] for package in here if _place(package) in indexes}
+        # A source would count before an address, and uv would not look at the hash behind it.
+        by_index = [package for package in here if _address(package) is None and _place(package) in indexes]
+        sources = {package.name: indexes[_place(package)] for package in by_index}
         if sources:
             lines += ["", "[tool.uv.sources]"]
             lines += [f"{toml_key(name)} = {toml({'index': index})}" for name, index in sources.items()]
@@ -104,6 +107,14 @@ class UvProjectLocker:
 # Writing.
 
 
+def _how_to(here: Sequence[LockedPackage]) -> Iterator[str]:
+    yield "# Call this file pyproject.toml, in a folder of its own, and install it with:  uv sync"
+    if any(one.file is not None and one.file.sha256 and _address(one) is None for one in here):
+        yield "# uv checks the hash of what is named by an address below. What comes from your own package index is pinned by its"
+        yield "# version alone: uv takes the file that it finds when it first locks, and the same one from then on. Whether those"
+        yield "# are the files that were locked here, this tells after uv lock:  envfix lock --check pyproject.toml"
+
+
 def _place(package: LockedPackage) -> tuple[str, bool]:
     """The address of a package's index and whether that is a plain page; empty for the user's own index."""
     return ("", False) if package.origin == "direct" else (package.index_url or "", package.find_links)
@@ -117,7 +128,8 @@ def _indexes(packages: list[LockedPackage]) -> dict[tuple[str, bool], str]:
         if not place[0] or place in names:
             continue
         last = place[0].rstrip("/").rpartition("/")[2].removesuffix(".html")
-        base = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{package.index}-{last}").strip("-.")
+        parts = [package.index] if last == "simple" else [package.index, last]
+        base = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts)).strip("-.")
         number, name = 2, base
         while name in names.values():
             number, name = number + 1, f"{base}-{number}"
@@ -125,13 +137,21 @@ def _indexes(packages: list[LockedPackage]) -> dict[tuple[str, bool], str]:
     return names
 
 
+def _address(package: LockedPackage) -> str | None:
+    """Where the file lies, with its hash, where that is to be said: uv checks it there, and nowhere else in a project."""
+    file = package.file
+    if package.origin == "direct":
+        address, sha256 = package.direct_url, file.sha256 if file else None
+    else:
+        address, sha256 = (file.url, file.sha256) if file and file.sha256 and package.index_url else (None, None)
+    if address is None or sha256 is None or address.startswith("git+") or "sha256=" in address:
+        return address
+    return f"{address}{'&' if '#' in address else '#'}sha256={sha256}"
+
+
 def _dependency(package: LockedPackage) -> str:
-    if package.origin != "direct" or package.direct_url is None:
-        return pin(package)
-    address, sha256 = package.direct_url, package.file.sha256 if package.file else None
-    has_hash = sha256 is None or address.startswith("git+") or "sha256=" in address
-    mark = "" if has_hash else f"{'&' if '#' in address else '#'}sha256={sha256}"
-    return f"{package.name} @ {address}{mark}"
+    address = _address(package)
+    return pin(package) if address is None else f"{package.name} @ {address}"
 
 
 def _told(package: LockedPackage) -> LockedPackage:
@@ -141,7 +161,7 @@ def _told(package: LockedPackage) -> LockedPackage:
     return msgspec.structs.replace(package, file=msgspec.structs.replace(package.file, url=None))
 
 
-def _absent(packages: list[LockedPackage]) -> list[str]:
+def _absent(packages: Sequence[LockedPackage]) -> list[str]:
     return [f"# Not here: {one.name} {one.version}: {why_elsewhere(one)}" for one in packages if is_elsewhere(one)]
 
 

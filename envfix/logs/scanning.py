@@ -182,6 +182,7 @@ def _tail(text: bytes) -> bytes:
 def _scan_block(finder: _Finder, text: bytes, offset: int, line: int, *, new_from: int) -> None:
     """Look through one block, window by window; ``new_from`` is where it goes on behind what was looked at before."""
     around: list[int] = []
+    lines = _Lines(text, line)
     for start in range(new_from, len(text), WINDOW):
         if finder.left <= 0:
             finder.passed_over += len(text) - start
@@ -190,12 +191,29 @@ def _scan_block(finder: _Finder, text: bytes, offset: int, line: int, *, new_fro
         window = text[begin : start + WINDOW]
         if finder.is_new(window, is_first=begin == 0, is_last=start + WINDOW >= len(text)):
             wanted = finder.wanted(window, context=offset + start < BEGINNING)
-            if _scan_window(finder, wanted, text, window, begin, offset, line):
+            if _scan_window(finder, wanted, lines, window, begin, offset):
                 around.append(start)
     for start in _places_around(around, len(text)):
         window = text[max(0, start - WINDOW_OVERLAP) : start + WINDOW]
         wanted = finder.wanted(window, errors=False, context=True)
-        _scan_window(finder, wanted, text, window, max(0, start - WINDOW_OVERLAP), offset, line)
+        _scan_window(finder, wanted, lines, window, max(0, start - WINDOW_OVERLAP), offset)
+
+
+class _Lines:
+    """The numbers of the lines of a block, of which ``before`` came earlier; cheap for places that are asked for in order."""
+
+    def __init__(self, text: bytes, before: int) -> None:
+        self.text = text
+        self._before = before
+        self._counted = self._to = 0
+
+    def before(self, place: int) -> int:
+        """How many lines end before a place."""
+        if place < self._to:
+            self._counted = self._to = 0
+        self._counted += self.text.count(b"\n", self._to, place)
+        self._to = place
+        return self._before + self._counted
 
 
 def _places_around(found: Sequence[int], size: int) -> list[int]:
@@ -209,15 +227,14 @@ def _places_around(found: Sequence[int], size: int) -> list[int]:
     )
 
 
-def _scan_window(
-    finder: _Finder, wanted: Sequence[int], text: bytes, window: bytes, begin: int, offset: int, line: int
-) -> bool:
+def _scan_window(finder: _Finder, wanted: Sequence[int], lines: _Lines, window: bytes, begin: int, offset: int) -> bool:
     """Look for these patterns in a window; the answer is whether an error was found."""
     found = False
     for number in wanted:
         for start, end, groups in finder.places(number, window):
             found |= finder.is_error(number)
-            hit = _hit(finder, number, text, begin + start, begin + end, offset, line, groups)
+            line = lines.before(begin) + window.count(b"\n", 0, start) + 1
+            hit = _hit(finder, number, lines.text, begin + start, begin + end, offset, line, groups)
             if not finder.add(number, hit):
                 break
     return found
@@ -237,7 +254,7 @@ def _hit(  # one place in a block and where the block begins
     return Hit(
         pattern=finder.patterns[number],
         file=finder.name,
-        line=line + text.count(b"\n", 0, start) + 1,
+        line=line,
         offset=offset + start,
         text=" ".join(_text(text[start:end]).split()),
         shown=_text(shown).strip()[: 2 * LINE_SHOWN],
