@@ -58,7 +58,13 @@ def test_playbook_collects_from_every_node(ansible: str, servers: Sshd, tmp_path
     (tmp_path / "home").mkdir()
     done = subprocess.run(
         [ansible, "-i", str(tmp_path / "inventory"), str(book)],
-        env=cleaned_environment(HOME=str(tmp_path / "home"), LANG="C.UTF-8", LC_ALL="C.UTF-8", ANSIBLE_NOCOLOR="1"),
+        env=cleaned_environment(
+            HOME=str(tmp_path / "home"),
+            LANG="C.UTF-8",
+            LC_ALL="C.UTF-8",
+            ANSIBLE_NOCOLOR="1",
+            ANSIBLE_SSH_ARGS="-o ControlMaster=no",
+        ),
         capture_output=True,
         text=True,
         timeout=240,
