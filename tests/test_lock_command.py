@@ -14,6 +14,7 @@ import pytest
 from envfix.app.lock_sources import fits
 from envfix.host.real import RealHost
 from envfix.installer.uv import find_uv
+from tests.conftest import interpreter
 from tests.fakes.running import Finished, envfix
 from tests.loopback_index import make_wheel, serve
 from tests.loopback_world import CU118, OLDER, TAIL, World, world_in
@@ -464,6 +465,21 @@ def test_what_is_left_out_is_named_in_the_answer_itself(world: World) -> None:
     assert quiet.code == 0, quiet
     assert "  1 of 2 packages from an environment\n  left out: mine\n" in quiet.stdout
     assert lock(world, "--json").document["left_out"] == ["mine"]
+
+
+@pytest.mark.parametrize(("version", "forgets"), [("3.6", True), ("3.11", False)])
+def test_an_old_pip_that_does_not_say_where_packages_came_from_is_told(
+    world: World, version: str, *, forgets: bool
+) -> None:
+    target = world.folder / "other"
+    subprocess.run([interpreter(version), "-m", "venv", str(target)], check=True, timeout=120)
+    assert pip(world, "install", "extra==1.0", python=target / "bin" / "python").returncode == 0
+    finished = envfix("lock", "--python", str(target), env=world.environment(**CARD), timeout=60)
+    assert finished.code == 0, finished
+    told = (
+        " does not write down what it installed from a folder or a file: anything of that kind is locked as the package"
+    )
+    assert (told in finished.stderr) is forgets
 
 
 def test_bytecode_that_was_written_anew_is_no_damage(world: World) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os.path
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -36,6 +37,8 @@ _WORD = re.compile(r"[\w.!+-]{1,100}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REVISIONS = {"git": _COMMIT, "hg": _COMMIT, "svn": re.compile(r"\d+"), "bzr": re.compile(r"\d+")}
 _SUBFOLDER = re.compile(r"(?!\.\.?(?:/|$))[\w.+][\w.+-]*(?:/(?!\.\.?(?:/|$))[\w.+][\w.+-]*)*", re.ASCII)
+# The first pip that writes down where a package came from (PEP 610).
+_REMEMBERS = Version("20.1")
 _OF_FOLDER = "build a wheel of it, or lock its repository"
 
 
@@ -81,8 +84,21 @@ def rows_here(host: RealHost, interpreter: Interpreter) -> Found:
     rows += _eggs(host, layout)
     notes += _unreadable(host, layout, {row.metadata for copies in there.values() for row in copies}, owned)
     notes += _beside(host, layout)
+    notes += _forgetful(there.get("pip", ()))
     notes += on_this_disk(conda)
     return Found(rows=tuple(sorted(rows, key=lambda one: one.name)), conda=conda, notes=tuple(notes))
+
+
+def _forgetful(copies: Sequence[changes.Installed]) -> Iterator[str]:
+    """That the pip which is there did not write down what it installed from a folder or an address."""
+    for row in copies:
+        with contextlib.suppress(InvalidVersion):
+            if Version(row.version) >= _REMEMBERS:
+                return
+            yield (
+                f"pip {row.version} does not write down what it installed from a folder or a file: anything of that kind"
+                " is locked as the package of the same name and version in the index"
+            )
 
 
 def _eggs(host: RealHost, layout: changes.Layout) -> Iterator[There]:
