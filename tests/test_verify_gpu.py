@@ -676,6 +676,7 @@ def test_of_a_card_in_mig_mode_the_emptiest_slice_is_taken_and_never_the_card() 
         ),
         ("gpu-1000", {"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "0"}, "GPU 1 was not given to this job"),
         ("2", {}, "GPU 2 is in MIG mode: programs use one of its instances, not the card"),
+        ("3", {}, "there is no GPU 3: this machine has 3 cards, GPU 0 to GPU 2"),
     ],
 )
 def test_a_card_that_cannot_be_meant_is_refused(device: str, variables: dict[str, str], words: str) -> None:

@@ -111,10 +111,15 @@ def _gib(size: int) -> str:
 
 
 def check_named(machine: Machine, device: str) -> None:
-    """Raise ``UsageError`` where a card that the user named is hidden from this shell, or is cut into instances."""
+    """Raise ``UsageError`` where a card that the user named is not there, is hidden from this shell, or is cut into instances."""
     cards = machine.gpus.value or ()
     value = machine.variables.get(VISIBLE)
     if device.isdecimal():
+        if cards and value is None and int(device) >= len(cards):
+            there = "one card, GPU 0" if len(cards) == 1 else f"{len(cards)} cards, GPU 0 to GPU {len(cards) - 1}"
+            raise UsageError(
+                f"there is no GPU {device}: this machine has {there}", hint="--device auto takes the idlest"
+            )
         alike = len({card.name for card in cards}) == 1
         named = [card for card in cards if card.index == int(device)] if value is None and alike else []
     else:

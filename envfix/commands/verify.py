@@ -22,7 +22,13 @@ Level = Literal["import", "cuda", "yolo", "train"]
         show_default=True,
         help="How far up the ladder.",
     ),
-    click.option("--device", default="auto", show_default=True, metavar="auto|cpu|0|UUID", help="On which device."),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|0|UUID",
+        help="On which device; auto is the idlest card that this shell may use, and the CPU only where there is no card.",
+    ),
     click.option(
         "--weights",
         metavar="FILE",
