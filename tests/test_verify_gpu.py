@@ -701,12 +701,18 @@ def test_what_was_installed_is_proven_on_the_idlest_card(
     asked: list[str] = []
     seen = machine(card(0, 1, held(22)), card(1, 23), variables={})
     monkeypatch.setattr(holding, "ask", lambda _host, _limit: seen)
-    monkeypatch.setattr("envfix.verifier.ladder.verify", lambda *_, **options: asked.append(options["device"]))
+    passed = Verification(status="passed", device=device, python=SYSTEM_PYTHON, rungs=())
+
+    def climb(*_: object, **options: str) -> Verification:
+        asked.append(options["device"])
+        return passed
+
+    monkeypatch.setattr("envfix.verifier.ladder.verify", climb)
     plan: Any = SimpleNamespace(
         target=SimpleNamespace(gpus=("RTX 3090",)), choice=SimpleNamespace(variant=variant, compatibility="direct")
     )
     prove: Any = installing._proof(RealHost(), plan, {}, NullReporter(), None)
-    prove(SYSTEM_PYTHON)
+    assert prove(SYSTEM_PYTHON) is passed
     assert asked == [device]
 
 
