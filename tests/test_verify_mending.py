@@ -110,6 +110,15 @@ def test_what_belongs_to_torch_is_chosen_by_envfix(tmp_path: Path, module: str) 
     assert commands == [["envfix", "install", "--python", python, "--torch", "1.9.0"]]
 
 
+@pytest.mark.parametrize("module", ["ultralytics", "tqdm"])
+def test_a_python_of_the_system_is_left_alone(module: str) -> None:
+    if not list(Path("/usr/lib").glob("python3*/EXTERNALLY-MANAGED")):
+        pytest.skip("no Python here is marked as the system's")
+    text, commands, _ = mend("/usr/bin/python3", failed("yolo_predict", detail={"missing": module}))
+    assert text == "Let envfix choose and install a stack that runs here, in an environment of its own."
+    assert commands == [["envfix", "install", "--new-env", "yolo-env", "--python", "/usr/bin/python3"]]
+
+
 def test_a_python_that_no_ultralytics_runs_on_is_told_so(tmp_path: Path) -> None:
     python = environment(tmp_path, {"torch-1.9.0": ()}, "3.6")
     text, commands, _ = mend(python, failed("yolo_predict", detail={"missing": "ultralytics"}))

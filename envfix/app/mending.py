@@ -17,8 +17,8 @@ from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Remedy, Severity
 from envfix.model.outcome import Rung, Verification
 from envfix.probes.interpreter import literal
-from envfix.rules._changing import in_place
-from envfix.rules._environments import NEW_ENV
+from envfix.rules._changing import in_place, is_of_others
+from envfix.rules._environments import IN_NEW_ENVIRONMENT, NEW_ENV
 from envfix.rules._family import installed, key_of, requirements, version
 from envfix.rules._rule import diagnose, judge
 from envfix.tables.loader import Tables
@@ -115,6 +115,8 @@ def _install(module: str, rung: str, environment: Environment, target: str, tabl
             text="There is no ultralytics for a Python older than 3.7: let envfix make an environment with a newer one.",
             commands=((*NEW_ENV, "--python", "3.11"),),
         )
+    if interpreter is not None and is_of_others(interpreter):
+        return IN_NEW_ENVIRONMENT
     if name in ("torchvision", "ultralytics"):
         torch = environment.torch.value
         stay = ("--torch", torch.build.partition("+")[0]) if torch is not None else ()
