@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,3 +95,20 @@ def yolo(tmp_path: Path) -> CondaChannel:
     from tests.conda_channel import yolo_channel
 
     return yolo_channel(tmp_path / "channel")
+
+
+@pytest.fixture(scope="session")
+def torch_190(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One environment with torch 1.9.0 of the default registry (CUDA 10.2), its folder."""
+    from uv import find_uv_bin
+
+    folder = tmp_path_factory.mktemp("torch-1.9") / "env"
+    # uv must see the machine's own index and cache settings, not the tests' cleaned ones.
+    for arguments in (
+        ["venv", "-q", "--python", interpreter("3.8"), str(folder)],
+        ["pip", "install", "-q", "--python", str(folder), "torch==1.9.0", "numpy<1.25"],
+    ):
+        done = subprocess.run([find_uv_bin(), *arguments], capture_output=True, check=False, timeout=1800)
+        if done.returncode != 0:
+            pytest.skip(f"torch 1.9.0 cannot be installed here: {done.stderr.decode(errors='replace')[-200:]}")
+    return str(folder)

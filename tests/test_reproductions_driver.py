@@ -12,28 +12,10 @@ from typing import Any
 import pytest
 
 from envfix import explain
-from tests.conftest import interpreter
 from tests.fakes.running import cleaned_environment, envfix
 
 MakeMachine = Callable[..., dict[str, str]]
 pytestmark = [pytest.mark.slow, pytest.mark.online]
-
-
-@pytest.fixture(scope="session")
-def torch_190(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One environment with torch 1.9.0 of the default registry (CUDA 10.2), for all tests of this module."""
-    from uv import find_uv_bin
-
-    folder = tmp_path_factory.mktemp("torch-1.9") / "env"
-    # uv must see the machine's own index and cache settings, not the tests' cleaned ones.
-    for arguments in (
-        ["venv", "-q", "--python", interpreter("3.8"), str(folder)],
-        ["pip", "install", "-q", "--python", str(folder), "torch==1.9.0", "numpy<1.25"],
-    ):
-        done = subprocess.run([find_uv_bin(), *arguments], capture_output=True, check=False, timeout=1800)
-        if done.returncode != 0:
-            pytest.skip(f"torch 1.9.0 cannot be installed here: {done.stderr.decode(errors='replace')[-200:]}")
-    return str(folder)
 
 
 def diagnose(env: dict[str, str], target: str) -> dict[str, Any]:

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.conftest import interpreter
 from tests.fakes.running import envfix
 
 MakeMachine = Callable[..., dict[str, str]]
 pytestmark = [pytest.mark.slow, pytest.mark.online]
 VOLTA = "volta-580-v100"
 REFUSED = "torch cannot use this machine's NVIDIA GPU: "
-
-
-@pytest.fixture(scope="module")
-def torch_190(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The interpreter of an environment with torch 1.9.0 of the default registry, a build for CUDA 10.2."""
-    from uv import find_uv_bin
-
-    folder = tmp_path_factory.mktemp("torch-1.9") / "env"
-    for arguments in (
-        ["venv", "-q", "--python", interpreter("3.8"), str(folder)],
-        ["pip", "install", "-q", "--python", str(folder), "torch==1.9.0", "numpy<1.25"],
-    ):
-        done = subprocess.run([find_uv_bin(), *arguments], capture_output=True, check=False, timeout=1800)
-        if done.returncode != 0:
-            pytest.skip(f"torch 1.9.0 cannot be installed here: {done.stderr.decode(errors='replace')[-200:]}")
-    return str(folder / "bin" / "python")
 
 
 def verify(env: dict[str, str], python: str, *options: str) -> dict[str, Any]:
