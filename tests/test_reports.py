@@ -40,7 +40,7 @@ from tests.shown_reports import HOSTILE, NAMES, STATES, healthy, hostile, judged
 from tests.test_machines import FOLDER
 
 FORMATS: dict[str, ReportFormat] = {"html": HtmlReport(), "markdown": MarkdownReport(), "svg": TerminalPicture()}
-VOID = {"meta", "br", "link", "img", "input", "hr"}
+VOID = {"meta", "br", "link", "img", "input", "hr", "wbr"}
 
 
 class Page(HTMLParser):

@@ -24,7 +24,8 @@ from envfix.host.interface import ProbeHost
 from envfix.host.real import RealHost
 from envfix.model.documents import Redactor, to_json
 from envfix.model.facts import Environment, Machine, unknown
-from envfix.model.fleet import FleetReport, NodeState
+from envfix.model.finding import Diagnosis
+from envfix.model.fleet import Behind, FleetReport, FleetSeen, NodeState
 from envfix.model.reporter import Reporter
 from envfix.probes import commands
 from envfix.probes.interpreter import literal
@@ -99,10 +100,16 @@ def diagnose(request: FleetRequest, *, reporter: Reporter = NOBODY) -> FleetRepo
 
     Raises ``UsageError`` for a request that makes no sense and ``EnvfixError`` where the way to the nodes itself fails.
     """
+    return look(request, with_stack=False, reporter=reporter).report
+
+
+def look(request: FleetRequest, *, with_stack: bool, reporter: Reporter = NOBODY) -> FleetSeen:
+    """The same; ``with_stack`` with what a page of it needs besides."""
     host = RealHost()
+    judge = _Judge(host, tables_for(host), with_stack=with_stack)
     if request.folder is not None:
-        return _from_folder(host, request.folder, reporter)
-    return _from_nodes(host, request, reporter)
+        return _from_folder(host, request.folder, judge, reporter)
+    return _from_nodes(host, request, judge, reporter)
 
 
 def playbook_request(request: FleetRequest) -> FleetRequest:
@@ -145,24 +152,25 @@ def snapshot_files(host: RealHost, folder: str) -> dict[str, str]:
     return found
 
 
-def _from_folder(host: RealHost, folder: str, reporter: Reporter) -> FleetReport:
+def _from_folder(host: RealHost, folder: str, judge: _Judge, reporter: Reporter) -> FleetSeen:
     files, unreached = snapshot_files(host, folder), dict[str, str]()
     reporter.stage(f"judging {len(files)} snapshots")
-    fold, judge = folding.Fold(), _Judge(host, tables_for(host))
+    fold = folding.Fold()
     for node, path in files.items():
         read = judge.file(node, path)
         if isinstance(read, NodeState):
             fold.add(read)
         else:
             unreached[node] = read
-    return folding.report(f"the snapshots in {folder}", fold.groups(), unreached)
+    report = folding.report(f"the snapshots in {folder}", fold.groups(), unreached)
+    return FleetSeen(report=report, behind=fold.behind())
 
 
 class _Judge:
     """Judges facts, the very same ones once only."""
 
-    def __init__(self, host: RealHost, tables: Tables) -> None:
-        self._host, self._tables = host, tables
+    def __init__(self, host: RealHost, tables: Tables, *, with_stack: bool = False) -> None:
+        self._host, self._tables, self._with_stack = host, tables, with_stack
         self._known: dict[bytes, NodeState] = {}
 
     def file(self, node: str, path: str) -> NodeState | str:
@@ -198,7 +206,25 @@ class _Judge:
 
     def facts(self, node: str, machine: Machine, environment: Environment) -> NodeState:
         """What the rules say of one node."""
-        return folding.state_of(node, machine, environment, judged(machine, environment, self._tables))
+        diagnosis = judged(machine, environment, self._tables)
+        state = folding.state_of(node, machine, environment, diagnosis)
+        if not self._with_stack:
+            return state
+        return msgspec.structs.replace(state, behind=self._behind(machine, environment, diagnosis))
+
+    def _behind(self, machine: Machine, environment: Environment, diagnosis: Diagnosis) -> Behind:
+        from envfix.app.sharing import numbers
+        from envfix.app.stacking import links
+
+        return Behind(
+            stack=links(machine, environment, diagnosis, self._tables), cards=numbers(machine), people=_users(machine)
+        )
+
+
+def _users(machine: Machine) -> tuple[str, ...]:
+    """Who holds the cards."""
+    users = [process.user for card in machine.gpus.value or () for process in card.processes]
+    return tuple(dict.fromkeys(filter(None, users)))
 
 
 def unreached_document(reason: str) -> str:
@@ -284,7 +310,7 @@ def ask_nodes(
             reporter.stage(f"{number} of {total} nodes have answered")
 
 
-def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> FleetReport:
+def _from_nodes(host: RealHost, request: FleetRequest, judge: _Judge, reporter: Reporter) -> FleetSeen:
     engine = engine_for(host, request)
     if request.save is not None:
         make_folder(request.save)
@@ -293,7 +319,7 @@ def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> Fl
     def look(node: ProbeHost) -> Seen:
         return look_at(node, request, limit, path)
 
-    fold, judge, carried = folding.Fold(), _Judge(host, tables_for(host)), dict[str, list[str]]()
+    fold, carried = folding.Fold(), dict[str, list[str]]()
     with closing(engine):
         listing = engine.nodes()
         unreached = dict(listing.unreached)
@@ -304,7 +330,7 @@ def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> Fl
                     continue
                 whole, told = answer.seen
                 seen = _with_cards_unseen(whole, listing.cards.get(answer.node, 0), engine.name)
-                fold.add(judge.facts(answer.node, seen.machine, seen.environment))
+                fold.add(_with_names(judge.facts(answer.node, seen.machine, seen.environment), whole))
                 if seen.carried is not None:
                     carried.setdefault(seen.carried, []).append(answer.node)
                 if request.save is not None:
@@ -316,14 +342,23 @@ def _from_nodes(host: RealHost, request: FleetRequest, reporter: Reporter) -> Fl
         " What is told here is what a log-in there runs."
         for python, nodes in carried.items()
     ]
-    return folding.report(engine.name, fold.groups(), unreached, notes=notes, saved=request.save)
+    report = folding.report(engine.name, fold.groups(), unreached, notes=notes, saved=request.save)
+    return FleetSeen(report=report, behind=fold.behind())
+
+
+def _with_names(state: NodeState, seen: Seen) -> NodeState:
+    """Whose names are to be taken out, also where what the cards tell was put aside."""
+    if state.behind is None:
+        return state
+    behind = msgspec.structs.replace(state.behind, people=seen.people, home=seen.home)
+    return msgspec.structs.replace(state, behind=behind)
 
 
 def look_at(host: ProbeHost, request: FleetRequest, limit: float, path: str | None) -> Seen:
     """Everything that is asked of a node: what a diagnosis asks, and whose names are to be taken out of what is saved."""
     machine, environment = detect(host, request.target, with_import=request.with_import, timeout=limit)
     people = [host.getenv("USER"), host.getenv("LOGNAME")]
-    people += [process.user for card in machine.gpus.value or () for process in card.processes]
+    people += _users(machine)
     carried = None
     if path is not None:
         carried = _another_python(host, environment, path, limit)

@@ -19,9 +19,10 @@ from envfix.model.documents import Redactor, to_json
 from envfix.model.explanation import Cause
 from envfix.model.facts import Machine
 from envfix.model.finding import Finding, Remedy
+from envfix.model.fleet import Difference, Explains, FleetReport, FleetSeen, Group, SharedFleet, Unreached, Value
 from envfix.model.outcome import Rung
 from envfix.model.report import Report
-from envfix.model.stack import SharedAnswer, SharedReport
+from envfix.model.stack import Link, SharedAnswer, SharedReport
 from envfix.model.words import readable
 
 # Whose homes facts speak of: `--from` reads reports that nobody has redacted.
@@ -31,6 +32,14 @@ KEPT: dict[type, frozenset[str]] = {
     Finding: frozenset(("code", "cause", "follows_from")),
     Cause: frozenset(("code", "cause", "follows_from")),
     Rung: frozenset(("name", "status", "cause")),
+    # Names of nodes are the answer.
+    Group: frozenset(("name", "nodes", "shown", "verdict")),
+    Value: frozenset(("nodes",)),
+    Explains: frozenset(("code", "cause", "nodes")),
+    Difference: frozenset(("link",)),
+    FleetReport: frozenset(("verdict",)),
+    Unreached: frozenset(("nodes",)),
+    Link: frozenset(("part", "state", "code")),
 }
 T = TypeVar("T")
 
@@ -54,6 +63,23 @@ def shareable_answer(answer: T) -> SharedAnswer[T]:
     return SharedAnswer(answer=redacted(answer, _redactor(RealHost(), answer)), made=_today())
 
 
+def shareable_fleet(seen: FleetSeen) -> SharedFleet:
+    """All nodes as they may be shown to anybody; their own names are kept, what stands in sentences is not."""
+    behind = [seen.behind[group.shown] for group in seen.report.groups]
+    groups = [
+        msgspec.structs.replace(group, findings=_numbered_findings(group.findings, there.cards))
+        for group, there in zip(seen.report.groups, behind, strict=True)
+    ]
+    report = msgspec.structs.replace(seen.report, groups=tuple(groups))
+    shared = SharedFleet(report=report, stacks=tuple(there.stack for there in behind), made=_today())
+    for home in dict.fromkeys(there.home for there in behind):
+        shared = redacted(shared, Redactor(home=home))
+    people = dict.fromkeys(name for there in behind for name in there.people)
+    others = [*people, *HOMES.findall(to_json(shared))]
+    clean: SharedFleet = redacted(shared, snapshots.redactor_here(RealHost().system_facts()["home"], None, others))
+    return clean
+
+
 def _redactor(host: RealHost, record: object, machine: Machine | None = None) -> Redactor:
     """For the people of this machine, and for those whose homes the record speaks of."""
     return snapshots.redactor_here(host.system_facts()["home"], machine, HOMES.findall(to_json(record)))
@@ -65,23 +91,31 @@ def _today() -> str:
 
 def by_index(report: Report) -> Report:
     """Commands name cards by their number: the stand-in of a serial id would choose none."""
-    cards = report.machine.gpus.value or ()
-    count = Counter(card.uuid for card in cards)
-    numbers = {card.uuid: str(card.index) for card in cards if card.uuid and count[card.uuid] == 1}
-    findings = tuple(
-        msgspec.structs.replace(finding, remedies=tuple(_by_index(remedy, numbers) for remedy in finding.remedies))
-        for finding in report.diagnosis.findings
-    )
+    findings = _numbered_findings(report.diagnosis.findings, numbers(report.machine))
     return msgspec.structs.replace(report, diagnosis=msgspec.structs.replace(report.diagnosis, findings=findings))
 
 
-def _by_index(remedy: Remedy, numbers: dict[str, str]) -> Remedy:
-    commands = tuple(tuple(_numbered(word, numbers) for word in argv) for argv in remedy.commands)
+def numbers(machine: Machine) -> dict[str, str]:
+    """The number of each card by its serial id, where that is its own."""
+    cards = machine.gpus.value or ()
+    count = Counter(card.uuid for card in cards)
+    return {card.uuid: str(card.index) for card in cards if card.uuid and count[card.uuid] == 1}
+
+
+def _numbered_findings(findings: tuple[Finding, ...], cards: dict[str, str]) -> tuple[Finding, ...]:
+    return tuple(
+        msgspec.structs.replace(finding, remedies=tuple(_by_index(remedy, cards) for remedy in finding.remedies))
+        for finding in findings
+    )
+
+
+def _by_index(remedy: Remedy, cards: dict[str, str]) -> Remedy:
+    commands = tuple(tuple(_numbered(word, cards) for word in argv) for argv in remedy.commands)
     return msgspec.structs.replace(remedy, commands=commands)
 
 
-def _numbered(word: str, numbers: dict[str, str]) -> str:
-    for uuid, number in numbers.items():
+def _numbered(word: str, cards: dict[str, str]) -> str:
+    for uuid, number in cards.items():
         word = word.replace(uuid, number)
     return word
 

@@ -10,6 +10,7 @@ from envfix.commands import _options as shared
 
 if TYPE_CHECKING:
     from envfix.model.explanation import Explanation
+    from envfix.model.fleet import FleetSeen
     from envfix.model.outcome import Verification
     from envfix.model.plan import Plan
     from envfix.model.report import Report
@@ -63,6 +64,17 @@ def save_page(path: str | None, answer: Explanation | Plan | Verification, out: 
     else:
         text = pages.plan(shareable_answer(answer))
     write(path, text, "--html")
+    out.reporter.note(f"saved: {path}")
+
+
+def save_fleet_page(path: str | None, seen: FleetSeen, out: Output) -> None:
+    """The page of all nodes, where one was asked for."""
+    if path is None:
+        return
+    from envfix.app.sharing import shareable_fleet, write
+    from envfix.render.html_fleet import fleet_page
+
+    write(path, fleet_page(shareable_fleet(seen)), "--html")
     out.reporter.note(f"saved: {path}")
 
 

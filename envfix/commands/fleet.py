@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from envfix.commands import _options as shared
+from envfix.commands._report_options import page_option, save_fleet_page
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,6 +64,7 @@ def command() -> None:
 @click.option(
     "--save", metavar="FOLDER", help="Keep a snapshot of each node, without names and secrets, or why there is none."
 )
+@page_option
 @shared.options(
     shared.python_option,
     click.option("--no-import", "no_import", is_flag=True, help="Do not import torch; read files only (fast)."),
@@ -75,6 +77,7 @@ def diagnose(
     *,
     printed: bool,
     ansible: str | None,
+    html: str | None,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -90,11 +93,15 @@ def diagnose(
     envfix fleet diagnose --slurm -p gpu
     envfix fleet diagnose --ssh -w @gpu --python yolov8_env
     envfix fleet diagnose --from today/ --json
+    envfix fleet diagnose --from today/ --html nodes.html
     """
     from envfix.app import fleet
+    from envfix.errors import UsageError
     from envfix.render import open_output
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
+    if html is not None and (printed or ansible is not None):
+        raise UsageError("--html shows what nodes told: leave out --print and --ansible, which ask none")
     request = fleet.request_of(with_import=not no_import, **wishes)
     if ansible is not None:
         from envfix.app import fleet_rounds
@@ -104,7 +111,9 @@ def diagnose(
     if printed:
         click.echo(fleet.manifest(request), nl=False)
         return 0
-    report = fleet.diagnose(request, reporter=out.reporter)
+    seen = fleet.look(request, with_stack=html is not None, reporter=out.reporter)
+    report = seen.report
+    save_fleet_page(html, seen, out)
     out.fleet(report)
     return 3 if not report.count else 1 if report.verdict == "broken" else 0
 

@@ -11,6 +11,7 @@ from envfix.model.facts import Environment, Gpu, Libc, Machine, Observed, TorchI
 from envfix.model.finding import Diagnosis, Finding, Severity
 from envfix.model.fleet import (
     LINKS,
+    Behind,
     Difference,
     Explains,
     FleetReport,
@@ -115,6 +116,10 @@ class Fold:
         found = tuple((one.code, one.severity, one.follows_from) for one in state.findings)
         key = (tuple(state.links.items()), state.verdict, found)
         self._groups.setdefault(key, (state, []))[1].append(state.node)
+
+    def behind(self) -> dict[str, Behind]:
+        """What lies behind each group, by the node that is shown of it."""
+        return {state.node: state.behind for state, _ in self._groups.values() if state.behind is not None}
 
     def groups(self) -> tuple[Group, ...]:
         """The largest first."""

@@ -11,19 +11,34 @@ from envfix.model.gpu_use import CardUse
 from envfix.model.lock import Locking
 from envfix.model.outcome import Verification
 from envfix.model.plan import Plan
+from envfix.model.stack import Link
 
 VerdictWord = Literal["healthy", "degraded", "broken"]
 # The links of the stack, from the ground up; each is one short text per node.
 LINKS = ("system", "driver", "cards", "python", "torch", "torchvision", "import")
 
 
+class Behind(msgspec.Struct, frozen=True, kw_only=True):
+    """What a page to be shown to others needs of a node besides its state.
+
+    ``stack`` is the chain of a diagnosis, ``cards`` the number of each card by its serial id; ``people`` and ``home`` are to be
+    taken out.
+    """
+
+    stack: tuple[Link, ...]
+    cards: dict[str, str]
+    people: tuple[str, ...] = ()
+    home: str | None = None
+
+
 class NodeState(msgspec.Struct, frozen=True, kw_only=True):
-    """One node: the links of its stack in words, and what was found."""
+    """One node: the links of its stack in words, and what was found; ``behind`` only where a page is to be made."""
 
     node: str
     links: dict[str, str]
     verdict: VerdictWord
     findings: tuple[Finding, ...] = ()
+    behind: Behind | None = None
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +103,24 @@ class FleetReport(msgspec.Struct, frozen=True, kw_only=True):
     unreached: tuple[Unreached, ...] = ()
     notes: tuple[str, ...] = ()
     saved: str | None = None
+
+
+class FleetSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """The report, and for a page what lies behind the node that is ``shown`` of each group."""
+
+    report: FleetReport
+    behind: dict[str, Behind]
+
+
+class SharedFleet(msgspec.Struct, frozen=True, kw_only=True):
+    """All nodes as they may be shown to anybody: as for one machine, but that the names of nodes are kept.
+
+    ``stacks`` holds the chain of each group, in the order of the report; ``made`` is the day.
+    """
+
+    report: FleetReport
+    stacks: tuple[tuple[Link, ...], ...]
+    made: str
 
 
 class NodeCards(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,13 +75,18 @@ def page(title: str, *body: Element) -> str:
     return document(element("html", head, element("body", *body), lang="en"))
 
 
-def footer() -> Element:
+def footer(*more: str) -> Element:
     """What was taken out."""
-    return element("footer", element("p", *prose(STAND_INS)))
+    return element("footer", *(element("p", *prose(line)) for line in (STAND_INS, *more)))
 
 
 def _stack(links: tuple[Link, ...]) -> Element:
     """The picture, then each link with its reason."""
+    return element("section", element("h2", "The stack"), wide(links), tall(links), reasons(links))
+
+
+def reasons(links: tuple[Link, ...], place: str = "") -> Element:
+    """Each link with its reason; ``place`` begins the names of the findings of these links, where there are several stacks."""
     rows = [
         element(
             "li",
@@ -92,13 +97,11 @@ def _stack(links: tuple[Link, ...]) -> Element:
                 " ",
                 element("span", WORDS[link.state], class_=f"state {link.state}"),
             ),
-            element("p", *prose(link.reason), *_where(link), class_="why"),
+            element("p", *prose(link.reason), *where(link, place), class_="why"),
         )
         for link in links
     ]
-    return element(
-        "section", element("h2", "The stack"), wide(links), tall(links), element("ol", *rows, class_="links")
-    )
+    return element("ol", *rows, class_="links")
 
 
 def _short(link: Link) -> str:
@@ -106,11 +109,11 @@ def _short(link: Link) -> str:
     return link.value.removeprefix("CUDA ") if link.part == "cuda" else link.value
 
 
-def _where(link: Link) -> Iterator[Child]:
+def where(link: Link, place: str = "") -> Iterator[Child]:
     """A way to the finding that says so."""
     if link.code:
         yield " "
-        yield element("a", link.code, href=f"#{link.code}")
+        yield element("a", link.code, href=f"#{place}{link.code}")
 
 
 def findings(found: tuple[Chain, ...]) -> Iterator[Element]:
@@ -119,9 +122,9 @@ def findings(found: tuple[Chain, ...]) -> Iterator[Element]:
     known = [chain.root for chain in found if chain.root.severity == Severity.INFO]
     if wrong:
         hint = element("p", "One click on a command selects all of it.", class_="source")
-        yield element("section", element("h2", "What is wrong"), *map(_chain, wrong), hint)
+        yield element("section", element("h2", "What is wrong"), *map(cause, wrong), hint)
     if known:
-        yield element("section", element("h2", "Good to know"), *(_folded(finding) for finding in known))
+        yield element("section", element("h2", "Good to know"), *map(folded, known))
 
 
 def prose(text: str) -> Iterator[Child]:
@@ -130,20 +133,20 @@ def prose(text: str) -> Iterator[Child]:
         yield element("code", piece) if code else piece
 
 
-def _chain(chain: Chain) -> Element:
+def cause(chain: Chain, place: str = "") -> Element:
+    """A root cause with what mends it and what follows from it."""
     state = SEVERITIES[chain.root.severity]
     head = element("h3", sign(state), element("span", *prose(chain.root.message)))
-    symptoms = [_folded(finding) for finding in chain.symptoms]
+    symptoms = [folded(finding, place) for finding in chain.symptoms]
     after = [element("p", element("strong", "From this follows:")), *symptoms] if symptoms else []
-    return element(
-        "article", head, _meta(chain.root), *_body(chain.root), *after, class_=f"finding {state}", id=chain.root.code
-    )
+    parts = [head, _meta(chain.root), *_body(chain.root), *after]
+    return element("article", *parts, class_=f"finding {state}", id=f"{place}{chain.root.code}")
 
 
-def _folded(finding: Finding) -> Element:
-    return element(
-        "details", element("summary", *prose(finding.message)), _meta(finding), *_body(finding), id=finding.code
-    )
+def folded(finding: Finding, place: str = "") -> Element:
+    """A finding of which only the sentence is seen at first."""
+    summary = element("summary", *prose(finding.message))
+    return element("details", summary, _meta(finding), *_body(finding), id=f"{place}{finding.code}")
 
 
 def _meta(finding: Finding) -> Element:

@@ -124,11 +124,25 @@ tbody th{font-weight:600;white-space:nowrap}
 .key .ground{fill:var(--sheet);stroke:var(--muted)}
 .key .hatch{stroke:var(--sheet);stroke-width:2}
 .card+.card{margin-top:1.25rem}
+.group>h2{display:flex;gap:.6rem}
+h2>.sign{width:1.4em;height:1.4em;flex:none}
+caption{text-align:left;color:var(--muted);font-size:.875rem;padding-bottom:.5rem}
+.scroll{overflow-x:auto}
+.matrix{min-width:58rem;table-layout:fixed}
+.matrix td,.matrix th{padding:.6rem .6rem .6rem 0}
+.matrix tr>:first-child{position:sticky;left:0;background:var(--sheet);width:11rem}
+.matrix tbody th,.values tbody th{white-space:normal;overflow-wrap:anywhere}
+.values{table-layout:fixed}
+.matrix p{margin:0}
+.matrix .state{display:flex;gap:.35rem;align-items:center;overflow-wrap:normal}
+.matrix caption span{display:inline-block;position:sticky;left:0;max-width:calc(100vw - 4.5rem)}
+.matrix .sign{width:1.15em;height:1.15em;flex:none}
 @media (max-width:NARROWpx){
 h1{font-size:1.4rem}
 main,header,footer{padding-left:.75rem;padding-right:.75rem}
 section{padding:1rem .85rem}
 .picture.wide{display:none}
+.matrix tr>:first-child{width:7.5rem}
 .links li{grid-template-columns:1.4em minmax(0,1fr)}
 .links .why{grid-column:2}
 .picture.tall{display:block}

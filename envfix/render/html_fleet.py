@@ -1,0 +1,167 @@
+"""All nodes as one page: a row a state, a column a link of the stack, then what differs, what mends it, who was not reached."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from xml.etree.ElementTree import Element
+
+from envfix._version import __version__
+from envfix.model.finding import Severity
+from envfix.model.fleet import Difference, Explains, FleetReport, Group, SharedFleet, Unreached
+from envfix.model.stack import Link
+from envfix.render import fleet_table
+from envfix.render.elements import Child, element
+from envfix.render.html import cause, folded, footer, page, prose, reasons, table, where
+from envfix.render.report_parts import VERDICTS, chains
+from envfix.render.stack_picture import NAMES, WORDS, sign
+
+NODES_KEPT = "Names of nodes were kept where a list or a heading names them: they are the answer."
+# A comma within brackets, after which no blank stands.
+_COMMA = re.compile(r"(?<=,)(?=\S)")
+
+
+def fleet_page(shared: SharedFleet) -> str:
+    """One self-contained page."""
+    report = shared.report
+    header = element(
+        "header",
+        element("p", f"envfix {__version__}, {shared.made}", class_="brand"),
+        element("h1", sign(VERDICTS[report.verdict]), report.verdict.capitalize()),
+        element("p", f"{fleet_table.headline(report)}.", class_="lead"),
+        element("p", fleet_table.verdict(report).partition(". ")[2], class_="muted"),
+    )
+    stacks = list(zip(report.groups, shared.stacks, strict=True))
+    sections = [
+        *(_matrix(stacks) if stacks else ()),
+        *_differences(report),
+        *(_group(number, group, links) for number, (group, links) in enumerate(stacks, start=1)),
+        *_unreached(report.unreached),
+        *_notes(report.notes),
+    ]
+    return page(f"envfix fleet: {report.verdict}", header, element("main", *sections), footer(NODES_KEPT))
+
+
+def _place(number: int) -> str:
+    """What the names of a group's findings begin with: the same finding may be in several groups."""
+    return f"g{number}-"
+
+
+def _matrix(stacks: list[tuple[Group, tuple[Link, ...]]]) -> Iterator[Element]:
+    """Nodes down, the stack across."""
+    head = element("tr", *(element("th", name, scope="col") for name in ("Nodes", *NAMES.values())))
+    rows = [
+        element("tr", _nodes(number, group), *(_cell(link, _place(number)) for link in links))
+        for number, (group, links) in enumerate(stacks, start=1)
+    ]
+    words = "A row for nodes in the same state, a column for each link of the stack, from the card up."
+    caption = element("caption", element("span", words))
+    grid = element("table", caption, element("thead", head), element("tbody", *rows), class_="matrix")
+    # A part that scrolls is reached by the keyboard as well.
+    box = element("div", grid, class_="scroll", role="region", aria_label="The nodes and their stacks", tabindex=0)
+    yield element("section", element("h2", "The nodes and their stacks"), box)
+
+
+def _nodes(number: int, group: Group) -> Element:
+    state = VERDICTS[group.verdict]
+    return element(
+        "th",
+        element("p", element("a", *_names(fleet_table.nodes(group.name, len(group.nodes))), href=f"#g{number}")),
+        element("p", sign(state), group.verdict, class_=f"state {state}"),
+        scope="row",
+    )
+
+
+def _names(folded: str) -> Iterator[Child]:
+    """``gpu[1,3,12]``: a line ends at a comma, not within a number."""
+    first, *others = _COMMA.split(folded)
+    yield first
+    for one in others:
+        yield element("wbr")
+        yield one
+
+
+def _cell(link: Link, place: str) -> Element:
+    value = link.value.removeprefix("CUDA ") if link.part == "cuda" else link.value.replace("NVIDIA ", "")
+    return element(
+        "td",
+        element("p", sign(link.state), WORDS[link.state], class_=f"state {link.state}"),
+        element("p", value) if value else None,
+        element("p", *where(link, place)) if link.code else None,
+    )
+
+
+def _differences(report: FleetReport) -> Iterator[Element]:
+    """Those that matter in full; the others folded."""
+    if not report.differences:
+        return
+    first: dict[str, int] = {}
+    for number, group in enumerate(report.groups, start=1):
+        for finding in group.findings:
+            first.setdefault(finding.code, number)
+    matter = [_that_matters(one, first) for one in report.differences if one.matters]
+    others = [_other(one) for one in report.differences if not one.matters]
+    none = [] if matter else [element("p", "No finding rests on what differs.")]
+    yield element("section", element("h2", "What differs"), *matter, *none, *others)
+
+
+def _that_matters(difference: Difference, first: Mapping[str, int]) -> Element:
+    head = element("h3", sign("broken"), element("span", f"{difference.link}: this difference matters"))
+    lines = [element("p", "→ ", *_explains(one, first)) for one in difference.explains]
+    return element("article", head, *lines, _values(difference), class_="finding broken")
+
+
+def _explains(one: Explains, first: Mapping[str, int]) -> Iterator[Child]:
+    """The finding that rests on it, and where it is."""
+    yield element("a", one.code, href=f"#{_place(first[one.code])}{one.code}")
+    yield from _names(f" {one.cause} on {fleet_table.names(one.nodes)}")
+
+
+def _other(difference: Difference) -> Element:
+    words = f"{difference.link}: {len(difference.values)} values, no finding rests on it"
+    return element("details", element("summary", words), _values(difference))
+
+
+def _values(difference: Difference) -> Element:
+    rows = [(value.value, fleet_table.nodes(value.nodes, value.count)) for value in difference.values]
+    return _pairs((difference.link.capitalize(), "Nodes"), rows)
+
+
+def _pairs(names: tuple[str, str], rows: list[tuple[str, str]]) -> Element:
+    """Two columns, each with as much room as the other."""
+    made = table(
+        names,
+        [element("tr", element("th", *_names(one), scope="row"), element("td", *_names(other))) for one, other in rows],
+    )
+    made.set("class", "values")
+    return made
+
+
+def _group(number: int, group: Group, links: tuple[Link, ...]) -> Element:
+    """What is wrong on these nodes, what is good to know, and each link with its reason."""
+    place = _place(number)
+    wrong = [chain for chain in chains(group.findings) if chain.root.severity != Severity.INFO]
+    known = [chain.root for chain in chains(group.findings) if chain.root.severity == Severity.INFO]
+    nodes = fleet_table.nodes(group.name, len(group.nodes))
+    parts = [element("p", fleet_table.stack(group), class_="muted")]
+    if len(group.nodes) > 1:
+        parts.append(element("p", f"Sentences and numbers are those of {group.shown}.", class_="source"))
+    if not wrong:
+        parts.append(element("p", "Nothing wrong was found."))
+    parts += [cause(chain, place) for chain in wrong]
+    parts += [folded(finding, place) for finding in known]
+    parts.append(element("details", element("summary", "Each link with its reason"), reasons(links, place)))
+    head = element("h2", sign(VERDICTS[group.verdict]), element("span", *_names(f"{nodes}: {group.verdict}")))
+    return element("section", head, *parts, class_="group", id=f"g{number}")
+
+
+def _unreached(rows: tuple[Unreached, ...]) -> Iterator[Element]:
+    if rows:
+        told = [(fleet_table.nodes(row.nodes, row.count), row.reason) for row in rows]
+        yield element("section", element("h2", "Not reached"), _pairs(("Nodes", "Why"), told))
+
+
+def _notes(notes: tuple[str, ...]) -> Iterator[Element]:
+    if notes:
+        lines = [element("li", *prose(note)) for note in notes]
+        yield element("section", element("h2", "Good to know"), element("ul", *lines))
