@@ -11,27 +11,29 @@ from collections.abc import Sequence
 import click
 
 from envfix._version import __version__
+from envfix.commands._help import speaking
 from envfix.errors import EnvfixError
+from envfix.model.language import later, look_up, say, speak, wished
 
 # What each command does, so that --help needs to import none of them; the six that people come for first, by example.
 EXAMPLES = {
-    "diagnose": ("envfix diagnose", "what is here, what is wrong, what mends it"),
-    "explain": ("envfix explain error.log", "why it failed, and what mends it here"),
-    "plan": ("envfix plan --cuda 11.1", "what would be installed, how big, and why"),
-    "install": ("envfix install --new-env yolo", "install it safely, then prove it"),
-    "verify": ("envfix verify", "climb from import to a YOLOv8 prediction"),
-    "gpus": ("envfix gpus", "who holds which GPU, and which one is free"),
+    "diagnose": ("envfix diagnose", later("what is here, what is wrong, what mends it")),
+    "explain": ("envfix explain error.log", later("why it failed, and what mends it here")),
+    "plan": ("envfix plan --cuda 11.1", later("what would be installed, how big, and why")),
+    "install": ("envfix install --new-env yolo", later("install it safely, then prove it")),
+    "verify": ("envfix verify", later("climb from import to a YOLOv8 prediction")),
+    "gpus": ("envfix gpus", later("who holds which GPU, and which one is free")),
 }
 MORE = {
-    "run": "run a program untouched; explain only if it fails",
-    "lock": "write lockfiles that rebuild an environment; check them",
-    "undo": "put the environment back as it was before the last install",
-    "fit": "the largest training batch that fits the free memory of a card",
-    "wheels": "which torch wheels exist, and the CUDA inside each",
-    "snapshot": "save this machine's facts, without names and secrets",
-    "fleet": "the same for a whole cluster: srun, ssh, kubectl, Ansible",
-    "causes": "the catalogue of causes, or the manual page of one",
-    "completion": "what completes envfix in bash, zsh or fish",
+    "run": later("run a program untouched; explain only if it fails"),
+    "lock": later("write lockfiles that rebuild an environment; check them"),
+    "undo": later("put the environment back as it was before the last install"),
+    "fit": later("the largest training batch that fits the free memory of a card"),
+    "wheels": later("which torch wheels exist, and the CUDA inside each"),
+    "snapshot": later("save this machine's facts, without names and secrets"),
+    "fleet": later("the same for a whole cluster: srun, ssh, kubectl, Ansible"),
+    "causes": later("the catalogue of causes, or the manual page of one"),
+    "completion": later("what completes envfix in bash, zsh or fish"),
 }
 COMMANDS = (*EXAMPLES, *MORE)
 
@@ -51,12 +53,12 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"envfix.commands.{cmd_name}").command
         assert isinstance(command, click.Command)  # noqa: S101
-        return command
+        return speaking(command)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What people come for, and the other commands, without importing any; it fits on one screen."""
         del ctx
-        for title, rows in (("What people come for", EXAMPLES.values()), ("Also", MORE.items())):
+        for title, rows in ((say("What people come for"), EXAMPLES.values()), (say("Also"), MORE.items())):
             with formatter.section(title):
                 formatter.write_dl(list(rows))
 
@@ -72,15 +74,19 @@ class LazyGroup(click.Group):
             near = get_close_matches(args[0], COMMANDS, n=1)
             if not near:
                 raise
-            raise click.UsageError(f"{error.message} Did you mean '{near[0]}'?", ctx) from error
+            raise click.UsageError(
+                say("{error} Did you mean '{near}'?", error=error.message, near=near[0]), ctx
+            ) from error
 
 
 @click.command(
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="`envfix` alone is diagnose; `envfix COMMAND --help` has examples.\n\n"
-    "Exit: 0 fine, 1 errors, 2 usage, 3 failed, 4 not verified, 130 interrupted.",
+    epilog=later(
+        "`envfix` alone is diagnose; `envfix COMMAND --help` has examples.\n\nExit: 0 fine, 1"
+        " errors, 2 usage, 3 failed, 4 not verified, 130 interrupted."
+    ),
 )
 @click.version_option(__version__, prog_name="envfix", message="%(prog)s %(version)s")
 @click.pass_context
@@ -93,6 +99,9 @@ def cli(ctx: click.Context) -> int | None:
     return None
 
 
+speaking(cli)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run envfix with these arguments and return its exit code; never raises."""
     completing = os.environ.get("_ENVFIX_COMPLETE")  # noqa: TID251 - a shell waits, and a Host takes longer to import
@@ -101,6 +110,8 @@ def main(arguments: Sequence[str]) -> int:
 
         return shell_complete(cli, {}, "envfix", "_ENVFIX_COMPLETE", completing)
     try:
+        # What scripts read is English, unless --lang says otherwise.
+        speak("en" if "--json" in arguments else wished(os.environ.get))  # noqa: TID251 - a Host takes longer to import
         code = _run(arguments, as_json="--json" in arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -110,7 +121,13 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     except OSError as error:
         _leave_standard_output()
-        return _refuse(f"cannot write the answer: {error.strerror or error}", None, 3, "output", as_json=False)
+        return _refuse(
+            say("cannot write the answer: {strerror}", strerror=error.strerror or error),
+            None,
+            3,
+            "output",
+            as_json=False,
+        )
 
 
 def _run(arguments: Sequence[str], *, as_json: bool) -> int:
@@ -129,11 +146,11 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
         from envfix.host.signals import undisturbed
 
         with undisturbed():  # who ends a program often sends two signals
-            return _refuse("interrupted", None, 130, "interrupted", as_json=as_json)
+            return _refuse(say("interrupted"), None, 130, "interrupted", as_json=as_json)
     except BrokenPipeError:
         raise
     except Exception as error:  # the last barrier: a user never sees a traceback
-        hint = "this is a fault in envfix; please report it with the output of ENVFIX_DEBUG=1"
+        hint = say("this is a fault in envfix; please report it with the output of ENVFIX_DEBUG=1")
         if _debugging() or getattr(error, "errno", None) == errno.ENOSPC:
             raise
         return _refuse(f"{type(error).__name__}: {error}", hint, 3, "internal-error", as_json=as_json)
@@ -141,9 +158,14 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
 
 def _with_command(arguments: Sequence[str]) -> list[str]:
     """`envfix --json` is `envfix diagnose --json`: without a command, options are those of diagnose."""
-    if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version"):
-        return ["diagnose", *arguments]
-    return list(arguments)
+    given = list(arguments)
+    # Only --lang may stand before a command.
+    at = 0
+    while at < len(given) and given[at].partition("=")[0] == "--lang":
+        at += 1 if "=" in given[at] else 2
+    if at < len(given) and given[at].startswith("-") and given[at] not in ("-h", "--help", "--version"):
+        return [*given[:at], "diagnose", *given[at:]]
+    return given
 
 
 def _leave_standard_output() -> None:
@@ -169,15 +191,18 @@ def _refuse(
     context: click.Context | None = None,
 ) -> int:
     """Say what went wrong: on stderr for people, as one JSON document on stdout for scripts."""
+    message, hint = look_up(message), look_up(hint) if hint else hint
     if as_json:
         from envfix.model.documents import to_json
 
         error = {"reference": reference, "message": message, "hint": hint, "exit_code": code}
         # JSON is UTF-8, whatever the terminal speaks.
         click.echo(to_json({"schema": "envfix.error/1", "error": error}).encode())
-    click.echo(f"error: {message}", err=True)
+    click.echo(say("error: {message}", message=message), err=True)
     if hint:
-        click.echo(f"hint: {hint}", err=True)
+        click.echo(say("hint: {hint}", hint=hint), err=True)
     elif context is not None and code == 2:
-        click.echo(f"hint: `{context.command_path} --help` shows what is possible", err=True)
+        click.echo(
+            say("hint: `{command_path} --help` shows what is possible", command_path=context.command_path), err=True
+        )
     return code

@@ -8,6 +8,7 @@ from envfix.logs import scanning
 from envfix.logs.cleaning import Stream
 from envfix.model.explanation import Explanation
 from envfix.model.facts import Environment, Machine
+from envfix.model.language import say
 from envfix.model.log import Log
 from envfix.report_reader import statements
 from envfix.rules import _explaining, _log
@@ -48,7 +49,10 @@ def joined(
     """The causes by a log and by facts of the machine that it was made on."""
     if log.passed_over:
         size = f"{log.passed_over / (1 << 20):.0f} MiB"
-        notes = (*notes, f"This log is so large and varied that {size} of its middle were not read closely.")
+        notes = (
+            *notes,
+            say("This log is so large and varied that {size} of its middle were not read closely.", size=size),
+        )
     causes = _explaining.causes(log, all_rules(), machine, environment, tables, stated=facts == "log")
     return Explanation(
         causes=causes,

@@ -15,6 +15,7 @@ from envfix._version import __version__
 from envfix.errors import SnapshotError
 from envfix.model.documents import Redactor, from_builtins, json_to_record, to_builtins
 from envfix.model.facts import Environment, Machine
+from envfix.model.language import say
 
 SCHEMA = "envfix.snapshot/1"
 SIZE_LIMIT = 64_000_000
@@ -94,13 +95,22 @@ def read(text: str, name: str) -> Snapshot:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SnapshotError(
-            f"{name} is not JSON ({error})", hint="give a file written by `envfix snapshot -o`"
+            say("{name} is not JSON ({error})", name=name, error=error),
+            hint=say("give a file written by `envfix snapshot -o`"),
         ) from error
     if not isinstance(content, dict) or not str(content.get("schema", "")).startswith("envfix.snapshot/"):
-        raise SnapshotError(f"{name} is not an envfix snapshot", hint="give a file written by `envfix snapshot -o`")
+        raise SnapshotError(
+            say("{name} is not an envfix snapshot", name=name), hint=say("give a file written by `envfix snapshot -o`")
+        )
     if content["schema"] != SCHEMA:
         raise SnapshotError(
-            f"{name} has the schema {content['schema']}, this envfix reads {SCHEMA}", hint="update envfix"
+            say(
+                "{name} has the schema {schema}, this envfix reads {schema_2}",
+                name=name,
+                schema=content["schema"],
+                schema_2=SCHEMA,
+            ),
+            hint=say("update envfix"),
         )
     facts = content.get("facts")
     flat = {**content, **(facts if isinstance(facts, dict) else {})}
@@ -108,4 +118,4 @@ def read(text: str, name: str) -> Snapshot:
     try:
         return from_builtins({key: value for key, value in flat.items() if key in keys}, Snapshot)
     except (msgspec.ValidationError, ValueError, NotImplementedError, RecursionError) as error:
-        raise SnapshotError(f"{name} is damaged: {error}") from error
+        raise SnapshotError(say("{name} is damaged: {error}", name=name, error=error)) from error

@@ -68,6 +68,15 @@ def test_same_python_makes_it_one_group(fleet: Callable[..., Finished], servers:
     assert [(group["name"], group["nodes"]) for group in document["groups"]] == [("node[1-2]", ["node1", "node2"])]
 
 
+def test_snapshots_of_nodes_are_english_whatever_is_spoken(fleet: Callable[..., Finished], tmp_path: Path) -> None:
+    done = fleet("diagnose", "node[1,4],dead", "--no-import", "--save", str(tmp_path), "--lang", "zh")
+    assert "没有联系上：\n  dead: " in done.stdout
+    for node in ("node1", "node4"):
+        text = (tmp_path / f"{node}.json").read_text(encoding="utf-8")
+        assert "envfix.snapshot/" in text
+        assert not [letter for letter in text if "一" <= letter <= "鿿"]
+
+
 def test_hostile_node_does_not_hurt_the_others(fleet: Callable[..., Finished], servers: Sshd) -> None:
     profile = servers.home / "node2.sh"
     text = profile.read_text()

@@ -58,4 +58,4 @@ def test_module_imports_only_from_its_left(path: Path) -> None:
 
 def test_every_part_of_the_package_has_a_place_in_the_direction() -> None:
     found = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.name != "__pycache__"}
-    assert found - {"py.typed"} == set(ALLOWED)
+    assert found - {"py.typed", "locale"} == set(ALLOWED)

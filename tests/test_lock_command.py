@@ -102,6 +102,21 @@ def test_several_formats_go_into_a_folder_and_two_runs_give_identical_bytes(worl
         assert {row["kind"] for row in checked["differences"]} == {"missing"}
 
 
+def test_locks_are_the_same_in_every_language(world: World) -> None:
+    options = [part for name in NAMES for part in ("--format", name)]
+    assert run(world, "install", "--yes", "--keep").code == 4
+    for language in ("en", "zh"):
+        for what in (("--cuda", "auto"), ()):
+            folder = world.folder / f"{language}{len(what)}"
+            finished = lock(world, *what, *options, "--lang", language, "-o", str(folder) + os.sep)
+            assert finished.code == 0, finished
+            assert ("锁" in finished.stdout) is (language == "zh")
+    for number in (0, 2):
+        english, chinese = (sorted((world.folder / f"{name}{number}").iterdir()) for name in ("en", "zh"))
+        assert len(english) == len(NAMES)
+        assert [path.read_bytes() for path in english] == [path.read_bytes() for path in chinese]
+
+
 def test_the_name_of_the_file_says_the_format(world: World) -> None:
     path = world.folder / "pylock.lab.toml"
     assert lock(world, "--cuda", "auto", "-o", str(path)).code == 0

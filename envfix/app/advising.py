@@ -7,10 +7,11 @@ from collections.abc import Callable
 import msgspec
 
 from envfix.model.finding import Diagnosis, Remedy
+from envfix.model.language import later, look_up
 from envfix.model.report import Afterwards
 
 INSTALL = ("envfix", "install", "--new-env")
-NOT_YET = Remedy(text="Nothing that runs here can be installed before the cause below is mended.")
+NOT_YET = later("Nothing that runs here can be installed before the cause below is mended.")
 
 
 def offers_install(remedy: Remedy) -> bool:
@@ -32,7 +33,9 @@ def fitted(
     findings = []
     for finding in diagnosis.findings:
         remedies = tuple(
-            NOT_YET if blocked and python is None and offers_install(remedy) else _retyped(remedy, python, is_taken)
+            Remedy(text=look_up(NOT_YET))
+            if blocked and python is None and offers_install(remedy)
+            else _retyped(remedy, python, is_taken)
             for remedy in finding.remedies
         )
         findings.append(msgspec.structs.replace(finding, remedies=remedies))

@@ -6,7 +6,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
+
+from envfix.model.language import say
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,7 +39,7 @@ class Question(Generic[R]):
     def result(self) -> R:
         """The answer; raises what asking raised, and ``TimeoutError`` after the deadline."""
         if not self.wait(self._deadline):
-            raise TimeoutError("no answer within the time limit; does a disk not answer?")
+            raise TimeoutError(say("no answer within the time limit; does a disk not answer?"))
         if self._error is not None:
             raise self._error
         return self._answer[0]
@@ -72,7 +76,8 @@ class Beside:
 
     def submit_for(self, seconds: float, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Question[R]:
         """Ask, and wait ``seconds`` at most for the answer."""
-        question = Question(lambda: function(*args, **kwargs), time.monotonic() + seconds)
+        # In the language of who asks.
+        question = Question(partial(copy_context().run, function, *args, **kwargs), time.monotonic() + seconds)
         self._asked.append(question)
         threading.Thread(target=question.ask, daemon=True).start()
         return question

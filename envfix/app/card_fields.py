@@ -9,6 +9,7 @@ import msgspec
 
 from envfix.model.facts import Gpu, GpuActivity, Machine, MigInstance
 from envfix.model.gpu_use import CardField, CardUse, GpuUse
+from envfix.model.language import say
 from envfix.rules._devices import container, under_wsl
 
 GIB = 1 << 30
@@ -46,14 +47,14 @@ def _silence(machine: Machine, origin: str | None) -> str:
     """Why a value is not there."""
     source = machine.gpus.source
     if source == "ENVFIX_GPU":
-        return "the card is only named by ENVFIX_GPU"
+        return say("the card is only named by ENVFIX_GPU")
     if origin is not None:
         if source == "NVML":
-            return "the snapshot does not hold it"
-        return "the saved report does not say it"
+            return say("the snapshot does not hold it")
+        return say("the saved report does not say it")
     if source == "NVML":
-        return "the driver does not tell it for this card"
-    return f"only {source} answers here, and does not tell it"
+        return say("the driver does not tell it for this card")
+    return say("only {source} answers here, and does not tell it", source=source)
 
 
 def fields(use: CardUse, place: Place) -> Iterator[CardField]:
@@ -76,39 +77,41 @@ def fields(use: CardUse, place: Place) -> Iterator[CardField]:
 
 
 def _not_told(name: str, meaning: str, why: str) -> CardField:
-    return CardField(name=name, value=None, unknown=why, meaning=meaning, training="cannot be said")
+    return CardField(name=name, value=None, unknown=why, meaning=meaning, training=say("cannot be said"))
 
 
 def _bus(card: Gpu, place: Place) -> CardField:
-    meaning = (
+    meaning = say(
         "the slot of the card in this machine; CUDA_DEVICE_ORDER=PCI_BUS_ID numbers cards by it, as nvidia-smi does"
     )
     if card.pci_bus is None:
         return _not_told("Bus-Id", meaning, place.silence)
-    return CardField(name="Bus-Id", value=card.pci_bus, meaning=meaning, training="no difference")
+    return CardField(name="Bus-Id", value=card.pci_bus, meaning=meaning, training=say("no difference"))
 
 
 def _fan(now: GpuActivity, place: Place) -> CardField:
-    meaning = "how fast the fan is meant to turn"
+    meaning = say("how fast the fan is meant to turn")
     if now.fan is None:
-        return _not_told("Fan", f"{meaning}; nvidia-smi shows N/A on cards that the server cools", place.silence)
-    return CardField(name="Fan", value=f"{now.fan}%", meaning=meaning, training="no difference")
+        return _not_told(
+            "Fan", say("{meaning}; nvidia-smi shows N/A on cards that the server cools", meaning=meaning), place.silence
+        )
+    return CardField(name="Fan", value=f"{now.fan}%", meaning=meaning, training=say("no difference"))
 
 
 def _persistence(card: Gpu, place: Place) -> CardField:
     name = "Persistence-M"
     if place.windows:
-        return _not_told(name, "keeps the driver loaded while nothing runs", "Windows has no such mode")
+        return _not_told(name, say("keeps the driver loaded while nothing runs"), say("Windows has no such mode"))
     if card.persistence is None:
-        return _not_told(name, "keeps the driver loaded while nothing runs", place.silence)
+        return _not_told(name, say("keeps the driver loaded while nothing runs"), place.silence)
     if card.persistence:
-        meaning = "the driver stays loaded while nothing runs, so programs start at once"
-        return CardField(name=name, value="On", meaning=meaning, training="no difference")
+        meaning = say("the driver stays loaded while nothing runs, so programs start at once")
+        return CardField(name=name, value="On", meaning=meaning, training=say("no difference"))
     return CardField(
         name=name,
         value="Off",
-        meaning="the driver lets go of the card when its last program ends",
-        training="no difference, except that the first start takes a few seconds longer",
+        meaning=say("the driver lets go of the card when its last program ends"),
+        training=say("no difference, except that the first start takes a few seconds longer"),
         commands=((*ON_THE_CARD, str(card.index), "-pm", "1"),),
         by=place.admin,
     )
@@ -118,65 +121,79 @@ def _performance(now: GpuActivity, place: Place) -> CardField:
     name = "Perf"
     state = now.performance_state
     if state is None:
-        return _not_told(name, "the speed step of the card, P0 is the fastest", place.silence)
+        return _not_told(name, say("the speed step of the card, P0 is the fastest"), place.silence)
     meaning = (
-        "full speed" if state <= WORK_STATE else "resting, with low clocks" if state >= IDLE_STATE else "reduced speed"
+        say("full speed")
+        if state <= WORK_STATE
+        else say("resting, with low clocks")
+        if state >= IDLE_STATE
+        else say("reduced speed")
     )
     return CardField(
         name=name,
         value=f"P{state}",
-        meaning=f"{meaning} (P0 is the fastest step, P8 and above are rest)",
-        training="the card chooses it by itself; while training it should say P0 to P2",
+        meaning=say("{meaning} (P0 is the fastest step, P8 and above are rest)", meaning=meaning),
+        training=say("the card chooses it by itself; while training it should say P0 to P2"),
     )
 
 
 def _temperature(now: GpuActivity, place: Place) -> CardField:
     name = "Temp"
     if now.temperature is None:
-        return _not_told(name, "how hot the chip is", place.silence)
+        return _not_told(name, say("how hot the chip is"), place.silence)
     hot = now.temperature >= HOT
     return CardField(
         name=name,
         value=f"{now.temperature} C",
-        meaning="hot: many cards slow down from here on" if hot else "how hot the chip is",
-        training="it slows down if `slowed by` below says heat: look at fans, dust and air" if hot else "no difference",
+        meaning=say("hot: many cards slow down from here on") if hot else say("how hot the chip is"),
+        training=say("it slows down if `slowed by` below says heat: look at fans, dust and air")
+        if hot
+        else say("no difference"),
         matters=hot and any("heat" in reason for reason in now.slowed_by or ()),
     )
 
 
 def _power(now: GpuActivity, place: Place) -> CardField:
     name = "Pwr:Usage/Cap"
-    meaning = "watts it takes now, and the most it may take"
+    meaning = say("watts it takes now, and the most it may take")
     if now.power is None and now.power_limit is None:
         return _not_told(name, meaning, place.silence)
-    usage, cap = ("not told" if watts is None else f"{watts:.0f} W" for watts in (now.power, now.power_limit))
+    usage, cap = (say("not told") if watts is None else f"{watts:.0f} W" for watts in (now.power, now.power_limit))
     return CardField(
         name=name,
         value=f"{usage} / {cap}",
         meaning=meaning,
-        training="only where `slowed by` below says power limit, which is usual under full load",
+        training=say("only where `slowed by` below says power limit, which is usual under full load"),
     )
 
 
 def _clocks(card: Gpu, now: GpuActivity, place: Place) -> CardField:
-    name = "Slowed by"
+    name = say("Slowed by")
     if now.slowed_by is None:
-        return _not_told(name, "what holds the clocks down now", place.silence)
+        return _not_told(name, say("what holds the clocks down now"), place.silence)
     reasons = [reason for reason in now.slowed_by if reason != "idle"]
-    value = ", ".join(now.slowed_by) or "nothing"
+    value = ", ".join(now.slowed_by) or say("nothing")
     if any("heat" in reason for reason in reasons):
-        meaning, training, matters = "the card is too hot and slows itself down", "slower until it cools", True
+        meaning, training, matters = (
+            say("the card is too hot and slows itself down"),
+            say("slower until it cools"),
+            True,
+        )
     elif "hardware slowdown" in reasons or "power brake" in reasons:
-        meaning = "the hardware protects itself: heat, or too little power from supply or cable"
-        training, matters = "much slower: check cables, power supply and cooling", True
+        meaning = say("the hardware protects itself: heat, or too little power from supply or cable")
+        training, matters = say("much slower: check cables, power supply and cooling"), True
     elif "power limit" in reasons:
-        meaning, training, matters = "the card is at its power limit", "a little slower, usual under full load", False
+        meaning, training, matters = (
+            say("the card is at its power limit"),
+            say("a little slower, usual under full load"),
+            False,
+        )
     elif reasons:
-        meaning, training, matters = "a setting fixes the clocks", "as fast as the setting allows", False
+        meaning, training, matters = say("a setting fixes the clocks"), say("as fast as the setting allows"), False
     elif now.slowed_by:
-        meaning, training, matters = "nothing to do, so the clocks rest", "no difference", False
+        meaning, training, matters = say("nothing to do, so the clocks rest"), say("no difference"), False
     else:
-        meaning, training, matters = "the clocks are free", "no difference", False
+        meaning, training, matters = say("the clocks are free"), say("no difference"), False
     changes = "clocks set by hand" in reasons
     return CardField(
         name=name,
@@ -192,51 +209,56 @@ def _clocks(card: Gpu, now: GpuActivity, place: Place) -> CardField:
 def _display(card: Gpu, place: Place) -> CardField:
     name = "Disp.A"
     if card.display_active is None:
-        return _not_told(name, "whether a screen is drawn by this card", place.silence)
+        return _not_told(name, say("whether a screen is drawn by this card"), place.silence)
     if card.display_active:
-        meaning, training = "a screen is drawn by this card", "the desktop takes some hundred MiB, and may stutter"
+        meaning, training = (
+            say("a screen is drawn by this card"),
+            say("the desktop takes some hundred MiB, and may stutter"),
+        )
         return CardField(name=name, value="On", meaning=meaning, training=training)
-    return CardField(name=name, value="Off", meaning="no screen is drawn by this card", training="no difference")
+    return CardField(
+        name=name, value="Off", meaning=say("no screen is drawn by this card"), training=say("no difference")
+    )
 
 
 def _memory(use: CardUse, place: Place) -> Iterator[CardField]:
     total, free, reserved = use.card.memory_total, use.card.memory_free, use.card.memory_reserved
     if total is None or free is None or use.card.mig:
-        why = "in MIG mode each slice has memory of its own" if use.card.mig else place.silence
-        told = "" if total is None else f" (the card has {_gib(total)})"
-        yield _not_told("Memory-Usage", f"memory that programs hold{told}", why)
-        yield _not_told("Memory free", "memory that a new program can take", why)
+        why = say("in MIG mode each slice has memory of its own") if use.card.mig else place.silence
+        told = "" if total is None else say(" (the card has {gib})", gib=_gib(total))
+        yield _not_told("Memory-Usage", say("memory that programs hold{told}", told=told), why)
+        yield _not_told(say("Memory free"), say("memory that a new program can take"), why)
     else:
         scarce = free < SCARCE * total
-        meaning = "memory that programs hold, and the whole card"
+        meaning = say("memory that programs hold, and the whole card")
         if reserved is None:
-            meaning += " (with what the driver keeps for itself)"
+            meaning += say(" (with what the driver keeps for itself)")
         yield CardField(
             name="Memory-Usage",
             value=f"{_gib(max(0, total - free - (reserved or 0)))} / {_gib(total)}",
             meaning=meaning,
-            training="what others hold is missing for you",
+            training=say("what others hold is missing for you"),
             matters=scarce,
         )
         yield CardField(
             name="Memory free",
             value=_gib(free),
-            meaning="memory that a new program can take",
-            training="too little for most training"
+            meaning=say("memory that a new program can take"),
+            training=say("too little for most training")
             if scarce
-            else "it limits the batch: `envfix fit` measures which one",
+            else say("it limits the batch: `envfix fit` measures which one"),
             matters=scarce,
         )
-    meaning = "kept by driver and firmware (with ECC also for check bits); no program can take it"
+    meaning = say("kept by driver and firmware (with ECC also for check bits); no program can take it")
     if reserved is None:
-        yield _not_told("Memory reserved", meaning, place.silence)
+        yield _not_told(say("Memory reserved"), meaning, place.silence)
     else:
-        yield CardField(name="Memory reserved", value=_gib(reserved), meaning=meaning, training="no difference")
+        yield CardField(name="Memory reserved", value=_gib(reserved), meaning=meaning, training=say("no difference"))
 
 
 def _utilization(card: Gpu, now: GpuActivity, place: Place) -> CardField:
     name = "GPU-Util"
-    meaning = "share of the last moment in which anything at all ran; 100% does not mean that the card is full"
+    meaning = say("share of the last moment in which anything at all ran; 100% does not mean that the card is full")
     if now.utilization is None:
         return _not_told(name, meaning, place.silence)
     shared = now.utilization >= BUSY and any(not process.own for process in card.processes)
@@ -244,36 +266,38 @@ def _utilization(card: Gpu, now: GpuActivity, place: Place) -> CardField:
         name=name,
         value=f"{now.utilization}%",
         meaning=meaning,
-        training="somebody computes here now, and a second program shares the time with it: both get slower"
+        training=say("somebody computes here now, and a second program shares the time with it: both get slower")
         if shared
-        else "low while you train: the card waits for pictures; give the training more workers",
+        else say("low while you train: the card waits for pictures; give the training more workers"),
         matters=shared,
     )
 
 
 def _ecc(card: Gpu, place: Place) -> CardField:
     name = "Volatile Uncorr. ECC"
-    meaning = "memory that finds and mends flipped bits"
+    meaning = say("memory that finds and mends flipped bits")
     again = ((*ON_THE_CARD, str(card.index), "-r"),)
     if card.repair is not None:
         waits = card.repair == "pending"
         return CardField(
             name=name,
-            value="damaged memory waits for a reset" if waits else "damaged memory cannot be replaced",
-            meaning="some of the card's memory is damaged",
-            training="programs may end with an error" + ("" if waits else "; the card needs a replacement"),
+            value=say("damaged memory waits for a reset") if waits else say("damaged memory cannot be replaced"),
+            meaning=say("some of the card's memory is damaged"),
+            training=say("programs may end with an error") + ("" if waits else say("; the card needs a replacement")),
             matters=True,
             commands=again if waits else (),
             by=place.admin if waits else None,
         )
     if card.ecc is None:
-        return _not_told(name, f"{meaning}; nvidia-smi shows N/A on cards that have none", place.silence)
+        return _not_told(
+            name, say("{meaning}; nvidia-smi shows N/A on cards that have none", meaning=meaning), place.silence
+        )
     if not card.ecc:
         return CardField(
             name=name,
             value="Off",
-            meaning=f"{meaning} is switched off",
-            training="no difference, unless a bit flips; on takes effect after a restart",
+            meaning=say("{meaning} is switched off", meaning=meaning),
+            training=say("no difference, unless a bit flips; on takes effect after a restart"),
             commands=((*ON_THE_CARD, str(card.index), "-e", "1"),),
             by=place.admin,
         )
@@ -281,34 +305,43 @@ def _ecc(card: Gpu, place: Place) -> CardField:
         return CardField(
             name=name,
             value=str(card.ecc_errors),
-            meaning="errors in memory that could not be mended since the driver was loaded",
-            training="programs end with an error; save your work, then reset the card while nothing uses it",
+            meaning=say("errors in memory that could not be mended since the driver was loaded"),
+            training=say("programs end with an error; save your work, then reset the card while nothing uses it"),
             matters=True,
             commands=again,
             by=place.admin,
         )
-    count = "On, number of errors not told" if card.ecc_errors is None else "0"
-    return CardField(name=name, value=count, meaning=f"{meaning} is on", training="no difference; leave it on")
+    count = say("On, number of errors not told") if card.ecc_errors is None else "0"
+    return CardField(
+        name=name,
+        value=count,
+        meaning=say("{meaning} is on", meaning=meaning),
+        training=say("no difference; leave it on"),
+    )
 
 
 def _compute_mode(card: Gpu, place: Place) -> CardField:
     name = "Compute M."
     mode = card.compute_mode
     if mode is None:
-        return _not_told(name, "how many programs may use the card at once", place.silence)
+        return _not_told(name, say("how many programs may use the card at once"), place.silence)
     if mode == "default":
-        return CardField(name=name, value="Default", meaning="several programs may share it", training="no difference")
+        return CardField(
+            name=name, value="Default", meaning=say("several programs may share it"), training=say("no difference")
+        )
     prohibited = mode == "prohibited"
     taken = any(not process.own for process in card.processes)
     return CardField(
         name=name,
         value={"prohibited": "Prohibited", "exclusive-thread": "E. Thread", "exclusive-process": "E. Process"}[mode],
-        meaning="no program may compute on it" if prohibited else "one program may use it, a second one is refused",
-        training="it cannot start here"
+        meaning=say("no program may compute on it")
         if prohibited
-        else "it cannot start here until the program that is there ends"
+        else say("one program may use it, a second one is refused"),
+        training=say("it cannot start here")
+        if prohibited
+        else say("it cannot start here until the program that is there ends")
         if taken
-        else "fine if the one program is yours",
+        else say("fine if the one program is yours"),
         matters=prohibited or bool(card.processes),
         commands=((*ON_THE_CARD, str(card.index), "-c", "0"),),
         by=place.admin,
@@ -317,17 +350,21 @@ def _compute_mode(card: Gpu, place: Place) -> CardField:
 
 def _mig(card: Gpu, place: Place) -> CardField:
     name = "MIG M."
-    meaning = "cuts the card into slices that look like small cards"
+    meaning = say("cuts the card into slices that look like small cards")
     if card.mig is None:
-        return _not_told(name, f"{meaning}; nvidia-smi shows N/A on cards that cannot", place.silence)
+        return _not_told(
+            name, say("{meaning}; nvidia-smi shows N/A on cards that cannot", meaning=meaning), place.silence
+        )
     if not card.mig:
-        return CardField(name=name, value="Disabled", meaning="the card is in one piece", training="no difference")
+        return CardField(
+            name=name, value="Disabled", meaning=say("the card is in one piece"), training=say("no difference")
+        )
     if not card.mig_instances:
         return CardField(
             name=name,
             value="Enabled",
-            meaning=f"{meaning}; no slice is told here",
-            training="it cannot start here unless the admin makes a slice",
+            meaning=say("{meaning}; no slice is told here", meaning=meaning),
+            training=say("it cannot start here unless the admin makes a slice"),
             matters=True,
             commands=(("nvidia-smi", "mig", "-lgip"),),
             by=place.admin,
@@ -335,8 +372,8 @@ def _mig(card: Gpu, place: Place) -> CardField:
     return CardField(
         name=name,
         value="Enabled",
-        meaning=f"the card is cut into slices: {'; '.join(map(_slice, card.mig_instances))}",
-        training="a program cannot use the whole card, only one slice",
+        meaning=say("the card is cut into slices: {map}", map="; ".join(map(_slice, card.mig_instances))),
+        training=say("a program cannot use the whole card, only one slice"),
         matters=True,
         commands=(("nvidia-smi", "-L"),),
         by="user",
@@ -345,7 +382,11 @@ def _mig(card: Gpu, place: Place) -> CardField:
 
 def _slice(one: MigInstance) -> str:
     told = one.memory_free is not None and one.memory_total is not None
-    free = f", {_gib(one.memory_free or 0)} of {_gib(one.memory_total or 0)} free" if told else ""
+    free = (
+        say(", {gib} of {gib_2} free", gib=_gib(one.memory_free or 0), gib_2=_gib(one.memory_total or 0))
+        if told
+        else ""
+    )
     return f"{one.name or 'MIG'} ({one.uuid}{free})"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from envfix.errors import UsageError
+from envfix.model.language import look_up, say
 from envfix.model.report import CausePage
 from envfix.rules import _rule
 
@@ -15,7 +16,9 @@ def causes(words: Sequence[str] = ()) -> tuple[CausePage, ...]:
 
     Raises ``UsageError`` where there is none.
     """
-    pages = [CausePage(code=r.code, cause=r.cause, title=r.title, manual=_rule.manual(r)) for r in _rule.all_rules()]
+    pages = [
+        CausePage(code=r.code, cause=r.cause, title=look_up(r.title), manual=_rule.manual(r)) for r in _rule.all_rules()
+    ]
     pages.sort(key=lambda page: page.code)
     if not words:
         return tuple(pages)
@@ -29,8 +32,8 @@ def causes(words: Sequence[str] = ()) -> tuple[CausePage, ...]:
     if not told:
         near = get_close_matches(wanted[0], [page.cause for page in pages], n=1)
         raise UsageError(
-            f"no cause is named or described by {' '.join(words)!r}",
-            hint=f"did you mean {near[0]}?" if near else "`envfix causes` lists them all",
+            say("no cause is named or described by {words!r}", words=" ".join(words)),
+            hint=say("did you mean {near}?", near=near[0]) if near else say("`envfix causes` lists them all"),
         )
     return tuple(told)
 

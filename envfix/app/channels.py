@@ -9,6 +9,7 @@ from envfix.host.channels import ChannelQuestion
 from envfix.host.real import RealHost
 from envfix.model.documents import without_secrets
 from envfix.model.facts import ChannelState, CondaInstall, CondaSettings, Machine, Observed, found
+from envfix.model.language import say
 from envfix.model.reporter import Reporter
 from envfix.probes import conda
 from envfix.rules._channels import alternatives, places
@@ -31,7 +32,9 @@ def with_channels_asked(host: RealHost, machine: Machine, tables: Tables, report
         return machine
     settings, _ = conda.read_settings(host)
     wanted = places(settings, tables)
-    reporter.stage("asking " + ", ".join(dict.fromkeys(_shown(name) for name, _ in wanted)) + " whether they answer")
+    reporter.stage(
+        "asking " + ", ".join(dict.fromkeys(_shown(name) for name, _ in wanted)) + say(" whether they answer")
+    )
     place = machine.platform.value
     subdir = _SUBDIRS.get(place.tag if place else "", "linux-64")
     states = _ask([ChannelQuestion(name=name, url=url) for name, url in wanted], subdir, settings)

@@ -23,6 +23,7 @@ from envfix.installer.preflight import unpacked_bytes
 from envfix.model.conda_names import SUBDIRS
 from envfix.model.documents import without_secrets
 from envfix.model.facts import ChannelState, CondaSettings, Environment, Machine
+from envfix.model.language import look_up, say
 from envfix.model.plan import Choice, Goal, PackagePin, Plan, PlanTarget, Rejection
 from envfix.model.reporter import Reporter
 from envfix.model.versions import CudaVersion
@@ -185,8 +186,8 @@ def _prefix(request: PlanRequest, environment: Environment) -> str | None:
         return None
     if value.kind not in ("conda", "base"):
         raise UsageError(
-            f"{value.prefix} is not a conda environment, so --backend conda cannot change it",
-            hint="make one with --new-env PATH, or leave out --backend conda",
+            say("{prefix} is not a conda environment, so --backend conda cannot change it", prefix=value.prefix),
+            hint=say("make one with --new-env PATH, or leave out --backend conda"),
         )
     return value.prefix
 
@@ -194,14 +195,17 @@ def _prefix(request: PlanRequest, environment: Environment) -> str | None:
 def _offline(work: _Work) -> Plan | None:
     """Why no channel may be asked; None where that is allowed."""
     if work.request.goal.offline:
-        why, way = "--offline forbids that", "leave out --offline"
+        why, way = say("--offline forbids that"), say("leave out --offline")
     elif work.settings.offline:
         where = work.settings.set_in.get("offline", ".condarc")
-        why, way = f"`offline: true` in {where} forbids that", f"take `offline: true` out of {where}"
+        why, way = (
+            say("`offline: true` in {where} forbids that", where=where),
+            say("take `offline: true` out of {where}", where=where),
+        )
     else:
         return None
-    text = f"a conda plan needs the channels' lists of packages, and {why}"
-    return _conflict(work, "index", text, (way, WITH_WHEELS))
+    text = say("a conda plan needs the channels' lists of packages, and {why}", why=why)
+    return _conflict(work, "index", text, (way, look_up(WITH_WHEELS)))
 
 
 # --- channels ---
@@ -235,7 +239,7 @@ def _as_address(text: str) -> str:
 def _asked(names: Sequence[tuple[str, str]], work: _Work, reporter: Reporter) -> tuple[ChannelState, ...]:
     """What each address answers to one small question; for channels that do not answer, what their other places do."""
     shown = ", ".join(dict.fromkeys(_shown(name) for name, _ in names))
-    reporter.stage(f"asking {shown} whether they answer")
+    reporter.stage(say("asking {shown} whether they answer", shown=shown))
     states = _ask([ChannelQuestion(name=name, url=url) for name, url in names], work)
     known = {url for _, url in names}
     answered = {state.name for state in states if state.reachable}
@@ -277,7 +281,9 @@ def _sources(names: Sequence[tuple[str, str]], states: Sequence[ChannelState], w
 
 
 def _read(sources: Sequence[Source], driver: CondaInstaller, work: _Work, reporter: Reporter) -> tuple[Listing, ...]:
-    reporter.stage(f"reading what {', '.join(dict.fromkeys(source.name for source in sources))} hold")
+    reporter.stage(
+        say("reading what {fromkeys} hold", fromkeys=", ".join(dict.fromkeys(source.name for source in sources)))
+    )
     names = [TORCH, *_FAMILY, "pip", *(name for name, _ in _packages(work.request.goal))]
     return driver.listings(sources, list(dict.fromkeys(names)), work.subdir)
 
@@ -294,10 +300,15 @@ def _about_channels(states: Sequence[ChannelState]) -> Iterator[str]:
     """Which channels are dead, and a .condarc without them."""
     dead = [state for state in states if not state.suggested and not state.reachable]
     for state in dead:
-        yield f"the channel {state.name} ({state.location}) is left out: {state.problem}"
+        yield say(
+            "the channel {state} ({location}) is left out: {problem}",
+            state=state.name,
+            location=state.location,
+            problem=state.problem,
+        )
     text = working_condarc(states) if dead else ""
     if text:
-        yield f"a .condarc with channels that answer (envfix does not write it):\n{text}"
+        yield say("a .condarc with channels that answer (envfix does not write it):\n{text}", text=text)
 
 
 def working_condarc(states: Sequence[ChannelState]) -> str:
@@ -315,8 +326,8 @@ def _no_channel(work: _Work, states: Sequence[ChannelState]) -> Plan:
     return _conflict(
         work,
         "index",
-        "no conda channel can be used",
-        ("name one that answers: --index ADDRESS", WITH_WHEELS),
+        say("no conda channel can be used"),
+        (say("name one that answers: --index ADDRESS"), look_up(WITH_WHEELS)),
         more=tuple(_about_channels(states)),
     )
 
@@ -338,16 +349,21 @@ def _missing(work: _Work, records: Sequence[Package], sources: Sequence[Source])
     there = {one.name for one in records}
     for name, _ in _packages(work.request.goal):
         if name not in there:
-            shown = " and ".join(dict.fromkeys(source.name for source in sources))
+            shown = say(" and ").join(dict.fromkeys(source.name for source in sources))
             ways = [
-                f"without it: --with none, and later `pip install {name}` with the environment's own pip",
-                WITH_WHEELS,
+                say(
+                    "without it: --with none, and later `pip install {name}` with the environment's own pip", name=name
+                ),
+                look_up(WITH_WHEELS),
             ]
             forge = work.tables.conda.channel(DEFAULT_CHANNEL)
             if forge is not None and all(source.name != DEFAULT_CHANNEL for source in sources):
-                ways.insert(0, f"add {forge.url} to the channels in .condarc")
+                ways.insert(0, say("add {url} to the channels in .condarc", url=forge.url))
             return _conflict(
-                work, "companion", f"{shown} hold{'s' if ' and ' not in shown else ''} no {name}", tuple(ways)
+                work,
+                "companion",
+                say("{shown} hold{s} no {name}", shown=shown, s="s" if " and " not in shown else "", name=name),
+                tuple(ways),
             )
     return None
 
@@ -433,7 +449,7 @@ def _solved(
     refused: list[tuple[RankedBuild, Unsolvable]] = []
     give_up = time.monotonic() + ALL_SOLVES_LIMIT
     for build in ranking.builds[:MOST_TRIES]:
-        reporter.stage(f"solving with {build.name} from {build.channel}")
+        reporter.stage(say("solving with {build} from {channel}", build=build.name, channel=build.channel))
         answer = driver.solve(_wish(build, work, records, sources))
         if isinstance(answer, Solution):
             plan = _answer(build, answer, work, ranking, refused, told, sources)
@@ -458,10 +474,10 @@ def _solved(
 
 def _ways_out(work: _Work, refused: Sequence[tuple[RankedBuild, Unsolvable]]) -> Iterator[str]:
     if any(answer.timed_out for _, answer in refused):
-        yield "ask for less at once: name the release (--torch), or leave packages out (--with none)"
+        yield say("ask for less at once: name the release (--torch), or leave packages out (--with none)")
     if not work.is_new:
-        yield "what is installed in the environment may stand in the way: try a new one with --new-env PATH"
-    yield WITH_WHEELS
+        yield say("what is installed in the environment may stand in the way: try a new one with --new-env PATH")
+    yield look_up(WITH_WHEELS)
 
 
 def _answer(
@@ -474,7 +490,9 @@ def _answer(
     sources: Sequence[Source],
 ) -> Plan:
     pins = _pins(build, solution, work)
-    passed = tuple(f"{other.name} is not taken: {answer.message}" for other, answer in refused)
+    passed = tuple(
+        say("{other} is not taken: {answer}", other=other.name, answer=answer.message) for other, answer in refused
+    )
     rejected: tuple[Rejection, ...] = tuple(
         conda_choice.as_rejection(other, answer.message) for other, answer in refused
     )
@@ -506,9 +524,12 @@ def _choice(build: RankedBuild, solution: Solution) -> Choice:
 def _pins(build: RankedBuild, solution: Solution, work: _Work) -> tuple[PackagePin, ...]:
     asked = {name for name, _ in _packages(work.request.goal)}
     why = {
-        TORCH: f"the build for {'the CPU' if build.variant == 'cpu' else conda_choice.read_variant(build.variant)}",
-        "python": "the Python of this environment" if not work.is_new else "the Python that was asked for",
-        **dict.fromkeys(_FAMILY, f"the build that goes with {build.name}"),
+        TORCH: say(
+            "the build for {which}",
+            which=say("the CPU") if build.variant == "cpu" else conda_choice.read_variant(build.variant),
+        ),
+        "python": say("the Python of this environment") if not work.is_new else say("the Python that was asked for"),
+        **dict.fromkeys(_FAMILY, say("the build that goes with {build}", build=build.name)),
     }
     order = ["python", TORCH, *_FAMILY]
     rows = [one for one in solution.packages if one.name in order or one.name in asked]
@@ -518,7 +539,7 @@ def _pins(build: RankedBuild, solution: Solution, work: _Work) -> tuple[PackageP
             name=one.name,
             specifier=f"=={one.version}={one.build}",
             index=one.channel,
-            because=why.get(one.name, "asked for") if one.name not in asked else "asked for",
+            because=why.get(one.name, say("asked for")) if one.name not in asked else say("asked for"),
         )
         for one in rows
     )
@@ -544,13 +565,21 @@ def _about_environment(work: _Work, solution: Solution) -> Iterator[str]:
     after = solution.versions
     gone = sorted(f"{row.name} {row.version}" for name, row in before.items() if name not in after)
     if gone:
-        yield f"conda takes away what nothing needs any more: {', '.join(gone)}"
+        yield say("conda takes away what nothing needs any more: {gone}", gone=", ".join(gone))
     for row in work.environment.distributions.value or ():
         name = conda_choice.conda_name(row.name)
         if row.installer in _OTHER_INSTALLERS and name in after:
             yield (
-                f"{row.installer} has installed {row.name} {row.version} there: conda's {name} {after[name]} is written over it;"
-                f" take it away first: `{work.python or 'python'} -m pip uninstall {row.name}`"
+                say(
+                    "{installer} has installed {row} {version} there: conda's {name} {after} is"
+                    " written over it; take it away first: `{python} -m pip uninstall {row}`",
+                    installer=row.installer,
+                    row=row.name,
+                    version=row.version,
+                    name=name,
+                    after=after[name],
+                    python=work.python or "python",
+                )
             )
 
 

@@ -11,6 +11,7 @@ from envfix.errors import UsageError
 from envfix.host.real import RealHost
 from envfix.model.facts import Environment, IndexState, Machine
 from envfix.model.finding import Diagnosis, Verdict
+from envfix.model.language import say
 from envfix.model.report import Report
 from envfix.model.reporter import Reporter
 from envfix.probes.interpreter import literal
@@ -45,8 +46,8 @@ def report(
     host = RealHost()
     if snapshot is not None and target is not None:
         raise UsageError(
-            "--python names an interpreter of this machine, and --from looks at another one",
-            hint="leave one of them out",
+            say("--python names an interpreter of this machine, and --from looks at another one"),
+            hint=say("leave one of them out"),
         )
     if snapshot is not None:
         from envfix.app.snapshotting import read_snapshot
@@ -101,5 +102,5 @@ def _get_ready(reporter: Reporter) -> None:
     """What can be done while programs answer: say so, and read the rules."""
     from envfix.rules import _rule
 
-    reporter.stage("looking at this machine and its Python")
+    reporter.stage(say("looking at this machine and its Python"))
     _rule.all_rules()

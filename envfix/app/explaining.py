@@ -15,6 +15,7 @@ from envfix.app.settings import NOBODY, named_target, tables_for, time_limit
 from envfix.errors import EnvfixError, UsageError
 from envfix.host.real import RealHost
 from envfix.model.explanation import Explanation
+from envfix.model.language import say
 from envfix.model.log import Hit, Log
 from envfix.model.reporter import Reporter
 from envfix.probes.interpreter import literal
@@ -35,23 +36,26 @@ def explain_files(
     host = RealHost()
     if snapshot is not None and target is not None:
         raise UsageError(
-            "--python names an interpreter of this machine, and --from looks at another one",
-            hint="leave one of them out",
+            say("--python names an interpreter of this machine, and --from looks at another one"),
+            hint=say("leave one of them out"),
         )
     if target is not None:
         named_target(host, target)
-    reporter.stage("reading the log")
+    reporter.stage(say("reading the log"))
     logs = []
     for name in files:
-        shown = None if len(files) == 1 else "standard input" if name == STANDARD_INPUT else name
+        shown = None if len(files) == 1 else say("standard input") if name == STANDARD_INPUT else name
         with ExitStack() as opened:
             try:
                 stream = opened.enter_context(host.open_bytes(None if name == STANDARD_INPUT else name))
                 logs.append(explaining.read(stream, shown))
             except OSError as error:
                 raise EnvfixError(
-                    f"cannot read {name}: {error.strerror or error}",
-                    hint="give the file that the program's output was saved to, or pipe it: `PROGRAM 2>&1 | envfix explain -`",
+                    say("cannot read {name}: {strerror}", name=name, strerror=error.strerror or error),
+                    hint=say(
+                        "give the file that the program's output was saved to, or pipe it:"
+                        " `PROGRAM 2>&1 | envfix explain -`"
+                    ),
                 ) from error
     return explain_log(_together(logs), host, target, snapshot=snapshot, with_machine=with_machine, reporter=reporter)
 
@@ -90,7 +94,7 @@ def explain_log(
         return explaining.joined(log, saved.machine, saved.environment, tables, facts="file", origin=snapshot)
     if not with_machine or explaining.is_silent(log):
         return explaining.alone(log, tables)
-    reporter.stage("looking at this machine and its Python")
+    reporter.stage(say("looking at this machine and its Python"))
     machine, environment = detect(
         host, target, with_import=False, timeout=time_limit(host), settle=lambda path: settle(path, reporter)
     )

@@ -20,6 +20,7 @@ from envfix.host.target import COOKIE, read_answer
 from envfix.model import fit as sums
 from envfix.model.facts import Machine
 from envfix.model.fit import Fit, Line, Step
+from envfix.model.language import later, say
 from envfix.model.reporter import Reporter
 from envfix.rules._devices import batch_without_card
 
@@ -33,12 +34,12 @@ LEAST_SHARE, MOST_SHARE = 0.05, 0.95
 SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
 
 HINTS = {
-    "no_gpu": "`envfix diagnose` says why, and what mends it",
-    "full": "`envfix gpus` shows who holds the card, and which one is free",
-    "no_ultralytics": "`envfix install` brings it, or name another interpreter with --python",
-    "torch": "`envfix diagnose` says why, and what mends it",
-    "memory_not_told": "`envfix gpus` shows what the driver tells",
-    "task": "give a detection model, such as yolov8n.yaml",
+    "no_gpu": later("`envfix diagnose` says why, and what mends it"),
+    "full": later("`envfix gpus` shows who holds the card, and which one is free"),
+    "no_ultralytics": later("`envfix install` brings it, or name another interpreter with --python"),
+    "torch": later("`envfix diagnose` says why, and what mends it"),
+    "memory_not_told": later("`envfix gpus` shows what the driver tells"),
+    "task": later("give a detection model, such as yolov8n.yaml"),
 }
 
 
@@ -95,20 +96,20 @@ def fit(
     host = host or RealHost()
     chosen = named_target(host, target)
     settle(chosen, reporter)
-    reporter.stage("looking for a free card")
+    reporter.stage(say("looking for a free card"))
     machine = holding.ask(host, time_limit(host))
     if device == "auto":
         choice = free_card(machine)
         wanted, export = choice.device, choice.export
         if choice.card is not None and len(machine.gpus.value or ()) > 1:
-            reporter.note(f"taken: GPU {choice.card.index}, the idlest card that this shell may use")
+            reporter.note(say("taken: GPU {index}, the idlest card that this shell may use", index=choice.card.index))
         for reason in choice.left:
-            reporter.note(f"left alone: {reason}")
+            reporter.note(say("left alone: {reason}", reason=reason))
     else:
         idle_card.check_named(machine, device)
         wanted, export = device, () if device.isdecimal() else (f"CUDA_VISIBLE_DEVICES={device}",)
     asked = {"model": model, "imgsz": side, "device": wanted, "share": share, "amp": amp, "trust": trust_weights}
-    reporter.stage(f"measuring small batches of {model}")
+    reporter.stage(say("measuring small batches of {model}", model=model))
     small = [{"batch": batch, "bytes": 0} for batch in sums.SMALL_BATCHES]
     first = ask_target(host, chosen, {"mode": "climb", "batches": small, **asked})
     steps = first.steps
@@ -117,14 +118,22 @@ def fit(
     if line is not None:
         tries = sums.candidates(line, steps[-1].limit, steps)
         if tries:
-            reporter.stage(f"trying a batch of {tries[0]}")
+            reporter.stage(say("trying a batch of {tries}", tries=tries[0]))
             wishes = [{"batch": batch, "bytes": line.at(batch)} for batch in tries]
             last = _second(host, chosen, {"mode": "descend", "batches": wishes, **asked}, reporter)
     answer = conclude(first, last, line, {**asked, "python": chosen})
     cause, why = _why_nothing(answer, host, chosen, reporter)
     notes = [*([] if why is None else [why]), *answer.notes]
     if side != imgsz:
-        notes.insert(0, f"sides of pictures are multiples of {sums.STRIDE}: {side} instead of {imgsz}, as in training")
+        notes.insert(
+            0,
+            say(
+                "sides of pictures are multiples of {stride}: {side} instead of {imgsz}, as in training",
+                stride=sums.STRIDE,
+                side=side,
+                imgsz=imgsz,
+            ),
+        )
     return msgspec.structs.replace(answer, export=export if answer.batch else (), notes=tuple(notes), cause=cause)
 
 
@@ -142,45 +151,59 @@ def _why_nothing(found: Fit, host: RealHost, python: str, reporter: Reporter) ->
 def _checked(model: str, imgsz: int, device: str, share: float) -> int:
     """The side of the pictures that training would take; raises where the request makes no sense."""
     if not model.strip():
-        raise UsageError("MODEL is empty", hint="for example yolov8n.pt")
+        raise UsageError(say("MODEL is empty"), hint=say("for example yolov8n.pt"))
     if not SMALLEST_SIDE <= imgsz <= LARGEST_SIDE:
-        raise UsageError(f"--imgsz {imgsz} is not between {SMALLEST_SIDE} and {LARGEST_SIDE}")
+        raise UsageError(
+            say(
+                "--imgsz {imgsz} is not between {smallest_side} and {largest_side}",
+                imgsz=imgsz,
+                smallest_side=SMALLEST_SIDE,
+                largest_side=LARGEST_SIDE,
+            )
+        )
     if not LEAST_SHARE <= share <= MOST_SHARE:
         raise UsageError(
-            f"--share {share:g} is not between {LEAST_SHARE} and {MOST_SHARE}",
-            hint="it is the part of the free memory that may be used",
+            say(
+                "--share {share:g} is not between {least_share} and {most_share}",
+                share=share,
+                least_share=LEAST_SHARE,
+                most_share=MOST_SHARE,
+            ),
+            hint=say("it is the part of the free memory that may be used"),
         )
     if device.lower() == "cpu":
-        raise NoGpuError("fit measures the memory of a GPU; on the CPU there is nothing to measure", hint=CPU_HINT)
+        raise NoGpuError(say("fit measures the memory of a GPU; on the CPU there is nothing to measure"), hint=CPU_HINT)
     if device != "auto" and not idle_card.DEVICE.fullmatch(device):
-        raise UsageError(f"--device {device!r} is no card", hint="a number, the UUID of a GPU, or auto")
+        raise UsageError(
+            say("--device {device!r} is no card", device=device), hint=say("a number, the UUID of a GPU, or auto")
+        )
     return -(-imgsz // sums.STRIDE) * sums.STRIDE
 
 
-CPU_HINT = "on a CPU the time limits the batch, not memory: begin with batch=4"
+CPU_HINT = later("on a CPU the time limits the batch, not memory: begin with batch=4")
 
 
 def free_card(machine: Machine) -> Choice:
     """The idlest card that this shell may use, and the variables that let training take it; ``NoGpuError`` without one."""
     use = holding.judge(machine)
     if not use.cards:
-        hint = "`envfix diagnose` says more" if use.failed else CPU_HINT
-        raise NoGpuError(f"there is no GPU to measure on: {use.problem}", hint=hint)
+        hint = say("`envfix diagnose` says more") if use.failed else CPU_HINT
+        raise NoGpuError(say("there is no GPU to measure on: {problem}", problem=use.problem), hint=hint)
     if batch_without_card(machine) is not None:
         raise NoGpuError(
-            "this job was given no GPU", hint="ask for one when you start it: `srun --gres=gpu:1 --pty bash`"
+            say("this job was given no GPU"), hint=say("ask for one when you start it: `srun --gres=gpu:1 --pty bash`")
         )
     choice = idle_card.choose(machine, need=LEAST_FREE, share=holding.FREE_SHARE)
     hidden = machine.variables.get("CUDA_VISIBLE_DEVICES")
     if hidden is not None and choice.card is None and not idle_card.may_use_any(machine):
         raise NoGpuError(
-            f"CUDA_VISIBLE_DEVICES={hidden!r} hides every card from this shell",
-            hint="`unset CUDA_VISIBLE_DEVICES`, or name a card that is there",
+            say("CUDA_VISIBLE_DEVICES={hidden!r} hides every card from this shell", hidden=hidden),
+            hint=say("`unset CUDA_VISIBLE_DEVICES`, or name a card that is there"),
         )
     if choice.full or (choice.card is None and choice.left):
         raise NoGpuError(
-            f"no card is free that this shell may use: {'; '.join(choice.left)}",
-            hint="`envfix gpus` shows who holds them; --device 0 measures what is left on the first",
+            say("no card is free that this shell may use: {left}", left="; ".join(choice.left)),
+            hint=say("`envfix gpus` shows who holds them; --device 0 measures what is left on the first"),
         )
     return choice
 
@@ -203,25 +226,36 @@ def ask_target(host: RealHost, python: str, request: dict[str, Any]) -> Answer:
     heard = read_answer(result, SECONDS)
     if heard.facts is None:
         if heard.too_old:
-            raise FitError(f"Python {heard.too_old} is too old to be measured: {python}", hint="3.6 and newer can be")
-        raise FitError(f"{python} cannot be asked: {heard.problem}", hint="`envfix diagnose` says more")
+            raise FitError(
+                say("Python {too_old} is too old to be measured: {python}", too_old=heard.too_old, python=python),
+                hint=say("3.6 and newer can be"),
+            )
+        raise FitError(
+            say("{python} cannot be asked: {problem}", python=python, problem=heard.problem),
+            hint=say("`envfix diagnose` says more"),
+        )
     try:
         answer = msgspec.convert(heard.facts, Answer)
     except msgspec.ValidationError as error:
-        raise FitError(f"{python} cannot be asked: its answer is damaged ({error})") from error
+        raise FitError(
+            say("{python} cannot be asked: its answer is damaged ({error})", python=python, error=error)
+        ) from error
     if answer.problem is not None:
         raise _told(answer.problem, host, python)
     if not answer.done and not answer.steps:
-        raise FitError(f"measuring ended early: {_ending(result)}", hint="`envfix verify` tries the card step by step")
+        raise FitError(
+            say("measuring ended early: {ending}", ending=_ending(result)),
+            hint=say("`envfix verify` tries the card step by step"),
+        )
     if answer.total is None or answer.free is None:
-        raise FitError(f"{python} cannot be asked: its answer is damaged")
+        raise FitError(say("{python} cannot be asked: its answer is damaged", python=python))
     return answer
 
 
 def _told(problem: _Problem, host: RealHost, python: str) -> FitError:
     hint = HINTS.get(problem.kind)
     if problem.kind == "no_gpu":
-        return NoGpuError(f"torch cannot use the card: {problem.text}", hint=hint)
+        return NoGpuError(say("torch cannot use the card: {problem}", problem=problem.text), hint=hint)
     finding = gpu_failure.full_card(host, python) if problem.kind == "full" else None
     if finding is None:
         return FitError(problem.text, hint=hint)
@@ -233,12 +267,12 @@ def _told(problem: _Problem, host: RealHost, python: str) -> FitError:
 def _ending(result: CommandResult) -> str:
     """How the process ended that did not come to its end."""
     if result.outcome == "timed-out":
-        return f"no answer within {SECONDS:g} seconds"
+        return say("no answer within {seconds:g} seconds", seconds=SECONDS)
     code = result.returncode or 0
     if code < 0:
         with suppress(ValueError):
-            return f"killed by {signal.Signals(-code).name}"
-    return f"exit code {code}"
+            return say("killed by {name}", name=signal.Signals(-code).name)
+    return say("exit code {code}", code=code)
 
 
 def _second(host: RealHost, python: str, request: dict[str, Any], reporter: Reporter) -> Answer | None:
@@ -246,7 +280,7 @@ def _second(host: RealHost, python: str, request: dict[str, Any], reporter: Repo
     try:
         return ask_target(host, python, request)
     except FitError as error:
-        reporter.note(f"the large batch could not be tried: {error.message}")
+        reporter.note(say("the large batch could not be tried: {error}", error=error.message))
         return None
 
 
@@ -295,15 +329,22 @@ def _notes(first: Answer, last: Answer | None, found: Fit) -> list[str]:
     runs = [(run.free or 0, run.steps) for run in (first, last) if run is not None]
     lost = sums.taken_meanwhile(*runs)
     if lost:
-        notes.append(f"others took {lost / sums.GIB:.1f} GiB of this card meanwhile; measure again when they are done")
+        notes.append(
+            say(
+                "others took {lost:.1f} GiB of this card meanwhile; measure again when they are done",
+                lost=lost / sums.GIB,
+            )
+        )
     if found.batch == sums.LARGEST_TRIED:
-        notes.append(f"larger batches than {sums.LARGEST_TRIED} are not tried")
+        notes.append(say("larger batches than {largest_tried} are not tried", largest_tried=sums.LARGEST_TRIED))
     refused = [step for step in found.measured if step.outcome in ("oom", "over") and step.batch > (found.batch or 0)]
     if found.batch and refused:
         least = min(refused, key=lambda step: step.batch)
         by_others = least.text is not None and out_of_memory.is_taken_by_others(least.text)
-        why = "ran out of memory that others took at that moment" if by_others else "needs more than the limit"
-        notes.append(f"a batch of {least.batch} was tried and {why}")
+        why = (
+            say("ran out of memory that others took at that moment") if by_others else say("needs more than the limit")
+        )
+        notes.append(say("a batch of {batch} was tried and {why}", batch=least.batch, why=why))
     if not first.done:
-        notes.append("measuring ended early; this is what was measured until then")
+        notes.append(say("measuring ended early; this is what was measured until then"))
     return notes

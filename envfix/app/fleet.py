@@ -26,6 +26,7 @@ from envfix.model.documents import Redactor, to_json
 from envfix.model.facts import Environment, Machine, unknown
 from envfix.model.finding import Diagnosis
 from envfix.model.fleet import Behind, FleetReport, FleetSeen, NodeState
+from envfix.model.language import in_english, say
 from envfix.model.reporter import Reporter
 from envfix.probes import commands
 from envfix.probes.interpreter import literal
@@ -72,15 +73,17 @@ def request_of(*, seconds: float | None = None, fan_out: int | None = None, **wi
     )
     named = [request.folder is not None, request.slurm, request.ssh is not None, request.kubernetes]
     if sum(named) > 1:
-        raise UsageError("one way to the nodes at a time", hint="give one of --from, --slurm, --ssh and --kubernetes")
+        raise UsageError(
+            say("one way to the nodes at a time"), hint=say("give one of --from, --slurm, --ssh and --kubernetes")
+        )
     if request.folder is not None and (request.nodes or request.target or request.save):
-        raise UsageError("--from reads what was gathered: leave out -w, --python and --save")
+        raise UsageError(say("--from reads what was gathered: leave out -w, --python and --save"))
     if request.partition is not None and not request.slurm:
-        raise UsageError("--partition is Slurm's: add --slurm")
+        raise UsageError(say("--partition is Slurm's: add --slurm"))
     if (request.image or request.namespace) and not request.kubernetes:
-        raise UsageError("--image and --namespace are for --kubernetes")
+        raise UsageError(say("--image and --namespace are for --kubernetes"))
     if request.ssh_config is not None and request.ssh is None:
-        raise UsageError("--ssh-config is for --ssh NODES")
+        raise UsageError(say("--ssh-config is for --ssh NODES"))
     return request
 
 
@@ -116,8 +119,8 @@ def playbook_request(request: FleetRequest) -> FleetRequest:
     """The same, for a playbook, which finds its nodes itself; raises ``UsageError`` where another way is named too."""
     if request.folder or request.slurm or request.ssh is not None or request.kubernetes or request.nodes:
         raise UsageError(
-            "--ansible writes a playbook, whose inventory names the nodes",
-            hint="leave out the other ways; `ansible-playbook -e nodes=GROUP` chooses among them",
+            say("--ansible writes a playbook, whose inventory names the nodes"),
+            hint=say("leave out the other ways; `ansible-playbook -e nodes=GROUP` chooses among them"),
         )
     return request
 
@@ -128,7 +131,7 @@ def manifest(request: FleetRequest) -> str:
 
     engine = engine_for(RealHost(), request) if request.folder is None else None
     if not isinstance(engine, Kubernetes):
-        raise UsageError("--print writes the Jobs of --kubernetes: add that")
+        raise UsageError(say("--print writes the Jobs of --kubernetes: add that"))
     return engine.print()
 
 
@@ -146,15 +149,19 @@ def snapshot_files(host: RealHost, folder: str) -> dict[str, str]:
     if not found:
         there = host.glob(place + "/.")
         raise SnapshotError(
-            f"{folder} holds no snapshots" if there else f"there is no folder {folder}",
-            hint="a folder of files written by `envfix snapshot -o NODE.json`, or by `envfix fleet diagnose --save`",
+            say("{folder} holds no snapshots", folder=folder)
+            if there
+            else say("there is no folder {folder}", folder=folder),
+            hint=say(
+                "a folder of files written by `envfix snapshot -o NODE.json`, or by `envfix fleet diagnose --save`"
+            ),
         )
     return found
 
 
 def _from_folder(host: RealHost, folder: str, judge: _Judge, reporter: Reporter) -> FleetSeen:
     files, unreached = snapshot_files(host, folder), dict[str, str]()
-    reporter.stage(f"judging {len(files)} snapshots")
+    reporter.stage(say("judging {number} snapshots", number=len(files)))
     fold = folding.Fold()
     for node, path in files.items():
         read = judge.file(node, path)
@@ -162,7 +169,7 @@ def _from_folder(host: RealHost, folder: str, judge: _Judge, reporter: Reporter)
             fold.add(read)
         else:
             unreached[node] = read
-    report = folding.report(f"the snapshots in {folder}", fold.groups(), unreached)
+    report = folding.report(say("the snapshots in {folder}", folder=folder), fold.groups(), unreached)
     return FleetSeen(report=report, behind=fold.behind())
 
 
@@ -243,7 +250,7 @@ def _why_unreached(text: str) -> str | None:
     try:
         return msgspec.json.decode(text, type=_Unreached).reason[:300]
     except msgspec.DecodeError:
-        return "it was not reached, and the reason is damaged"
+        return say("it was not reached, and the reason is damaged")
 
 
 class _Unreached(msgspec.Struct):
@@ -276,9 +283,11 @@ def engine_for(host: RealHost, request: FleetRequest) -> Engine:
 
         named = ",".join(filter(None, [request.ssh, request.nodes]))
         if not named:
-            raise UsageError("--ssh needs nodes", hint="for example --ssh node[1-8],gpu9, or -w @group")
+            raise UsageError(say("--ssh needs nodes"), hint=say("for example --ssh node[1-8],gpu9, or -w @group"))
         return Ssh(named, configuration=request.ssh_config)
-    raise UsageError("which nodes is not said", hint="give one of --slurm, --ssh NODES, --kubernetes or --from FOLDER")
+    raise UsageError(
+        say("which nodes is not said"), hint=say("give one of --slurm, --ssh NODES, --kubernetes or --from FOLDER")
+    )
 
 
 def collector_files(host: RealHost, *more: str) -> dict[str, str]:
@@ -302,12 +311,12 @@ def ask_nodes(
 ) -> Generator[Answered, None, None]:
     """The answers as they come; ``more`` are scripts that travel too. Closing it ends all conversations."""
     total = len(listing.nodes)
-    reporter.stage(f"asking {total} node{'' if total == 1 else 's'}")
+    reporter.stage(say("asking {total} node{s}", total=total, s="" if total == 1 else "s"))
     answers = gathering.gather(engine, listing.nodes, talk, collector_files(host, *more), limits)
     with closing(answers):
         for number, answer in enumerate(answers, start=1):
             yield answer
-            reporter.stage(f"{number} of {total} nodes have answered")
+            reporter.stage(say("{number} of {total} nodes have answered", number=number, total=total))
 
 
 def _from_nodes(host: RealHost, request: FleetRequest, judge: _Judge, reporter: Reporter) -> FleetSeen:
@@ -317,7 +326,8 @@ def _from_nodes(host: RealHost, request: FleetRequest, judge: _Judge, reporter: 
     limit, path = time_limit(host), host.getenv("PATH") if request.slurm and request.target is None else None
 
     def look(node: ProbeHost) -> Seen:
-        return look_at(node, request, limit, path)
+        with in_english():  # what is saved is read by others
+            return look_at(node, request, limit, path)
 
     fold, carried = folding.Fold(), dict[str, list[str]]()
     with closing(engine):
@@ -338,8 +348,12 @@ def _from_nodes(host: RealHost, request: FleetRequest, judge: _Judge, reporter: 
     for node, reason in unreached.items() if request.save is not None else ():
         write_into(host, request.save or "", node, unreached_document(reason))
     notes = [
-        f"On {nodesets.fold(nodes)} a job sent from here runs {python}: srun carries this shell's PATH."
-        " What is told here is what a log-in there runs."
+        say(
+            "On {fold} a job sent from here runs {python}: srun carries this shell's PATH. What is"
+            " told here is what a log-in there runs.",
+            fold=nodesets.fold(nodes),
+            python=python,
+        )
         for python, nodes in carried.items()
     ]
     report = folding.report(engine.name, fold.groups(), unreached, notes=notes, saved=request.save)
@@ -388,8 +402,13 @@ def cards_unseen(machine: Machine, listed: int, engine: str) -> str | None:
     shown = len(machine.gpus.value or ())
     if shown >= listed or machine.gpus.is_unknown:
         return None
-    many = f"{listed} card{'' if listed == 1 else 's'}"
-    return f"{engine} lists {many}, and shows {shown or 'none'} of them to a job that asks for none"
+    many = say("{count} card{s}", count=listed, s="" if listed == 1 else "s")
+    return say(
+        "{engine} lists {many}, and shows {shown} of them to a job that asks for none",
+        engine=engine,
+        many=many,
+        shown=shown or say("none"),
+    )
 
 
 def _with_cards_unseen(seen: Seen, listed: int, engine: str) -> Seen:
@@ -397,7 +416,8 @@ def _with_cards_unseen(seen: Seen, listed: int, engine: str) -> Seen:
 
     Nor is anything else that a program without cards finds of a driver: none of it is the node's fault.
     """
-    problem = cards_unseen(seen.machine, listed, engine)
+    with in_english():  # what is saved is read by others
+        problem = cards_unseen(seen.machine, listed, engine)
     if problem is None:
         return seen
     hidden: Any = unknown(f"{engine} and the driver", problem)
@@ -418,7 +438,8 @@ def make_folder(path: str) -> None:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise EnvfixError(
-            f"cannot make {path}: {error.strerror or error}", hint="name another --save FOLDER"
+            say("cannot make {path}: {strerror}", path=path, strerror=error.strerror or error),
+            hint=say("name another --save FOLDER"),
         ) from error
 
 
@@ -442,4 +463,6 @@ def write_into(host: RealHost, folder: str, node: str, text: str) -> None:
     try:
         host.write_text(path, text)
     except OSError as error:
-        raise EnvfixError(f"cannot write {path}: {error.strerror or error}") from error
+        raise EnvfixError(
+            say("cannot write {path}: {strerror}", path=path, strerror=error.strerror or error)
+        ) from error

@@ -14,6 +14,7 @@ from envfix.host.real import RealHost
 from envfix.model.facts import Machine
 from envfix.model.fleet import FleetCards, FreestCard, NodeCards
 from envfix.model.gpu_use import CardUse
+from envfix.model.language import say
 from envfix.model.reporter import Reporter
 
 
@@ -54,7 +55,7 @@ def _from_folder(host: RealHost, folder: str, reporter: Reporter) -> tuple[str, 
 
     seen, unreached, tables = list[NodeCards](), dict[str, str](), tables_for(host)
     files = snapshot_files(host, folder)
-    reporter.stage(f"reading {len(files)} snapshots")
+    reporter.stage(say("reading {number} snapshots", number=len(files)))
     for node, path in files.items():
         lost = why_unreached(host, path)
         if lost is not None:
@@ -64,7 +65,7 @@ def _from_folder(host: RealHost, folder: str, reporter: Reporter) -> tuple[str, 
             seen.append(_of_node(node, read_snapshot(host, path, tables).machine))
         except SnapshotError as error:
             unreached[node] = error.message
-    return f"the snapshots in {folder}", seen, unreached
+    return say("the snapshots in {folder}", folder=folder), seen, unreached
 
 
 def _of_node(node: str, machine: Machine, hidden: str | None = None) -> NodeCards:

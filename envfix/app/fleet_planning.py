@@ -17,6 +17,7 @@ from envfix.fleet.folding import by_reason
 from envfix.fleet.nodesets import fold
 from envfix.host.real import RealHost
 from envfix.model.fleet import FleetLocking, FleetPlan, Stack, StackLock, Stuck
+from envfix.model.language import say
 from envfix.model.plan import Plan, PlanTarget
 from envfix.model.reporter import Reporter
 from envfix.resolver import sharing
@@ -40,7 +41,7 @@ def plan(request: PlanRequest, *, reporter: Reporter = NOBODY) -> FleetPlan:
     found, requests = _decided(request, reporter)
     stacks = []
     for stack, asked in zip(found.stacks, requests, strict=True):
-        reporter.stage(f"planning for {stack.nodes}")
+        reporter.stage(say("planning for {nodes}", nodes=stack.nodes))
         stacks.append(msgspec.structs.replace(stack, plan=planning.plan(asked, reporter=reporter)))
     return msgspec.structs.replace(found, stacks=tuple(stacks))
 
@@ -50,11 +51,12 @@ def lock(request: LockRequest, *, reporter: Reporter = NOBODY) -> FleetLocking:
     found, requests = _decided(request.plan, reporter)
     if len(requests) > 1 and request.out is None:
         raise UsageError(
-            f"{len(requests)} stacks do not fit on one screen", hint="name a folder for them with -o FOLDER"
+            say("{number} stacks do not fit on one screen", number=len(requests)),
+            hint=say("name a folder for them with -o FOLDER"),
         )
     locks = []
     for number, (stack, asked) in enumerate(zip(found.stacks, requests, strict=True), start=1):
-        reporter.stage(f"locking for {stack.nodes}")
+        reporter.stage(say("locking for {nodes}", nodes=stack.nodes))
         out = request.out
         if len(requests) > 1 and out is not None:
             out = os.path.join(out, f"stack{number}", "")
@@ -74,8 +76,8 @@ def _decided(request: PlanRequest, reporter: Reporter) -> tuple[FleetPlan, list[
     assert request.snapshot is not None  # noqa: S101 - it is the folder
     if request.why_not is not None or request.new_env is not None or request.driver or request.gpus:
         raise UsageError(
-            "--from FOLDER plans for the nodes as they are",
-            hint="leave out --driver, --gpu, --why-not and --new-env, or name one snapshot",
+            say("--from FOLDER plans for the nodes as they are"),
+            hint=say("leave out --driver, --gpu, --why-not and --new-env, or name one snapshot"),
         )
     kinds, unreached, unusable = _kinds(host, request, tables, reporter)
     live = _live(host, request, tables, reporter)
@@ -119,7 +121,7 @@ def _kinds(
 ) -> tuple[list[_Kind], dict[str, str], dict[str, str]]:
     """Nodes by what they are for a stack; those of which nothing is known, and those that cannot be planned for, with reasons."""
     files = snapshot_files(host, request.snapshot or "")
-    reporter.stage(f"reading {len(files)} snapshots")
+    reporter.stage(say("reading {number} snapshots", number=len(files)))
     kinds: dict[PlanTarget, _Kind] = {}
     unreached: dict[str, str] = {}
     unusable: dict[str, str] = {}

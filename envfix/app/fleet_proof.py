@@ -18,6 +18,7 @@ from envfix.host.interface import CommandResult, ProbeHost
 from envfix.host.real import RealHost
 from envfix.model.facts import Machine
 from envfix.model.fleet import FleetVerified, NodeVerified
+from envfix.model.language import say
 from envfix.model.reporter import Reporter
 from envfix.probes import commands, interpreter
 from envfix.verifier import ladder
@@ -35,7 +36,9 @@ def verify(
     Where a scheduler gives out the cards, it is asked for one: nobody else's is used.
     """
     if request.folder is not None:
-        raise UsageError("a snapshot cannot be verified: nothing runs there", hint="name nodes: --slurm, --ssh NODES")
+        raise UsageError(
+            say("a snapshot cannot be verified: nothing runs there"), hint=say("name nodes: --slurm, --ssh NODES")
+        )
     host, limit = RealHost(), time_limit(RealHost())
     climb = ladder.prepare(level=level, weights=Weights(find=True))
     limits = msgspec.structs.replace(request.limits, seconds=max(request.limits.seconds, climb.seconds + AROUND))
@@ -69,7 +72,7 @@ def _talk(target: str | None, device: str, limit: float, climb: ladder.Prepared)
     def talk(ask: Ask) -> NodeVerified:
         (path, how, machine), _ = ask(look)
         if path is None:
-            return NodeVerified(node="", problem=f"there is no Python (looked at: {how})")
+            return NodeVerified(node="", problem=say("there is no Python (looked at: {how})", how=how))
         with_gpu = has_gpu(machine)
         card = idle_device(machine, NOBODY) if device == "auto" else device
         words = climb.arguments(FOLDER, device=card, gpu_expected=with_gpu)

@@ -25,6 +25,7 @@ from envfix.fleet import ansible, nodesets, travelling
 from envfix.fleet.asking import Asked, Asking
 from envfix.host.interface import ProbeHost
 from envfix.host.real import RealHost
+from envfix.model.language import say
 
 # Seconds that one round may take on the node, and characters of what it answers.
 ROUND_SECONDS = 150.0
@@ -54,7 +55,9 @@ def playbook(request: FleetRequest, path: str) -> str:
     try:
         host.write_text(path, text)
     except OSError as error:
-        raise EnvfixError(f"cannot write {path}: {error.strerror or error}") from error
+        raise EnvfixError(
+            say("cannot write {path}: {strerror}", path=path, strerror=error.strerror or error)
+        ) from error
     return folder
 
 
@@ -70,7 +73,7 @@ def next_round(folder: str, node: str, told: str, request: FleetRequest, *, last
     ``told`` is what Ansible registered of the last round, as JSON; empty before the first.
     """
     if not nodesets.NAME.fullmatch(node):
-        raise UsageError(f"{node[:80]!r} is not the name of a node")
+        raise UsageError(say("{node!r} is not the name of a node", node=node[:80]))
     host = RealHost()
     state = os.path.join(folder, f".{node}.asking")
     said = _said(told)
@@ -95,7 +98,7 @@ def next_round(folder: str, node: str, told: str, request: FleetRequest, *, last
 
 def _keep(host: RealHost, folder: str, node: str, request: FleetRequest, asking: Asking, seen: Seen | None) -> None:
     if seen is None:
-        raise SnapshotError("it had not told everything after the last round")
+        raise SnapshotError(say("it had not told everything after the last round"))
     save(host, msgspec.structs.replace(request, save=folder), node, seen, asking.told)
 
 
@@ -103,14 +106,14 @@ def _begun(host: RealHost, state: str) -> _Begun:
     try:
         return msgspec.json.decode(host.read_text(state, limit=8 * MOST_TOLD).text, type=_Begun)
     except msgspec.DecodeError as error:
-        raise SnapshotError(f"what is known of it so far is damaged ({state})") from error
+        raise SnapshotError(say("what is known of it so far is damaged ({state})", state=state)) from error
 
 
 def _said(told: str) -> dict[str, Any]:
     try:
         said = json.loads(told or "{}")
     except (ValueError, RecursionError) as error:
-        raise UsageError("what the last round told is not JSON") from error
+        raise UsageError(say("what the last round told is not JSON")) from error
     return said if isinstance(said, dict) else {}
 
 
@@ -134,7 +137,7 @@ def _look(
             raise SnapshotError(_why(said))
         out = str(said.get("stdout") or "")
         if len(out) > MOST_TOLD:
-            raise SnapshotError(f"it sent more than {MOST_TOLD // 1_000_000} MB")
+            raise SnapshotError(say("it sent more than {most_told} MB", most_told=MOST_TOLD // 1_000_000))
         asked: list[Asked] = [(row[0], row[1]) for row in begun.asked]
         language.cookie = begun.cookie
         asking.take(asked, language.answers(out))
@@ -145,7 +148,8 @@ def _look(
 def _why(said: dict[str, Any]) -> str:
     """What Ansible says of a node that did not answer, or the last line of what the program there said."""
     lines = (
-        str(said.get("stderr") or "").strip().splitlines() or str(said.get("msg") or "no answer").strip().splitlines()
+        str(said.get("stderr") or "").strip().splitlines()
+        or str(said.get("msg") or say("no answer")).strip().splitlines()
     )
     code = said.get("rc")
-    return lines[-1][:300] if code is None else f"exit code {code}: {lines[-1][:300]}"
+    return lines[-1][:300] if code is None else say("exit code {code}: {lines}", code=code, lines=lines[-1][:300])

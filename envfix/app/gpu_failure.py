@@ -16,21 +16,25 @@ from envfix.model.documents import to_builtins
 from envfix.model.explanation import Cause
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.outcome import Rung, Verification
 from envfix.model.reporter import Reporter
 from envfix.probes.interpreter import literal
 from envfix.rules._devices import batch_without_card
-from envfix.rules._rule import judge
+from envfix.rules._rule import judge, spoken
 
 GIB = 1 << 30
 HIDDEN = "cuda_visible_devices_hides_gpu"
 # What keeps programs off every card, whatever torch makes of it.
 SHUT: tuple[str, ...] = ("compute_mode_exclusive", "mig_single_instance")
 TOO_SMALL = Remedy(
-    text="These rungs need about one GiB of a card, half of it for CUDA itself; without a larger card they run on the CPU.",
+    text=later(
+        "These rungs need about one GiB of a card, half of it for CUDA itself; without a larger"
+        " card they run on the CPU."
+    ),
     commands=(("envfix", "verify", "--device", "cpu"),),
 )
-WHO = Remedy(text="See who holds the card and which one is free.", commands=(("envfix", "gpus"),))
+WHO = Remedy(text=later("See who holds the card and which one is free."), commands=(("envfix", "gpus"),))
 
 
 def explained(verification: Verification, host: RealHost, target: str, reporter: Reporter) -> Verification:
@@ -47,7 +51,13 @@ def explained(verification: Verification, host: RealHost, target: str, reporter:
     if cause is None:
         return verification
     message, name = _told(failed, cause, card)
-    remedies = (TOO_SMALL,) if name == "oom_workload_too_big" else cause.remedies if name == cause.cause else (WHO,)
+    remedies = (
+        (spoken(TOO_SMALL),)
+        if name == "oom_workload_too_big"
+        else cause.remedies
+        if name == cause.cause
+        else (spoken(WHO),)
+    )
     rung = msgspec.structs.replace(
         failed, message=message, cause=name, detail={**failed.detail, "explanation": to_builtins(cause)}
     )
@@ -97,12 +107,16 @@ def _told(failed: Rung, cause: Cause, card: dict[str, Any]) -> tuple[str, str]:
         return failed.message, cause.cause
     budget = card.get("memory_budget")
     if budget is None or not out_of_memory.beyond_limit(_said(failed)):
-        return f"out of the card's memory: {cause.message}", cause.cause
+        return say("out of the card's memory: {cause}", cause=cause.message), cause.cause
     total, free = int(card["memory_total"]), int(card["memory_free"])
     held = total - free
-    message = (
-        f"this rung needs more than {budget / GIB:.1f} GiB, which is what the ladder takes of the card at most:"
-        f" {free / GIB:.1f} of {total / GIB:.1f} GiB were free, and others shall not run out of memory"
+    message = say(
+        "this rung needs more than {budget:.1f} GiB, which is what the ladder takes of the"
+        " card at most: {free:.1f} of {total:.1f} GiB were free, and others shall not run out"
+        " of memory",
+        budget=budget / GIB,
+        free=free / GIB,
+        total=total / GIB,
     )
     return message, "oom_other_process" if held > free else "oom_workload_too_big"
 

@@ -14,6 +14,7 @@ from envfix.host.real import RealHost
 from envfix.model.documents import without_secrets
 from envfix.model.facts import NOT_ASKED, Gpu, Machine, Observed, unknown
 from envfix.model.gpu_use import CardUse, GpuUse
+from envfix.model.language import say
 from envfix.model.reporter import Reporter
 from envfix.probes import displays, nvidia_driver, os_libc, scheduler
 from envfix.rules._cards import nvidia_displays
@@ -39,7 +40,7 @@ def gpu_use(snapshot: str | None = None, reporter: Reporter = NOBODY, *, explain
 
         machine = read_snapshot(host, snapshot, tables_for(host)).machine
     else:
-        reporter.stage("asking the driver")
+        reporter.stage(say("asking the driver"))
         machine = ask(host, time_limit(host))
     use = judge(machine, origin=snapshot)
     if explain:
@@ -80,13 +81,13 @@ def judge(machine: Machine, origin: str | None = None) -> GpuUse:
     """Whose memory it is on each card, and the one to take."""
     cards = tuple(map(_clean, machine.gpus.value or ()))
     if not cards:
-        on_bus = ", ".join(display.name or "an NVIDIA card" for display in nvidia_displays(machine))
+        on_bus = ", ".join(display.name or say("an NVIDIA card") for display in nvidia_displays(machine))
         problem = machine.gpus.problem or machine.driver.problem
         if on_bus and not machine.gpus.is_unknown:
-            problem = f"{on_bus} is on the PCI bus, and no driver opens it here"
+            problem = say("{on_bus} is on the PCI bus, and no driver opens it here", on_bus=on_bus)
         return GpuUse(
             cards=(),
-            problem=(problem or "there is no NVIDIA card and no NVIDIA driver").rstrip("."),
+            problem=(problem or say("there is no NVIDIA card and no NVIDIA driver")).rstrip("."),
             failed=machine.gpus.is_unknown or bool(on_bus),
             origin=origin,
         )
@@ -124,17 +125,17 @@ def _use(card: Gpu, *, allowed: bool) -> CardUse:
 
 
 def _obstacle(card: Gpu, *, allowed: bool) -> str | None:
-    return closed(card) if allowed else "not given to this job, or hidden by CUDA_VISIBLE_DEVICES"
+    return closed(card) if allowed else say("not given to this job, or hidden by CUDA_VISIBLE_DEVICES")
 
 
 def closed(card: Gpu) -> str | None:
     """Why the card lets no further program in, whatever memory is free; None where it does."""
     if card.compute_mode == "prohibited":
-        return "its compute mode lets no program in"
+        return say("its compute mode lets no program in")
     if card.compute_mode in ("exclusive-process", "exclusive-thread") and card.processes:
-        return "its compute mode lets one process in, and one is there"
+        return say("its compute mode lets one process in, and one is there")
     if card.licensed is False:
-        return "a virtual card without a licence"
+        return say("a virtual card without a licence")
     return None
 
 
@@ -172,13 +173,17 @@ def _free_share(card: Gpu) -> float:
 def _notes(machine: Machine, uses: tuple[CardUse, ...]) -> Iterator[str]:
     nameless = [use for use in uses if use.nameless]
     if under_wsl(machine):
-        yield "Inside WSL the driver names no processes: the Task Manager of Windows does."
+        yield say("Inside WSL the driver names no processes: the Task Manager of Windows does.")
     elif nameless and container(machine) is not None:
-        yield "In a container only its own processes are named: nvidia-smi on the host knows the others."
+        yield say("In a container only its own processes are named: nvidia-smi on the host knows the others.")
     elif nameless:
         names = ", ".join(f"GPU {use.card.index}" for use in nameless)
-        yield f"The driver names no process for much of the memory of {names}: a desktop, or a leftover that has the card open."
+        yield say(
+            "The driver names no process for much of the memory of {names}: a desktop, or a"
+            " leftover that has the card open.",
+            names=names,
+        )
     if any(use.card.mig for use in uses):
-        yield "A card in MIG mode is used by instance: CUDA_VISIBLE_DEVICES=MIG-..., `nvidia-smi -L` lists them."
+        yield say("A card in MIG mode is used by instance: CUDA_VISIBLE_DEVICES=MIG-..., `nvidia-smi -L` lists them.")
     if any(use.card.memory_free is None for use in uses):
-        yield "The driver does not tell how much memory of some cards is free."
+        yield say("The driver does not tell how much memory of some cards is free.")

@@ -10,6 +10,7 @@ import msgspec
 from envfix.app.holding import closed, idlest, judge, room
 from envfix.errors import UsageError
 from envfix.model.facts import Gpu, Machine
+from envfix.model.language import say
 from envfix.rules._devices import VISIBLE, shown_cards, visible_cards
 
 GIB = 1 << 30
@@ -77,7 +78,7 @@ def _allowed(machine: Machine, cards: tuple[Gpu, ...]) -> frozenset[int] | None:
 def _shut(card: Gpu) -> str | None:
     """Why nothing can start on the card, however much of it is free."""
     if card.mig and not card.mig_instances:
-        return "it is in MIG mode, and has no instance to use"
+        return say("it is in MIG mode, and has no instance to use")
     return closed(card)
 
 
@@ -92,7 +93,12 @@ def _left(cards: tuple[Gpu, ...], may: frozenset[int], *, chosen: Gpu | None, ne
         lacks = _lacks(card, need, share)
         why = _shut(card)
         if why is None and lacks:
-            why = f"{_gib(room(card))} of {_gib(card.memory_total or 0)} free{_holders(card)}"
+            why = say(
+                "{gib} of {gib_2} free{holders}",
+                gib=_gib(room(card)),
+                gib_2=_gib(card.memory_total or 0),
+                holders=_holders(card),
+            )
         if card.index in may and why is not None and (card != chosen or lacks):
             yield f"GPU {card.index}: {why}"
 
@@ -101,9 +107,14 @@ def _holders(card: Gpu) -> str:
     most = max(card.processes, key=lambda process: process.memory or 0, default=None)
     if most is None:
         return ""
-    owner = "your own" if most.own else f"{most.user}'s" if most.user else "somebody's"
-    held = "" if most.memory is None else f" holds {_gib(most.memory)}"
-    return f", {owner} {most.command or f'process {most.pid}'}{held or ' runs there'}"
+    owner = say("your own") if most.own else say("{user}'s", user=most.user) if most.user else say("somebody's")
+    held = "" if most.memory is None else say(" holds {gib}", gib=_gib(most.memory))
+    return say(
+        ", {owner} {command}{held}",
+        owner=owner,
+        command=most.command or say("process {pid}", pid=most.pid),
+        held=held or say(" runs there"),
+    )
 
 
 def _gib(size: int) -> str:
@@ -116,9 +127,14 @@ def check_named(machine: Machine, device: str) -> None:
     value = machine.variables.get(VISIBLE)
     if device.isdecimal():
         if cards and value is None and int(device) >= len(cards):
-            there = "one card, GPU 0" if len(cards) == 1 else f"{len(cards)} cards, GPU 0 to GPU {len(cards) - 1}"
+            there = (
+                say("one card, GPU 0")
+                if len(cards) == 1
+                else say("{number} cards, GPU 0 to GPU {number_2}", number=len(cards), number_2=len(cards) - 1)
+            )
             raise UsageError(
-                f"there is no GPU {device}: this machine has {there}", hint="--device auto takes the idlest"
+                say("there is no GPU {device}: this machine has {there}", device=device, there=there),
+                hint=say("--device auto takes the idlest"),
             )
         alike = len({card.name for card in cards}) == 1
         named = [card for card in cards if card.index == int(device)] if value is None and alike else []
@@ -127,15 +143,15 @@ def check_named(machine: Machine, device: str) -> None:
         may = _allowed(machine, cards)
         if len(named) == 1 and may is not None and named[0].index not in may:
             raise UsageError(
-                f"GPU {named[0].index} was not given to this job, or is hidden by CUDA_VISIBLE_DEVICES"
+                say("GPU {index} was not given to this job, or is hidden by CUDA_VISIBLE_DEVICES", index=named[0].index)
                 + ("" if value is None else f"={value}"),
-                hint="name a card that it shows (--device 0 is its first), or take --device auto",
+                hint=say("name a card that it shows (--device 0 is its first), or take --device auto"),
             )
     if len(named) == 1 and named[0].mig:
         parts = [f"{one.name or 'MIG'} {one.uuid}" for one in named[0].mig_instances]
         raise UsageError(
-            f"GPU {named[0].index} is in MIG mode: programs use one of its instances, not the card",
-            hint=f"--device takes one of them: {'; '.join(parts)}"
+            say("GPU {index} is in MIG mode: programs use one of its instances, not the card", index=named[0].index),
+            hint=say("--device takes one of them: {parts}", parts="; ".join(parts))
             if parts
-            else "ask the administrator to make an instance",
+            else say("ask the administrator to make an instance"),
         )

@@ -14,6 +14,7 @@ from envfix.host.index import IndexCandidate
 from envfix.host.real import RealHost
 from envfix.installer.environment import certificates
 from envfix.model.facts import Environment, IndexState
+from envfix.model.language import say
 from envfix.model.plan import OFFICIAL, Plan
 from envfix.model.reporter import Reporter
 from envfix.probes import package_sources
@@ -103,7 +104,7 @@ class LiveIndexes:
         """From now on, what was not asked counts as not answering."""
         for key, state in self._states.items():
             if state.pages is not None:
-                problem = f"not asked for more pages after {PATIENCE:g} s"
+                problem = say("not asked for more pages after {patience:g} s", patience=PATIENCE)
                 self._states[key] = msgspec.structs.replace(state, reachable=False, problem=problem)
 
     @property
@@ -129,7 +130,7 @@ class LiveIndexes:
         if not candidates:
             return
         names = ", ".join(dict.fromkeys(candidate.name for candidate in candidates))
-        self._reporter.stage(f"asking {names} which torch wheels they have")
+        self._reporter.stage(say("asking {names} which torch wheels they have", names=names))
         answers = index.check_indexes(
             candidates,
             timeout=INDEX_TIMEOUT,
@@ -174,7 +175,11 @@ def _blocked(answer: IndexState, variant: str) -> IndexState:
     """The official index has a page for every variant that is asked for: one without torch is somebody else's answer."""
     if answer.name != OFFICIAL or not answer.reachable or answer.pages is None or answer.files or not answer.pages:
         return answer
-    problem = f"{answer.problem or 'answers, but has no torch'}, although it has {variant}: is it blocked here?"
+    problem = say(
+        "{problem}, although it has {variant}: is it blocked here?",
+        problem=answer.problem or say("answers, but has no torch"),
+        variant=variant,
+    )
     return msgspec.structs.replace(answer, reachable=False, files=None, problem=problem)
 
 
@@ -210,6 +215,16 @@ def _named(name: str, known: tuple[IndexCandidate, ...], tables: Tables) -> Inde
         layout: index.Layout = "find-links" if row is not None and not row.index_url else "any"
         return IndexCandidate(name=bare, url=name, layout=layout, configured_in="--index")
     if row is not None and row.kind == "none":
-        raise UsageError(f"--index {name}: {row.title} holds no torch variants ({row.note or 'registry mirror only'})")
+        raise UsageError(
+            say(
+                "--index {name}: {title} holds no torch variants ({note})",
+                name=name,
+                title=row.title,
+                note=row.note or say("registry mirror only"),
+            )
+        )
     offered = dict.fromkeys([AUTO, *(one.name for one in known), *(row.name for row in tables.indexes.mirrors())])
-    raise UsageError(f"--index {name!r} is not known", hint=f"{', '.join(offered)}, or an address")
+    raise UsageError(
+        say("--index {name!r} is not known", name=name),
+        hint=say("{offered}, or an address", offered=", ".join(offered)),
+    )

@@ -30,6 +30,7 @@ from envfix.installer.problems import UNRECOGNISED
 from envfix.installer.uv import UvInstaller
 from envfix.lockers.constraints import constraints
 from envfix.model.facts import Interpreter
+from envfix.model.language import say
 from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import REGISTRY, Plan
 from envfix.model.reporter import Reporter
@@ -88,21 +89,23 @@ def confirm(prepared: Prepared, ask: Callable[[str], bool], *, yes: bool, even_i
     Programs that run on the torch which is replaced need a word of their own: ``--yes`` alone does not harm them.
     """
     if prepared.in_use is not None and not even_in_use:
-        if yes or not ask(f"{prepared.in_use}. Replace it all the same?"):
+        if yes or not ask(say("{in_use}. Replace it all the same?", in_use=prepared.in_use)):
             raise InstallError(
-                f"{prepared.in_use}; nothing was changed",
-                hint="end them first, install beside it with --new-env PATH, or add --even-in-use",
+                say("{in_use}; nothing was changed", in_use=prepared.in_use),
+                hint=say("end them first, install beside it with --new-env PATH, or add --even-in-use"),
             )
     elif not yes and not ask(_question(prepared)):
-        raise UsageError("nothing was installed: it was not confirmed", hint="add --yes to install without being asked")
+        raise UsageError(
+            say("nothing was installed: it was not confirmed"), hint=say("add --yes to install without being asked")
+        )
 
 
 def _question(prepared: Prepared) -> str:
     """What the user agrees to, with what goes."""
     if prepared.layout is None:
-        return f"Make {prepared.request.plan.new_env} like this?"
-    goes = f" It replaces {', '.join(prepared.replaces)}." if prepared.replaces else ""
-    return f"Change {prepared.layout.prefix} like this?{goes}"
+        return say("Make {new_env} like this?", new_env=prepared.request.plan.new_env)
+    goes = say(" It replaces {replaces}.", replaces=", ".join(prepared.replaces)) if prepared.replaces else ""
+    return say("Change {prefix} like this?{goes}", prefix=prepared.layout.prefix, goes=goes)
 
 
 def install(
@@ -125,7 +128,7 @@ def install(
                 failure.hint = _explained(failure.message) or failure.hint
             raise
         misfits = [line for line in uv.incompatibilities(done.python) if line not in before]
-    notes = tuple(f"a package no longer fits: {line}" for line in misfits)
+    notes = tuple(say("a package no longer fits: {line}", line=line) for line in misfits)
     return msgspec.structs.replace(
         done, notes=(*prepared.notes, *done.notes, *notes), made=prepared.layout is None, keep_with=_keep_with(done)
     )
@@ -140,7 +143,12 @@ def _explained(text: str) -> str | None:
     if not causes or causes[0].confidence < SURE:
         return None
     remedy = f" {causes[0].remedies[0].text}" if causes[0].remedies else ""
-    return f"{causes[0].message}{remedy} (`envfix causes {causes[0].cause}` tells more)"
+    return say(
+        "{message}{remedy} (`envfix causes {cause}` tells more)",
+        message=causes[0].message,
+        remedy=remedy,
+        cause=causes[0].cause,
+    )
 
 
 def _keep_with(done: Installation) -> tuple[str, ...]:
@@ -163,7 +171,7 @@ def _install(prepared: Prepared, reporter: Reporter, on_rung: Callable[[Rung], N
     priced, plan, request = prepared.priced, prepared.plan, prepared.request
     if priced is None or priced.resolution is None or prepared.python is None:
         raise InstallError(
-            "the plan was not resolved, so nothing can be installed", hint="run `envfix plan` to see why"
+            say("the plan was not resolved, so nothing can be installed"), hint=say("run `envfix plan` to see why")
         )
     host = RealHost()
     resolution, held = priced.resolution, constraints(plan)
@@ -262,7 +270,9 @@ def _install_conda(
 
     host, solution, prefix = RealHost(), decision.solution, decision.prefix
     if solution is None or prefix is None or prepared.python is None:
-        raise InstallError("the plan was not solved, so nothing can be installed", hint="run `envfix plan` to see why")
+        raise InstallError(
+            say("the plan was not solved, so nothing can be installed"), hint=say("run `envfix plan` to see why")
+        )
     installer = CondaInstaller(host, reporter, settings=decision.settings)
     installer.fetch(solution)
     prove = _proof(host, prepared.plan, _wheel_names(solution.versions), reporter, on_rung)
@@ -341,8 +351,8 @@ def _prepare(request: InstallRequest, failed: Mapping[str, str], *, dry_run: boo
     if dry_run or priced.plan.status != "ok":
         return prepared
     if priced.resolution is None:
-        reason, hint = (priced.refusal.message, priced.refusal.hint) if priced.refusal else ("no answer", None)
-        raise InstallError(f"uv cannot resolve this plan: {reason}; nothing was changed", hint=hint)
+        reason, hint = (priced.refusal.message, priced.refusal.hint) if priced.refusal else (say("no answer"), None)
+        raise InstallError(say("uv cannot resolve this plan: {reason}; nothing was changed", reason=reason), hint=hint)
     builds = any(not file.filename.endswith(".whl") for file in priced.resolution.downloads)
     notes = (*notes, *preflight.check_temporary(host, builds=builds))
     _check_room(host, prepared)
@@ -373,8 +383,11 @@ def _to_bring(request: InstallRequest, version: str) -> str:
     """The version of Python that uv is to bring; raises ``TargetError`` where there is nothing to make of it."""
     if request.plan.new_env is None:
         raise TargetError(
-            f"Python {version} is not on this machine, so there is no environment of it to install into",
-            hint="make one with --new-env PATH: uv brings that Python along",
+            say(
+                "Python {version} is not on this machine, so there is no environment of it to install into",
+                version=version,
+            ),
+            hint=say("make one with --new-env PATH: uv brings that Python along"),
         )
     return version
 
@@ -411,12 +424,21 @@ def _fetched(prepared: Prepared, reporter: Reporter) -> Prepared:
             if following.priced is None or following.priced.resolution is None or other is None:
                 raise
             if following.priced.resolution.versions != priced.resolution.versions:
-                error.hint = (
-                    f"the next index has another stack, torch {other.torch}{other.local_label}: take it with"
-                    f" --index {other.index}"
+                error.hint = say(
+                    "the next index has another stack, torch {torch}{local_label}: take it with --index {index}",
+                    torch=other.torch,
+                    local_label=other.local_label,
+                    index=other.index,
                 )
                 raise
-            reporter.note(f"{choice.index} failed ({failed[choice.index]}): going on with {other.index}")
+            reporter.note(
+                say(
+                    "{index} failed ({failed}): going on with {index_2}",
+                    index=choice.index,
+                    failed=failed[choice.index],
+                    index_2=other.index,
+                )
+            )
             prepared = msgspec.structs.replace(following, python=prepared.python)
         else:
             return msgspec.structs.replace(prepared, priced=msgspec.structs.replace(priced, resolution=resolution))
@@ -430,7 +452,8 @@ def _fetch(host: RealHost, prepared: Prepared, reporter: Reporter) -> Resolution
     refusal = installer.refusal(fetched, options=prepared.options) if prepared.layout else None
     if refusal is not None:
         raise InstallError(
-            f"{installer.name} refuses what was resolved:\n{refusal}", hint=f"leave out --backend {installer.name}"
+            say("{installer} refuses what was resolved:\n{refusal}", installer=installer.name, refusal=refusal),
+            hint=say("leave out --backend {installer}", installer=installer.name),
         )
     return fetched
 

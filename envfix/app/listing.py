@@ -8,6 +8,7 @@ from packaging.version import Version
 from envfix.app.settings import tables_for
 from envfix.errors import UsageError
 from envfix.host.real import RealHost
+from envfix.model.language import say
 from envfix.model.report import WheelRow
 from envfix.resolver.request import parse_cuda, parse_torch
 from envfix.resolver.target import PLATFORMS, PYTHON
@@ -30,7 +31,10 @@ def wheels(
     variant = _variant(cuda, tables) or label
     tag = _tag(python)
     if platform is not None and platform not in PLATFORMS:
-        raise UsageError(f"--platform {platform!r} is not known", hint=f"one of {', '.join(PLATFORMS)}")
+        raise UsageError(
+            say("--platform {platform!r} is not known", platform=platform),
+            hint=say("one of {platforms}", platforms=", ".join(PLATFORMS)),
+        )
     return tuple(
         _row(wheel)
         for package in _packages(packages)
@@ -46,7 +50,10 @@ def wheels(
 def _packages(asked: tuple[str, ...]) -> tuple[Package, ...]:
     for name in asked:
         if name not in PACKAGES:
-            raise UsageError(f"--package {name!r} is not in the tables", hint=f"one of {', '.join(PACKAGES)}")
+            raise UsageError(
+                say("--package {name!r} is not in the tables", name=name),
+                hint=say("one of {packages}", packages=", ".join(PACKAGES)),
+            )
     return tuple(package for package in PACKAGES if not asked or package in asked)
 
 
@@ -65,7 +72,8 @@ def _tag(python: str | None) -> str | None:
     match = PYTHON.fullmatch(python)
     if match is None:
         raise UsageError(
-            f"--python {python!r} is not a Python version", hint="for example --python 3.11, 3.13t or cp311"
+            say("--python {python!r} is not a Python version", python=python),
+            hint=say("for example --python 3.11, 3.13t or cp311"),
         )
     return f"cp{match['major']}{match['minor']}{match['free']}"
 

@@ -21,6 +21,7 @@ from envfix.lockers.header import bare
 from envfix.lockers.interface import LockError
 from envfix.lockers.pip_family import danger_of, encoded, printable
 from envfix.model.facts import Environment, Interpreter
+from envfix.model.language import say
 from envfix.model.lock import LockedFile, LockedPackage, Origin
 from envfix.model.plan import REGISTRY
 
@@ -160,9 +161,16 @@ def rows_saved(environment: Environment) -> Found:
 
     if environment.distributions.source == SOURCE:
         raise LockError(
-            f"a {SOURCE} names only the packages that torch thinks relevant: what is locked from it would miss the others",
-            hint=f"lock a plan for that machine: envfix lock --from REPORT {_same_torch(environment)}"
-            " (or a file of `envfix snapshot -o`)",
+            say(
+                "a {source} names only the packages that torch thinks relevant: what is locked"
+                " from it would miss the others",
+                source=SOURCE,
+            ),
+            hint=say(
+                "lock a plan for that machine: envfix lock --from REPORT {same_torch} (or a file"
+                " of `envfix snapshot -o`)",
+                same_torch=_same_torch(environment),
+            ),
         )
     conda = tuple(
         LockedPackage(
@@ -393,8 +401,8 @@ def _record(host: RealHost, path: str) -> _Record:
 
 def _damaged(path: str, problem: str) -> LockError:
     return LockError(
-        f"{path} is damaged, so what conda installed there cannot be told: {problem}",
-        hint="make a fresh environment with --new-env PATH, and lock that",
+        say("{path} is damaged, so what conda installed there cannot be told: {problem}", path=path, problem=problem),
+        hint=say("make a fresh environment with --new-env PATH, and lock that"),
     )
 
 

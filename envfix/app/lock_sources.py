@@ -30,6 +30,7 @@ from envfix.lockers.conda_family import on_this_disk
 from envfix.lockers.header import bare
 from envfix.lockers.interface import LockError
 from envfix.model.facts import Environment
+from envfix.model.language import say
 from envfix.model.lock import Lock, LockedFile, LockedPackage
 from envfix.model.lock_signs import CPU, LABEL, variant_of
 from envfix.model.plan import REGISTRY, PackagePin, Plan, PlanTarget
@@ -74,7 +75,9 @@ def from_plan(
         return Sourced(lock=None, plan=priced.plan)
     if priced.resolution is None:
         message, hint = (priced.refusal.message, priced.refusal.hint) if priced.refusal else ("no answer", None)
-        raise InstallError(f"uv cannot resolve this plan, so there is nothing to lock: {message}", hint=hint)
+        raise InstallError(
+            say("uv cannot resolve this plan, so there is nothing to lock: {message}", message=message), hint=hint
+        )
     return Sourced(lock=_lock_of(priced, priced.resolution, tables))
 
 
@@ -164,14 +167,21 @@ def from_environment(request: PlanRequest, *, reporter: Reporter = NOBODY) -> So
     interpreter = environment.interpreter.value
     if interpreter is None:
         raise UsageError(
-            f"the Python at {environment.interpreter.source} cannot be used: {environment.interpreter.problem}",
-            hint="name an environment with --python, or say what to plan, such as --cuda auto",
+            say(
+                "the Python at {source} cannot be used: {problem}",
+                source=environment.interpreter.source,
+                problem=environment.interpreter.problem,
+            ),
+            hint=say("name an environment with --python, or say what to plan, such as --cuda auto"),
         )
     target = describe(machine, environment.interpreter, Elsewhere(), tables)
     is_here = request.snapshot is None
     there = rows_here(host, interpreter) if is_here else rows_saved(environment)
     if not there.rows and not there.conda:
-        raise LockError(f"nothing is installed in {interpreter.prefix}", hint="say what to plan, such as --cuda auto")
+        raise LockError(
+            say("nothing is installed in {prefix}", prefix=interpreter.prefix),
+            hint=say("say what to plan, such as --cuda auto"),
+        )
     python = interpreter.executable if is_here else None
     finder = _Finder(host, request, tables, target, python, reporter)
     torch_variant = environment.torch.value.variant if environment.torch.value else None
@@ -295,7 +305,9 @@ class _Finder:
                 if place is not None and place in extra:
                     self.notes.append(f"{name} cannot be asked: {error}")
                     continue
-                raise InstallError(f"{name} cannot be asked: {error}", hint=error.hint) from error
+                raise InstallError(
+                    say("{name} cannot be asked: {error}", name=name, error=error), hint=error.hint
+                ) from error
             done += found
             left = _without(left, found)
         if extra and len(left) < len(rows):
@@ -335,8 +347,12 @@ class _Finder:
         if problems:  # it may well be there
             names = " and ".join(f"{row.name} {row.version}" for row in left)
             raise InstallError(
-                f"which file {names} came from cannot be told, because an index does not answer: {'; '.join(problems)}",
-                hint="try again later, or name an index that has it with --index",
+                say(
+                    "which file {names} came from cannot be told, because an index does not answer: {problems}",
+                    names=names,
+                    problems="; ".join(problems),
+                ),
+                hint=say("try again later, or name an index that has it with --index"),
             )
         why = f"no index that was asked has it ({', '.join(tried) or 'none'}): name its index with --index"
         return [*done, *(_unknown(row, why) for row in left)]

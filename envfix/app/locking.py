@@ -26,6 +26,7 @@ from envfix.lockers.conda_family import dependency, files_beside
 from envfix.lockers.interface import Locker, LockError, LockFileError
 from envfix.lockers.pip_family import is_elsewhere
 from envfix.model.facts import Environment
+from envfix.model.language import say
 from envfix.model.lock import Difference, Lock, LockCheck, LockedAs, LockedPackage, Locking, Status, Suitability
 from envfix.model.plan import Plan
 from envfix.model.reporter import Reporter
@@ -68,12 +69,14 @@ def lock(request: LockRequest, *, reporter: Reporter = NOBODY) -> Locking | Plan
     """
     host = RealHost()
     if request.out == "":
-        raise UsageError("-o needs the name of a file or a folder")
+        raise UsageError(say("-o needs the name of a file or a folder"))
     names = request.formats or _meant(request)
     places = _places(names, request.out) if names else ()
     _check_places(host, names, places)
     if len(names) > 1 and None in places and not request.texts:
-        raise UsageError("several formats do not fit on one screen", hint="name a folder for them with -o FOLDER")
+        raise UsageError(
+            say("several formats do not fit on one screen"), hint=say("name a folder for them with -o FOLDER")
+        )
     old = _old(host, request, names) if request.update else None
     sourced = _sourced(request, old, reporter)
     if sourced.lock is None:
@@ -104,7 +107,7 @@ def check(path: str, request: PlanRequest, *, format_name: str | None = None, re
     tables = tables_for(host)
     found, read = _read(host, path, format_name)
     if not read.needs.tag and not read.packages:
-        raise LockFileError(f"{path} says nothing that could be compared")
+        raise LockFileError(say("{path} says nothing that could be compared", path=path))
     machine, environment = look(request, host, tables, reporter)
     interpreter = environment.interpreter.value
     asked = request.target
@@ -119,14 +122,14 @@ def check(path: str, request: PlanRequest, *, format_name: str | None = None, re
     differences = None if elsewhere or interpreter is None else tuple(_differences(host, read, environment))
     taken = tuple(_taken_by_uv(host, path, read)) if found.name == "uv" else ()
     differences = (*(differences or ()), *taken) if taken else differences
-    checked = request.snapshot or (f"a {target.platform} machine" if elsewhere else None)
+    checked = request.snapshot or (say("a {platform} machine", platform=target.platform) if elsewhere else None)
     return LockCheck(
         file=path,
         format=found.name,
         status=_status(rows, differences or ()),
         suitability=rows,
         differences=differences,
-        checked=checked or (interpreter.prefix if interpreter is not None else "this machine"),
+        checked=checked or (interpreter.prefix if interpreter is not None else say("this machine")),
         notes=tuple(_missing_needs(read)),
     )
 
@@ -162,7 +165,8 @@ def _meant(request: LockRequest) -> tuple[str, ...]:
         meant = formats.by_filename(name)
         if meant is None:
             raise UsageError(
-                f"{name} does not say which format is wanted", hint=f"add --format, one of {', '.join(formats.NAMES)}"
+                say("{name} does not say which format is wanted", name=name),
+                hint=say("add --format, one of {names}", names=", ".join(formats.NAMES)),
             )
         return (meant,)
     return ("requirements",) if request.planned and not request.conda else ()
@@ -183,7 +187,10 @@ def _places(names: Sequence[str], out: str | None) -> tuple[str | None, ...]:
     if len(names) == 1 and not _is_folder(out):
         return (out,)
     if os.path.isfile(out):
-        raise UsageError(f"{out} is a file, and there are {len(names)} formats", hint="name a folder with -o FOLDER")
+        raise UsageError(
+            say("{out} is a file, and there are {number} formats", out=out, number=len(names)),
+            hint=say("name a folder with -o FOLDER"),
+        )
     return tuple(os.path.join(out, formats.locker(name).filename) for name in names)
 
 
@@ -197,14 +204,17 @@ def _check_places(host: RealHost, names: Sequence[str], places: Sequence[str | N
         if path is None or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):
             continue  # a pipe or /dev/null takes everything
         if os.path.isdir(path):
-            raise UsageError(f"{path} is a folder", hint="name another file with -o")
+            raise UsageError(say("{path} is a folder", path=path), hint=say("name another file with -o"))
         answer = host.read_text(path, limit=_LIMIT)
         if answer.outcome == "unreadable":
-            raise UsageError(f"{path} cannot be written anew: {answer.problem}", hint="name another file with -o")
+            raise UsageError(
+                say("{path} cannot be written anew: {problem}", path=path, problem=answer.problem),
+                hint=say("name another file with -o"),
+            )
         if answer.outcome == "read" and answer.text and not _is_ours(name, answer.text):
             raise UsageError(
-                f"{path} is there, and envfix has not written it like this: it is left alone",
-                hint="move it away, or name another file with -o",
+                say("{path} is there, and envfix has not written it like this: it is left alone", path=path),
+                hint=say("move it away, or name another file with -o"),
             )
 
 
@@ -225,8 +235,8 @@ def _left_out(made: Lock) -> tuple[str, ...]:
     names = tuple(one.name for one in made.wheels() if is_elsewhere(one))
     if names and len(names) == len(made.packages):
         raise LockError(
-            f"nothing that is installed comes back on another machine: {', '.join(names)}",
-            hint="`envfix lock -v` without -o says why for each; a plan can be locked: envfix lock --cuda auto",
+            say("nothing that is installed comes back on another machine: {names}", names=", ".join(names)),
+            hint=say("`envfix lock -v` without -o says why for each; a plan can be locked: envfix lock --cuda auto"),
         )
     return names
 
@@ -247,7 +257,10 @@ def _write(host: RealHost, files: Sequence[LockedAs], beside: Mapping[str, str])
                     _copy(beside[name], at)
             host.write_text(file.path or "", file.text)
     except OSError as error:
-        raise EnvfixError(f"cannot write {at}: {error.strerror or error}", hint="name another file with -o") from error
+        raise EnvfixError(
+            say("cannot write {at}: {strerror}", at=at, strerror=error.strerror or error),
+            hint=say("name another file with -o"),
+        ) from error
 
 
 def _looked_for(file: LockedAs) -> list[str]:
@@ -262,7 +275,9 @@ def _copy(source: str, target: str) -> None:
     if os.path.lexists(target):
         if os.path.isfile(target) and filecmp.cmp(source, target, shallow=False):
             return
-        raise UsageError(f"{target} is there, and it is another file: it is left alone", hint="move it away")
+        raise UsageError(
+            say("{target} is there, and it is another file: it is left alone", target=target), hint=say("move it away")
+        )
     os.makedirs(os.path.dirname(target), exist_ok=True)
     shutil.copyfile(source, target)
 
@@ -271,14 +286,21 @@ def _notes(made: Lock, files: Sequence[LockedAs], *, downloaded: bool) -> Iterat
     without = [one.name for one in made.packages if one.file is not None and not (one.file.sha256 or one.file.md5)]
     if without:
         yield (
-            f"no index tells the hash of {', '.join(without)}: nothing checks these files later;"
-            " --download fetches them and works it out"
+            say(
+                "no index tells the hash of {without}: nothing checks these files later;"
+                " --download fetches them and works it out",
+                without=", ".join(without),
+            )
         )
     looking = [formats.locker(file.format).filename for file in files if _looked_for(file)]
     if looking and not downloaded:
         yield (
-            f"{' and '.join(looking)}: the files of your default index are looked for in the folder wheels beside it, because"
-            " no lock names that index: the first lines say how to fill it, and --download does it now"
+            say(
+                "{looking}: the files of your default index are looked for in the folder wheels"
+                " beside it, because no lock names that index: the first lines say how to fill it,"
+                " and --download does it now",
+                looking=" and ".join(looking),
+            )
         )
 
 
@@ -287,7 +309,7 @@ def _notes(made: Lock, files: Sequence[LockedAs], *, downloaded: bool) -> Iterat
 
 def _old(host: RealHost, request: LockRequest, names: Sequence[str]) -> Lock:
     if request.out is None or len(names) != 1 or not os.path.isfile(request.out):
-        raise UsageError("--update changes a lock that is there", hint="name it with -o FILE")
+        raise UsageError(say("--update changes a lock that is there"), hint=say("name it with -o FILE"))
     return _read(host, request.out, names[0])[1]
 
 
@@ -298,10 +320,15 @@ def _updated(request: LockRequest, old: Lock, reporter: Reporter) -> Sourced:
     wanted = {str(canonicalize_name(name)) for name in request.update}
     unknown = sorted(wanted - {one.name for one in old.packages})
     if unknown:
-        raise UsageError(f"{unknown[0]} is not in {request.out}", hint="add a package with --with, without --update")
+        raise UsageError(
+            say("{unknown} is not in {out}", unknown=unknown[0], out=request.out),
+            hint=say("add a package with --with, without --update"),
+        )
     torch = old.package("torch")
     if torch is None:
-        raise LockError("this lock has no torch, and envfix plans stacks around it", hint="write the lock anew")
+        raise LockError(
+            say("this lock has no torch, and envfix plans stacks around it"), hint=say("write the lock anew")
+        )
     moves = wanted | (set(_FAMILY) if wanted & set(_FAMILY) or request.plan.goal.torch else set())
     keeping = {one.name: one.version for one in _of_indexes(old) if one.name not in moves}
     plan = _for_the_same(request.plan, old, None if "torch" in moves else torch)
@@ -329,13 +356,21 @@ def _conda_updated(request: LockRequest, old: Lock, reporter: Reporter) -> Sourc
     for name in sorted(wanted - names):
         if name in wheels:
             raise LockError(
-                f"{name} is a package of pip beside conda's, and --update changes conda's alone",
-                hint="install the newer one into the environment, then lock that: envfix lock --python ENVIRONMENT",
+                say("{name} is a package of pip beside conda's, and --update changes conda's alone", name=name),
+                hint=say(
+                    "install the newer one into the environment, then lock that: envfix lock --python ENVIRONMENT"
+                ),
             )
-        raise UsageError(f"{name} is not in {request.out}", hint="lock anew with --with to add a package")
+        raise UsageError(
+            say("{name} is not in {out}", name=name, out=request.out),
+            hint=say("lock anew with --with to add a package"),
+        )
     torch = next((one for one in old.conda() if one.name == TORCH), None)
     if torch is None:
-        raise LockError(f"this lock has no {TORCH}, and envfix plans stacks around it", hint="write the lock anew")
+        raise LockError(
+            say("this lock has no {torch}, and envfix plans stacks around it", torch=TORCH),
+            hint=say("write the lock anew"),
+        )
     moves = wanted | ({TORCH} if request.plan.goal.torch else set())
     plan = _for_the_same(request.plan, old, None if TORCH in moves else torch)
     plan = msgspec.structs.replace(plan, goal=msgspec.structs.replace(plan.goal, packages=("none",)))
@@ -347,8 +382,9 @@ def _conda_updated(request: LockRequest, old: Lock, reporter: Reporter) -> Sourc
     sourced = lock_sources.from_conda_plan(plan, kept=kept, reporter=reporter)
     if sourced.lock is None or not wheels:
         return sourced
-    note = (
-        f"{', '.join(sorted(wheels))}: of pip, kept as before; nobody has checked that they fit the new conda packages"
+    note = say(
+        "{wheels}: of pip, kept as before; nobody has checked that they fit the new conda packages",
+        wheels=", ".join(sorted(wheels)),
     )
     packages = (*sourced.lock.packages, *old.wheels())
     ordered = tuple(sorted(packages, key=lambda one: (one.name, one.origin == "conda")))
@@ -419,9 +455,13 @@ def _changed(old: Lock, new: Lock) -> Iterator[tuple[str, str | None, str | None
 def _read(host: RealHost, path: str, format_name: str | None) -> tuple[Locker, Lock]:
     answer = host.read_text(path, limit=_LIMIT)
     if answer.outcome != "read":
-        raise LockFileError(f"cannot read {path}: {answer.problem or 'there is no such file'}")
+        raise LockFileError(
+            say("cannot read {path}: {problem}", path=path, problem=answer.problem or say("there is no such file"))
+        )
     if len(answer.text) >= _LIMIT:
-        raise LockFileError(f"{path} is larger than {_LIMIT // 1_000_000} MB: that is no lock")
+        raise LockFileError(
+            say("{path} is larger than {limit} MB: that is no lock", path=path, limit=_LIMIT // 1_000_000)
+        )
     name = os.path.basename(path)
     found = formats.locker(format_name) if format_name is not None else formats.recognised(answer.text, name)
     try:
@@ -431,12 +471,12 @@ def _read(host: RealHost, path: str, format_name: str | None) -> tuple[Locker, L
         error.args = (error.message,)
         raise
     except RecursionError as error:
-        raise LockFileError(f"{path}: it is nested too deep to be a lock") from error
+        raise LockFileError(say("{path}: it is nested too deep to be a lock", path=path)) from error
 
 
 def _missing_needs(read: Lock) -> Iterator[str]:
     if not read.needs.tag:
-        yield "this lock does not say what machine it needs: envfix has not written it"
+        yield say("this lock does not say what machine it needs: envfix has not written it")
 
 
 def _differences(host: RealHost, locked: Lock, environment: Environment) -> Iterator[Difference]:
@@ -473,7 +513,7 @@ def _taken_by_uv(host: RealHost, path: str, locked: Lock) -> Iterator[Difference
     there = set(re.findall(r"sha256:([0-9a-f]{64})", answer.text))
     for one in locked.wheels():
         if one.file is not None and one.file.sha256 is not None and one.file.sha256 not in there:
-            yield Difference(name=one.name, kind="changed", locked=one.version, there="another file in uv.lock")
+            yield Difference(name=one.name, kind="changed", locked=one.version, there=say("another file in uv.lock"))
 
 
 def _difference(one: LockedPackage, row: There | None) -> list[Difference]:
@@ -490,10 +530,13 @@ def _difference(one: LockedPackage, row: There | None) -> list[Difference]:
         sums = {file.sha256 for file in (own.file if own else None, one.file) if file is not None and file.sha256}
         if len(sums) < 2:
             return []
-        return [Difference(name=one.name, kind="changed", locked=one.version, there="of another file")]
+        return [Difference(name=one.name, kind="changed", locked=one.version, there=say("of another file"))]
     return [
         Difference(
-            name=one.name, kind="changed", locked=one.version, there=f"another one: {own.note or own.direct_url}"
+            name=one.name,
+            kind="changed",
+            locked=one.version,
+            there=say("another one: {note}", note=own.note or own.direct_url),
         )
     ]
 
@@ -503,8 +546,11 @@ def _damage(host: RealHost, rows: Sequence[changes.Installed], one: LockedPackag
     gone, other = changes.damaged_files(rows, lambda path: host.read_text(path, limit=_RECORD_LIMIT).text)
     if not gone and not other:
         return []
-    parts = (f"{gone} of its files gone" if gone else "", f"{other} of its files changed" if other else "")
-    there = f"installed, with {' and '.join(filter(None, parts))}"
+    parts = (
+        say("{gone} of its files gone", gone=gone) if gone else "",
+        say("{other} of its files changed", other=other) if other else "",
+    )
+    there = say("installed, with {filter}", filter=" and ".join(filter(None, parts)))
     return [Difference(name=one.name, kind="changed", locked=one.version, there=there)]
 
 

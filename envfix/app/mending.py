@@ -15,12 +15,13 @@ from envfix.host.real import RealHost
 from envfix.model.explanation import Cause
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Remedy, Severity
+from envfix.model.language import later, look_up, say
 from envfix.model.outcome import Rung, Verification
 from envfix.probes.interpreter import literal
 from envfix.rules._changing import in_place, is_of_others
 from envfix.rules._environments import IN_NEW_ENVIRONMENT, NEW_ENV
 from envfix.rules._family import installed, key_of, requirements, version
-from envfix.rules._rule import diagnose, judge
+from envfix.rules._rule import diagnose, judge, spoken
 from envfix.tables.loader import Tables
 from envfix.verifier.interface import Weights
 
@@ -41,20 +42,24 @@ TOO_OLD_FOR_YOLO = "cp36"
 OF_CARDS = ("DRV", "GPU", "VAR", "CTR")
 NO_CARD = "no_nvidia_gpu"
 ON_THE_PROCESSOR = Remedy(
-    text="Without an NVIDIA card YOLO runs on the processor.", commands=(("envfix", "verify", "--device", "cpu"),)
+    text=later("Without an NVIDIA card YOLO runs on the processor."),
+    commands=(("envfix", "verify", "--device", "cpu"),),
 )
 # A cause that the words of a library alone show so surely is named.
 SURE = 0.8
-AGAIN = "Fetch the file again from where it came, and compare its size with the one that is told there."
+AGAIN = later("Fetch the file again from where it came, and compare its size with the one that is told there.")
 WEIGHTS = {
     "damaged": AGAIN,
     "empty": AGAIN,
-    "web_page": f"{AGAIN} Open its address in a browser: it may ask for a login.",
-    "torchscript": "Give the .pt file from which it was exported.",
-    "not_a_yolo_model": "Give the weights of a YOLOv8 model, such as runs/detect/train/weights/best.pt.",
-    "not_pytorch": "Give the weights of a YOLOv8 model, such as runs/detect/train/weights/best.pt.",
-    "yolov5": "Run such a model with the YOLOv5 repository itself, or train a YOLOv8 model.",
-    "untrained": "Give weights that were trained; the environment itself has computed right.",
+    "web_page": later(
+        "Fetch the file again from where it came, and compare its size with the one that is told there. Open its"
+        " address in a browser: it may ask for a login."
+    ),
+    "torchscript": later("Give the .pt file from which it was exported."),
+    "not_a_yolo_model": later("Give the weights of a YOLOv8 model, such as runs/detect/train/weights/best.pt."),
+    "not_pytorch": later("Give the weights of a YOLOv8 model, such as runs/detect/train/weights/best.pt."),
+    "yolov5": later("Run such a model with the YOLOv5 repository itself, or train a YOLOv8 model."),
+    "untrained": later("Give weights that were trained; the environment itself has computed right."),
 }
 
 
@@ -69,7 +74,7 @@ def mended(verification: Verification, host: RealHost, target: str, weights: Wei
     if own is None:
         cause, own = _by_rules(failed, machine, environment, tables)
     if own is None:
-        own = Remedy(text="See what envfix finds there.", commands=(("envfix", "diagnose", "--python", target),))
+        own = Remedy(text=say("See what envfix finds there."), commands=(("envfix", "diagnose", "--python", target),))
     remedies = typed((own,), target, lambda name: bool(host.glob(literal(name))))
     rung = msgspec.structs.replace(failed, cause=cause)
     rungs = tuple(rung if one.name == rung.name else one for one in verification.rungs)
@@ -86,23 +91,28 @@ def _by_what_was_seen(
     if problem == "unsafe" and weights.file is not None:
         command = ("envfix", "verify", "--python", target, "--weights", weights.file, "--trust-weights")
         return Remedy(
-            text="Take the weights from a source that you know; only if you know who made this file, load it all the same.",
+            text=say(
+                "Take the weights from a source that you know; only if you know who made this"
+                " file, load it all the same."
+            ),
             commands=(command,),
             safe=False,
         )
     if problem == "git_lfs_pointer":
-        return Remedy(text="Fetch the real file, in the folder of the repository.", commands=(("git", "lfs", "pull"),))
+        return Remedy(
+            text=say("Fetch the real file, in the folder of the repository."), commands=(("git", "lfs", "pull"),)
+        )
     if problem == "other_release":
         return in_place(
             environment,
-            "Take the ultralytics that made the file, or a newer one, and keep this torch.",
+            say("Take the ultralytics that made the file, or a newer one, and keep this torch."),
             "install",
             "--upgrade",
             "ultralytics",
             *_kept(environment),
         )
     if problem in WEIGHTS:
-        return Remedy(text=WEIGHTS[str(problem)])
+        return Remedy(text=look_up(WEIGHTS[str(problem)]))
     return None
 
 
@@ -112,7 +122,9 @@ def _install(module: str, rung: str, environment: Environment, target: str, tabl
     interpreter = environment.interpreter.value
     if name == "ultralytics" and interpreter is not None and interpreter.tag == TOO_OLD_FOR_YOLO:
         return Remedy(
-            text="There is no ultralytics for a Python older than 3.7: let envfix make an environment with a newer one.",
+            text=say(
+                "There is no ultralytics for a Python older than 3.7: let envfix make an environment with a newer one."
+            ),
             commands=((*NEW_ENV, "--python", "3.11"),),
         )
     if interpreter is not None and is_of_others(interpreter):
@@ -121,11 +133,13 @@ def _install(module: str, rung: str, environment: Environment, target: str, tabl
         torch = environment.torch.value
         stay = ("--torch", torch.build.partition("+")[0]) if torch is not None else ()
         return Remedy(
-            text=f"Let envfix choose the {name} that goes with this torch, and install it.",
+            text=say("Let envfix choose the {name} that goes with this torch, and install it.", name=name),
             commands=(("envfix", "install", "--python", target, *stay),),
         )
     others = _lacking(environment, name) if rung in YOLO_RUNGS else ()
-    text = f"Install it{' and what else ultralytics lacks' if others else ''}, and keep this torch."
+    text = say(
+        "Install it{which}, and keep this torch.", which=say(" and what else ultralytics lacks") if others else ""
+    )
     wanted = _bounded((name, *others), environment, tables)
     return in_place(environment, text, "install", *wanted, *_kept(environment))
 
@@ -181,7 +195,7 @@ def _by_rules(
         errors = (one for one in findings if one.severity is Severity.ERROR and one.code.startswith(OF_CARDS))
         found = next((one for one in errors if one.remedies), None)
         if found is None and any(one.cause == NO_CARD for one in findings):
-            return NO_CARD, ON_THE_PROCESSOR
+            return NO_CARD, spoken(ON_THE_PROCESSOR)
     if found is not None:
         return found.cause, found.remedies[0]
     cause = _by_words(failed, machine, environment, tables)

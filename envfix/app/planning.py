@@ -16,6 +16,7 @@ from envfix.app.settings import NOBODY, NOTHING_FAILED, named_target, tables_for
 from envfix.host.real import RealHost
 from envfix.installer.preflight import check_new_path
 from envfix.model.facts import Environment, IndexState, Interpreter, Machine, Observed, unknown
+from envfix.model.language import say
 from envfix.model.plan import Goal, Plan
 from envfix.model.reporter import Reporter
 from envfix.probes.package_sources import without_credentials
@@ -175,7 +176,7 @@ def look(request: PlanRequest, host: RealHost, tables: Tables, reporter: Reporte
         if request.target is None:
             return saved.machine, saved.environment
         # A Python that is wanted there, whatever was looked at.
-        told: Observed[Interpreter] = unknown("--python", "only its version is known")
+        told: Observed[Interpreter] = unknown("--python", say("only its version is known"))
         return saved.machine, msgspec.structs.replace(saved.environment, interpreter=told)
     if request.target is not None and not PYTHON.fullmatch(request.target):
         named_target(host, request.target)
@@ -186,7 +187,7 @@ def look(request: PlanRequest, host: RealHost, tables: Tables, reporter: Reporte
         brief=True,
         timeout=time_limit(host),
         settle=lambda path: settle(path, reporter),
-        meanwhile=lambda: reporter.stage("looking at this machine and its Python"),
+        meanwhile=lambda: reporter.stage(say("looking at this machine and its Python")),
     )
 
 

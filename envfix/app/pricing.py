@@ -15,6 +15,7 @@ from envfix.installer.preflight import unpacked_bytes
 from envfix.installer.uv import UvInstaller
 from envfix.lockers.constraints import constraints
 from envfix.model.facts import IndexState
+from envfix.model.language import later, look_up, say
 from envfix.model.plan import REGISTRY, Choice, Constraint, Plan
 from envfix.model.reporter import Reporter
 from envfix.resolver.pins import BECAUSE_ASKED
@@ -44,7 +45,7 @@ def price(
     """
     plan = decision.plan
     assert plan.choice is not None  # noqa: S101 - only plans with an answer are priced
-    reporter.stage("letting uv resolve the plan")
+    reporter.stage(say("letting uv resolve the plan"))
     sources = sources_of(plan.choice, decision.indexes, tables_for(RealHost()))
     interpreter = decision.environment.interpreter.value
     installer = UvInstaller(
@@ -89,7 +90,10 @@ def _priced(plan: Plan, resolution: Resolution) -> Plan:
     if resolution.unknown_sizes:
         reasons = (
             *reasons,
-            f"the index gives no size for {resolution.unknown_sizes} of the files: the price is higher than stated",
+            say(
+                "the index gives no size for {unknown_sizes} of the files: the price is higher than stated",
+                unknown_sizes=resolution.unknown_sizes,
+            ),
         )
     return msgspec.structs.replace(
         plan,
@@ -101,11 +105,12 @@ def _priced(plan: Plan, resolution: Resolution) -> Plan:
     )
 
 
-_NOT_IN_PLACE = (
-    "that index must hold everything beside torch as well: name a torch index as an extra one (PIP_EXTRA_INDEX_URL, or"
-    " --index), not in place of the default one (PIP_INDEX_URL, UV_DEFAULT_INDEX)"
+_NOT_IN_PLACE = later(
+    "that index must hold everything beside torch as well: name a torch index as an extra one"
+    " (PIP_EXTRA_INDEX_URL, or --index), not in place of the default one (PIP_INDEX_URL,"
+    " UV_DEFAULT_INDEX)"
 )
-_OUR_FAULT = "report this as a fault of envfix: its tables promised that this stack exists"
+_OUR_FAULT = later("report this as a fault of envfix: its tables promised that this stack exists")
 
 
 def _refused(plan: Plan, refusal: Refusal) -> Plan:
@@ -113,14 +118,14 @@ def _refused(plan: Plan, refusal: Refusal) -> Plan:
     if refusal.kind == "unchecked":
         return msgspec.structs.replace(plan, reasons=(*plan.reasons, f"not checked by uv: {refusal.message}"))
     if "403 Forbidden" in refusal.message:  # an index that lacks a package may say so
-        return _conflict(plan, refusal, "index", _NOT_IN_PLACE)
+        return _conflict(plan, refusal, "index", look_up(_NOT_IN_PLACE))
     if refusal.kind == "network":
         return msgspec.structs.replace(plan, reasons=(*plan.reasons, f"the price is not known: {refusal.message}"))
     named = [name for name in _asked_for(plan) if re.search(rf"\b{re.escape(name)}\b", refusal.message)]
     if named:
-        way = f"check the name and version of {' and '.join(named)} (--with), or leave it out"
+        way = say("check the name and version of {named} (--with), or leave it out", named=say(" and ").join(named))
         return _conflict(plan, refusal, "request", way)
-    return _conflict(plan, refusal, "companion", _OUR_FAULT)
+    return _conflict(plan, refusal, "companion", look_up(_OUR_FAULT))
 
 
 def _conflict(plan: Plan, refusal: Refusal, by: Constraint, way: str) -> Plan:
@@ -137,4 +142,4 @@ def _conflict(plan: Plan, refusal: Refusal, by: Constraint, way: str) -> Plan:
 
 def _asked_for(plan: Plan) -> list[str]:
     """The packages that the user named: envfix knows nothing of them and promises nothing."""
-    return [re.sub(r"\[.*", "", pin.name) for pin in plan.packages if pin.because == BECAUSE_ASKED]
+    return [re.sub(r"\[.*", "", pin.name) for pin in plan.packages if pin.because == look_up(BECAUSE_ASKED)]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from envfix.errors import EnvfixError
 from envfix.host import journal
+from envfix.model.language import say
 from envfix.model.reporter import Reporter
 
 _LINKS = 20
@@ -28,14 +29,22 @@ def settle(path: str, reporter: Reporter) -> None:
         try:
             restored = acting.take_back(prefix, reporter)
         except (BusyError, PermissionsError) as error:  # somebody else's, and maybe still at work
-            reporter.note(f"an installation into {prefix} has not ended yet: {error.message}")
+            reporter.note(
+                say("an installation into {prefix} has not ended yet: {error}", prefix=prefix, error=error.message)
+            )
             continue
         except (EnvfixError, OSError) as error:
             reason = acting.reason(error) if isinstance(error, OSError) else str(error)
-            hint = (error.hint if isinstance(error, EnvfixError) else None) or "free some room or ask its owner"
+            hint = (error.hint if isinstance(error, EnvfixError) else None) or say("free some room or ask its owner")
             reporter.note(
-                f"{prefix} is not whole: an installation into it did not end, and it cannot be put back ({reason})."
-                f" What to do: {hint}, then run any envfix command on it again"
+                say(
+                    "{prefix} is not whole: an installation into it did not end, and it cannot be"
+                    " put back ({reason}). What to do: {hint}, then run any envfix command on it"
+                    " again",
+                    prefix=prefix,
+                    reason=reason,
+                    hint=hint,
+                )
             )
             continue
         if restored is not None:

@@ -16,6 +16,7 @@ from envfix.host import passthrough
 from envfix.host.passthrough import Ended
 from envfix.host.real import RealHost
 from envfix.model.explanation import Explanation
+from envfix.model.language import later, say
 from envfix.model.log import Log
 from envfix.model.reporter import Reporter
 from envfix.probes import commands
@@ -51,7 +52,7 @@ def explain(
     if ended.code == 0 or ended.code in STOPPED or (not ended.started and ended.code != passthrough.NOT_FOUND):
         return None
     host = RealHost()
-    output = ended.output if ended.started else f"{argv[0]}: command not found".encode()
+    output = ended.output if ended.started else say("{argv}: command not found", argv=argv[0]).encode()
     log = explaining.read(io.BytesIO(output + b"\n" + how_it_ended(ended.code).encode()))
     return explain_log(
         _with_the_end_named(log, how_it_ended(ended.code)),
@@ -74,7 +75,7 @@ def _with_the_end_named(log: Log, words: str) -> Log:
 
 
 # What the words for a signal are called, where lines of the output have numbers.
-END = "how it ended"
+END = later("how it ended")
 
 
 def how_it_ended(code: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from envfix.errors import UsageError
 from envfix.host.interface import ProbeHost
+from envfix.model.language import say
 from envfix.model.reporter import NullReporter
 from envfix.probes import interpreter
 
@@ -47,7 +48,7 @@ def time_limit(host: ProbeHost) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 3600:
-        raise UsageError(f"ENVFIX_TIMEOUT={text!r} is not a number of seconds between 0 and 3600")
+        raise UsageError(say("ENVFIX_TIMEOUT={text!r} is not a number of seconds between 0 and 3600", text=text))
     return seconds
 
 
@@ -57,7 +58,7 @@ def named_target(host: ProbeHost, target: str | None) -> str:
     if chosen.path is None:
         meant = f"--python {target}" if target else "python"
         raise UsageError(
-            f"there is no Python for {meant} (looked at: {chosen.how})",
-            hint="give --python PATH, VERSION or an environment's folder",
+            say("there is no Python for {meant} (looked at: {how})", meant=meant, how=chosen.how),
+            hint=say("give --python PATH, VERSION or an environment's folder"),
         )
     return chosen.path

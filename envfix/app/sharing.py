@@ -20,6 +20,7 @@ from envfix.model.explanation import Cause
 from envfix.model.facts import Machine
 from envfix.model.finding import Finding, Remedy
 from envfix.model.fleet import Difference, Explains, FleetReport, FleetSeen, Group, SharedFleet, Unreached, Value
+from envfix.model.language import say
 from envfix.model.outcome import Rung
 from envfix.model.report import Report
 from envfix.model.stack import Link, SharedAnswer, SharedReport
@@ -54,7 +55,9 @@ def shareable(report: Report) -> SharedReport:
         links=links(clean.machine, clean.environment, clean.diagnosis, tables_for(host)),
         use=holding.judge(clean.machine, clean.origin),
         made=_today(),
-        where="the machine it ran on" if here else f"the machine saved in {(clean.origin or '').rpartition('/')[2]}",
+        where=say("the machine it ran on")
+        if here
+        else say("the machine saved in {origin}", origin=(clean.origin or "").rpartition("/")[2]),
     )
 
 
@@ -144,5 +147,6 @@ def write(path: str, text: str, option: str) -> None:
         RealHost().write_text(path, text)
     except OSError as error:
         raise EnvfixError(
-            f"cannot write {path}: {error.strerror or error}", hint=f"name another file with {option}"
+            say("cannot write {path}: {strerror}", path=path, strerror=error.strerror or error),
+            hint=say("name another file with {option}", option=option),
         ) from error

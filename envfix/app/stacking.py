@@ -21,6 +21,7 @@ from envfix.model.facts import (
     VisionBuild,
 )
 from envfix.model.finding import Diagnosis, Finding, Severity
+from envfix.model.language import look_up, say
 from envfix.model.stack import Link, Part, State
 from envfix.rules._cards import driver_system, nvidia_displays
 from envfix.rules._family import installed, requirements, version
@@ -105,29 +106,42 @@ def _of_package(finding: Finding, facts: set[str]) -> Part | None:
 def _link(part: Part, fact: Observed[Any], *, nothing: str) -> Link:
     """A link whose fact has no value: absent, or unknown with the reason."""
     if fact.is_absent:
-        return Link(part=part, state="absent", reason=f"{nothing} (looked at: {fact.source}).")
+        return Link(
+            part=part,
+            state="absent",
+            reason=say("{nothing} (looked at: {source}).", nothing=nothing, source=fact.source),
+        )
     if fact.problem == NOT_ASKED:
-        return Link(part=part, state="unknown", reason="This was not asked.")
-    return Link(part=part, state="unknown", reason=_sentence(fact.problem or "it could not be told"))
+        return Link(part=part, state="unknown", reason=say("This was not asked."))
+    return Link(
+        part=part, state="unknown", reason=_sentence(look_up(fact.problem or "") or say("it could not be told"))
+    )
 
 
 def _card(machine: Machine) -> Link:
     cards = machine.gpus.value
     if cards:
         names = _counted([one.name for one in cards])
-        it = "it" if len(cards) == 1 else "them"
-        reason = f"The driver lists {it} ({machine.gpus.source})." if _heard(machine) else _told(machine.gpus)
+        it = say("it") if len(cards) == 1 else say("them")
+        reason = (
+            say("The driver lists {it} ({source}).", it=it, source=machine.gpus.source)
+            if _heard(machine)
+            else _told(machine.gpus)
+        )
         return Link(part="card", state="ok", value=names, reason=reason)
     seen = nvidia_displays(machine)
     if seen:
         names = _counted(list(map(_of_bus, seen)))
         source = machine.displays.source
         return Link(
-            part="card", state="doubtful", value=names, reason=f"On the bus ({source}), but no driver opens it."
+            part="card",
+            state="doubtful",
+            value=names,
+            reason=say("On the bus ({source}), but no driver opens it.", source=source),
         )
     others = ", ".join(f"{one.vendor} {_of_bus(one)}" for one in machine.displays.value or ())
-    beside = f", but {others}" if others else ""
-    return _link("card", machine.gpus, nothing=f"No NVIDIA card was found{beside}")
+    beside = say(", but {others}", others=others) if others else ""
+    return _link("card", machine.gpus, nothing=say("No NVIDIA card was found{beside}", beside=beside))
 
 
 def _of_bus(display: Display) -> str:
@@ -146,15 +160,17 @@ def _counted(names: list[str]) -> str:
 def _driver(machine: Machine) -> Link:
     driver, layers = machine.driver, machine.driver_layers.value
     if driver.value is None:
-        link = _link("driver", driver, nothing="No NVIDIA driver was found")
+        link = _link("driver", driver, nothing=say("No NVIDIA driver was found"))
         needed = link.state == "absent" and bool(nvidia_displays(machine))
         return msgspec.structs.replace(link, state="broken") if needed else link
     value = str(driver.value.version)
     if layers is not None and layers.nvml in ("error", "no-answer"):
-        problem = layers.nvml_problem or "its library does not answer"
+        problem = layers.nvml_problem or say("its library does not answer")
         return Link(part="driver", state="doubtful", value=value, reason=_sentence(problem))
-    serves = f", and serves CUDA up to {driver.value.cuda}" if driver.value.cuda else ""
-    reason = f"It answers ({driver.source}){serves}." if _heard(machine) else _told(driver)
+    serves = say(", and serves CUDA up to {cuda}", cuda=driver.value.cuda) if driver.value.cuda else ""
+    reason = (
+        say("It answers ({source}){serves}.", source=driver.source, serves=serves) if _heard(machine) else _told(driver)
+    )
     return Link(part="driver", state="ok", value=value, reason=reason)
 
 
@@ -165,25 +181,27 @@ def _heard(machine: Machine) -> bool:
 
 
 def _told(fact: Observed[Any]) -> str:
-    return f"So says {fact.source}; the driver itself was not asked."
+    return say("So says {source}; the driver itself was not asked.", source=fact.source)
 
 
 def _cuda(machine: Machine, environment: Environment, tables: Tables) -> Link:
     torch = environment.torch.value
     if torch is None:
-        reason = "and there is none" if environment.torch.is_absent else "of which nothing is known"
+        reason = say("and there is none") if environment.torch.is_absent else say("of which nothing is known")
         state: State = "absent" if environment.torch.is_absent else "unknown"
-        return Link(part="cuda", state=state, reason=f"It comes with torch, {reason}.")
+        return Link(part="cuda", state=state, reason=say("It comes with torch, {reason}.", reason=reason))
     if torch.cuda is None:
-        inside = "ROCm, for cards of AMD" if torch.hip else "no CUDA (a build for the processor)"
-        return Link(part="cuda", state="absent", reason=f"torch {torch.build} carries {inside}.")
+        inside = say("ROCm, for cards of AMD") if torch.hip else say("no CUDA (a build for the processor)")
+        return Link(
+            part="cuda", state="absent", reason=say("torch {build} carries {inside}.", build=torch.build, inside=inside)
+        )
     value = f"CUDA {torch.cuda}"
     imported = environment.torch_import.value
     if imported is not None and imported.cuda_available:
-        reason = f"torch started it on this driver ({environment.torch_import.source})."
+        reason = say("torch started it on this driver ({source}).", source=environment.torch_import.source)
         return Link(part="cuda", state="ok", value=value, reason=reason)
     if imported is not None and imported.cuda_available is False and machine.gpus.value:
-        problem = imported.cuda_problem or "torch finds no card to start it on"
+        problem = imported.cuda_problem or say("torch finds no card to start it on")
         return Link(part="cuda", state="broken", value=value, reason=_sentence(problem))
     return _by_floor(machine, machine.driver.value, torch, tables, value)
 
@@ -192,47 +210,68 @@ def _by_floor(machine: Machine, driver: Driver | None, torch: TorchBuild, tables
     """Whether the driver is new enough, where torch has not tried."""
     floor = tables.drivers.floor(torch.cuda, driver_system(machine)) if torch.cuda else None
     if driver is None or floor is None:
-        missing = "No driver answers to run it" if driver is None else f"No table knows which driver {value} needs"
-        return Link(part="cuda", state="unknown", value=value, reason=f"{missing}.")
+        missing = (
+            say("No driver answers to run it")
+            if driver is None
+            else say("No table knows which driver {value} needs", value=value)
+        )
+        return Link(part="cuda", state="unknown", value=value, reason=say("{missing}.", missing=missing))
     how = floor.compatibility(driver.version)
     if how is None:
-        reason = f"It needs driver {floor.family} or newer, and there is {driver.version}."
+        reason = say(
+            "It needs driver {family} or newer, and there is {version}.", family=floor.family, version=driver.version
+        )
         return Link(part="cuda", state="doubtful", value=value, reason=reason)
     least = floor.exact if how == "direct" else floor.family
-    within = "" if how == "direct" else f" within CUDA {floor.cuda.major}, without what newer drivers add"
-    reason = f"Driver {driver.version} is new enough: {least} or newer runs it{within}."
+    within = (
+        "" if how == "direct" else say(" within CUDA {major}, without what newer drivers add", major=floor.cuda.major)
+    )
+    reason = say(
+        "Driver {version} is new enough: {least} or newer runs it{within}.",
+        version=driver.version,
+        least=least,
+        within=within,
+    )
     return Link(part="cuda", state="ok", value=value, reason=reason)
 
 
 def _torch(environment: Environment) -> Link:
     torch, imported = environment.torch.value, environment.torch_import
     if torch is None:
-        return _link("torch", environment.torch, nothing="torch is not installed in this Python")
+        return _link("torch", environment.torch, nothing=say("torch is not installed in this Python"))
     if imported.value is None:
         asked = imported.problem == NOT_ASKED
-        why = "it was not imported, so nothing says that it starts" if asked else imported.problem or "no answer"
-        return Link(part="torch", state="unknown", value=torch.build, reason=f"It is installed; {why}.")
+        why = (
+            say("it was not imported, so nothing says that it starts")
+            if asked
+            else imported.problem or say("no answer")
+        )
+        return Link(part="torch", state="unknown", value=torch.build, reason=say("It is installed; {why}.", why=why))
     if not imported.value.ok:
-        reason = f"Importing it fails: {imported.value.error or 'no reason was given'}"
+        reason = say("Importing it fails: {error}", error=imported.value.error or say("no reason was given"))
         return Link(part="torch", state="broken", value=torch.build, reason=_sentence(reason))
-    time = f" in {imported.value.seconds:.1f} s" if imported.value.seconds else ""
-    reason = f"Importing it worked{time} ({imported.source})."
+    time = say(" in {seconds:.1f} s", seconds=imported.value.seconds) if imported.value.seconds else ""
+    reason = say("Importing it worked{time} ({source}).", time=time, source=imported.source)
     return Link(part="torch", state="ok", value=torch.build, reason=reason)
 
 
 def _torchvision(environment: Environment, tables: Tables) -> Link:
     vision, torch = environment.torchvision.value, environment.torch.value
     if vision is None:
-        return _link("torchvision", environment.torchvision, nothing="torchvision is not installed in this Python")
+        return _link("torchvision", environment.torchvision, nothing=say("torchvision is not installed in this Python"))
     here = version(torch.build if torch else None)
     if torch is None or here is None:
-        return Link(part="torchvision", state="unknown", value=vision.build, reason="There is no torch to fit to.")
+        return Link(part="torchvision", state="unknown", value=vision.build, reason=say("There is no torch to fit to."))
     meant = _meant_for(vision, tables)
     if not meant:
-        reason = "Neither its metadata nor a table says for which torch it was built."
+        reason = say("Neither its metadata nor a table says for which torch it was built.")
         return Link(part="torchvision", state="unknown", value=vision.build, reason=reason)
     fits = here.public in {one.public for one in meant}
-    reason = f"It was built for torch {meant[0].public}, which is {'there' if fits else f'not {here.public}'}."
+    reason = say(
+        "It was built for torch {public}, which is {public_2}.",
+        public=meant[0].public,
+        public_2=say("there") if fits else say("not {public}", public=here.public),
+    )
     return Link(part="torchvision", state="ok" if fits else "doubtful", value=vision.build, reason=reason)
 
 
@@ -248,12 +287,16 @@ def _ultralytics(environment: Environment) -> Link:
     found = environment.distributions
     package = installed(environment).get("ultralytics")
     if found.value is None or package is None:
-        nothing = "ultralytics is not installed in this Python"
+        nothing = say("ultralytics is not installed in this Python")
         if found.value is None:
             return _link("ultralytics", found, nothing=nothing)
         if environment.binaries.problem == NOT_TOLD:  # a pasted report lists some packages only
-            return Link(part="ultralytics", state="unknown", reason=_sentence(NOT_TOLD))
-        return Link(part="ultralytics", state="absent", reason=f"{nothing} (looked at: {found.source}).")
+            return Link(part="ultralytics", state="unknown", reason=_sentence(look_up(NOT_TOLD)))
+        return Link(
+            part="ultralytics",
+            state="absent",
+            reason=say("{nothing} (looked at: {source}).", nothing=nothing, source=found.source),
+        )
     return _ultralytics_fits(environment, package)
 
 
@@ -262,25 +305,32 @@ def _ultralytics_fits(environment: Environment, package: Distribution) -> Link:
     torch = environment.torch.value
     here = version(torch.build if torch else None)
     if package.missing_code:
-        reason = f"{package.missing_code} of its files are gone."
+        reason = say("{missing_code} of its files are gone.", missing_code=package.missing_code)
         return Link(part="ultralytics", state="broken", value=package.version, reason=reason)
     if here is None:
-        return Link(part="ultralytics", state="unknown", value=package.version, reason="There is no torch to fit to.")
+        return Link(
+            part="ultralytics", state="unknown", value=package.version, reason=say("There is no torch to fit to.")
+        )
     asked = [
         one.requirement.specifier
         for one in requirements(environment, of=("torch",))
         if one.by is package and one.extra is None
     ]
     if not asked:
-        reason = "It is installed; its metadata do not say which torch it takes."
+        reason = say("It is installed; its metadata do not say which torch it takes.")
         return Link(part="ultralytics", state="unknown", value=package.version, reason=reason)
     unmet = [one for one in asked if not one.contains(here.public, prereleases=True)]
-    said = f"It asks for torch {', '.join(map(str, unmet or asked))}"
-    reason = f"{said}, and {'there is' if unmet else 'takes'} torch {here.public}."
+    said = say("It asks for torch {map}", map=", ".join(map(str, unmet or asked)))
+    reason = say(
+        "{said}, and {which} torch {public}.",
+        said=said,
+        which=say("there is") if unmet else say("takes"),
+        public=here.public,
+    )
     return Link(part="ultralytics", state="doubtful" if unmet else "ok", value=package.version, reason=reason)
 
 
 def _sentence(text: str) -> str:
     """One line that begins with a capital and ends with a stop."""
     line = " ".join(text.split())[:300]
-    return f"{line[:1].upper()}{line[1:]}".rstrip(".") + "."
+    return say("{sentence}.", sentence=f"{line[:1].upper()}{line[1:]}".rstrip(".。"))

@@ -15,6 +15,7 @@ from envfix.host import journal
 from envfix.host.real import RealHost
 from envfix.installer import acting, changes
 from envfix.installer.changes import Layout
+from envfix.model.language import say
 from envfix.model.outcome import Undone
 from envfix.model.reporter import Reporter
 from envfix.probes import interpreter
@@ -40,9 +41,11 @@ class Undoable(msgspec.Struct, frozen=True, kw_only=True):
     def question(self) -> str | None:
         """What to ask before it is done; None where nothing else is lost."""
         if self.is_new:
-            return f"This removes the environment {self.layout.prefix} with everything in it. Do it?"
+            return say("This removes the environment {prefix} with everything in it. Do it?", prefix=self.layout.prefix)
         if self.changed:
-            return f"{' and '.join(self.changed)} was changed since: that version goes too. Do it?"
+            return say(
+                "{changed} was changed since: that version goes too. Do it?", changed=say(" and ").join(self.changed)
+            )
         return None
 
 
@@ -52,8 +55,8 @@ def find(target: str | None, *, reporter: Reporter = NOBODY) -> Undoable:
     entry = journal.undoable(layout.prefix)
     if entry is None:
         raise journal.JournalError(
-            f"there is no installation of envfix to undo in {layout.prefix}",
-            hint="only the last one is kept, until `envfix undo --forget` or the next installation",
+            say("there is no installation of envfix to undo in {prefix}", prefix=layout.prefix),
+            hint=say("only the last one is kept, until `envfix undo --forget` or the next installation"),
         )
     return Undoable(
         layout=layout,
@@ -69,14 +72,21 @@ def find(target: str | None, *, reporter: Reporter = NOBODY) -> Undoable:
 def confirm(undoable: Undoable, ask: Callable[[str], bool], *, yes: bool) -> None:
     """Ask where more is lost than the installation itself; raises ``UsageError`` that says what to add."""
     if undoable.question is not None and not yes and not ask(undoable.question):
-        lost = "the whole environment" if undoable.is_new else f"what was changed since: {', '.join(undoable.changed)}"
-        raise UsageError(f"nothing was undone: it would remove {lost}", hint="add --yes to do it without being asked")
+        lost = (
+            say("the whole environment")
+            if undoable.is_new
+            else say("what was changed since: {changed}", changed=", ".join(undoable.changed))
+        )
+        raise UsageError(
+            say("nothing was undone: it would remove {lost}", lost=lost),
+            hint=say("add --yes to do it without being asked"),
+        )
 
 
 def undo(undoable: Undoable, *, reporter: Reporter = NOBODY) -> Undone:
     """Take it back; raises ``EnvfixError`` where that is impossible."""
     host = RealHost()
-    reporter.stage("putting the environment back")
+    reporter.stage(say("putting the environment back"))
     also = changes.files_of(undoable.layout, undoable.changed, lambda path: host.read_text(path, limit=_LIMIT).text)
     restored = acting.undo(undoable.layout.prefix, reporter, also, began=undoable.began)
     return Undone(
@@ -117,4 +127,7 @@ def _layout(target: str | None, reporter: Reporter) -> Layout:
     for prefix in prefixes(path):  # its interpreter is broken, but what is to be undone lies there all the same
         if journal.undoable(prefix) is not None:
             return changes.layout_of(prefix)
-    raise TargetError(f"{path} cannot be asked: {said.problem}", hint="name the environment with --python PATH")
+    raise TargetError(
+        say("{path} cannot be asked: {problem}", path=path, problem=said.problem),
+        hint=say("name the environment with --python PATH"),
+    )

@@ -11,6 +11,7 @@ from envfix.app.settings import NOBODY, named_target, time_limit
 from envfix.errors import UsageError
 from envfix.host.real import RealHost
 from envfix.model.facts import Machine
+from envfix.model.language import say
 from envfix.model.outcome import Rung, Verification
 from envfix.model.reporter import Reporter
 from envfix.probes.interpreter import literal
@@ -44,18 +45,20 @@ def verify(
     """
     wish = Weights(file=weights, find=weights is None, download=allow_download, trust=trust_weights, picture=picture)
     if wish != Weights(find=True) and level in ("import", "cuda"):
-        raise UsageError(f"weights are not tried at --level {level}", hint="take --level yolo or train")
+        raise UsageError(
+            say("weights are not tried at --level {level}", level=level), hint=say("take --level yolo or train")
+        )
     if trust_weights and weights is None:
-        raise UsageError("--trust-weights needs --weights FILE", hint="name the file that you trust")
+        raise UsageError(say("--trust-weights needs --weights FILE"), hint=say("name the file that you trust"))
     if memory and level == "import":
-        raise UsageError("memory is not measured at --level import", hint="take --level cuda or higher")
+        raise UsageError(say("memory is not measured at --level import"), hint=say("take --level cuda or higher"))
     host = RealHost()
     if weights is not None:
         _must_be_there(host, weights)
     chosen = named_target(host, target)
     settle(chosen, reporter)
     limit = time_limit(host)
-    reporter.stage("looking for NVIDIA cards")
+    reporter.stage(say("looking for NVIDIA cards"))
     machine = holding.ask(host, limit)
     card = _card(machine, device, reporter)
     waiting: list[Rung] = []
@@ -90,10 +93,11 @@ def _must_be_there(host: RealHost, weights: str) -> None:
     path = literal(str(Path(weights).expanduser()))
     if not host.glob(path):
         raise UsageError(
-            f"there is no file {weights}", hint="name the .pt file of a YOLOv8 model, or leave --weights out"
+            say("there is no file {weights}", weights=weights),
+            hint=say("name the .pt file of a YOLOv8 model, or leave --weights out"),
         )
     if host.glob(f"{path}/"):
-        raise UsageError(f"{weights} is a folder", hint="name the .pt file in it")
+        raise UsageError(say("{weights} is a folder", weights=weights), hint=say("name the .pt file in it"))
 
 
 def _card(machine: Machine, device: str, reporter: Reporter) -> str:
@@ -102,7 +106,10 @@ def _card(machine: Machine, device: str, reporter: Reporter) -> str:
         return device
     if device != "auto":
         if not idle_card.DEVICE.fullmatch(device):
-            raise UsageError(f"--device {device!r} is no device", hint="auto, cpu, a number, or the UUID of a GPU")
+            raise UsageError(
+                say("--device {device!r} is no device", device=device),
+                hint=say("auto, cpu, a number, or the UUID of a GPU"),
+            )
         idle_card.check_named(machine, device)
         return device
     return idle_device(machine, reporter)
@@ -112,7 +119,7 @@ def idle_device(machine: Machine, reporter: Reporter) -> str:
     """What the ladder is asked for where the user names no device: ``auto`` with the idlest card that this shell may use."""
     choice = idle_card.choose(machine, need=LEAST_FREE)
     for reason in choice.left:
-        reporter.note(f"left alone: {reason}")
+        reporter.note(say("left alone: {reason}", reason=reason))
     return "auto" if choice.device == "auto" else f"auto:{choice.device}"
 
 

@@ -7,26 +7,30 @@ from typing import Any, TypeVar
 
 import click
 
+from envfix.model.language import later
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 python_option = click.option(
     "--python",
     "target",
     metavar="TARGET",
-    help="The interpreter: a path, a version (3.9), an environment's folder or a conda environment's name."
-    " Default: what `python` means in your shell.",
+    help=later(
+        "The interpreter: a path, a version (3.9), an environment's folder or a conda"
+        " environment's name. Default: what `python` means in your shell."
+    ),
 )
 from_option = click.option(
     "--from",
     "snapshot",
     metavar="FILE",
-    help="Look at another machine: one saved by `envfix snapshot`, or a pasted collect_env report of torch.",
+    help=later("Look at another machine: one saved by `envfix snapshot`, or a pasted collect_env report of torch."),
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-offline_option = click.option("--offline", is_flag=True, help="Ask no index; decide from the built-in tables.")
-color_option = click.option("--no-color", is_flag=True, help="Plain text (NO_COLOR does the same).")
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, only the answer.")
-verbose_option = click.option("-v", "--verbose", is_flag=True, help="Every fact and every reason.")
+json_option = click.option("--json", "as_json", is_flag=True, help=later("One JSON document on standard output."))
+offline_option = click.option("--offline", is_flag=True, help=later("Ask no index; decide from the built-in tables."))
+color_option = click.option("--no-color", is_flag=True, help=later("Plain text (NO_COLOR does the same)."))
+quiet_option = click.option("-q", "--quiet", is_flag=True, help=later("No progress, only the answer."))
+verbose_option = click.option("-v", "--verbose", is_flag=True, help=later("Every fact and every reason."))
 
 
 def options(*decorators: Callable[[F], F]) -> Callable[[F], F]:

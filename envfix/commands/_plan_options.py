@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeVar, get_args
 
 import click
 
+from envfix.model.language import later
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _GOAL = (
@@ -15,45 +17,47 @@ _GOAL = (
         default="auto",
         show_default=True,
         metavar="11.1|cu118|cpu|auto",
-        help="The CUDA you have here; the same family is taken where no such wheel exists.",
+        help=later("The CUDA you have here; the same family is taken where no such wheel exists."),
     ),
-    click.option("--cuda-exact", is_flag=True, help="Exactly that CUDA, or no plan."),
-    click.option("--torch", metavar="SPEC", help="Which torch, such as '==1.9.0' or '>=2.4,<2.6'."),
+    click.option("--cuda-exact", is_flag=True, help=later("Exactly that CUDA, or no plan.")),
+    click.option("--torch", metavar="SPEC", help=later("Which torch, such as '==1.9.0' or '>=2.4,<2.6'.")),
     click.option(
         "--with",
         "packages",
         multiple=True,
         metavar="PKG",
-        help="Packages beside torch (repeatable; default ultralytics; `none` for torch alone).",
+        help=later("Packages beside torch (repeatable; default ultralytics; `none` for torch alone)."),
     ),
     click.option(
         "--index",
         "indexes",
         multiple=True,
         metavar="auto|official|pypi|MIRROR|URL",
-        help="Where wheels may come from (repeatable; default: whichever answers).",
+        help=later("Where wheels may come from (repeatable; default: whichever answers)."),
     ),
 )
-NEW_ENV = click.option("--new-env", metavar="PATH", help="Make this environment and install into it.")
+NEW_ENV = click.option("--new-env", metavar="PATH", help=later("Make this environment and install into it."))
 Backend = Literal["auto", "uv", "pip", "conda"]
 BACKEND = click.option(
     "--backend",
     type=click.Choice(get_args(Backend)),
     default="auto",
     show_default=True,
-    help="What installs: uv, the target's own pip, or conda packages from your channels.",
+    help=later("What installs: uv, the target's own pip, or conda packages from your channels."),
 )
 _MACHINE = (
-    click.option("--driver", metavar="VERSION", help="Plan for a machine with this NVIDIA driver."),
+    click.option("--driver", metavar="VERSION", help=later("Plan for a machine with this NVIDIA driver.")),
     click.option(
         "--gpu",
         "gpus",
         multiple=True,
         metavar="NAME",
-        help='Plan for this card, such as "RTX 3090" (repeatable; `none`).',
+        help=later('Plan for this card, such as "RTX 3090" (repeatable; `none`).'),
     ),
-    click.option("--platform", metavar="TAG", help="Plan for linux_x86_64, linux_aarch64, win_amd64 or macosx_arm64."),
-    click.option("--glibc", metavar="VERSION", help="Plan for a Linux with this C library, such as 2.31."),
+    click.option(
+        "--platform", metavar="TAG", help=later("Plan for linux_x86_64, linux_aarch64, win_amd64 or macosx_arm64.")
+    ),
+    click.option("--glibc", metavar="VERSION", help=later("Plan for a Linux with this C library, such as 2.31.")),
 )
 
 

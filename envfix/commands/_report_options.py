@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from envfix.commands import _options as shared
+from envfix.model.language import later, say
 
 if TYPE_CHECKING:
     from envfix.model.explanation import Explanation
@@ -20,15 +21,17 @@ if TYPE_CHECKING:
 STANDARD_OUTPUT = "-"
 
 report_options = shared.options(
-    click.option("--html", metavar="FILE", help="Also write a page to show to others, without names and secrets."),
+    click.option(
+        "--html", metavar="FILE", help=later("Also write a page to show to others, without names and secrets.")
+    ),
     click.option(
         "--markdown",
         metavar="[FILE]",
         is_flag=False,
         flag_value=STANDARD_OUTPUT,
-        help="The same as Markdown, to paste into an issue; without FILE it is the answer.",
+        help=later("The same as Markdown, to paste into an issue; without FILE it is the answer."),
     ),
-    click.option("--svg", metavar="FILE", help="The same as a picture of the terminal."),
+    click.option("--svg", metavar="FILE", help=later("The same as a picture of the terminal.")),
 )
 
 
@@ -38,12 +41,15 @@ def _named(context: click.Context, option: click.Parameter, value: str | None) -
     if value == STANDARD_OUTPUT:
         from envfix.errors import UsageError
 
-        raise UsageError("the page needs a file of its own", hint="--html FILE")
+        raise UsageError(say("the page needs a file of its own"), hint="--html FILE")
     return value
 
 
 page_option = click.option(
-    "--html", metavar="FILE", callback=_named, help="Also write a page to show to others, without names and secrets."
+    "--html",
+    metavar="FILE",
+    callback=_named,
+    help=later("Also write a page to show to others, without names and secrets."),
 )
 
 
@@ -64,7 +70,7 @@ def save_page(path: str | None, answer: Explanation | Plan | Verification, out: 
     else:
         text = pages.plan(shareable_answer(answer))
     write(path, text, "--html")
-    out.reporter.note(f"saved: {path}")
+    out.reporter.note(say("saved: {path}", path=path))
 
 
 def save_fleet_page(path: str | None, seen: FleetSeen, out: Output) -> None:
@@ -75,7 +81,7 @@ def save_fleet_page(path: str | None, seen: FleetSeen, out: Output) -> None:
     from envfix.render.html_fleet import fleet_page
 
     write(path, fleet_page(shareable_fleet(seen)), "--html")
-    out.reporter.note(f"saved: {path}")
+    out.reporter.note(say("saved: {path}", path=path))
 
 
 class Reports:
@@ -93,9 +99,10 @@ class Reports:
         places = [*self._files.values(), *([STANDARD_OUTPUT] if as_json else [])]
         for name, path in self._files.items():
             if places.count(path) > 1:
-                where = "standard output" if path == STANDARD_OUTPUT else path
+                where = say("standard output") if path == STANDARD_OUTPUT else path
                 raise UsageError(
-                    f"two answers cannot both go to {where}", hint=f"name a file of its own: --{name} FILE"
+                    say("two answers cannot both go to {where}", where=where),
+                    hint=say("name a file of its own: --{name} FILE", name=name),
                 )
 
     def diagnosis(self, report: Report, out: Output) -> None:
@@ -110,7 +117,7 @@ class Reports:
             out.shared(answer)
         for path in self._files.values():
             if path != STANDARD_OUTPUT:
-                out.reporter.note(f"saved: {path}")
+                out.reporter.note(say("saved: {path}", path=path))
 
     def _texts(self, report: Report) -> dict[str, str]:
         from envfix.app.sharing import shareable

@@ -6,14 +6,15 @@ import click
 
 from envfix.commands import _options as shared
 from envfix.commands._report_options import Reports, report_options
+from envfix.model.language import later
 
 
 @click.command()
 @shared.options(
     shared.python_option,
     shared.from_option,
-    click.option("--no-import", "no_import", is_flag=True, help="Do not import torch; read files only (fast)."),
-    click.option("--network", is_flag=True, help="Also ask which package indexes answer from here."),
+    click.option("--no-import", "no_import", is_flag=True, help=later("Do not import torch; read files only (fast).")),
+    click.option("--network", is_flag=True, help=later("Also ask which package indexes answer from here.")),
     report_options,
     shared.offline_option,
     shared.json_option,

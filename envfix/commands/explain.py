@@ -9,6 +9,7 @@ import click
 from envfix.commands import _options as shared
 from envfix.commands._report_options import page_option, save_page
 from envfix.errors import UsageError
+from envfix.model.language import later, say
 
 
 @click.command()
@@ -16,7 +17,9 @@ from envfix.errors import UsageError
     click.argument("files", metavar="[FILE or -]...", nargs=-1),
     shared.python_option,
     shared.from_option,
-    click.option("--no-machine", "no_machine", is_flag=True, help="Judge the log alone; it is of another machine."),
+    click.option(
+        "--no-machine", "no_machine", is_flag=True, help=later("Judge the log alone; it is of another machine.")
+    ),
     page_option,
     shared.json_option,
     shared.verbose_option,
@@ -49,8 +52,8 @@ def command(
 
     if not files and sys.stdin.isatty():
         raise UsageError(
-            "nothing to explain: name the file that holds the error",
-            hint="or pipe the program's output: `yolo train ... 2>&1 | envfix explain -`",
+            say("nothing to explain: name the file that holds the error"),
+            hint=say("or pipe the program's output: `yolo train ... 2>&1 | envfix explain -`"),
         )
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
     explanation = explaining.explain_files(

@@ -5,25 +5,32 @@ from __future__ import annotations
 import click
 
 from envfix.commands import _options as shared
+from envfix.model.language import later
 
 
 @click.command()
 @click.argument("model")
 @shared.options(
-    click.option("--imgsz", default=640, show_default=True, metavar="PIXELS", help="The side of the pictures."),
+    click.option("--imgsz", default=640, show_default=True, metavar="PIXELS", help=later("The side of the pictures.")),
     click.option(
         "--device",
         default="auto",
         show_default=True,
         metavar="auto|0|UUID",
-        help="Which card. auto: the idlest that this shell may use; a number as torch counts.",
+        help=later("Which card. auto: the idlest that this shell may use; a number as torch counts."),
     ),
     click.option(
-        "--share", default=0.8, show_default=True, metavar="PART", help="How much of the free memory may be used."
+        "--share",
+        default=0.8,
+        show_default=True,
+        metavar="PART",
+        help=later("How much of the free memory may be used."),
     ),
-    click.option("--no-amp", is_flag=True, help="Measure without half precision, for training with amp=False."),
+    click.option("--no-amp", is_flag=True, help=later("Measure without half precision, for training with amp=False.")),
     click.option(
-        "--trust-weights", is_flag=True, help="Load MODEL even if it holds more than a model: it may run anything."
+        "--trust-weights",
+        is_flag=True,
+        help=later("Load MODEL even if it holds more than a model: it may run anything."),
     ),
     shared.python_option,
     shared.json_option,

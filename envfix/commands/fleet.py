@@ -9,31 +9,40 @@ import click
 
 from envfix.commands import _options as shared
 from envfix.commands._report_options import page_option, save_fleet_page
+from envfix.model.language import in_english, later, say
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _WAYS = (
-    click.option("--from", "folder", metavar="FOLDER", help="Snapshots that were gathered before, a file a node."),
-    click.option("--slurm", is_flag=True, help="The nodes of this Slurm cluster, through sinfo and srun."),
-    click.option("-p", "--partition", metavar="PARTITION", help="Only those of this Slurm partition."),
-    click.option("-w", "--nodes", metavar="NODES", help="Only these nodes: gpu[1-6,9], or @group with ClusterShell."),
+    click.option(
+        "--from", "folder", metavar="FOLDER", help=later("Snapshots that were gathered before, a file a node.")
+    ),
+    click.option("--slurm", is_flag=True, help=later("The nodes of this Slurm cluster, through sinfo and srun.")),
+    click.option("-p", "--partition", metavar="PARTITION", help=later("Only those of this Slurm partition.")),
+    click.option(
+        "-w", "--nodes", metavar="NODES", help=later("Only these nodes: gpu[1-6,9], or @group with ClusterShell.")
+    ),
     click.option(
         "--ssh",
         is_flag=False,
         flag_value="",
         metavar="NODES",
-        help="These nodes, through ssh and your own configuration of it.",
+        help=later("These nodes, through ssh and your own configuration of it."),
     ),
-    click.option("--ssh-config", metavar="FILE", help="Another configuration of ssh than your own."),
+    click.option("--ssh-config", metavar="FILE", help=later("Another configuration of ssh than your own.")),
     click.option(
-        "--kubernetes", is_flag=True, help="The GPU nodes of this Kubernetes cluster, through kubectl: a Job on each."
+        "--kubernetes",
+        is_flag=True,
+        help=later("The GPU nodes of this Kubernetes cluster, through kubectl: a Job on each."),
     ),
     click.option(
-        "--image", metavar="IMAGE", help="The image of these Jobs, with any Python in it (default: python:3-slim)."
+        "--image",
+        metavar="IMAGE",
+        help=later("The image of these Jobs, with any Python in it (default: python:3-slim)."),
     ),
-    click.option("-n", "--namespace", metavar="NAMESPACE", help="The namespace of these Jobs."),
-    click.option("--timeout", "seconds", type=click.FloatRange(1, 3600), help="Seconds that a node may take."),
-    click.option("--fan-out", type=click.IntRange(1, 512), help="How many nodes are asked at the same time."),
+    click.option("-n", "--namespace", metavar="NAMESPACE", help=later("The namespace of these Jobs.")),
+    click.option("--timeout", "seconds", type=click.FloatRange(1, 3600), help=later("Seconds that a node may take.")),
+    click.option("--fan-out", type=click.IntRange(1, 512), help=later("How many nodes are asked at the same time.")),
 )
 
 
@@ -59,15 +68,17 @@ def command() -> None:
 
 @command.command()
 @ways
-@click.option("--print", "printed", is_flag=True, help="Only write the Jobs of --kubernetes, for kubectl apply.")
-@click.option("--ansible", metavar="FILE", help="Only write a playbook that collects into --save FOLDER.")
+@click.option("--print", "printed", is_flag=True, help=later("Only write the Jobs of --kubernetes, for kubectl apply."))
+@click.option("--ansible", metavar="FILE", help=later("Only write a playbook that collects into --save FOLDER."))
 @click.option(
-    "--save", metavar="FOLDER", help="Keep a snapshot of each node, without names and secrets, or why there is none."
+    "--save",
+    metavar="FOLDER",
+    help=later("Keep a snapshot of each node, without names and secrets, or why there is none."),
 )
 @page_option
 @shared.options(
     shared.python_option,
-    click.option("--no-import", "no_import", is_flag=True, help="Do not import torch; read files only (fast)."),
+    click.option("--no-import", "no_import", is_flag=True, help=later("Do not import torch; read files only (fast).")),
     shared.json_option,
     shared.verbose_option,
     shared.quiet_option,
@@ -101,7 +112,7 @@ def diagnose(
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
     if html is not None and (printed or ansible is not None):
-        raise UsageError("--html shows what nodes told: leave out --print and --ansible, which ask none")
+        raise UsageError(say("--html shows what nodes told: leave out --print and --ansible, which ask none"))
     request = fleet.request_of(with_import=not no_import, **wishes)
     if ansible is not None:
         from envfix.app import fleet_rounds
@@ -152,9 +163,11 @@ def gpus(*, as_json: bool, verbose: bool, quiet: bool, no_color: bool, **wishes:
         type=click.Choice(["import", "cuda", "yolo", "train"]),
         default="yolo",
         show_default=True,
-        help="How far to climb on each node.",
+        help=later("How far to climb on each node."),
     ),
-    click.option("--device", default="auto", show_default=True, metavar="auto|cpu|0|UUID", help="Which device there."),
+    click.option(
+        "--device", default="auto", show_default=True, metavar="auto|cpu|0|UUID", help=later("Which device there.")
+    ),
     shared.python_option,
     shared.json_option,
     shared.verbose_option,
@@ -194,7 +207,8 @@ def next_round(*, folder: str, node: str, last: bool, target: str | None, no_imp
     from envfix.app import fleet, fleet_rounds
 
     request = fleet.FleetRequest(target=target, with_import=not no_import)
-    click.echo(fleet_rounds.next_round(folder, node, fleet_rounds.read_told(), request, last=last), nl=False)
+    with in_english():  # what is saved is read by others
+        click.echo(fleet_rounds.next_round(folder, node, fleet_rounds.read_told(), request, last=last), nl=False)
     return 0
 
 

@@ -7,12 +7,15 @@ import contextlib
 import click
 
 from envfix.commands import _options as shared
+from envfix.model.language import later, say
 
 
 @click.command()
 @shared.options(
-    click.option("--explain", is_flag=True, help="Also say what each field of nvidia-smi means on each card now."),
-    click.option("--watch", is_flag=True, help="Look again every two seconds until Ctrl-C."),
+    click.option(
+        "--explain", is_flag=True, help=later("Also say what each field of nvidia-smi means on each card now.")
+    ),
+    click.option("--watch", is_flag=True, help=later("Look again every two seconds until Ctrl-C.")),
     shared.from_option,
     shared.json_option,
     shared.verbose_option,
@@ -44,9 +47,11 @@ def command(
     from envfix.render import open_output
 
     if watch and (as_json or snapshot is not None):
-        raise UsageError("--watch looks at this machine and is for people", hint="leave out --json and --from")
+        raise UsageError(
+            say("--watch looks at this machine and is for people"), hint=say("leave out --json and --from")
+        )
     if watch and explain:
-        raise UsageError("--watch has no room for explanations", hint="leave out --watch or --explain")
+        raise UsageError(say("--watch has no room for explanations"), hint=say("leave out --watch or --explain"))
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
     if watch:
         with contextlib.suppress(KeyboardInterrupt):

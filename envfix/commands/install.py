@@ -8,6 +8,7 @@ import click
 
 from envfix.commands import _options as shared
 from envfix.commands._plan_options import BACKEND, NEW_ENV, Backend, goal_options
+from envfix.model.language import later
 
 
 @click.command()
@@ -16,14 +17,14 @@ from envfix.commands._plan_options import BACKEND, NEW_ENV, Backend, goal_option
     NEW_ENV,
     shared.python_option,
     BACKEND,
-    click.option("--yes", is_flag=True, help="Do not ask before the download starts."),
-    click.option("--dry-run", is_flag=True, help="Only show the plan."),
-    click.option("--keep", is_flag=True, help="Keep what was installed even if verification fails."),
-    click.option("--allow-base", is_flag=True, help="Also change conda's base or a system Python."),
-    click.option("--even-in-use", is_flag=True, help="Also while programs run on the torch that is replaced."),
+    click.option("--yes", is_flag=True, help=later("Do not ask before the download starts.")),
+    click.option("--dry-run", is_flag=True, help=later("Only show the plan.")),
+    click.option("--keep", is_flag=True, help=later("Keep what was installed even if verification fails.")),
+    click.option("--allow-base", is_flag=True, help=later("Also change conda's base or a system Python.")),
+    click.option("--even-in-use", is_flag=True, help=later("Also while programs run on the torch that is replaced.")),
     shared.offline_option,
     shared.json_option,
-    click.option("--progress", is_flag=True, help="With --json: progress as JSON lines on standard error."),
+    click.option("--progress", is_flag=True, help=later("With --json: progress as JSON lines on standard error.")),
     shared.verbose_option,
     shared.quiet_option,
     shared.color_option,

@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from envfix.commands import _options as shared
 from envfix.commands._plan_options import BACKEND, Backend, goal_options, machine_options
+from envfix.model.language import later, say
 from envfix.model.lock import Format
 
 # What says that a plan is to be locked, and not what is installed.
@@ -22,15 +23,19 @@ _OF_PLANS = (*_OF_WISHES, "driver", "gpus", "platform", "glibc")
     "formats",
     multiple=True,
     type=click.Choice(get_args(Format)),
-    help="Which lockfile (repeatable; default: what the name after -o says, else requirements).",
+    help=later("Which lockfile (repeatable; default: what the name after -o says, else requirements)."),
 )
-@click.option("-o", "--output", "out", metavar="FILE|FOLDER", help="Where to write it; without, it is printed.")
-@click.option("--check", "check", metavar="FILE", help="Compare this lock with the environment, or with a machine.")
+@click.option("-o", "--output", "out", metavar="FILE|FOLDER", help=later("Where to write it; without, it is printed."))
 @click.option(
-    "--update", multiple=True, metavar="PKG", help="Change only what must change for this package (repeatable)."
+    "--check", "check", metavar="FILE", help=later("Compare this lock with the environment, or with a machine.")
 )
 @click.option(
-    "--download", is_flag=True, help="Fetch files of which no index tells the hash, and those beside a pylock.toml."
+    "--update", multiple=True, metavar="PKG", help=later("Change only what must change for this package (repeatable).")
+)
+@click.option(
+    "--download",
+    is_flag=True,
+    help=later("Fetch files of which no index tells the hash, and those beside a pylock.toml."),
 )
 @goal_options
 @machine_options
@@ -82,15 +87,15 @@ def command(
     request = planning.request_of(**wishes)
     planned = any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _OF_PLANS)
     if update and wishes["packages"]:
-        raise click.UsageError("--update keeps what the lock was asked for: leave out --with")
+        raise click.UsageError(say("--update keeps what the lock was asked for: leave out --with"))
     if check is not None:
         if download or any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _OF_WISHES):
             raise click.UsageError(
-                "--check compares what is in the file: leave out --cuda, --torch, --with and --download"
+                say("--check compares what is in the file: leave out --cuda, --torch, --with and --download")
             )
         if len(formats) > 1 or out is not None or update:
             raise click.UsageError(
-                "--check reads one lock and writes none: leave out -o, --update and all but one --format"
+                say("--check reads one lock and writes none: leave out -o, --update and all but one --format")
             )
         checked = locking.check(check, request, format_name=next(iter(formats), None), reporter=out_.reporter)
         out_.lock_check(checked)

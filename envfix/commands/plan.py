@@ -9,6 +9,7 @@ import click
 from envfix.commands import _options as shared
 from envfix.commands._plan_options import BACKEND, NEW_ENV, Backend, goal_options, machine_options
 from envfix.commands._report_options import page_option, save_page
+from envfix.model.language import later
 
 
 @click.command()
@@ -16,8 +17,10 @@ from envfix.commands._report_options import page_option, save_page
 @machine_options
 @NEW_ENV
 @BACKEND
-@click.option("--yes", is_flag=True, hidden=True, help="As for install; a plan asks nothing.")
-@click.option("--why-not", metavar="BUILD", help="Explain one build filter by filter: 2.13.0, cu130 or 2.13.0+cu130.")
+@click.option("--yes", is_flag=True, hidden=True, help=later("As for install; a plan asks nothing."))
+@click.option(
+    "--why-not", metavar="BUILD", help=later("Explain one build filter by filter: 2.13.0, cu130 or 2.13.0+cu130.")
+)
 @shared.options(
     shared.python_option,
     shared.from_option,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from envfix.commands import _options as shared
+from envfix.model.language import later, say
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -12,7 +13,7 @@ from envfix.commands import _options as shared
     click.argument("argv", metavar="PROGRAM [ARGUMENTS]...", nargs=-1, required=True, type=click.UNPROCESSED),
     shared.python_option,
     click.option(
-        "--no-machine", "no_machine", is_flag=True, help="Judge its output alone; ask nothing of this machine."
+        "--no-machine", "no_machine", is_flag=True, help=later("Judge its output alone; ask nothing of this machine.")
     ),
     shared.verbose_option,
     shared.color_option,
@@ -39,5 +40,5 @@ def command(*, argv: tuple[str, ...], target: str | None, no_machine: bool, verb
     except KeyboardInterrupt:
         pass  # whoever stops the explanation still gets the program's own exit code
     except Exception as error:  # noqa: BLE001 - and so does a script, whatever goes wrong in here
-        click.echo(f"envfix: cannot explain it: {error}", err=True)
+        click.echo(say("envfix: cannot explain it: {error}", error=error), err=True)
     return running.leave(ended)

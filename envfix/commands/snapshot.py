@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from envfix.commands import _options as shared
+from envfix.model.language import later
 
 
 @click.command()
 @shared.options(
-    click.option("-o", "--output", required=True, metavar="FILE", help="The file to write (JSON)."),
+    click.option("-o", "--output", required=True, metavar="FILE", help=later("The file to write (JSON).")),
     shared.python_option,
-    click.option("--no-import", "no_import", is_flag=True, help="Do not import torch; read files only (fast)."),
+    click.option("--no-import", "no_import", is_flag=True, help=later("Do not import torch; read files only (fast).")),
     shared.json_option,
     shared.quiet_option,
     shared.color_option,

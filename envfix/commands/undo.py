@@ -5,13 +5,16 @@ from __future__ import annotations
 import click
 
 from envfix.commands import _options as shared
+from envfix.model.language import later
 
 
 @click.command()
 @shared.options(
     shared.python_option,
-    click.option("--forget", is_flag=True, help="Keep the environment as it is, and delete what is kept for undo."),
-    click.option("--yes", is_flag=True, help="Do not ask, also where later packages are lost."),
+    click.option(
+        "--forget", is_flag=True, help=later("Keep the environment as it is, and delete what is kept for undo.")
+    ),
+    click.option("--yes", is_flag=True, help=later("Do not ask, also where later packages are lost.")),
     shared.json_option,
     shared.quiet_option,
     shared.color_option,

@@ -8,6 +8,7 @@ import click
 
 from envfix.commands import _options as shared
 from envfix.commands._report_options import page_option, save_page
+from envfix.model.language import later
 
 Level = Literal["import", "cuda", "yolo", "train"]
 
@@ -20,30 +21,41 @@ Level = Literal["import", "cuda", "yolo", "train"]
         type=click.Choice(get_args(Level)),
         default="yolo",
         show_default=True,
-        help="How far up the ladder.",
+        help=later("How far up the ladder."),
     ),
     click.option(
         "--device",
         default="auto",
         show_default=True,
         metavar="auto|cpu|0|UUID",
-        help="On which device; auto is the idlest card that this shell may use, and the CPU only where there is no card.",
+        help=later(
+            "On which device; auto is the idlest card that this shell may use, and the CPU only where there is no card."
+        ),
     ),
     click.option(
         "--weights",
         metavar="FILE",
-        help="Trained weights that must find the person and the bus in the packaged picture."
-        " Default: a yolov8n.pt of yours, if there is one in this folder or where ultralytics keeps them.",
-    ),
-    click.option("--allow-download", is_flag=True, help="Let ultralytics fetch yolov8n.pt (6 MB) if there is none."),
-    click.option(
-        "--trust-weights", is_flag=True, help="Load FILE even if it holds more than a model: it may run anything."
-    ),
-    click.option(
-        "--picture", metavar="FILE", help="Where to save what was found. Default: envfix-verify.jpg in this folder."
+        help=later(
+            "Trained weights that must find the person and the bus in the packaged picture."
+            " Default: a yolov8n.pt of yours, if there is one in this folder or where ultralytics"
+            " keeps them."
+        ),
     ),
     click.option(
-        "--memory", is_flag=True, help="Tell where the GPU's memory goes: others, context, reserved, tensors."
+        "--allow-download", is_flag=True, help=later("Let ultralytics fetch yolov8n.pt (6 MB) if there is none.")
+    ),
+    click.option(
+        "--trust-weights",
+        is_flag=True,
+        help=later("Load FILE even if it holds more than a model: it may run anything."),
+    ),
+    click.option(
+        "--picture",
+        metavar="FILE",
+        help=later("Where to save what was found. Default: envfix-verify.jpg in this folder."),
+    ),
+    click.option(
+        "--memory", is_flag=True, help=later("Tell where the GPU's memory goes: others, context, reserved, tensors.")
     ),
     page_option,
     shared.json_option,

@@ -5,18 +5,23 @@ from __future__ import annotations
 import click
 
 from envfix.commands import _options as shared
+from envfix.model.language import later
 
 
 @click.command()
 @shared.options(
     click.option(
-        "--package", "packages", multiple=True, metavar="NAME", help="torch, torchvision or torchaudio (repeatable)."
+        "--package",
+        "packages",
+        multiple=True,
+        metavar="NAME",
+        help=later("torch, torchvision or torchaudio (repeatable)."),
     ),
-    click.option("--torch", metavar="SPEC", help="Of this torch, or belonging to it: 1.9.0, '>=2.4,<2.6'."),
-    click.option("--cuda", metavar="11.1|cu118|cpu", help="With this CUDA inside."),
-    click.option("--python", metavar="VERSION", help="For this Python, such as 3.8 or 3.13t."),
-    click.option("--platform", metavar="TAG", help="For this platform, such as linux_x86_64."),
-    click.option("--index", type=click.Choice(("official", "pypi")), help="On this index."),
+    click.option("--torch", metavar="SPEC", help=later("Of this torch, or belonging to it: 1.9.0, '>=2.4,<2.6'.")),
+    click.option("--cuda", metavar="11.1|cu118|cpu", help=later("With this CUDA inside.")),
+    click.option("--python", metavar="VERSION", help=later("For this Python, such as 3.8 or 3.13t.")),
+    click.option("--platform", metavar="TAG", help=later("For this platform, such as linux_x86_64.")),
+    click.option("--index", type=click.Choice(("official", "pypi")), help=later("On this index.")),
     shared.json_option,
     shared.verbose_option,
     shared.color_option,

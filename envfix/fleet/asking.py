@@ -23,6 +23,7 @@ from envfix.errors import SnapshotError
 from envfix.host.interface import CommandResult, FileResult, ProbeHost
 from envfix.host.recording import run_question
 from envfix.host.replay import ReplayHost
+from envfix.model.language import say
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -93,7 +94,7 @@ class AskingHost(ReplayHost):
         if key in self._answers:
             return super()._answer(question, kind)
         if key in self._failed:
-            raise TimeoutError(self._failed[key] or "no answer within the time limit; does a disk not answer?")
+            raise TimeoutError(self._failed[key] or say("no answer within the time limit; does a disk not answer?"))
         self.wanted[key] = (question, self._bounds.get(key, PATIENCE))
         nothing = question[1] if question[0] == "real_path" else _NOTHING[question[0]]
         return msgspec.convert(nothing, kind)
@@ -128,13 +129,13 @@ class Asking:
         self._asked = dict(host.asked)
         wanted = list(host.wanted.values())
         if len(self._calls) + len(wanted) > MOST_QUESTIONS or (wanted and self.rounds >= MOST_ROUNDS):
-            raise SnapshotError("its answers lead to more questions than any machine needs")
+            raise SnapshotError(say("its answers lead to more questions than any machine needs"))
         return seen, wanted
 
     def take(self, asked: Sequence[Asked], answers: Any) -> None:
         """Keep the answers to a round; raises ``SnapshotError`` where they are none."""
         if not isinstance(answers, list) or len(answers) != len(asked):
-            raise SnapshotError("its answer is damaged: not as many answers as questions")
+            raise SnapshotError(say("its answer is damaged: not as many answers as questions"))
         self.rounds += 1
         for (question, _), answer in zip(asked, answers, strict=True):
             call: dict[str, Any] = {"ask": question}

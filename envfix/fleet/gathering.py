@@ -16,6 +16,7 @@ from envfix.fleet.asking import Told
 from envfix.fleet.interface import Engine
 from envfix.host.dialogue import Dialogue, DialogueError
 from envfix.host.interface import ProbeHost
+from envfix.model.language import say
 
 # One look at a node, asked to its end; and all looks that are wanted of it.
 Ask = Callable[[Callable[[ProbeHost], Any]], tuple[Any, Told]]
@@ -104,7 +105,10 @@ def _ask(
     except EnvfixError as error:
         return Answered(node=node, problem=error.message)
     except Exception as error:  # noqa: BLE001 - what a node answers may bring down a probe; the other nodes go on
-        return Answered(node=node, problem=f"its answers cannot be read ({type(error).__name__}: {error})"[:300])
+        return Answered(
+            node=node,
+            problem=say("its answers cannot be read ({name}: {error})", name=type(error).__name__, error=error)[:300],
+        )
     finally:
         running.pop(node, None)
         dialogue.close()

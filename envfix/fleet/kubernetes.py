@@ -19,6 +19,7 @@ from envfix.fleet.interface import Listing
 from envfix.fleet.travelling import start
 from envfix.host.interface import CommandResult
 from envfix.host.real import RealHost
+from envfix.model.language import say
 
 IMAGE = "python:3-slim"
 KUBECTL_SECONDS = 30.0
@@ -40,7 +41,10 @@ def parse_nodes(text: str) -> dict[str, tuple[int, str | None]]:
         ready: dict[str, Any] = next((row for row in status.get("conditions") or () if row.get("type") == "Ready"), {})
         problem = None
         if ready.get("status") != "True":
-            problem = f"it is not ready: {ready.get('message') or ready.get('reason') or 'no reason given'}"
+            problem = say(
+                "it is not ready: {message}",
+                message=ready.get("message") or ready.get("reason") or say("no reason given"),
+            )
         cards = str((status.get("capacity") or {}).get(CARDS, "0"))
         if nodesets.NAME.fullmatch(name):
             found[name] = (int(cards) if cards.isdecimal() else 0, problem)
@@ -57,7 +61,7 @@ def parse_pods(text: str) -> dict[str, tuple[str, str, str | None]]:
             (f"{row['reason']}: {row.get('message', '')}".rstrip(": ") for row in waiting if "reason" in row), None
         )
         if status.get("phase") == "Failed":
-            reason = str(status.get("message") or status.get("reason") or "it has failed")
+            reason = str(status.get("message") or status.get("reason") or say("it has failed"))
         node = str((item.get("spec") or {}).get("nodeName") or "")
         found[node] = (str(item["metadata"]["name"]), str(status.get("phase") or "Pending"), reason)
     return found
@@ -69,7 +73,7 @@ def _items(text: str) -> list[dict[str, Any]]:
         return [item for item in items if isinstance(item["metadata"]["name"], str)]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise EnvfixError(
-            "kubectl's answer is not readable", hint="try `kubectl get nodes -o json` by itself"
+            say("kubectl's answer is not readable"), hint=say("try `kubectl get nodes -o json` by itself")
         ) from error
 
 
@@ -146,8 +150,8 @@ class Kubernetes:
         self._pods = {node: name for node, (name, phase, _) in pods.items() if phase == "Running"}
         for node in wanted:
             if node not in self._pods:
-                _, phase, reason = pods.get(node, ("", "no pod was made there", None))
-                unreached[node] = f"its pod has not started: {reason or phase}"
+                _, phase, reason = pods.get(node, ("", say("no pod was made there"), None))
+                unreached[node] = say("its pod has not started: {reason}", reason=reason or phase)
         return Listing(nodes=tuple(node for node in wanted if node in self._pods), unreached=unreached, cards=cards)
 
     def print(self) -> str:
@@ -170,13 +174,13 @@ class Kubernetes:
         answer = self._kubectl("get", "nodes", "-o", "json")
         if not answer.ok:
             raise EnvfixError(
-                f"Kubernetes does not tell its nodes: kubectl: {answer.failure}",
-                hint="try `kubectl get nodes` by itself",
+                say("Kubernetes does not tell its nodes: kubectl: {failure}", failure=answer.failure),
+                hint=say("try `kubectl get nodes` by itself"),
             )
         known = parse_nodes(answer.stdout)
         named = self._named or tuple(name for name, (cards, _) in known.items() if cards)
         if not named:
-            raise UsageError("no node here has NVIDIA cards to give", hint="name others with -w NODES")
+            raise UsageError(say("no node here has NVIDIA cards to give"), hint=say("name others with -w NODES"))
         unreached = dict(_lost(named, known))
         wanted = tuple(name for name in named if name not in unreached)
         return wanted, unreached, {name: cards for name, (cards, _) in known.items()}
@@ -195,8 +199,8 @@ class Kubernetes:
             self._host.remove_tree(folder)
         if not answer.ok:
             raise EnvfixError(
-                f"the Jobs cannot be made: kubectl: {answer.failure}",
-                hint="`envfix fleet diagnose --kubernetes --print` writes them for somebody who may",
+                say("the Jobs cannot be made: kubectl: {failure}", failure=answer.failure),
+                hint=say("`envfix fleet diagnose --kubernetes --print` writes them for somebody who may"),
             )
 
     def _started(self, nodes: tuple[str, ...]) -> dict[str, tuple[str, str, str | None]]:
@@ -220,7 +224,7 @@ class Kubernetes:
 
 def _lost(named: tuple[str, ...], known: dict[str, tuple[int, str | None]]) -> Iterator[tuple[str, str]]:
     for name in named:
-        _, problem = known.get(name, (0, "Kubernetes lists no node of that name"))
+        _, problem = known.get(name, (0, say("Kubernetes lists no node of that name")))
         if problem is not None:
             yield name, problem
 

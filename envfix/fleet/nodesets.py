@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable
 
 from envfix.errors import UsageError
+from envfix.model.language import later, look_up, say
 
 # What a node may be called: anything else is never given to ssh or srun, and stands alone where nodes are put together.
 NAME = re.compile(r"(?!-)[A-Za-z0-9_.@-]{1,255}", re.ASCII)
 MOST_NODES = 100_000
-EXAMPLE = "for example node[1-8],gpu9"
+EXAMPLE = later("for example node[1-8],gpu9")
 _PART = re.compile(r"([^\[\],]*)(?:\[([0-9,\- ]+)\])?([^\[\],]*)(?:,|$)")
 _NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
 
@@ -25,28 +26,35 @@ def expand(text: str) -> tuple[str, ...]:
     else:
         try:
             nodes = NodeSet(text)
-            names = list(nodes) if len(nodes) <= MOST_NODES else [f"{len(nodes)} nodes"]
+            names = list(nodes) if len(nodes) <= MOST_NODES else [say("{number} nodes", number=len(nodes))]
         except NodeSetException as error:
-            raise UsageError(f"{text[:80]!r} names no nodes: {error}", hint=EXAMPLE) from error
+            raise UsageError(
+                say("{text!r} names no nodes: {error}", text=text[:80], error=error), hint=look_up(EXAMPLE)
+            ) from error
         except (GroupResolverError, GroupSourceError, OSError) as error:
-            raise UsageError(f"{text[:80]!r}: ClusterShell cannot read its groups: {error}") from error
+            raise UsageError(
+                say("{text!r}: ClusterShell cannot read its groups: {error}", text=text[:80], error=error)
+            ) from error
     strange = next((name for name in names if not NAME.fullmatch(name)), None)
     if strange is not None:
-        raise UsageError(f"{strange[:80]!r} is not the name of a node", hint=EXAMPLE)
+        raise UsageError(say("{strange!r} is not the name of a node", strange=strange[:80]), hint=look_up(EXAMPLE))
     if not names:
-        raise UsageError(f"{text[:80]!r} names no nodes", hint=EXAMPLE)
+        raise UsageError(say("{text!r} names no nodes", text=text[:80]), hint=look_up(EXAMPLE))
     return tuple(dict.fromkeys(names))
 
 
 def _expand(text: str) -> list[str]:
     if "@" in text:
-        raise UsageError(f"{text[:80]!r} is a group, which ClusterShell knows", hint="pip install 'envfix[fleet]'")
+        raise UsageError(
+            say("{text!r} is a group, which ClusterShell knows", text=text[:80]),
+            hint=say("pip install 'envfix[fleet]'"),
+        )
     names: list[str] = []
     at = 0
     while at < len(text):
         part = _PART.match(text, at)
         if part is None or part.end() == at:
-            raise UsageError(f"{text[:80]!r} names no nodes", hint=EXAMPLE)
+            raise UsageError(say("{text!r} names no nodes", text=text[:80]), hint=look_up(EXAMPLE))
         at = part.end()
         numbers = [""] if part[2] is None else _numbers(part[2])
         names += [f"{part[1]}{number}{part[3]}".strip() for number in numbers if part[1] or part[2] or part[3]]
@@ -58,7 +66,7 @@ def _numbers(text: str) -> list[str]:
     for piece in text.replace(" ", "").split(","):
         first, dash, last = piece.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) - int(first) > MOST_NODES:
-            raise UsageError(f"[{text[:80]}] is no range of numbers", hint="for example node[1-8]")
+            raise UsageError(say("[{text}] is no range of numbers", text=text[:80]), hint=say("for example node[1-8]"))
         found += [str(number).zfill(len(first)) for number in range(int(first), int(last or first) + 1)]
     return found
 

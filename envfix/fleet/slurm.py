@@ -15,6 +15,7 @@ from envfix.fleet import nodesets
 from envfix.fleet.interface import Listing
 from envfix.fleet.travelling import start
 from envfix.host.interface import ProbeHost
+from envfix.model.language import later, look_up, say
 
 FIELDS = "%N|%t|%G|%E"
 # A node that is full is not waited for.
@@ -23,13 +24,13 @@ SINFO_SECONDS = 30.0
 # Of sinfo's short states those in which a step can start; the others are told with the reason that an administrator left.
 _USABLE = ("idle", "mix", "alloc", "comp", "resv")
 _IN_WORDS = {
-    "down": "it is down",
-    "drain": "it is drained",
-    "drng": "it is being drained",
-    "fail": "it has failed",
-    "maint": "it is in maintenance",
-    "unk": "Slurm does not know its state",
-    "boot": "it is booting",
+    "down": later("it is down"),
+    "drain": later("it is drained"),
+    "drng": later("it is being drained"),
+    "fail": later("it has failed"),
+    "maint": later("it is in maintenance"),
+    "unk": later("Slurm does not know its state"),
+    "boot": later("it is booting"),
 }
 _CARDS = re.compile(r"(?:^|,)gpu(?::[^:,()]+)*:(\d+)(?=[,(]|$)")
 # Slices of cards: how many cards they are of is not told.
@@ -55,7 +56,9 @@ def parse_sinfo(text: str) -> Listing:
             nodes.append(name)
             continue
         said = (
-            "it does not respond" if "*" in state and plain != "down" else _IN_WORDS.get(plain, f"its state is {state}")
+            say("it does not respond")
+            if "*" in state and plain != "down"
+            else look_up(_IN_WORDS.get(plain, "")) or say("its state is {state}", state=state)
         )
         unreached[name] = f"{said}: {reason}" if reason not in ("", "none") else said
     return Listing(nodes=tuple(nodes), unreached=unreached, cards=cards)
@@ -86,14 +89,17 @@ class Slurm:
         )
         answer = self._host.run(["sinfo", "-h", "-N", "-o", FIELDS, *where], timeout=SINFO_SECONDS)
         if not answer.ok:
-            raise EnvfixError(f"Slurm does not tell its nodes: sinfo: {answer.failure}", hint="try `sinfo` by itself")
+            raise EnvfixError(
+                say("Slurm does not tell its nodes: sinfo: {failure}", failure=answer.failure),
+                hint=say("try `sinfo` by itself"),
+            )
         listing = parse_sinfo(answer.stdout)
         missing = [name for name in self._named or () if name not in listing.nodes and name not in listing.unreached]
         if not listing.nodes and not listing.unreached and not missing:
-            raise UsageError("Slurm lists no such nodes", hint="`sinfo` shows partitions and nodes")
+            raise UsageError(say("Slurm lists no such nodes"), hint=say("`sinfo` shows partitions and nodes"))
         return Listing(
             nodes=listing.nodes,
-            unreached={**listing.unreached, **dict.fromkeys(missing, "Slurm lists no node of that name here")},
+            unreached={**listing.unreached, **dict.fromkeys(missing, say("Slurm lists no node of that name here"))},
             cards=listing.cards,
         )
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 
 from envfix.host.interface import CommandResult
+from envfix.model.language import say
 
 STDERR_KEPT = 8192
 
@@ -41,7 +42,9 @@ class Dialogue:
                 start_new_session=True,
             )
         except OSError as error:
-            raise DialogueError(f"{argv[0]} cannot be started: {error.strerror or error}") from error
+            raise DialogueError(
+                say("{argv} cannot be started: {strerror}", argv=argv[0], strerror=error.strerror or error)
+            ) from error
         pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
         self._stdin, self._stdout, self._stderr = self._pipes = tuple(pipe for pipe in pipes if pipe is not None)
         for pipe in self._pipes:
@@ -64,7 +67,7 @@ class Dialogue:
                 if answer is not None:
                     return answer
                 if self.left <= 0:
-                    raise DialogueError(f"no answer within {self._seconds:g} seconds")
+                    raise DialogueError(say("no answer within {seconds:g} seconds", seconds=self._seconds))
                 if self._ended.is_set():
                     raise DialogueError("interrupted")
                 for key, _ in selector.select(min(max(self.left, 0.0), 0.5)):
@@ -104,7 +107,7 @@ class Dialogue:
             return False
         self._heard += len(chunk)
         if self._heard > self._most:
-            raise DialogueError(f"it sent more than {self._most // 1_000_000} MB, and was left")
+            raise DialogueError(say("it sent more than {most} MB, and was left", most=self._most // 1_000_000))
         if complaint:
             self._complaints += chunk
             del self._complaints[:-STDERR_KEPT]

@@ -27,6 +27,7 @@ import msgspec
 
 from envfix.errors import EnvfixError
 from envfix.host.hashing import sha256_of
+from envfix.model.language import say
 from envfix.model.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -141,7 +142,9 @@ def path_of(file: WantedFile, folder: str) -> str:
         return local
     if not re.fullmatch(r"[^/\\\x00-\x1f]+", file.filename) or file.filename.startswith("."):
         raise FetchError(
-            f"{file.filename!r} is no name of a file: it is not fetched", kind="content", hint=_OTHER_INDEX
+            say("{filename!r} is no name of a file: it is not fetched", filename=file.filename),
+            kind="content",
+            hint=_OTHER_INDEX,
         )
     key = file.sha256 or hashlib.sha256(file.url.encode()).hexdigest()
     if not re.fullmatch(r"[0-9a-fA-F]{64}", key):
@@ -341,9 +344,13 @@ class _Download:
             wrong = self._file.sha256 is not None and sha256_of(self._path) != self._file.sha256.lower()
             os.stat(self._path)
         except OSError as error:
-            raise FetchError(f"{self._path} cannot be read: {error.strerror}", kind="content") from error
+            raise FetchError(
+                say("{path} cannot be read: {strerror}", path=self._path, strerror=error.strerror), kind="content"
+            ) from error
         if wrong:
-            raise FetchError(f"{self._path} is not the {name} it should be (wrong hash)", kind="content")
+            raise FetchError(
+                say("{path} is not the {name} it should be (wrong hash)", path=self._path, name=name), kind="content"
+            )
         return self._path
 
     def _is_there(self) -> bool:
@@ -625,7 +632,9 @@ class _Download:
             raise self._error(message, kind=kind, hint=_ROOM) from error
 
     def _error(self, message: str, *, kind: Kind = "network", hint: str | None = None) -> FetchError:
-        return FetchError(f"downloading {self._file.title} failed: {message}", kind=kind, hint=hint)
+        return FetchError(
+            say("downloading {title} failed: {message}", title=self._file.title, message=message), kind=kind, hint=hint
+        )
 
 
 class _Part:
@@ -747,7 +756,9 @@ def _make_folder(path: str) -> None:
         os.makedirs(path, mode=0o700, exist_ok=True)
     except OSError as error:
         kind: Kind = "space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "permission"
-        raise FetchError(f"{path} cannot be made: {error.strerror}", kind=kind, hint=_ROOM) from error
+        raise FetchError(
+            say("{path} cannot be made: {strerror}", path=path, strerror=error.strerror), kind=kind, hint=_ROOM
+        ) from error
 
 
 def _private(path: str, flags: int) -> int:

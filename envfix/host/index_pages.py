@@ -11,6 +11,8 @@ from urllib.parse import unquote, urljoin
 
 import msgspec
 
+from envfix.model.language import say
+
 _ENDINGS = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".egg")
 _VARIANT = re.compile(r"(?:^|/)(?:cpu|cu\d{2,3})/?$")
 
@@ -32,12 +34,12 @@ def read_page(kind: str, body: str) -> Page:
     if media.endswith("json"):
         return Page(files=_read_json(body))
     if media and "html" not in media and "xml" not in media and media != "text/plain":
-        raise PageError(f"answers with {media[:60]}, which is no list of packages")
+        raise PageError(say("answers with {media}, which is no list of packages", media=media[:60]))
     page, links = _read_html(body)
     if page.files or page.has_variants or "pypi:repository-version" in body:
         return page
     if links or "<html" not in body[:10_000].lower():
-        raise PageError("answers, but not with a list of packages (a login page, or a broken proxy?)")
+        raise PageError(say("answers, but not with a list of packages (a login page, or a broken proxy?)"))
     return page
 
 
@@ -62,7 +64,7 @@ def _read_json(body: str) -> tuple[str, ...]:
         document = json.loads(body)
         return tuple(str(entry["filename"]) for entry in document["files"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PageError("answers with broken JSON") from error
+        raise PageError(say("answers with broken JSON")) from error
 
 
 def _read_html(body: str) -> tuple[Page, int]:

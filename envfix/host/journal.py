@@ -25,6 +25,7 @@ import msgspec
 
 from envfix.errors import EnvfixError
 from envfix.host.hashing import sha256_of
+from envfix.model.language import say
 
 FOLDER = ".envfix"
 _PENDING, _UNDO, _ENTRY = "pending", "undo", "journal.json"
@@ -146,7 +147,9 @@ def refuse_links(prefix: str) -> None:
     for parts in ((), (_PENDING,), (_UNDO,), (_PENDING, _KEPT), (_UNDO, _KEPT), (_EDITED,)):
         path = os.path.join(home, *parts)
         if os.path.islink(path):
-            raise JournalError(f"{path} is a link, which envfix does not follow", hint="remove the link")
+            raise JournalError(
+                say("{path} is a link, which envfix does not follow", path=path), hint=say("remove the link")
+            )
 
 
 def undoable(prefix: str) -> Entry | None:
@@ -310,8 +313,16 @@ def roll_back(prefix: str, *, complete_stays: bool = True) -> Restored | None:
     entry = _read_entry(folder)
     if entry is None:
         raise JournalError(
-            f"the journal of an unfinished installation cannot be read: {folder}/{_ENTRY}",
-            hint=f"the files it kept are in {folder}/{_KEPT}; make a fresh environment with --new-env PATH",
+            say(
+                "the journal of an unfinished installation cannot be read: {folder}/{entry}",
+                folder=folder,
+                entry=_ENTRY,
+            ),
+            hint=say(
+                "the files it kept are in {folder}/{kept}; make a fresh environment with --new-env PATH",
+                folder=folder,
+                kept=_KEPT,
+            ),
         )
     if entry.state == "done":
         _settle_done(prefix)
@@ -339,7 +350,10 @@ def undo(prefix: str, also: Iterable[str] = ()) -> Restored | None:
     folder = os.path.join(prefix, FOLDER, _UNDO)
     entry = _read_entry(folder)
     if entry is None:
-        raise JournalError(f"there is no installation to undo in {prefix}", hint="only the last one of envfix can be")
+        raise JournalError(
+            say("there is no installation to undo in {prefix}", prefix=prefix),
+            hint=say("only the last one of envfix can be"),
+        )
     if entry.is_new:
         _remove_new(prefix, entry)
         return Restored(what=entry.what, began=entry.began, whole=True, had_folder=entry.had_folder)
@@ -406,8 +420,8 @@ def _inside(prefix: str, relative: str, *, follows: bool = True) -> str:
     within = f"{real}{os.sep}".startswith(f"{home.rstrip(os.sep)}{os.sep}")
     if os.path.isabs(relative) or not within or (follows and os.path.isdir(path) and _leaves(path, home)):
         raise JournalError(
-            f"{path} lies outside of the environment {prefix}: it is not touched",
-            hint="make an environment of its own with --new-env PATH",
+            say("{path} lies outside of the environment {prefix}: it is not touched", path=path, prefix=prefix),
+            hint=say("make an environment of its own with --new-env PATH"),
         )
     return path
 
@@ -843,13 +857,13 @@ def _unpacked(prefix: str, path: str) -> Listing:
             raw = msgspec.json.decode(stream.read(), type=dict[str, Listed])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError(
-            f"the list of what was there cannot be read: {path}",
-            hint="make a fresh environment with --new-env PATH",
+            say("the list of what was there cannot be read: {path}", path=path),
+            hint=say("make a fresh environment with --new-env PATH"),
         ) from error
     found = {os.path.join(prefix, _as_name(name)): told for name, told in raw.items()}
     if any(os.path.isabs(_as_name(name)) or ".." in name.split(os.sep) for name in raw):
         raise JournalError(
-            f"the list of what was there names files outside of the environment: {path}",
-            hint="make a fresh environment with --new-env PATH",
+            say("the list of what was there names files outside of the environment: {path}", path=path),
+            hint=say("make a fresh environment with --new-env PATH"),
         )
     return found

@@ -19,6 +19,7 @@ import msgspec
 
 from envfix.errors import EnvfixError
 from envfix.host.journal import FOLDER
+from envfix.model.language import say
 
 if TYPE_CHECKING:
     import psutil
@@ -74,7 +75,10 @@ def locked(prefix: str, *, patience: float, on_wait: Callable[[str], None]) -> I
             if holder is not None and orphaned and _end(holder, lock.descriptor):
                 continue
             if time.monotonic() > began + (max(patience, _LEAVING) if orphaned else patience):
-                raise BusyError(f"{_who(holder)} works on {prefix}", hint="wait for it to end, then try again")
+                raise BusyError(
+                    say("{who} works on {prefix}", who=_who(holder), prefix=prefix),
+                    hint=say("wait for it to end, then try again"),
+                )
             if not told and not orphaned:
                 on_wait(f"waiting: {_who(holder)} works on {prefix}")
                 told = True
@@ -153,10 +157,14 @@ def _refuse_others(path: str, is_right: Callable[[int], bool], use: str) -> None
     except FileNotFoundError:
         return
     if stat.S_ISLNK(mode):
-        raise LockFileError(f"{path} is a link, which envfix does not follow", hint="remove the link")
+        raise LockFileError(
+            say("{path} is a link, which envfix does not follow", path=path), hint=say("remove the link")
+        )
     if not is_right(mode):
         kind = "a file" if stat.S_ISREG(mode) else "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-        raise LockFileError(f"{path} is {kind}, and envfix {use}", hint="move it away")
+        raise LockFileError(
+            say("{path} is {kind}, and envfix {use}", path=path, kind=kind, use=use), hint=say("move it away")
+        )
 
 
 def _lock(descriptor: int) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from envfix.errors import SnapshotError, UnrecordedCallError
 from envfix.host.interface import CommandResult, DiskSpace, FileResult
 from envfix.host.recording import run_question
+from envfix.model.language import say
 
 A = TypeVar("A")
 
@@ -21,16 +22,20 @@ class ReplayHost:
         try:
             self._answers = {repr(call["ask"]): call["answer"] for call in transcript}
         except (KeyError, TypeError) as error:
-            raise SnapshotError(f"the transcript has an entry without 'ask' and 'answer' ({error})") from error
+            raise SnapshotError(
+                say("the transcript has an entry without 'ask' and 'answer' ({error})", error=error)
+            ) from error
 
     def _answer(self, question: list[Any], kind: type[A]) -> A:
         key = repr(question)
         if key not in self._answers:
-            raise UnrecordedCallError(f"the recording holds no answer to {key[:300]}")
+            raise UnrecordedCallError(say("the recording holds no answer to {key}", key=key[:300]))
         try:
             return msgspec.convert(self._answers[key], kind)
         except msgspec.ValidationError as error:
-            raise SnapshotError(f"the recorded answer to {key[:300]} is damaged: {error}") from error
+            raise SnapshotError(
+                say("the recorded answer to {key} is damaged: {error}", key=key[:300], error=error)
+            ) from error
 
     def run(
         self, argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None, cwd: str | None = None

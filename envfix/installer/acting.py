@@ -22,12 +22,13 @@ from envfix.installer import changes as changing
 from envfix.installer.changes import Arriving, Changes, Layout
 from envfix.installer.interface import PermissionsError, SpaceError
 from envfix.lockers.constraints import FILENAME
+from envfix.model.language import later, look_up, say
 from envfix.model.outcome import Installation, Verification
 from envfix.model.reporter import Reporter
 
 # How long a second envfix waits for the first one, in seconds.
 PATIENCE = 60.0
-AS_BEFORE = "the environment is as it was before"
+AS_BEFORE = later("the environment is as it was before")
 _RECORD_LIMIT = 50_000_000
 
 
@@ -66,7 +67,9 @@ class Unproven(InstallError):  # noqa: N818 - not an error of envfix: the verifi
     exit_code = 4
 
     def __init__(self, installation: Installation) -> None:
-        super().__init__("it was installed, but verification failed", hint="--keep leaves it as it is, to look at")
+        super().__init__(
+            say("it was installed, but verification failed"), hint=say("--keep leaves it as it is, to look at")
+        )
         self.installation = installation
 
 
@@ -236,8 +239,8 @@ def undo(prefix: str, reporter: Reporter, also: Sequence[str] = (), *, began: fl
         entry = journal.undoable(prefix)
         if entry is not None and began is not None and entry.began != began:
             raise journal.JournalError(
-                f"another installation has ended in {prefix} meanwhile; nothing was undone",
-                hint="run `envfix undo` again to take that one back",
+                say("another installation has ended in {prefix} meanwhile; nothing was undone", prefix=prefix),
+                hint=say("run `envfix undo` again to take that one back"),
             )
         with signals.undisturbed():
             restored = journal.undo(prefix, also)
@@ -290,20 +293,36 @@ def _everything(layout: Layout) -> dict[str, str]:
 def restored_in_words(restored: Restored) -> str:
     """What was put back, for people."""
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(restored.began))
-    head = f"an installation that began at {began} did not end ({restored.what})"
+    head = say("an installation that began at {began} did not end ({what})", began=began, what=restored.what)
     if restored.whole:
-        return f"{head}: the unfinished environment was removed"
+        return say("{head}: the unfinished environment was removed", head=head)
     if restored.complete:
-        return f"{head}, but the environment is complete and stays: `envfix verify` proves it, `envfix undo` removes it"
-    some = ", ".join(restored.left[:3]) + (f" and {len(restored.left) - 3} more" if len(restored.left) > 3 else "")
+        return say(
+            "{head}, but the environment is complete and stays: `envfix verify` proves it, `envfix undo` removes it",
+            head=head,
+        )
+    some = ", ".join(restored.left[:3]) + (
+        say(" and {number} more", number=len(restored.left) - 3) if len(restored.left) > 3 else ""
+    )
     if restored.left and not restored.back and not restored.removed and not restored.differing:
-        return f"{head}: what it left stays, because there is something in it that is not of it: {some}"
-    counts = f"{restored.back} files put back, {restored.removed} removed"
-    stays = f"; not of it, and left: {some}" if restored.left else ""
+        return say(
+            "{head}: what it left stays, because there is something in it that is not of it: {some}",
+            head=head,
+            some=some,
+        )
+    counts = say("{back} files put back, {removed} removed", back=restored.back, removed=restored.removed)
+    stays = say("; not of it, and left: {some}", some=some) if restored.left else ""
     if restored.differing:
         others = ", ".join(restored.differing[:3])
-        return f"{head}: {counts}, but {len(restored.differing)} are not as they were: {others}{stays}"
-    return f"{head}: {AS_BEFORE} ({counts}{stays})"
+        return say(
+            "{head}: {counts}, but {number} are not as they were: {others}{stays}",
+            head=head,
+            counts=counts,
+            number=len(restored.differing),
+            others=others,
+            stays=stays,
+        )
+    return f"{head}: {look_up(AS_BEFORE)} ({counts}{stays})"
 
 
 @contextlib.contextmanager
@@ -332,11 +351,16 @@ def _taken_back_on_failure(prefix: str, reporter: Reporter) -> Iterator[None]:
             is_back, note = _take_back_now(prefix, reporter)
             if isinstance(error, Unproven) and not is_back:
                 raise InstallError(
-                    f"{error.message} ({_failed_rung(error.installation)}), and it could not be taken back: {note}",
-                    hint="run `envfix undo` in that environment when the reason is gone",
+                    say(
+                        "{error} ({failed_rung}), and it could not be taken back: {note}",
+                        error=error.message,
+                        failed_rung=_failed_rung(error.installation),
+                        note=note,
+                    ),
+                    hint=say("run `envfix undo` in that environment when the reason is gone"),
                 ) from error
             if isinstance(error, EnvfixError):
-                error.message = error.message if AS_BEFORE in error.message else f"{error.message}\n{note}"
+                error.message = error.message if look_up(AS_BEFORE) in error.message else f"{error.message}\n{note}"
                 error.args = (error.message,)
             else:
                 with contextlib.suppress(OSError, ValueError):  # nobody may be listening any more
@@ -346,28 +370,30 @@ def _taken_back_on_failure(prefix: str, reporter: Reporter) -> Iterator[None]:
 
 def _failed_rung(installation: Installation) -> str:
     failed = installation.verification.failed if installation.verification else None
-    return failed.message or failed.name if failed else "no rung"
+    return failed.message or failed.name if failed else say("no rung")
 
 
 def _take_back_now(prefix: str, reporter: Reporter) -> tuple[bool, str]:
     """Whether all is as it was before, and what to say of it."""
     with signals.undisturbed():
         with contextlib.suppress(OSError, ValueError):
-            reporter.stage("putting the environment back")
+            reporter.stage(say("putting the environment back"))
         try:
             restored = journal.roll_back(prefix, complete_stays=False)
         except (OSError, EnvfixError) as error:
             why = reason(error) if isinstance(error, OSError) else error
-            note = f"the environment could not be put back yet ({why}); the next envfix command in it tries again"
+            note = say(
+                "the environment could not be put back yet ({why}); the next envfix command in it tries again", why=why
+            )
             return False, note
     if restored is None:
-        return True, AS_BEFORE
+        return True, look_up(AS_BEFORE)
     if restored.whole:
-        return True, f"the unfinished environment {prefix} was removed again"
+        return True, say("the unfinished environment {prefix} was removed again", prefix=prefix)
     if restored.differing:
         some = ", ".join(restored.differing[:3])
-        return False, f"{len(restored.differing)} files are not as they were: {some}"
-    return True, AS_BEFORE
+        return False, say("{number} files are not as they were: {some}", number=len(restored.differing), some=some)
+    return True, look_up(AS_BEFORE)
 
 
 def reason(error: OSError) -> str:
@@ -382,8 +408,11 @@ def _refuse_protected(planned: Changes) -> None:
         for folder in (os.path.dirname(path), *((path,) if is_folder else ())):
             if not os.access(folder, os.W_OK):
                 raise PermissionsError(
-                    f"{folder} is write-protected, and the packages in it are to be replaced",
-                    hint=f"allow it with `chmod -R u+w {folder}`, or make an environment of its own with --new-env PATH",
+                    say("{folder} is write-protected, and the packages in it are to be replaced", folder=folder),
+                    hint=say(
+                        "allow it with `chmod -R u+w {folder}`, or make an environment of its own with --new-env PATH",
+                        folder=folder,
+                    ),
                 )
 
 
@@ -394,17 +423,18 @@ def _disk_trouble(prefix: str) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise PermissionsError(
-            f"you may not write to {error.filename or prefix}",
-            hint="make an environment of your own with --new-env PATH",
+            say("you may not write to {filename}", filename=error.filename or prefix),
+            hint=say("make an environment of your own with --new-env PATH"),
         ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise SpaceError(
-                f"{prefix} cannot be changed safely: {error.strerror or error}",
-                hint="free some room, or make an environment on another disk with --new-env PATH",
+                say("{prefix} cannot be changed safely: {strerror}", prefix=prefix, strerror=error.strerror or error),
+                hint=say("free some room, or make an environment on another disk with --new-env PATH"),
             ) from error
         raise PermissionsError(
-            f"{prefix} cannot be changed: {reason(error)}", hint="make an environment elsewhere with --new-env PATH"
+            say("{prefix} cannot be changed: {reason}", prefix=prefix, reason=reason(error)),
+            hint=say("make an environment elsewhere with --new-env PATH"),
         ) from error
 
 
@@ -413,7 +443,9 @@ def _proven(installation: Installation, verification: Verification | None, *, ke
     if verification is None or verification.status != "failed" or keep:
         return proven
     if verification.waits_for_others:
-        note = "it stays installed: a full card says nothing against it; `envfix verify` proves it when there is room"
+        note = say(
+            "it stays installed: a full card says nothing against it; `envfix verify` proves it when there is room"
+        )
         return msgspec.structs.replace(proven, notes=(*installation.notes, note))
     raise Unproven(msgspec.structs.replace(proven, taken_back=True))
 
@@ -435,10 +467,15 @@ def _all_there(layout: Layout, wanted: Mapping[str, str]) -> None:
     for name, version in wanted.items():
         versions = [row.version for row in there.get(canonicalize_name(name), ())]
         if not any(changing.same_version(one, version) for one in versions):
-            found = " and ".join(versions) or "nothing"
+            found = say(" and ").join(versions) or say("nothing")
             raise InstallError(
-                f"the installer said it was done, but {name} {version} is not there ({found} is)",
-                hint="try again; if it happens again, make a fresh environment with --new-env PATH",
+                say(
+                    "the installer said it was done, but {name} {version} is not there ({found} is)",
+                    name=name,
+                    version=version,
+                    found=found,
+                ),
+                hint=say("try again; if it happens again, make a fresh environment with --new-env PATH"),
             )
 
 

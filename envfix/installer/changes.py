@@ -18,6 +18,7 @@ from envfix.host.hashing import sha256_of
 from envfix.host.journal import Listing, listing
 from envfix.lockers.constraints import FILENAME
 from envfix.model.facts import Interpreter
+from envfix.model.language import say
 
 # torch-1.9.0.dist-info; what setuptools leaves has a version or none, and a link to sources ends in egg-link.
 _METADATA = re.compile(
@@ -104,7 +105,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
 def in_words(versions: Mapping[str, str]) -> str:
     """What is installed, in one line: the torch family first."""
     parts = [f"{name} {version}" for name, version in sorted(versions.items(), key=_family_first)]
-    return ", ".join(parts[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")
+    return ", ".join(parts[:3]) + (say(" and {number} more", number=len(parts) - 3) if len(parts) > 3 else "")
 
 
 class Arriving(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,7 +208,7 @@ def changes(
         if same:
             mended.append(name)
         else:
-            replaced[name] = (" and ".join(old.version for old in olds), version)
+            replaced[name] = (say(" and ").join(old.version for old in olds), version)
         for old in olds:
             move += _movable(old, owned[old.metadata], layout, before) if old.is_wheel else ()
         # Without a list the installer finds out by itself what belongs to it.

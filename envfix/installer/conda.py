@@ -25,6 +25,7 @@ from envfix.errors import InstallError, UsageError
 from envfix.host.interface import Host, ProbeHost
 from envfix.installer.interface import DownloadError, PathError, PermissionsError, SpaceError, StalledError
 from envfix.model.facts import CondaSettings
+from envfix.model.language import say
 from envfix.model.outcome import Installation
 from envfix.model.plan import Download
 from envfix.model.reporter import NullReporter, Reporter
@@ -218,8 +219,8 @@ class CondaInstaller:
             import rattler  # noqa: F401 - only whether it is there
         except ImportError as error:
             raise InstallError(
-                "conda environments need py-rattler, which is not installed beside envfix",
-                hint="install it into envfix's own environment: pip install py-rattler",
+                say("conda environments need py-rattler, which is not installed beside envfix"),
+                hint=say("install it into envfix's own environment: pip install py-rattler"),
             ) from error
         self._client: Client | None = None
         self._gateway: Gateway | None = None
@@ -261,7 +262,10 @@ class CondaInstaller:
         compared = _Comparison(self.cache_dir, solution, prefix)
         changes = compared.changes()
         self._reporter.stage(
-            f"installing {len(changes.added) + len(changes.replaced) + len(changes.mended)} conda packages"
+            say(
+                "installing {number} conda packages",
+                number=len(changes.added) + len(changes.replaced) + len(changes.mended),
+            )
         )
         try:
             compared.remove_bytecode(changes)
@@ -320,7 +324,10 @@ class CondaInstaller:
         except (TimeoutError, asyncio.TimeoutError):
             return Listing(
                 source=source,
-                problem=f"its list of packages had not arrived after {self._list_limit:g} s: it is too slow",
+                problem=say(
+                    "its list of packages had not arrived after {list_limit:g} s: it is too slow",
+                    list_limit=self._list_limit,
+                ),
             )
         except Exception as error:  # noqa: BLE001 - whatever is odd about one channel must not take the others along
             return Listing(source=source, problem=_channel_problem(str(error)))
@@ -366,8 +373,8 @@ class CondaInstaller:
                 refused = refused or Unsolvable(message=why_unsolvable(str(error)), text=str(error).strip())
             except Exception as error:  # a list of packages that did not come
                 raise ChannelError(
-                    f"the channels cannot be read: {_channel_problem(str(error))}",
-                    hint="try again, or take another mirror",
+                    say("the channels cannot be read: {channel_problem}", channel_problem=_channel_problem(str(error))),
+                    hint=say("try again, or take another mirror"),
                 ) from error
             else:
                 return await self._solution(records, wish, time.monotonic() - started)
@@ -416,7 +423,7 @@ class CondaInstaller:
         if not missing:
             return
         size = sum(record.size or 0 for record in missing)
-        self._reporter.stage(f"downloading {len(missing)} conda packages")
+        self._reporter.stage(say("downloading {number} conda packages", number=len(missing)))
         if any(record.noarch.python for record in missing):  # these are laid out for the Python they go with
             missing += [row for row in solution.records if row.name.normalized == "python" and row not in missing]
         progress = _Progress(self._reporter, size, len(missing))
@@ -458,10 +465,10 @@ class CondaInstaller:
                 await asyncio.wait({task}, timeout=_TICK)
                 idle = time.monotonic() - progress.moved_at
                 if not task.done() and idle > self._idle_limit:
-                    name = ", ".join(sorted(progress.open)[:2]) or "the channel"
+                    name = ", ".join(sorted(progress.open)[:2]) or say("the channel")
                     raise StalledError(
-                        f"nothing has arrived for {idle:.0f} s ({name}); nothing was changed",
-                        hint="try again: what has arrived is kept; or take another mirror of the channel",
+                        say("nothing has arrived for {idle:.0f} s ({name}); nothing was changed", idle=idle, name=name),
+                        hint=say("try again: what has arrived is kept; or take another mirror of the channel"),
                     )
         finally:
             if not task.done():
@@ -673,7 +680,13 @@ class _Comparison:
             folder = os.path.join(self._cache_dir, _stem(one.filename))
             script = f"bin/.{name}-post-link.sh"
             if os.path.lexists(os.path.join(folder, script)):
-                yield f"{name} {one.version} brings a script that conda would run after linking; envfix does not run it: {script}"
+                yield say(
+                    "{name} {version} brings a script that conda would run after linking; envfix"
+                    " does not run it: {script}",
+                    name=name,
+                    version=one.version,
+                    script=script,
+                )
 
     def history(self) -> Iterator[str]:
         """What went and what came, as conda writes it down."""
@@ -735,8 +748,8 @@ def _installed(path: Path) -> InstalledPackage:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InstallError(
-            f"{path} is damaged, so what conda installed there cannot be told",
-            hint="make a fresh environment with --new-env PATH",
+            say("{path} is damaged, so what conda installed there cannot be told", path=path),
+            hint=say("make a fresh environment with --new-env PATH"),
         ) from error
 
 
@@ -745,8 +758,8 @@ def refuse_base(prefix: str, *, allow_base: bool = False) -> None:
     own = any(os.path.isdir(os.path.join(prefix, name)) for name in ("condabin", "pkgs", "envs"))
     if own and os.path.isdir(os.path.join(prefix, "conda-meta")) and not allow_base:
         raise ProtectedPrefixError(
-            f"{prefix} is conda's own environment (base): a broken base breaks conda itself",
-            hint="make an environment of your own with --new-env PATH, or add --allow-base if you mean this one",
+            say("{prefix} is conda's own environment (base): a broken base breaks conda itself", prefix=prefix),
+            hint=say("make an environment of your own with --new-env PATH, or add --allow-base if you mean this one"),
         )
 
 
@@ -757,7 +770,8 @@ def environment_path(host: ProbeHost, name: str) -> str:
     """
     if not re.fullmatch(r"[^\s/\\:#]+", name) or name in (".", ".."):
         raise UsageError(
-            f"{name[:60]!r} is not a name for a conda environment", hint="give a path, or a name without / and blanks"
+            say("{name!r} is not a name for a conda environment", name=name[:60]),
+            hint=say("give a path, or a name without / and blanks"),
         )
     folders = _environment_folders(host)
     roots = [root for root in conda_roots(host) if host.glob(f"{literal(root)}/conda-meta")]
@@ -801,21 +815,21 @@ def why_unsolvable(text: str) -> str:
     ]
     lines = [line.removeprefix("Cannot solve the request because of: ").rstrip(".") for line in lines]
     if not lines:
-        return "the solver found no set of packages"
+        return say("the solver found no set of packages")
     last = re.sub(r",? which conflicts with any installable versions previously reported$", "", lines[-1])
     last = re.sub(r",? (?:which )?(?:cannot be installed because there are|for which) no viable options:?$", "", last)
     here = next((line for line in lines if re.fullmatch(r"__\w+ [\d.]+(?: \S+)?", line)), None)
     owner = next((line for line in reversed(lines[:-1]) if re.search(r" would (?:require|constrain)$", line)), None)
     told = re.sub(r" would (?:require|constrain)$", "", owner) if owner else None
-    whole = f"{told} needs {last}" if told is not None else last
+    whole = say("{told} needs {last}", told=told, last=last) if told is not None else last
     virtual = re.search(r"__\w+", whole)
     if here is not None and virtual is not None and here.startswith(f"{virtual[0]} "):
-        return f"{whole}, and here it is {here.split()[1]}"
+        return say("{whole}, and here it is {split}", whole=whole, split=here.split()[1])
     return whole
 
 
 def _out_of_time(limit: float) -> Unsolvable:
-    text = f"the solver had no answer after {limit:g} s and was ended"
+    text = say("the solver had no answer after {limit:g} s and was ended", limit=limit)
     return Unsolvable(message=text, text=text, timed_out=True)
 
 
@@ -923,13 +937,17 @@ def _channel_problem(text: str) -> str:
     status = _STATUS.search(text)
     lines = [line.removeprefix("Caused by: ").strip() for line in _without_secrets(text).splitlines() if line.strip()]
     if status is not None:
-        said = {"404": "there is no such channel (404)", "401": "refuses (401)", "403": "refuses (403)"}
-        return said.get(status["status"], f"answers with error {status['status']}")
+        said = {"404": say("there is no such channel (404)"), "401": say("refuses (401)"), "403": say("refuses (403)")}
+        return said.get(status["status"], say("answers with error {status}", status=status["status"]))
     if "failed to decode" in text or "failed to parse" in text:
-        return f"what it answers is no list of packages (a login page, or damaged): {lines[-1]}" if lines else "damaged"
+        return (
+            say("what it answers is no list of packages (a login page, or damaged): {lines}", lines=lines[-1])
+            if lines
+            else say("damaged")
+        )
     if "certificate" in text.lower():
         return f"its certificate is not trusted: {lines[-1]}"
-    return lines[-1] if lines else "it cannot be read"
+    return lines[-1] if lines else say("it cannot be read")
 
 
 def _without_secrets(text: str) -> str:
@@ -943,48 +961,76 @@ def _download_error(text: str, cache: str, packages: Sequence[Package]) -> Insta
     if _NO_SPACE.search(said) or _NO_PERMISSION.search(said):
         return _disk_error(said, cache)
     failed = _FAILED.search(said)
-    filename = failed["file"] if failed else "a package"
+    filename = failed["file"] if failed else say("a package")
     one = next((row for row in packages if row.filename == filename), None)
-    where = f" from {one.address}" if one is not None else ""
+    where = say(" from {address}", address=one.address) if one is not None else ""
     wrong = _HASH.search(said)
     if wrong is not None:
         return DownloadError(
-            f"{filename}{where} is not the file that the channel promises: its sha256 begins with {wrong['got'][:12]} instead of"
-            f" {wrong['told'][:12]}; nothing was changed",
-            hint="try again later, or take another mirror of the channel: its list of packages and its files do not agree",
+            say(
+                "{filename}{where} is not the file that the channel promises: its sha256 begins"
+                " with {got} instead of {told}; nothing was changed",
+                filename=filename,
+                where=where,
+                got=wrong["got"][:12],
+                told=wrong["told"][:12],
+            ),
+            hint=say(
+                "try again later, or take another mirror of the channel: its list of packages and"
+                " its files do not agree"
+            ),
         )
     status = _STATUS.search(said)
-    cause = f"answered with error {status['status']}" if status else said.splitlines()[-1].removeprefix("Caused by: ")
+    cause = (
+        say("answered with error {status}", status=status["status"])
+        if status
+        else said.splitlines()[-1].removeprefix("Caused by: ")
+    )
     return DownloadError(
-        f"{filename}{where} could not be downloaded: {cause}; nothing was changed",
-        hint="try again: what has arrived is kept; or take another mirror of the channel",
+        say(
+            "{filename}{where} could not be downloaded: {cause}; nothing was changed",
+            filename=filename,
+            where=where,
+            cause=cause,
+        ),
+        hint=say("try again: what has arrived is kept; or take another mirror of the channel"),
     )
 
 
 def _disk_error(text: str, path: str) -> InstallError:
     if _NO_SPACE.search(text):
         return SpaceError(
-            f"there is not enough room at {path}; nothing was changed", hint="free some room and try again"
+            say("there is not enough room at {path}; nothing was changed", path=path),
+            hint=say("free some room and try again"),
         )
     return PermissionsError(
-        f"you may not write to {path}: {text.splitlines()[-1].removeprefix('Caused by: ')}",
-        hint="RATTLER_CACHE_DIR names another folder",
+        say(
+            "you may not write to {path}: {splitlines}",
+            path=path,
+            splitlines=text.splitlines()[-1].removeprefix("Caused by: "),
+        ),
+        hint=say("RATTLER_CACHE_DIR names another folder"),
     )
 
 
 def _link_error(text: str, prefix: str) -> InstallError:
     said = _without_secrets(text)
-    last = said.splitlines()[-1].removeprefix("Caused by: ") if said else "no reason given"
+    last = said.splitlines()[-1].removeprefix("Caused by: ") if said else say("no reason given")
     if _NO_SPACE.search(said):
-        return SpaceError(f"there is not enough room at {prefix}", hint="free some room and try again")
+        return SpaceError(
+            say("there is not enough room at {prefix}", prefix=prefix), hint=say("free some room and try again")
+        )
     if _NO_PERMISSION.search(said):
         return PermissionsError(
-            f"you may not write to {prefix}: {last}", hint="make an environment of your own with --new-env PATH"
+            say("you may not write to {prefix}: {last}", prefix=prefix, last=last),
+            hint=say("make an environment of your own with --new-env PATH"),
         )
-    first = said.splitlines()[0] if said else "it failed"
+    first = said.splitlines()[0] if said else say("it failed")
     return InstallError(
-        f"the conda packages could not be put into {prefix}: {first}: {last}",
-        hint="make a fresh environment with --new-env PATH",
+        say(
+            "the conda packages could not be put into {prefix}: {first}: {last}", prefix=prefix, first=first, last=last
+        ),
+        hint=say("make a fresh environment with --new-env PATH"),
     )
 
 
@@ -1012,7 +1058,10 @@ def _listed(folder: str) -> Iterator[str]:
     plain = _read(folder, "files")
     if not plain and not os.path.isdir(folder):
         raise InstallError(
-            f"{os.path.basename(folder)} is not in rattler's cache, so what it changes cannot be told", hint="try again"
+            say(
+                "{folder} is not in rattler's cache, so what it changes cannot be told", folder=os.path.basename(folder)
+            ),
+            hint=say("try again"),
         )
     yield from (line for line in plain.splitlines() if line)
 

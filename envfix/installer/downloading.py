@@ -18,6 +18,7 @@ from envfix.host.interface import Host
 from envfix.installer.environment import InstallerEnvironment
 from envfix.installer.interface import DownloadError, PermissionsError, SpaceError, StalledError
 from envfix.installer.lock_reader import LockedFile
+from envfix.model.language import say
 from envfix.model.reporter import Reporter
 from envfix.probes.package_sources import without_credentials
 
@@ -45,7 +46,7 @@ def download(
     """
     logins = [*addresses, *(source.location for source in environment.settings.sources)]
     wanted = [msgspec.structs.replace(_wanted(file), login=login_for(file.url, logins)) for file in files]
-    reporter.stage("downloading packages")
+    reporter.stage(say("downloading packages"))
     try:
         return fetch(
             wanted,

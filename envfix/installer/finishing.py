@@ -8,6 +8,7 @@ from envfix.host.interface import Host
 from envfix.installer.interface import Resolution
 from envfix.installer.problems import install_error
 from envfix.lockers.constraints import FILENAME
+from envfix.model.language import say
 from envfix.model.outcome import Installation
 
 
@@ -41,4 +42,7 @@ def write(host: Host, path: str, text: str) -> None:
     try:
         host.write_text(path, text)
     except OSError as error:
-        raise install_error(f"{path}: {error.strerror} (os error {error.errno})", f"writing {path}") from error
+        raise install_error(
+            say("{path}: {strerror} (os error {errno})", path=path, strerror=error.strerror, errno=error.errno),
+            say("writing {path}", path=path),
+        ) from error

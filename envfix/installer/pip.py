@@ -32,6 +32,7 @@ from envfix.installer.finishing import finished
 from envfix.installer.interface import DownloadError, Resolution, SpaceError, StalledError
 from envfix.installer.lock_reader import LockedFile
 from envfix.installer.problems import install_error, telling_lines
+from envfix.model.language import later, look_up, say
 from envfix.model.outcome import Installation
 from envfix.model.reporter import NullReporter, Reporter
 
@@ -64,39 +65,39 @@ class _Sign(msgspec.Struct, frozen=True, kw_only=True):
     error: type[InstallError] = InstallError
 
 
-_OWN_ENVIRONMENT = "make a fresh environment with --new-env PATH"
+_OWN_ENVIRONMENT = later("make a fresh environment with --new-env PATH")
 _SIGNS = (
     _Sign(
         pattern=r"No space left on device|Disk quota exceeded|not enough space on the disk",
-        message="the disk is full (or your quota is used up)",
-        hint="free some room, or make an environment on another disk with --new-env PATH",
+        message=later("the disk is full (or your quota is used up)"),
+        hint=later("free some room, or make an environment on another disk with --new-env PATH"),
         error=SpaceError,
     ),
     _Sign(
         pattern=r"DO NOT MATCH THE HASHES FROM THE REQUIREMENTS",
-        message="a file has changed on this disk since it was fetched (wrong hash)",
-        hint="try again: it is fetched anew",
+        message=later("a file has changed on this disk since it was fetched (wrong hash)"),
+        hint=later("try again: it is fetched anew"),
         error=DownloadError,
     ),
     _Sign(
         pattern=r"requires a different Python|requires Python '",
-        message="a package is made for another Python",
-        hint="take another Python, or another version of the package",
+        message=later("a package is made for another Python"),
+        hint=later("take another Python, or another version of the package"),
     ),
     _Sign(
         pattern=r"(?:satisfies the requirement|distribution found for) ([^\s(]+)|(\S+\.whl) is not a supported wheel",
-        message="pip does not take the file of {0} for this Python and platform",
-        hint="take --backend uv, or a newer pip",
+        message=later("pip does not take the file of {0} for this Python and platform"),
+        hint=later("take --backend uv, or a newer pip"),
     ),
     _Sign(
         pattern=r"Cannot uninstall '?([^\s',]+)",
-        message="{0} is in the way and cannot be removed, because its file list is missing",
+        message=later("{0} is in the way and cannot be removed, because its file list is missing"),
         hint=_OWN_ENVIRONMENT,
     ),
     _Sign(
         pattern=r"[Ww]heel '?([^\s']+)'? .*is invalid|(\S+) has an invalid wheel|BadZipFile|bad CRC|invalid metadata",
-        message="the wheel of {0} is damaged or not a proper one",
-        hint="take another version of it, or another index with --index",
+        message=later("the wheel of {0} is damaged or not a proper one"),
+        hint=later("take another version of it, or another index with --index"),
         error=DownloadError,
     ),
 )
@@ -144,9 +145,13 @@ class PipInstaller:
         for file in files:
             if not file.filename.endswith(".whl"):
                 raise InstallError(
-                    f"{file.name} {file.version} has no wheel for this Python and platform, and envfix does not build "
-                    "packages from source with pip; nothing was changed",
-                    hint="take --backend uv, another version of it, or another Python",
+                    say(
+                        "{file} {version} has no wheel for this Python and platform, and envfix"
+                        " does not build packages from source with pip; nothing was changed",
+                        file=file.name,
+                        version=file.version,
+                    ),
+                    hint=say("take --backend uv, another version of it, or another Python"),
                 )
         self._paths |= download(
             self._host,
@@ -212,7 +217,7 @@ class PipInstaller:
             if canonicalize_name(file.name) in again or not _is_there(file, there.get(canonicalize_name(file.name), ()))
         ]
         if names:
-            self._reporter.stage(f"installing packages with pip {_dotted(version)}")
+            self._reporter.stage(say("installing packages with pip {dotted}", dotted=_dotted(version)))
             self._install(python, prefix, files, version, names, options, lock)
         return finished(
             self._host,
@@ -234,15 +239,19 @@ class PipInstaller:
         options: Sequence[str],
         lock: EnvironmentLock | None,
     ) -> None:
-        doing = f"installing the packages with pip {_dotted(version)}"
+        doing = say("installing the packages with pip {dotted}", dotted=_dotted(version))
         with self._workshop(files, version, names) as workshop:
             # Forced, since what is wanted was found out here: to pip, 1.9.0+cpu is a 1.9.0.
             argv = [*self._argv(python, workshop, version, options), "--no-deps", "--force-reinstall"]
             result, text = self._run(argv, workshop, self._idle_limit, lock=lock, moved=self._writing(prefix))
         if result.outcome == "timed-out":
             raise StalledError(
-                f"{doing} failed: it has neither said nor written anything for {self._idle_limit / 60:.0f} minutes",
-                hint="does the disk or the network file system answer? Then try again: what has arrived is kept",
+                say(
+                    "{doing} failed: it has neither said nor written anything for {idle_limit:.0f} minutes",
+                    doing=doing,
+                    idle_limit=self._idle_limit / 60,
+                ),
+                hint=say("does the disk or the network file system answer? Then try again: what has arrived is kept"),
             )
         if not result.ok:
             raise pip_error(text or result.failure, doing)
@@ -289,7 +298,7 @@ class PipInstaller:
         try:
             yield
         except OSError as error:
-            raise pip_error(f"{self._store}: {error.strerror}", "preparing the files for pip") from error
+            raise pip_error(f"{self._store}: {error.strerror}", say("preparing the files for pip")) from error
 
     def _writing(self, prefix: str) -> Callable[[], bool]:
         """Tells whether the disk has filled or emptied since the last time: pip says nothing while it unpacks."""
@@ -314,13 +323,14 @@ class PipInstaller:
         if not result.ok or match is None:
             reason = f": {result.failure}" if not result.ok else ""
             raise InstallError(
-                f"{python} has no pip that works{reason}; nothing was changed",
-                hint=f"{python} -m ensurepip brings one, or take --backend uv",
+                say("{python} has no pip that works{reason}; nothing was changed", python=python, reason=reason),
+                hint=say("{python} -m ensurepip brings one, or take --backend uv", python=python),
             )
         version = tuple(int(part) for part in match[1].split("."))
         if version < OLDEST_PIP:
             raise InstallError(
-                f"pip {match[1]} of {python} is too old; nothing was changed", hint="take --backend uv, or a newer pip"
+                say("pip {match} of {python} is too old; nothing was changed", match=match[1], python=python),
+                hint=say("take --backend uv, or a newer pip"),
             )
         return version
 
@@ -330,7 +340,9 @@ class PipInstaller:
         try:
             folders = {str(folder) for folder in json.loads(result.stdout)}
         except (ValueError, TypeError) as error:
-            raise InstallError(f"{python} does not say where it keeps packages: {result.failure}") from error
+            raise InstallError(
+                say("{python} does not say where it keeps packages: {failure}", python=python, failure=result.failure)
+            ) from error
         found: dict[str, list[str]] = {}
         for folder in folders:
             for path in self._host.glob(f"{_literal(folder)}/*-info"):
@@ -342,7 +354,9 @@ class PipInstaller:
         try:
             folder = self._host.make_temporary_folder()
         except OSError as error:
-            raise SpaceError(f"no temporary file can be written: {error.strerror}", hint="set TMPDIR") from error
+            raise SpaceError(
+                say("no temporary file can be written: {strerror}", strerror=error.strerror), hint=say("set TMPDIR")
+            ) from error
         try:
             result, text = self._run(argv, folder, ASK_LIMIT)
         finally:
@@ -395,9 +409,17 @@ def pip_error(text: str, doing: str) -> InstallError:
     for sign in _SIGNS:
         match = re.search(sign.pattern, text)
         if match is not None:
-            named = next((group for group in match.groups() if group), "one package")
+            named = next((group for group in match.groups() if group), say("one package"))
             telling = telling_lines(lines)
-            return sign.error(f"{doing} failed: {sign.message.format(named)}\n{telling}", hint=sign.hint)
+            return sign.error(
+                say(
+                    "{doing} failed: {named}\n{telling}",
+                    doing=doing,
+                    named=look_up(sign.message).format(named),
+                    telling=telling,
+                ),
+                hint=sign.hint,
+            )
     return install_error(lines, doing)
 
 
@@ -425,12 +447,19 @@ def _members(path: str, filename: str) -> tuple[str, ...]:
             names = tuple(name for name in archive.namelist() if not name.endswith("/"))
             asked = [archive.read(name).decode("utf-8", "replace") for name in names if _ENTRY_POINTS.fullmatch(name)]
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise DownloadError(f"{filename} cannot be opened: {error}; nothing was changed") from error
+        raise DownloadError(
+            say("{filename} cannot be opened: {error}; nothing was changed", filename=filename, error=error)
+        ) from error
     for name in names:
         if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name) or "\\" in name:
             raise DownloadError(
-                f"{filename} would write outside of the environment ({name!r}): it is not installed; nothing was changed",
-                hint="do not use this index; choose another one with --index",
+                say(
+                    "{filename} would write outside of the environment ({name!r}): it is not"
+                    " installed; nothing was changed",
+                    filename=filename,
+                    name=name,
+                ),
+                hint=say("do not use this index; choose another one with --index"),
             )
     return (*names, *(path for text in asked for path in commands_of(text)))
 

@@ -15,6 +15,7 @@ from envfix.host.interface import DiskSpace, Host, ProbeHost
 from envfix.installer.changes import layout_for
 from envfix.installer.interface import PathError, PermissionsError, SpaceError
 from envfix.model.facts import Interpreter
+from envfix.model.language import say
 from envfix.probes.interpreter import literal
 
 # Unpacked size of a stack over that of its wheels: measured 1.9 for torch 2.15 with ultralytics, 2.2 for torch 1.8.
@@ -57,16 +58,21 @@ def check_target(
     notes = list(_protection(host, interpreter, origin, allow_base=allow_base))
     if interpreter.kind == "conda" and by_pip:
         notes.append(
-            f"{interpreter.prefix} is a conda environment: pip packages go into it by its own pip; conda will not know of"
-            " them"
+            say(
+                "{prefix} is a conda environment: pip packages go into it by its own pip; conda will not know of them",
+                prefix=interpreter.prefix,
+            )
         )
     _demand_writable(interpreter, origin)
     for place in interpreter.site_packages:
         if _is_noexec(place):
             raise PathError(
-                f"{place} is on a file system from which nothing may be run (mounted noexec): torch's libraries cannot"
-                " be loaded from there",
-                hint="make an environment on another disk with --new-env PATH",
+                say(
+                    "{place} is on a file system from which nothing may be run (mounted noexec):"
+                    " torch's libraries cannot be loaded from there",
+                    place=place,
+                ),
+                hint=say("make an environment on another disk with --new-env PATH"),
             )
     return (*notes, *_copied(host, interpreter, cache_dir), *_hidden_by_user_site(host, interpreter))
 
@@ -77,8 +83,14 @@ def check_base(host: ProbeHost, prefix: str) -> None:
     match = re.search(r"^home\s*=\s*(.+?)\s*$", host.read_text(told, limit=_MARKER_LIMIT).text, re.MULTILINE)
     if match is not None and not host.glob(f"{literal(match[1])}/python*"):
         raise TargetError(
-            f"{prefix} was made from the Python in {match[1]}, which is gone ({told} names it): nothing can be run there",
-            hint="make a new environment with --new-env PATH",
+            say(
+                "{prefix} was made from the Python in {match}, which is gone ({told} names it):"
+                " nothing can be run there",
+                prefix=prefix,
+                match=match[1],
+                told=told,
+            ),
+            hint=say("make a new environment with --new-env PATH"),
         )
 
 
@@ -91,29 +103,37 @@ def check_temporary(host: ProbeHost, *, builds: bool) -> tuple[str, ...]:
     path = named or "/tmp"  # noqa: S108 - where uv and pip write without TMPDIR
     if os.name == "nt":
         path = host.getenv("TEMP") or host.getenv("TMP") or host.system_facts().get("home", "")
-    says = f"TMPDIR names {path}" if named else path
-    hint = "set TMPDIR to a folder of your own on another disk"
+    says = say("TMPDIR names {path}", path=path) if named else path
+    hint = say("set TMPDIR to a folder of your own on another disk")
     if not os.path.isdir(path):
-        reason = ", which does not exist" if named else " does not exist"
-        raise TemporaryError(f"no temporary files can be written: {says}{reason}", hint=hint)
+        reason = say(", which does not exist") if named else say(" does not exist")
+        raise TemporaryError(
+            say("no temporary files can be written: {says}{reason}", says=says, reason=reason), hint=hint
+        )
     obstacle = _obstacle(path)
     if obstacle is not None:
-        raise TemporaryError(f"no temporary files can be written: {obstacle}", hint=hint)
+        raise TemporaryError(say("no temporary files can be written: {obstacle}", obstacle=obstacle), hint=hint)
     if not _is_noexec(path):
         return ()
     if builds:
         raise TemporaryError(
-            f"a package must be built from source, and nothing may be run from {path} (mounted noexec)", hint=hint
+            say("a package must be built from source, and nothing may be run from {path} (mounted noexec)", path=path),
+            hint=hint,
         )
-    return (f"nothing may be run from {path} (mounted noexec): torch.compile needs TMPDIR on another disk",)
+    return (
+        say("nothing may be run from {path} (mounted noexec): torch.compile needs TMPDIR on another disk", path=path),
+    )
 
 
 def _refuse_own(host: ProbeHost, interpreter: Interpreter) -> None:
     own = host.system_facts().get("own_prefix", "")
     if own and host.real_path(own) == host.real_path(interpreter.prefix):
         raise ProtectedError(
-            f"envfix itself runs from {interpreter.prefix}: it does not change the environment it runs from",
-            hint="name another environment with --python, or make one with --new-env PATH",
+            say(
+                "envfix itself runs from {prefix}: it does not change the environment it runs from",
+                prefix=interpreter.prefix,
+            ),
+            hint=say("name another environment with --python, or make one with --new-env PATH"),
         )
 
 
@@ -125,15 +145,19 @@ def _refuse_links(host: ProbeHost, interpreter: Interpreter) -> None:
         real = host.real_path(place)
         if _is_inside(place, interpreter.prefix) and not _is_inside(real, host.real_path(interpreter.prefix)):
             raise ProtectedError(
-                f"{place} leads to {real}, outside of the environment: installing would change what is not its own",
-                hint="make an environment of its own with --new-env PATH",
+                say(
+                    "{place} leads to {real}, outside of the environment: installing would change what is not its own",
+                    place=place,
+                    real=real,
+                ),
+                hint=say("make an environment of its own with --new-env PATH"),
             )
 
 
 def _protection(host: ProbeHost, interpreter: Interpreter, origin: str | None, *, allow_base: bool) -> Iterator[str]:
     """What is to be known of this kind of Python; raises ``ProtectedError`` for one that ``allow_base`` must allow."""
     python = interpreter.executable
-    come_from = f" from {origin}" if origin else ""
+    come_from = say(" from {origin}", origin=origin) if origin else ""
     refusals = [
         (refusal, note)
         for refusal, note in (
@@ -146,9 +170,14 @@ def _protection(host: ProbeHost, interpreter: Interpreter, origin: str | None, *
     ]
     if refusals and not allow_base:
         may_write = not any(_obstacle(place) for place in _places(interpreter))
-        allowed = ", or add --allow-base if you mean this one" if may_write else ""
+        allowed = say(", or add --allow-base if you mean this one") if may_write else ""
         raise ProtectedError(
-            refusals[0][0], hint=f"make an environment of your own with --new-env PATH --python {python}{allowed}"
+            refusals[0][0],
+            hint=say(
+                "make an environment of your own with --new-env PATH --python {python}{allowed}",
+                python=python,
+                allowed=allowed,
+            ),
         )
     yield from (note for _, note in refusals)
 
@@ -156,8 +185,10 @@ def _protection(host: ProbeHost, interpreter: Interpreter, origin: str | None, *
 def _conda_base(interpreter: Interpreter, come_from: str) -> _Protection:
     if interpreter.kind != "base":
         return _NO_PROTECTION
-    what = f"{interpreter.prefix} is conda's own environment (base){come_from}"
-    return f"{what}: a broken base breaks conda itself", f"{what}: if it breaks, conda breaks with it"
+    what = say("{prefix} is conda's own environment (base){come_from}", prefix=interpreter.prefix, come_from=come_from)
+    return say("{what}: a broken base breaks conda itself", what=what), say(
+        "{what}: if it breaks, conda breaks with it", what=what
+    )
 
 
 def _managed(host: ProbeHost, interpreter: Interpreter) -> _Protection:
@@ -167,13 +198,24 @@ def _managed(host: ProbeHost, interpreter: Interpreter) -> _Protection:
     short = ".".join(interpreter.version.split(".")[:2])
     marks = host.glob(f"{literal(interpreter.base_prefix)}/[lL]ib*/python{short}*/EXTERNALLY-MANAGED")
     marks = marks or host.glob(f"{literal(interpreter.base_prefix)}/[lL]ib/EXTERNALLY-MANAGED")
-    mark = marks[0] if marks else "its file EXTERNALLY-MANAGED"
+    mark = marks[0] if marks else say("its file EXTERNALLY-MANAGED")
     is_uv = marks and "managed by uv" in host.read_text(mark, limit=_MARKER_LIMIT).text
-    manager = "uv" if is_uv else "the operating system"
+    manager = "uv" if is_uv else say("the operating system")
     python = interpreter.executable
     return (
-        f"{python} is managed by {manager} ({mark} says so): what is installed by hand can break programs that use it",
-        f"--allow-base overrides {mark}, with which {manager} asks that {python} is not changed by hand",
+        say(
+            "{python} is managed by {manager} ({mark} says so): what is installed by hand can"
+            " break programs that use it",
+            python=python,
+            manager=manager,
+            mark=mark,
+        ),
+        say(
+            "--allow-base overrides {mark}, with which {manager} asks that {python} is not changed by hand",
+            mark=mark,
+            manager=manager,
+            python=python,
+        ),
     )
 
 
@@ -188,8 +230,15 @@ def _frozen(host: ProbeHost, interpreter: Interpreter) -> _Protection:
         message = json.loads(file.text).get("message")
     said = f' ("{" ".join(message.split())}")' if isinstance(message, str) and message.strip() else ""
     return (
-        f"{interpreter.prefix} is frozen: {mark} asks that it is not changed{said}",
-        f"--allow-base overrides {mark}, which asks that the environment is not changed{said}",
+        say(
+            "{prefix} is frozen: {mark} asks that it is not changed{said}",
+            prefix=interpreter.prefix,
+            mark=mark,
+            said=said,
+        ),
+        say(
+            "--allow-base overrides {mark}, which asks that the environment is not changed{said}", mark=mark, said=said
+        ),
     )
 
 
@@ -198,15 +247,15 @@ def _shared(host: ProbeHost, interpreter: Interpreter, origin: str | None) -> _P
         return _NO_PROTECTION
     pyenv = host.getenv("PYENV_ROOT") or f"{host.system_facts().get('home', '~')}/.pyenv"
     if origin is not None:
-        whose = f"the Python of {origin}"
+        whose = say("the Python of {origin}", origin=origin)
     elif _is_inside(interpreter.prefix, f"{pyenv}/versions"):
-        whose = f"pyenv's own Python {interpreter.version}"
+        whose = say("pyenv's own Python {version}", version=interpreter.version)
     else:
-        whose = "a Python for the whole machine"
-    what = f"{interpreter.executable} is {whose}, not an environment"
+        whose = say("a Python for the whole machine")
+    what = say("{executable} is {whose}, not an environment", executable=interpreter.executable, whose=whose)
     return (
-        f"{what}: everything that is run with it shares its packages",
-        f"{what}: what is installed is seen by everything that is run with it",
+        say("{what}: everything that is run with it shares its packages", what=what),
+        say("{what}: what is installed is seen by everything that is run with it", what=what),
     )
 
 
@@ -217,9 +266,12 @@ def _demand_writable(interpreter: Interpreter, origin: str | None) -> None:
         if obstacle is not None:
             python = interpreter.executable
             raise PermissionsError(
-                f"{obstacle}; it comes from {origin}" if origin else obstacle,
-                hint=f"make an environment of your own with --new-env PATH --python {python}"
-                f" (to go on using its packages: `{python} -m venv --system-site-packages PATH`)",
+                say("{obstacle}; it comes from {origin}", obstacle=obstacle, origin=origin) if origin else obstacle,
+                hint=say(
+                    "make an environment of your own with --new-env PATH --python {python} (to go"
+                    " on using its packages: `{python} -m venv --system-site-packages PATH`)",
+                    python=python,
+                ),
             )
 
 
@@ -233,24 +285,24 @@ def _obstacle(place: str) -> str | None:
     """Why this user cannot write to a folder (or make it); None: nothing seen."""
     there = _nearest(place)
     if _flags(there) & getattr(os, "ST_RDONLY", 1):
-        return f"{place} is on a read-only file system"
+        return say("{place} is on a read-only file system", place=place)
     if os.access(there, os.W_OK | os.X_OK):
         return None
-    return f"you may not write to {place} ({_owner(there)})"
+    return say("you may not write to {place} ({owner})", place=place, owner=_owner(there))
 
 
 def _owner(path: str) -> str:
     try:
         number = os.stat(path).st_uid
     except OSError:
-        return "its owner cannot be told"
+        return say("its owner cannot be told")
     if number == getattr(os, "geteuid", lambda: None)():
-        return "it is yours, but write-protected"
+        return say("it is yours, but write-protected")
     with contextlib.suppress(ImportError, KeyError):
         import pwd
 
-        return f"it belongs to {pwd.getpwuid(number).pw_name}"
-    return f"it belongs to user {number}"
+        return say("it belongs to {pw_name}", pw_name=pwd.getpwuid(number).pw_name)
+    return say("it belongs to user {number}", number=number)
 
 
 def _is_noexec(place: str) -> bool:
@@ -284,8 +336,12 @@ def _copied(host: ProbeHost, interpreter: Interpreter, cache_dir: str | None) ->
         with contextlib.suppress(OSError):
             if os.stat(_nearest(place)).st_dev != os.stat(_nearest(cache_dir)).st_dev:
                 yield (
-                    f"{place} is on another disk than uv's cache {cache_dir}: files are copied instead of linked, which"
-                    " takes longer and more room"
+                    say(
+                        "{place} is on another disk than uv's cache {cache_dir}: files are copied"
+                        " instead of linked, which takes longer and more room",
+                        place=place,
+                        cache_dir=cache_dir,
+                    )
                 )
 
 
@@ -298,8 +354,13 @@ def _hidden_by_user_site(host: ProbeHost, interpreter: Interpreter) -> Iterator[
     if hiding:
         them = "it" if len(hiding) == 1 else "them"
         yield (
-            f"Python finds {' and '.join(hiding)} in {folder} before what is installed now; envfix leaves {them} alone:"
-            " PYTHONNOUSERSITE=1 keeps Python from looking there"
+            say(
+                "Python finds {hiding} in {folder} before what is installed now; envfix leaves"
+                " {them} alone: PYTHONNOUSERSITE=1 keeps Python from looking there",
+                hiding=say(" and ").join(hiding),
+                folder=folder,
+                them=them,
+            )
         )
 
 
@@ -310,17 +371,17 @@ def _origin(host: ProbeHost, prefix: str) -> str | None:
         if root and _is_inside(prefix, root):
             package = variable.removeprefix("EBROOT").casefold()
             loaded = [name for name in names if _bare(name.partition("/")[0]) == package]
-            return f"the module {loaded[0] if loaded else variable.removeprefix('EBROOT')}"
+            return say("the module {which}", which=loaded[0] if loaded else variable.removeprefix("EBROOT"))
     files = [file for file in (host.getenv("_LMFILES_") or "").split(":") if file]
     for name, file in zip(names, files, strict=False):
         if re.search(rf"{re.escape(prefix)}(?![\w.-])", host.read_text(file, limit=_MODULE_FILE_LIMIT).text):
-            return f"the module {name}"
+            return say("the module {name}", name=name)
     parts = [part.casefold() for part in prefix.split("/")]
     for name in names:
         # python/3.11 of /apps/python/3.11: the file itself may put the path together from pieces.
         first, _, version = name.casefold().partition("/")
         if version and (first, version) in pairwise(parts):
-            return f"the module {name}"
+            return say("the module {name}", name=name)
     view = host.getenv("SPACK_ENV")
     if (view and _is_inside(prefix, view)) or host.glob(f"{literal(prefix)}/.spack"):
         return "Spack"
@@ -358,44 +419,56 @@ def check_space(
     linked = cache is not None and (cache.free, cache.total) == (place.free, place.total)
     if not place.writable and place.problem is None:
         raise PermissionsError(
-            f"you may not write to {prefix}", hint="make an environment of your own with --new-env PATH"
+            say("you may not write to {prefix}", prefix=prefix),
+            hint=say("make an environment of your own with --new-env PATH"),
         )
     both = new + needed_bytes if host.getenv("UV_LINK_MODE") == "copy" else new
-    _demand(place, both if linked else needed_bytes, prefix, "--new-env PATH on another disk")
+    _demand(place, both if linked else needed_bytes, prefix, say("--new-env PATH on another disk"))
     if cache is not None and cache_dir is not None:
-        _demand(cache, new, cache_dir, "UV_CACHE_DIR names a folder on another disk")
+        _demand(cache, new, cache_dir, say("UV_CACHE_DIR names a folder on another disk"))
     if tmp is not None:
-        _demand(host.disk_space(tmp), min(_TEMPORARY, needed_bytes), tmp, "TMPDIR names a folder on another disk")
+        _demand(host.disk_space(tmp), min(_TEMPORARY, needed_bytes), tmp, say("TMPDIR names a folder on another disk"))
 
 
 def _demand(space: DiskSpace, needed: int, path: str, way_out: str) -> None:
     if space.free is not None and space.free < needed:
         raise SpaceError(
-            f"not enough room at {path}: {_gb(needed)} needed, {_gb(space.free)} free; nothing was changed",
-            hint=f"free some room, or: {way_out}",
+            say(
+                "not enough room at {path}: {gb} needed, {gb_2} free; nothing was changed",
+                path=path,
+                gb=_gb(needed),
+                gb_2=_gb(space.free),
+            ),
+            hint=say("free some room, or: {way_out}", way_out=way_out),
         )
 
 
 def check_new_path(host: Host, path: str) -> None:
     """Raise ``PathError`` or ``PermissionsError`` unless a new environment can be made at ``path``."""
     if host.read_text(path, limit=1).outcome == "read":
-        raise PathError(f"{path} is a file", hint="choose a path that does not exist yet")
+        raise PathError(say("{path} is a file", path=path), hint=say("choose a path that does not exist yet"))
     if _exists(host, path) and (_exists(host, f"{path}/*", magic=True) or _exists(host, f"{path}/.*", magic=True)):
         raise PathError(
-            f"{path} exists and is not empty; nothing was changed",
-            hint="choose a path that does not exist yet",
+            say("{path} exists and is not empty; nothing was changed", path=path),
+            hint=say("choose a path that does not exist yet"),
         )
     space = host.disk_space(path)
     if space.problem is not None:
-        raise PathError(f"{path} cannot be used: {space.problem}", hint="choose another path")
+        raise PathError(
+            say("{path} cannot be used: {problem}", path=path, problem=space.problem), hint=say("choose another path")
+        )
     if not space.writable:
         raise PermissionsError(
-            f"you may not make {path}; nothing was changed", hint="choose a path in your home folder"
+            say("you may not make {path}; nothing was changed", path=path),
+            hint=say("choose a path in your home folder"),
         )
     if _is_noexec(path):
         raise PathError(
-            f"{path} is on a file system from which nothing may be run (mounted noexec); nothing was changed",
-            hint="choose a path on another disk",
+            say(
+                "{path} is on a file system from which nothing may be run (mounted noexec); nothing was changed",
+                path=path,
+            ),
+            hint=say("choose a path on another disk"),
         )
 
 

@@ -17,6 +17,7 @@ from envfix.installer.interface import (
     SpaceError,
 )
 from envfix.installer.route import NO_ROUTE, Route, bare_host
+from envfix.model.language import later, look_up, say
 
 # The stand-in project that carries the request; users never see its name.
 STAND_IN = "envfix-request"
@@ -27,7 +28,7 @@ _DRAWN = re.compile(r"Preparing packages\.\.\.|-{10,} |^warning: The `--pylock` 
 _LINES = 14
 # Where pip itself stumbles, its last line tells why; the lines of its source do not.
 _TRACEBACK = re.compile(r"^(?:error: Exception:\n)?Traceback \(most recent call last\):\n(?:[ \t].*\n)*", re.MULTILINE)
-UNRECOGNISED = "the lines above are the installer's own"
+UNRECOGNISED = later("the lines above are the installer's own")
 
 
 class _Sign(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,183 +52,186 @@ def _network(pattern: str, message: str, hint: str, *, proxied: bool = False, pa
     return _Sign(pattern=pattern, message=message, hint=hint, kind="network", error=error, proxied=proxied)
 
 
-_OTHER_INDEX = "or choose another index with --index"
-_AGAIN = f"try again: packages that have arrived are kept; {_OTHER_INDEX}"
-_LATER = f"try again in some minutes: packages that have arrived are kept; {_OTHER_INDEX}"
+_AGAIN = later("try again: packages that have arrived are kept; or choose another index with --index")
+_LATER = later("try again in some minutes: packages that have arrived are kept; or choose another index with --index")
 _NO_CONNECTION = r"tcp connect error|Connection refused|os error 111|Network is unreachable"
 # The most telling first: a full disk also looks like a failed download.
 _SIGNS = (
     _Sign(
         pattern=r"No space left on device|os error 28|Disk quota exceeded|os error 122|not enough space on the disk",
-        message="the disk is full (or your quota is used up)",
-        hint="free some room; UV_CACHE_DIR moves uv's cache and TMPDIR temporary files to another disk",
+        message=later("the disk is full (or your quota is used up)"),
+        hint=later("free some room; UV_CACHE_DIR moves uv's cache and TMPDIR temporary files to another disk"),
         error=SpaceError,
     ),
     _network(
         r"Hash mismatch for `[^`]+`",
-        "{file}{origin} is not the one its index promised (wrong hash)",
-        "the download or a mirror is damaged or stale: try again, or choose another index with --index",
+        later("{file}{origin} is not the one its index promised (wrong hash)"),
+        later("the download or a mirror is damaged or stale: try again, or choose another index with --index"),
     ),
     _Sign(
         pattern=r"externally managed",
-        message="this Python belongs to the operating system and must not be changed",
-        hint="make an environment of your own with --new-env PATH",
+        message=later("this Python belongs to the operating system and must not be changed"),
+        hint=later("make an environment of your own with --new-env PATH"),
         error=PermissionsError,
     ),
     _Sign(
         pattern=r"Read-only file system|os error 30",
-        message="the file system is read-only",
-        hint="make the environment elsewhere with --new-env PATH",
+        message=later("the file system is read-only"),
+        hint=later("make the environment elsewhere with --new-env PATH"),
         error=PermissionsError,
     ),
     _Sign(
         pattern=r"Permission denied|os error 13|os error 5\)|Access is denied",
-        message="writing is not permitted",
-        hint="make an environment of your own with --new-env PATH",
+        message=later("writing is not permitted"),
+        hint=later("make an environment of your own with --new-env PATH"),
         error=PermissionsError,
     ),
     _network(
         r"407 Proxy Authentication Required|proxy authorization required",
-        "{proxy} asks for a user name and a password (407)",
+        later("{proxy} asks for a user name and a password (407)"),
         "write them into the proxy's address: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
     ),
     _network(
         r"tunnel error: failed to create",
-        "{proxy} cannot be reached",
-        "correct or unset the proxy: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, or proxy in pip.conf",
+        later("{proxy} cannot be reached"),
+        later("correct or unset the proxy: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, or proxy in pip.conf"),
     ),
     _network(
         rf"dns error|failed to lookup address|{_NO_CONNECTION}",
-        "{proxy} cannot be reached",
-        "correct or unset the proxy: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, or proxy in pip.conf",
+        later("{proxy} cannot be reached"),
+        later("correct or unset the proxy: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, or proxy in pip.conf"),
         proxied=True,
     ),
     _network(
         r"tunnel error",
-        "{proxy} does not let through to {source}",
-        "ask who runs the proxy to allow that host, or choose another index with --index",
+        later("{proxy} does not let through to {source}"),
+        later("ask who runs the proxy to allow that host, or choose another index with --index"),
     ),
     _network(
         r"InvalidContentType|WRONG_VERSION_NUMBER",
-        "no secure connection to {source} can be made: what answers there does not speak https",
-        "check the address of the index and the proxy",
+        later("no secure connection to {source} can be made: what answers there does not speak https"),
+        later("check the address of the index and the proxy"),
     ),
     _network(
         r"certificate expired|CertExpired|NotValidYet|not valid yet|invalid peer certificate: Expired",
-        "no secure connection to {source} can be made: its certificate is out of date",
-        "check the clock of this machine, or choose another index with --index",
+        later("no secure connection to {source} can be made: its certificate is out of date"),
+        later("check the clock of this machine, or choose another index with --index"),
     ),
     _network(
         r"certificate not valid for name|NotValidForName",
-        "no secure connection to {source} can be made: the certificate belongs to another host",
-        "check the address of the index and the proxy",
+        later("no secure connection to {source} can be made: the certificate belongs to another host"),
+        later("check the address of the index and the proxy"),
     ),
     _network(
         r"invalid peer certificate|UnknownIssuer|certificate verify failed",
-        "no secure connection to {source} can be made: nobody this machine trusts has signed its certificate",
-        "behind a company proxy name its certificate file in SSL_CERT_FILE (or as cert in pip.conf)",
+        later("no secure connection to {source} can be made: nobody this machine trusts has signed its certificate"),
+        later("behind a company proxy name its certificate file in SSL_CERT_FILE (or as cert in pip.conf)"),
     ),
     _network(
         r"dns error|failed to lookup address",
-        "the name of {source} cannot be found (DNS)",
-        "check the network, or the index set for pip or uv",
+        later("the name of {source} cannot be found (DNS)"),
+        later("check the network, or the index set for pip or uv"),
     ),
     _network(
         _NO_CONNECTION,
-        "{source} does not accept connections",
-        "check the network and the proxy, or choose another index with --index",
+        later("{source} does not accept connections"),
+        later("check the network and the proxy, or choose another index with --index"),
     ),
     _network(
         r"operation timed out|timed out|timeout",
-        "{source} stopped answering in time",
-        "try again: packages that have arrived are kept; UV_HTTP_TIMEOUT (seconds) allows for a slow network",
+        later("{source} stopped answering in time"),
+        later("try again: packages that have arrived are kept; UV_HTTP_TIMEOUT (seconds) allows for a slow network"),
         passing=True,
     ),
     _network(
         r"\b(401 Unauthorized|403 Forbidden)",
-        "{source} refuses access ({0})",
-        "check user name and password of the index, or choose another one with --index",
+        later("{source} refuses access ({0})"),
+        later("check user name and password of the index, or choose another one with --index"),
     ),
     _network(
         r"Failed to download[\s\S]*HTTP\s+status\s+client\s+error\s+\((404 Not Found|410 Gone)\)",
-        "{source} has no longer {file} ({0})",
-        "run the same command again: it looks anew for what is there; or choose another index with --index",
+        later("{source} has no longer {file} ({0})"),
+        later("run the same command again: it looks anew for what is there; or choose another index with --index"),
     ),
     _network(
         r"\b(429 Too Many Requests)",
-        "{source} gets too many requests from this network ({0})",
+        later("{source} gets too many requests from this network ({0})"),
         _LATER,
         passing=True,
     ),
     _network(
         r"HTTP\s+status\s+(?:server|client)\s+error\s+\((\d+ [^)]*)\)",
-        "{source} answers with error {0}",
+        later("{source} answers with error {0}"),
         _LATER,
         passing=True,
     ),
     # 0x..3c is "<": a page, not an archive.
     _network(
         r"unexpected header \(actual: 0x[0-9a-f]{0,6}3c,",
-        "instead of {file} {source} sent a web page, as networks do that want a login",
-        "open any page in a browser to log in to the network, then try again; or choose another index with --index",
+        later("instead of {file} {source} sent a web page, as networks do that want a login"),
+        later(
+            "open any page in a browser to log in to the network, then try again; or choose another index with --index"
+        ),
     ),
     # uv follows ten redirects and takes the answer to the last one for the file.
     _network(
         r"unable to locate the end of central directory|unexpected header",
-        "{source} sent something else than {file}",
-        "check the address of the index, or choose another one with --index",
+        later("{source} sent something else than {file}"),
+        later("check the address of the index, or choose another one with --index"),
     ),
     _network(
         r"Received some unexpected (?:JSON|HTML)|Unsupported `Content-Type`",
-        "{source} sent something else than a list of packages",
-        "check the address of the index, or choose another one with --index",
+        later("{source} sent something else than a list of packages"),
+        later("check the address of the index, or choose another one with --index"),
     ),
     _network(
         r"connection closed|connection reset|IncompleteBody|end of file before message|error decoding response"
         r"|unexpected end of file|error reading a body",
-        "{source} broke off in the middle of {file}",
+        later("{source} broke off in the middle of {file}"),
         _AGAIN,
         passing=True,
     ),
     _network(
         r"Failed to extract archive|Bad CRC|Bad uncompressed size|Bad compressed size|Invalid zip file|Failed to unzip",
-        "{file} is damaged as {source} sends it",
-        f"try again, {_OTHER_INDEX}",
+        later("{file} is damaged as {source} sends it"),
+        later("try again, or choose another index with --index"),
         passing=True,
     ),
     _network(
         r"error sending request|Failed to fetch",
-        "{source} cannot be asked",
-        "check the network and the proxy, or choose another index with --index",
+        later("{source} cannot be asked"),
+        later("check the network and the proxy, or choose another index with --index"),
     ),
     _network(
         r"because the network was disabled|network (?:connectivity )?is disabled",
-        "a file is needed that is not on this disk, and going to the network is switched off",
-        "leave out --offline, or name a folder of wheels with --index",
+        later("a file is needed that is not on this disk, and going to the network is switched off"),
+        later("leave out --offline, or name a folder of wheels with --index"),
     ),
     _Sign(
         pattern=r"there is no version of (torch\S*==\S+?) and the request wants",
-        message="the index has no {0}",
-        hint="check the address of the index (a login page of the network looks like this too), or choose another one "
-        "with --index",
+        message=later("the index has no {0}"),
+        hint=later(
+            "check the address of the index (a login page of the network looks like this too), or"
+            " choose another one with --index"
+        ),
         kind="unsatisfiable",
     ),
     _Sign(
         pattern=r"No solution found|requirements are unsatisfiable",
-        message="no set of packages satisfies the request",
-        hint="loosen a version, or take another Python",
+        message=later("no set of packages satisfies the request"),
+        hint=later("loosen a version, or take another Python"),
         kind="unsatisfiable",
     ),
     _Sign(
         pattern=r"Failed to build `([^`]+)`",
-        message="{0} has no wheel for this Python and platform, and building it from source failed",
-        hint="take another Python or another version of it",
+        message=later("{0} has no wheel for this Python and platform, and building it from source failed"),
+        hint=later("take another Python or another version of it"),
         kind="unsatisfiable",
     ),
     _Sign(
         pattern=r"Unable to uninstall `([^`]+)`|Failed to uninstall",
-        message="a package that is in the way cannot be removed, because its file list is missing",
-        hint="make a fresh environment with --new-env PATH",
+        message=later("a package that is in the way cannot be removed, because its file list is missing"),
+        hint=later("make a fresh environment with --new-env PATH"),
     ),
 )
 _FILE = re.compile(r"(?:Failed to download|Hash mismatch for) `([^`]+)`")
@@ -240,14 +244,17 @@ def refusal(text: str, route: Route = NO_ROUTE) -> Refusal:
     telling = telling_lines(text)
     sign, message = _recognise(telling, route)
     if sign is None:
-        return Refusal(kind="other", message="the installer gave up", text=telling)
+        return Refusal(kind="other", message=say("the installer gave up"), text=telling)
     hint: str | None = sign.hint
     missing = _NOT_FOUND.search(telling)
     if sign.kind == "unsatisfiable" and missing:
-        message, hint = f"the index has no package named {missing[1]}", "check the spelling, or the index"
+        message, hint = (
+            say("the index has no package named {missing}", missing=missing[1]),
+            say("check the spelling, or the index"),
+        )
         if missing[1] in TORCH_FAMILY:  # also where it answers 403: the official one does so for what it has not got
-            message += ", or does not let you see it"
-            hint = "check the address of the index and its login, or choose another one with --index"
+            message += say(", or does not let you see it")
+            hint = say("check the address of the index and its login, or choose another one with --index")
     return Refusal(kind=sign.kind, message=message, text=telling, hint=hint)
 
 
@@ -257,8 +264,10 @@ def install_error(text: str, doing: str, route: Route = NO_ROUTE) -> InstallErro
     sign, message = _recognise(telling, route)
     quoted = f"\n{telling}" if telling else ""
     if sign is None:
-        return InstallError(f"{doing} failed{quoted}", hint=UNRECOGNISED)
-    return sign.error(f"{doing} failed: {message}{quoted}", hint=sign.hint)
+        return InstallError(say("{doing} failed", doing=doing) + quoted, hint=UNRECOGNISED)
+    return sign.error(
+        say("{doing} failed: {message}{quoted}", doing=doing, message=message, quoted=quoted), hint=sign.hint
+    )
 
 
 def missing_package(text: str) -> str | None:
@@ -296,13 +305,13 @@ def _recognise(text: str, route: Route) -> tuple[_Sign | None, str]:
     host = bare_host(address[0]) if address else route.host_of(re.split("[=@<>~! ]", package)[0])
     proxy = route.proxy_for(address[0] if address else f"https://{host or ''}")
     words = {
-        "source": f"the package index {host}" if host else "the package index",
-        "origin": f" from {host}" if host else "",
-        "file": f"the file of {package}" if package else "the answer",
-        "proxy": f"the proxy {proxy}" if proxy else "the proxy",
+        "source": say("the package index {host}", host=host) if host else say("the package index"),
+        "origin": say(" from {host}", host=host) if host else "",
+        "file": say("the file of {package}", package=package) if package else say("the answer"),
+        "proxy": say("the proxy {proxy}", proxy=proxy) if proxy else say("the proxy"),
     }
     for sign in _SIGNS:
         match = re.search(sign.pattern, text, re.IGNORECASE)
         if match is not None and not (sign.proxied and proxy is None):
-            return sign, sign.message.format(*(match.groups() or ("",)), **words)
+            return sign, look_up(sign.message).format(*(match.groups() or ("",)), **words)
     return None, ""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from envfix.installer.route import NO_ROUTE, Route
+from envfix.model.language import later, say
 from envfix.model.reporter import Reporter
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -16,12 +17,12 @@ _UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _FRAME = re.compile(r"Preparing packages\.\.\. \((\d+)/(\d+)\)")
 _ROW = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s+-{5,}\s+([\d.]+) (B|[KMG]iB)/([\d.]+) (B|[KMG]iB)")
 _STAGE = re.compile(r"(Resolving|Preparing|Building|Installing|Uninstalled|Prepared)\b")
-_DOWNLOADING = "downloading packages"
-INSTALLING = "installing packages"
+_DOWNLOADING = later("downloading packages")
+INSTALLING = later("installing packages")
 _STAGES = {
-    "Resolving": "working out the packages",
+    "Resolving": later("working out the packages"),
     "Preparing": _DOWNLOADING,
-    "Building": "building a package from source",
+    "Building": later("building a package from source"),
     "Prepared": INSTALLING,
     "Installing": INSTALLING,
     "Uninstalled": INSTALLING,
@@ -46,11 +47,15 @@ class StallNotice:
         reporter: Reporter,
         limit: float = 0.0,
         *,
-        what: Callable[[], str] = lambda: "nothing has been heard",
+        what: Callable[[], str] = lambda: say("nothing has been heard"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reporter = reporter
-        self._end = f"envfix gives up after {span(limit)} at most; Ctrl-C is safe" if limit else "Ctrl-C is safe"
+        self._end = (
+            say("envfix gives up after {span} at most; Ctrl-C is safe", span=span(limit))
+            if limit
+            else say("Ctrl-C is safe")
+        )
         self._what = what
         self._clock = clock
         self._moved_at = clock()
@@ -60,7 +65,7 @@ class StallNotice:
         """Something has moved just now; ``silently`` where the reporter hears of it in other words."""
         now = self._clock()
         if self._told and not silently:
-            self._reporter.note(f"it moves again, after {span(now - self._moved_at)}")
+            self._reporter.note(say("it moves again, after {span}", span=span(now - self._moved_at)))
         self._moved_at, self._told = now, 0
 
     def look(self) -> None:
@@ -72,7 +77,13 @@ class StallNotice:
             nothing = self._what()
             before, _, source = nothing.partition(" from ")
             self._reporter.note(
-                f"{before} for {span(still)}{f' from {source}' if source else ''}: still waiting ({self._end})"
+                say(
+                    "{before} for {span}{source}: still waiting ({end})",
+                    before=before,
+                    span=span(still),
+                    source=say(" from {source}", source=source) if source else "",
+                    end=self._end,
+                )
             )
 
 
@@ -80,7 +91,7 @@ class Waiting:
     """Follows a program that draws nothing; ``feed`` is called with what it prints and about once a second."""
 
     def __init__(self, reporter: Reporter, limit: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stall = StallNotice(reporter, limit, what=lambda: "there is no answer", clock=clock)
+        self._stall = StallNotice(reporter, limit, what=lambda: say("there is no answer"), clock=clock)
 
     def feed(self, text: str) -> bool:
         """See ``UvProgress.feed``; what such a program prints never moves its deadline."""
@@ -191,7 +202,12 @@ class UvProgress:
         self._samples.clear()
         self._restarted = True
         self._reporter.note(
-            f"the download of {name}{self._from(name)} broke off after {_size(before)} and begins again"
+            say(
+                "the download of {name}{from_} broke off after {size} and begins again",
+                name=name,
+                from_=self._from(name),
+                size=_size(before),
+            )
         )
 
     def _take_stage(self, text: str) -> bool:
@@ -235,28 +251,36 @@ class UvProgress:
         if rate < SLOW_RATE and left / rate > _SLOW_LEFT:
             self._slow_told = True
             self._reporter.note(
-                f"the download is very slow ({_size(rate)}/s): {span(left / rate)} left; another index may be faster: --index"
+                say(
+                    "the download is very slow ({size}/s): {span} left; another index may be faster: --index",
+                    size=_size(rate),
+                    span=span(left / rate),
+                )
             )
 
     def _nothing(self) -> str:
         """What does not move, in words that ``StallNotice`` puts a time into."""
         if self._stage != _DOWNLOADING:
-            return f"uv has not got on ({self._stage})" if self._stage else "there is no answer"
+            return say("uv has not got on ({stage})", stage=self._stage) if self._stage else say("there is no answer")
         drawn = self._shown | self._frame
         open_rows = sorted(name for name, (done, total) in self._rows.items() if name in drawn and done < total)
         if len(open_rows) == 1:
-            return f"nothing has arrived from {self._host(open_rows) or 'the package index'} ({open_rows[0]})"
+            return say(
+                "nothing has arrived from {host} ({open_rows})",
+                host=self._host(open_rows) or say("the package index"),
+                open_rows=open_rows[0],
+            )
         host = self._host(open_rows or list(self._route.hosts))
-        return f"nothing has arrived from {host or 'the package indexes'}"
+        return say("nothing has arrived from {host}", host=host or say("the package indexes"))
 
     def _host(self, names: list[str]) -> str:
         """The hosts of these packages; nothing where there are more than two of them."""
         hosts = sorted({host for name in names if (host := self._route.host_of(name)) is not None})
-        return " and ".join(hosts) if len(hosts) <= 2 else ""
+        return say(" and ").join(hosts) if len(hosts) <= 2 else ""
 
     def _from(self, name: str) -> str:
         host = self._route.host_of(name)
-        return f" from {host}" if host else ""
+        return say(" from {host}", host=host) if host else ""
 
 
 def span(seconds: float) -> str:
@@ -264,7 +288,7 @@ def span(seconds: float) -> str:
     for limit, size, unit in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):
         if seconds < limit:
             return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} days"
+    return say("{seconds:.0f} days", seconds=seconds / 86_400)
 
 
 def _size(count: float) -> str:

@@ -13,6 +13,7 @@ from envfix.installer.environment import environment_for_installers
 from envfix.installer.interface import DownloadError, SpaceError, StalledError
 from envfix.installer.problems import install_error, telling_lines
 from envfix.installer.uv import find_uv
+from envfix.model.language import later, look_up, say
 from envfix.model.reporter import NullReporter, Reporter
 
 # Seconds without a new byte after which it is given up; uv itself gives up a silent server after UV_HTTP_TIMEOUT.
@@ -33,19 +34,19 @@ _UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _ROW = re.compile(r"-{5,}\s+([\d.]+) (B|[KMG]iB)/([\d.]+) (B|[KMG]iB)")
 _LONGEST_ROW = 200
 _REASONS = (
-    (r"dns error|failed to lookup address", "{server} cannot be found (DNS)"),
-    (r"tcp connect error|Connection refused|Network is unreachable", "{server} does not accept connections"),
+    (r"dns error|failed to lookup address", later("{server} cannot be found (DNS)")),
+    (r"tcp connect error|Connection refused|Network is unreachable", later("{server} does not accept connections")),
     (
         r"invalid peer certificate|UnknownIssuer|certificate verify failed|InvalidContentType",
-        "no secure connection to {server} can be made",
+        later("no secure connection to {server} can be made"),
     ),
-    (r"timed out|timeout", "{server} stopped answering in time"),
-    (r"HTTP status (?:server|client) error \((\d+ [^)]*)\)", "{server} answers with error {0}"),
+    (r"timed out|timeout", later("{server} stopped answering in time")),
+    (r"HTTP status (?:server|client) error \((\d+ [^)]*)\)", later("{server} answers with error {0}")),
     (
         r"error decoding response|unexpected end of file|connection closed|connection reset|IncompleteBody",
-        "{server} broke off in the middle",
+        later("{server} broke off in the middle"),
     ),
-    (r"error sending request", "{server} cannot be asked"),
+    (r"error sending request", later("{server} cannot be asked")),
 )
 
 
@@ -64,19 +65,29 @@ def bring(
     Raises ``PythonError``, ``DownloadError``, ``StalledError``, ``SpaceError`` or ``InstallError``; then nothing is left.
     """
     if not _VERSION.fullmatch(version):
-        raise PythonError(f"{version} is not a version of Python", hint="name one such as 3.11 with --python")
+        raise PythonError(
+            say("{version} is not a version of Python", version=version),
+            hint=say("name one such as 3.11 with --python"),
+        )
     if host.getenv("UV_PYTHON_DOWNLOADS") == "never":
         raise PythonError(
-            f"Python {version} is not on this machine, and uv is told not to bring any (UV_PYTHON_DOWNLOADS=never)",
-            hint="unset that variable, or name an interpreter of yours with --python",
+            say(
+                "Python {version} is not on this machine, and uv is told not to bring any (UV_PYTHON_DOWNLOADS=never)",
+                version=version,
+            ),
+            hint=say("unset that variable, or name an interpreter of yours with --python"),
         )
     uv = _Uv(host, offline=offline)
-    reporter.stage(f"fetching Python {version}")
+    reporter.stage(say("fetching Python {version}", version=version))
     result, text = uv.run(["install", "--no-bin", "--no-registry", version], idle_limit, _Progress(reporter))
     if result.outcome == "timed-out":
         raise StalledError(
-            f"fetching Python {version} was given up: nothing moved for {idle_limit:.0f} s",
-            hint="check the network; UV_PYTHON_INSTALL_MIRROR can name a mirror",
+            say(
+                "fetching Python {version} was given up: nothing moved for {idle_limit:.0f} s",
+                version=version,
+                idle_limit=idle_limit,
+            ),
+            hint=say("check the network; UV_PYTHON_INSTALL_MIRROR can name a mirror"),
         )
     if not result.ok:
         raise _failure(text or result.failure, version)
@@ -84,8 +95,12 @@ def bring(
     path = text.strip()
     if not found.ok or not os.path.isabs(path):
         raise PythonError(
-            f"Python {version} was fetched, but it does not run on this machine\n{telling_lines(text)}".rstrip(),
-            hint="conda or pyenv can bring one that does; then name it with --python",
+            say(
+                "Python {version} was fetched, but it does not run on this machine\n{telling_lines}",
+                version=version,
+                telling_lines=telling_lines(text),
+            ).rstrip(),
+            hint=say("conda or pyenv can bring one that does; then name it with --python"),
         )
     return path
 
@@ -119,7 +134,9 @@ class _Uv:
         try:
             folder = self._host.make_temporary_folder()
         except OSError as error:
-            raise SpaceError(f"no temporary file can be written: {error.strerror}", hint="set TMPDIR") from error
+            raise SpaceError(
+                say("no temporary file can be written: {strerror}", strerror=error.strerror), hint=say("set TMPDIR")
+            ) from error
         try:
             result = self._host.stream(
                 [self._program, "python", *arguments],
@@ -171,21 +188,23 @@ def _failure(text: str, version: str) -> InstallError:
         return _no_build(version, unknown[1])
     if "downloads are not allowed" in telling:
         return PythonError(
-            f"Python {version} is not on this machine, and uv is told not to bring any",
-            hint="name an interpreter of yours with --python",
+            say("Python {version} is not on this machine, and uv is told not to bring any", version=version),
+            hint=say("name an interpreter of yours with --python"),
         )
     if re.search(r"network (?:connectivity )?is disabled", telling, re.IGNORECASE):
         return PythonError(
-            f"Python {version} is not on this machine, and going to the network is switched off",
-            hint="leave out --offline, or name an interpreter of yours with --python",
+            say("Python {version} is not on this machine, and going to the network is switched off", version=version),
+            hint=say("leave out --offline, or name an interpreter of yours with --python"),
         )
     if "Hash mismatch" in telling:
         return DownloadError(
-            f"the file of Python {version} is not the one that was promised (wrong hash)",
-            hint="the download or a mirror is damaged: try again, or name another mirror in UV_PYTHON_INSTALL_MIRROR",
+            say("the file of Python {version} is not the one that was promised (wrong hash)", version=version),
+            hint=say(
+                "the download or a mirror is damaged: try again, or name another mirror in UV_PYTHON_INSTALL_MIRROR"
+            ),
         )
     if re.search(r"No space left|os error (?:28|122|30|13)\b|Disk quota", telling):
-        return install_error(text, f"fetching Python {version}")
+        return install_error(text, say("fetching Python {version}", version=version))
     return _not_fetched(telling, version)
 
 
@@ -193,24 +212,45 @@ def _no_build(version: str, platform: str) -> PythonError:
     match = _VERSION.fullmatch(version)
     if match is not None and (int(match[1]), int(match[2])) < _OLDEST:
         return PythonError(
-            f"Python {version} is not on this machine, and uv cannot bring it: it has {_OLDEST[0]}.{_OLDEST[1]} and newer",
-            hint=f"conda or pyenv can: `conda create -p PATH python={version}`; then name it with --python PATH",
+            say(
+                "Python {version} is not on this machine, and uv cannot bring it: it has {oldest}.{oldest_2} and newer",
+                version=version,
+                oldest=_OLDEST[0],
+                oldest_2=_OLDEST[1],
+            ),
+            hint=say(
+                "conda or pyenv can: `conda create -p PATH python={version}`; then name it with --python PATH",
+                version=version,
+            ),
         )
     return PythonError(
-        f"Python {version} is not on this machine, and uv has no build of it for {platform}",
-        hint="take another version with --python, or bring it with conda or pyenv",
+        say(
+            "Python {version} is not on this machine, and uv has no build of it for {platform}",
+            version=version,
+            platform=platform,
+        ),
+        hint=say("take another version with --python, or bring it with conda or pyenv"),
     )
 
 
 def _not_fetched(telling: str, version: str) -> InstallError:
     address = re.search(r"https?://[^\s`)]+", telling)
-    server = urlsplit(address[0]).netloc.rpartition("@")[2] if address else "the server"
+    server = urlsplit(address[0]).netloc.rpartition("@")[2] if address else say("the server")
     for pattern, reason in _REASONS:
         match = re.search(pattern, telling, re.IGNORECASE)
         if match is not None:
             return DownloadError(
-                f"Python {version} cannot be fetched: {reason.format(*match.groups(), server=server)}",
-                hint="check the network and the proxy; UV_PYTHON_INSTALL_MIRROR can name a mirror,"
-                " and conda or pyenv can bring it too",
+                say(
+                    "Python {version} cannot be fetched: {groups}",
+                    version=version,
+                    groups=look_up(reason).format(*match.groups(), server=server),
+                ),
+                hint=say(
+                    "check the network and the proxy; UV_PYTHON_INSTALL_MIRROR can name a mirror,"
+                    " and conda or pyenv can bring it too"
+                ),
             )
-    return PythonError(f"Python {version} cannot be fetched\n{telling}", hint="the lines above are uv's own")
+    return PythonError(
+        say("Python {version} cannot be fetched\n{telling}", version=version, telling=telling),
+        hint=say("the lines above are uv's own"),
+    )

@@ -44,6 +44,7 @@ from envfix.installer.interface import (
 from envfix.installer.problems import STAND_IN, install_error, missing_package, refusal
 from envfix.installer.progress import INSTALLING, UvProgress, Waiting
 from envfix.installer.route import find_route
+from envfix.model.language import say
 from envfix.model.outcome import Installation
 from envfix.model.plan import REGISTRY, PackagePin, PlanTarget
 from envfix.model.reporter import NullReporter, Reporter
@@ -167,12 +168,12 @@ class UvInstaller:
         is there already is filled. Raises ``PermissionsError``, ``SpaceError`` or ``InstallError``.
         """
         path, python = self._absolute(path), self._program_path(python)
-        self._reporter.stage(f"making the environment {path}")
+        self._reporter.stage(say("making the environment {path}", path=path))
         seeded = not self._offline and self._venv(python, path, lock, "--seed") is None
         if not seeded:
             failure = self._venv(python, path, lock)
             if failure is not None:
-                raise install_error(failure, f"making the environment {path}")
+                raise install_error(failure, say("making the environment {path}", path=path))
         own = environment_python(self._host, path)
         has_pip = seeded or self._run([own, "-Im", "ensurepip", "--default-pip"], CREATE_LIMIT, lock=lock)[0].ok
         return NewEnvironment(path=path, python=own, has_pip=has_pip)
@@ -194,7 +195,12 @@ class UvInstaller:
             except (BrokenOffError, StalledError, _TooSlow) as reason:
                 if not all(file.filename.endswith(".whl") for file in missing):
                     raise
-                self._reporter.note(f"{str(reason).splitlines()[0]}: envfix goes on itself, and resumes after a break")
+                self._reporter.note(
+                    say(
+                        "{splitlines}: envfix goes on itself, and resumes after a break",
+                        splitlines=str(reason).splitlines()[0],
+                    )
+                )
             else:
                 return resolution
         paths = download(
@@ -316,11 +322,15 @@ class UvInstaller:
             )
         if result.outcome == "timed-out":
             raise StalledError(
-                f"nothing moved for {self._idle_limit / 60:.0f} minutes after {progress.done / 1e6:.0f} MB: stopped",
-                hint="try again: packages that have arrived are kept; or choose another index with --index",
+                say(
+                    "nothing moved for {idle_limit:.0f} minutes after {done:.0f} MB: stopped",
+                    idle_limit=self._idle_limit / 60,
+                    done=progress.done / 1e6,
+                ),
+                hint=say("try again: packages that have arrived are kept; or choose another index with --index"),
             )
         if not result.ok:
-            raise install_error(text or result.failure, "installing the packages", route)
+            raise install_error(text or result.failure, say("installing the packages"), route)
         progress.finish()
 
     def _resolution(
@@ -390,7 +400,10 @@ class UvInstaller:
             if result.outcome == "timed-out":
                 return "", f"error: no resolution within {RESOLVE_LIMIT:.0f} s: operation timed out"
             if result.outcome != "exited":
-                raise ResolutionError(f"uv cannot be run: {result.failure}", hint=f"its path is {self._program}")
+                raise ResolutionError(
+                    say("uv cannot be run: {failure}", failure=result.failure),
+                    hint=say("its path is {program}", program=self._program),
+                )
             if not result.ok:
                 return "", text or result.failure
             return self._host.read_text(f"{folder}/{output}", limit=_LOCK_LIMIT).text, None
@@ -492,7 +505,9 @@ class UvInstaller:
         try:
             folder = self._host.make_temporary_folder()
         except OSError as error:
-            raise SpaceError(f"no temporary file can be written: {error.strerror}", hint="set TMPDIR") from error
+            raise SpaceError(
+                say("no temporary file can be written: {strerror}", strerror=error.strerror), hint=say("set TMPDIR")
+            ) from error
         try:
             yield folder
         finally:
@@ -577,7 +592,7 @@ class _Patience:
             return
         left = (self._expected - done) / (done / spent)
         if left > SLOW_LEFT:
-            raise _TooSlow(f"the network is slow here ({left / 60:.0f} min left)")
+            raise _TooSlow(say("the network is slow here ({left:.0f} min left)", left=left / 60))
 
 
 class _Later:
@@ -604,7 +619,9 @@ def find_uv(host: Host) -> str:
         return str(uv.find_uv_bin())
     on_path = host.which("uv")
     if not on_path:
-        raise ResolutionError("uv is not there", hint="install envfix together with its dependencies: it brings uv")
+        raise ResolutionError(
+            say("uv is not there"), hint=say("install envfix together with its dependencies: it brings uv")
+        )
     return on_path[0]
 
 
@@ -663,11 +680,13 @@ def _for_macos(argv: Sequence[str]) -> bool:
 def _beyond_uv(target: PlanTarget, *, here: bool) -> Refusal | None:
     """Why uv cannot be asked about such a Python."""
     if target.tag.endswith("t") and not here:
-        message = "a free-threaded Python that is not on this machine cannot be resolved for"
-        return Refusal(kind="unchecked", message=message, text="uv's --python-version has no free-threaded form")
+        message = say("a free-threaded Python that is not on this machine cannot be resolved for")
+        return Refusal(kind="unchecked", message=message, text=say("uv's --python-version has no free-threaded form"))
     if tuple(int(part) for part in re.findall(r"\d+", target.python)[:2]) < OLDEST_PYTHON:
-        message = f"Python {target.python} is too old for every installer envfix can drive"
-        return Refusal(kind="unchecked", message=message, text="uv and today's index pages need Python 3.6 or newer")
+        message = say("Python {python} is too old for every installer envfix can drive", python=target.python)
+        return Refusal(
+            kind="unchecked", message=message, text=say("uv and today's index pages need Python 3.6 or newer")
+        )
     return None
 
 
@@ -675,7 +694,9 @@ def _requirement(pin: PackagePin) -> Requirement:
     try:
         return Requirement(f"{pin.name}{pin.specifier}")
     except InvalidRequirement as error:
-        raise ResolutionError(f"not a package requirement: {pin.name}{pin.specifier}", hint=str(error)) from error
+        raise ResolutionError(
+            say("not a package requirement: {pin}{specifier}", pin=pin.name, specifier=pin.specifier), hint=str(error)
+        ) from error
 
 
 def _from_torch_index(pins: Sequence[PackagePin], sources: Sources) -> frozenset[str]:
@@ -685,7 +706,13 @@ def _from_torch_index(pins: Sequence[PackagePin], sources: Sources) -> frozenset
     names = {canonicalize_name(_requirement(pin).name): pin.index for pin in pins}
     foreign = [name for name, index in names.items() if index == sources.torch_name and name not in TORCH_FAMILY]
     if foreign:
-        raise ResolutionError(f"{foreign[0]} must not come from {sources.torch_name}: only the torch family may")
+        raise ResolutionError(
+            say(
+                "{foreign} must not come from {torch_name}: only the torch family may",
+                foreign=foreign[0],
+                torch_name=sources.torch_name,
+            )
+        )
     return frozenset(name for name, index in names.items() if name in TORCH_FAMILY and index != REGISTRY)
 
 

@@ -30,6 +30,7 @@ from envfix.lockers.conda_family import (
 )
 from envfix.lockers.header import bare, comments
 from envfix.lockers.interface import ANEW, LockError, LockFileError
+from envfix.model.language import say
 from envfix.model.lock import Lock, LockedFile, LockedPackage
 
 _SHA256 = re.compile(r"^#\s*sha256:(?P<sha256>[0-9a-f]{64})\s+(?P<file>\S+)$")
@@ -49,12 +50,15 @@ class CondaExplicitLocker:
         packages = lock.conda()
         if not packages:
             raise LockError(
-                "conda-explicit holds conda packages, and there is none in this lock",
-                hint="requirements and pylock hold wheels: envfix lock --format requirements",
+                say("conda-explicit holds conda packages, and there is none in this lock"),
+                hint=say("requirements and pylock hold wheels: envfix lock --format requirements"),
             )
         if lock.wheels():
             raise LockError(
-                f"conda-explicit holds conda packages only, and would leave out {named(lock.wheels())}", hint=BOTH
+                say(
+                    "conda-explicit holds conda packages only, and would leave out {named}", named=named(lock.wheels())
+                ),
+                hint=BOTH,
             )
         require_addresses(packages, self.name)
         lines = [
@@ -84,13 +88,15 @@ class CondaExplicitLocker:
         if not marks or (named and named[0][0] < marks[0]):
             where = named[0][0] if marks else 1
             missing = "a package is named before any line says @EXPLICIT" if marks else "no line says @EXPLICIT"
-            raise LockFileError(f"{missing}, so this is no list of exact files", line=where, hint=ANEW)
+            raise LockFileError(
+                say("{missing}, so this is no list of exact files", missing=missing), line=where, hint=ANEW
+            )
         packages = list(said.wheels)
         for number, line in named:
             packages.append(_read_line(line, number, said.hashes))
             check_subdir(packages[-1], said.subdir, number)
         if not packages:
-            raise LockFileError("there is no package after @EXPLICIT", line=last_line(text), hint=ANEW)
+            raise LockFileError(say("there is no package after @EXPLICIT"), line=last_line(text), hint=ANEW)
         return assembled(text, packages, subdir=said.subdir or own_subdir(packages), fallback=f"a {self.name} list")
 
 
@@ -105,7 +111,9 @@ class _Comments:
             if found := _PLATFORM.match(line):
                 self.subdir = found["subdir"]
                 if self.subdir not in _PLATFORMS:
-                    raise LockFileError(f"{clean(self.subdir)!r} is no platform of conda", line=number, hint=ANEW)
+                    raise LockFileError(
+                        say("{clean!r} is no platform of conda", clean=clean(self.subdir)), line=number, hint=ANEW
+                    )
             elif found := _SHA256.match(line):
                 self.hashes[found["file"]] = found["sha256"]
             elif found := _PIP.match(line):
@@ -135,8 +143,10 @@ def _read_line(line: str, number: int, hashes: dict[str, str]) -> LockedPackage:
         digest = told.removeprefix("sha256:")
         if not re.fullmatch(r"[0-9a-fA-F]+", digest) or len(digest) not in _HASHES.values():
             raise LockFileError(
-                f"the checksum of {clean(address.rpartition('/')[2])} is neither MD5 (32 digits) nor SHA-256 (64 digits);"
-                " is the file cut off?",
+                say(
+                    "the checksum of {clean} is neither MD5 (32 digits) nor SHA-256 (64 digits); is the file cut off?",
+                    clean=clean(address.rpartition("/")[2]),
+                ),
                 line=number,
                 hint=ANEW,
             )
@@ -153,7 +163,9 @@ def _wheel(name: str, url: str, number: int) -> LockedPackage:
     version = filename.removesuffix(".tar.gz").removesuffix(".zip").split("-")
     if len(version) < 2:
         raise LockFileError(
-            f"{clean(filename)!r} is no wheel and no source archive; is the file cut off?", line=number, hint=ANEW
+            say("{clean!r} is no wheel and no source archive; is the file cut off?", clean=clean(filename)),
+            line=number,
+            hint=ANEW,
         )
     return LockedPackage(
         name=canonicalize_name(name),

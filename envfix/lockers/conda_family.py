@@ -15,6 +15,7 @@ from envfix.lockers.header import bare, read_needs
 from envfix.lockers.interface import ANEW, LockError, LockFileError
 from envfix.lockers.pip_family import danger_of, is_elsewhere, is_plain, pin, printable, why_elsewhere
 from envfix.model.conda_names import SUBDIRS
+from envfix.model.language import say
 from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs, Origin
 from envfix.model.lock_signs import variant_of
 
@@ -69,7 +70,9 @@ def ready(lock: Lock) -> Lock:
     addresses = [word for channel in lock.channels for word in channel]
     for value in (needs.python, needs.tag, needs.platform, needs.libc, *addresses):
         if value is not None and not _is_plain(value):
-            raise LockError(f"this lock cannot be written: {clean(value)!r} has a character that no lock can hold")
+            raise LockError(
+                say("this lock cannot be written: {clean!r} has a character that no lock can hold", clean=clean(value))
+            )
     return msgspec.structs.replace(
         lock,
         packages=tuple(_ready(one) for one in lock.packages),
@@ -108,7 +111,9 @@ def _is_plain(text: str) -> bool:
 
 
 def _unwritable(package: LockedPackage, value: str, why: str) -> LockError:
-    return LockError(f"{clean(package.name)!r} cannot be written: {clean(value)!r} {why}")
+    return LockError(
+        say("{clean!r} cannot be written: {clean_2!r} {why}", clean=clean(package.name), clean_2=clean(value), why=why)
+    )
 
 
 def _printable(value: Any) -> Any:
@@ -136,8 +141,12 @@ def require_addresses(packages: Sequence[LockedPackage], name: str) -> None:
     without = [package for package in packages if package.file is None or package.file.url is None]
     if without:
         raise LockError(
-            f"{name} needs the address of every conda package, and none is known for {named(without)}",
-            hint="environment.yml does without: envfix lock --format environment.yml",
+            say(
+                "{name} needs the address of every conda package, and none is known for {named}",
+                name=name,
+                named=named(without),
+            ),
+            hint=say("environment.yml does without: envfix lock --format environment.yml"),
         )
 
 
@@ -153,7 +162,9 @@ def subdir_of(lock: Lock) -> str:
     platform = re.sub(r"^macosx_\d+_\d+_", "macosx_", lock.needs.platform)
     found = _SUBDIRS.get(platform) or own_subdir(lock.conda())
     if found is None:
-        raise LockError(f"conda has no name for the platform {lock.needs.platform or '(not known)'}")
+        raise LockError(
+            say("conda has no name for the platform {platform}", platform=lock.needs.platform or "(not known)")
+        )
     return found
 
 
@@ -203,8 +214,11 @@ def conda_package(
     found = _FILE.fullmatch(filename)
     if found is None:
         raise LockFileError(
-            f"{clean(filename)!r} is no conda package: these are called name-version-build.conda or .tar.bz2;"
-            " is the file cut off?",
+            say(
+                "{clean!r} is no conda package: these are called name-version-build.conda or"
+                " .tar.bz2; is the file cut off?",
+                clean=clean(filename),
+            ),
             line=line,
             hint=ANEW,
         )
@@ -234,7 +248,12 @@ def checked_hash(kind: str, told: str | None, line: int) -> str | None:
         return None
     if not re.fullmatch(rf"[0-9a-fA-F]{{{_HASHES[kind]}}}", told):
         raise LockFileError(
-            f"a {kind} checksum has {_HASHES[kind]} digits, and this is {clean(told)!r}; is the file cut off?",
+            say(
+                "a {kind} checksum has {hashes} digits, and this is {clean!r}; is the file cut off?",
+                kind=kind,
+                hashes=_HASHES[kind],
+                clean=clean(told),
+            ),
             line=line,
             hint=ANEW,
         )
@@ -245,10 +264,14 @@ def check_subdir(package: LockedPackage, subdir: str | None, line: int) -> None:
     """Raises ``LockFileError`` for a package of another platform than the lock's."""
     if subdir is not None and package.subdir not in (None, "noarch", subdir):
         raise LockFileError(
-            f"{package.file.filename if package.file else package.name} is for {package.subdir}, and this lock is for"
-            f" {subdir}",
+            say(
+                "{which} is for {subdir}, and this lock is for {subdir_2}",
+                which=package.file.filename if package.file else package.name,
+                subdir=package.subdir,
+                subdir_2=subdir,
+            ),
             line=line,
-            hint="take the package of the right platform, or write the lock anew: envfix lock",
+            hint=say("take the package of the right platform, or write the lock anew: envfix lock"),
         )
 
 
@@ -314,7 +337,7 @@ def read_also(text: str) -> Also | None:
     except (msgspec.DecodeError, UnicodeError) as error:
         line = text[: found.start(1)].count("\n") + 1
         raise LockFileError(
-            f"what envfix noted beside the packages is not readable: {error}", line=line, hint=ANEW
+            say("what envfix noted beside the packages is not readable: {error}", error=error), line=line, hint=ANEW
         ) from error
 
 
@@ -340,10 +363,16 @@ def assembled(
         told = tuple((name, by_name.get(name, url)) for name, url in channels) or tuple(own)
         return Lock(needs=found, packages=_sorted(packages), asked=asked, specs=specs, channels=told, source=fallback)
     if text.rstrip().rpartition("\n")[2] != END:
-        raise LockFileError(f"its last line, {END!r}, is missing: it is cut off", line=last_line(text), hint=ANEW)
+        raise LockFileError(
+            say("its last line, {end!r}, is missing: it is cut off", end=END), line=last_line(text), hint=ANEW
+        )
     if also.count != len(packages):
         raise LockFileError(
-            f"it holds {counted(len(packages))} and was written with {also.count}: it was changed by hand",
+            say(
+                "it holds {counted} and was written with {count}: it was changed by hand",
+                counted=counted(len(packages)),
+                count=also.count,
+            ),
             line=last_line(text),
             hint=ANEW,
         )
@@ -374,7 +403,11 @@ def _check_platform(needs: Needs, subdir: str | None, text: str) -> None:
     if wanted is not None and subdir is not None and wanted != subdir:
         at = text.find("envfix-needs:")
         raise LockFileError(
-            f"it says that it needs {needs.platform}, and its packages are for {subdir}",
+            say(
+                "it says that it needs {platform}, and its packages are for {subdir}",
+                platform=needs.platform,
+                subdir=subdir,
+            ),
             line=text[: max(at, 0)].count("\n") + 1,
             hint=ANEW,
         )
@@ -501,14 +534,18 @@ def listed_wheels(lock: Lock, name: str) -> tuple[list[LockedPackage], list[Lock
     wheels = [one for one in lock.wheels() if not is_elsewhere(one)]
     if wheels and not any(one.name == "python" for one in lock.conda()):
         raise LockError(
-            f"{name} puts wheels into a Python of conda's, and there is none in this lock",
-            hint="requirements and pylock hold wheels alone: envfix lock --format requirements",
+            say("{name} puts wheels into a Python of conda's, and there is none in this lock", name=name),
+            hint=say("requirements and pylock hold wheels alone: envfix lock --format requirements"),
         )
     without = [one for one in wheels if wheel_address(one) is None and not (one.file and one.file.filename)]
     if without:
         raise LockError(
-            f"{name} needs the address or the file of every wheel, and none is known for {named(without)}",
-            hint="environment.yml does without: envfix lock --format environment.yml",
+            say(
+                "{name} needs the address or the file of every wheel, and none is known for {named}",
+                name=name,
+                named=named(without),
+            ),
+            hint=say("environment.yml does without: envfix lock --format environment.yml"),
         )
     return wheels, [one for one in lock.wheels() if one not in wheels]
 
@@ -534,8 +571,12 @@ def check_said(package: LockedPackage, told: Mapping[str, str], line: int) -> No
     for key, own in (("name", package.name), ("version", package.version)):
         if key in told and told[key] != own:
             raise LockFileError(
-                f"{clean(told['name'])} {clean(told.get('version', ''))} is not the package at its address,"
-                f" {package.file.filename if package.file else own}: was it changed by hand?",
+                say(
+                    "{clean} {clean_2} is not the package at its address, {which}: was it changed by hand?",
+                    clean=clean(told["name"]),
+                    clean_2=clean(told.get("version", "")),
+                    which=package.file.filename if package.file else own,
+                ),
                 line=line,
                 hint=ANEW,
             )

@@ -40,6 +40,7 @@ from envfix.lockers.conda_family import (
 from envfix.lockers.header import bare, comments, needs_json
 from envfix.lockers.interface import ANEW, LockError, LockFileError
 from envfix.lockers.yaml_parts import Part, as_yaml, read_yaml, required
+from envfix.model.language import say
 from envfix.model.lock import Lock, LockedPackage, Needs
 
 VERSION = "1"
@@ -60,15 +61,21 @@ class CondaLockLocker:
         without = [one for one in lock.conda() if not (one.file and one.file.md5)]
         if without:
             raise LockError(
-                f"conda-lock needs the MD5 of every conda package, and none is known for {named(without)}",
-                hint="pixi does without: envfix lock --format pixi",
+                say(
+                    "conda-lock needs the MD5 of every conda package, and none is known for {named}",
+                    named=named(without),
+                ),
+                hint=say("pixi does without: envfix lock --format pixi"),
             )
         wheels, absent = listed_wheels(lock, self.name)
         if subdir.startswith("win-") and beside(wheels):
             raise LockError(
-                "conda-lock needs the address of every wheel on Windows, and a lock does not name those of your default index:"
-                f" {named(list(beside(wheels).values()))}",
-                hint="pixi and environment.yml do without: envfix lock --format pixi",
+                say(
+                    "conda-lock needs the address of every wheel on Windows, and a lock does not"
+                    " name those of your default index: {named}",
+                    named=named(list(beside(wheels).values())),
+                ),
+                hint=say("pixi and environment.yml do without: envfix lock --format pixi"),
             )
         packages = [
             *(_conda(package, subdir) for package in lock.conda()),
@@ -113,7 +120,7 @@ class CondaLockLocker:
         ]
         rows = required(document, "package", last_line(text)).rows("package")
         if not platforms:
-            raise LockFileError("it is for no platform", line=metadata["platforms"].line, hint=ANEW)
+            raise LockFileError(say("it is for no platform"), line=metadata["platforms"].line, hint=ANEW)
         subdir = chosen_platform(platforms)
         packages: dict[tuple[str, str], LockedPackage] = {}
         for row in rows:
@@ -121,7 +128,9 @@ class CondaLockLocker:
             if package is not None:
                 packages.setdefault((package.name, package.origin), package)
         if not packages:
-            raise LockFileError(f"it has no package for {subdir}", line=document["package"].line, hint=ANEW)
+            raise LockFileError(
+                say("it has no package for {subdir}", subdir=subdir), line=document["package"].line, hint=ANEW
+            )
         several = f", its part for {subdir}" if len(platforms) > 1 else ""
         return assembled(
             text,
@@ -166,14 +175,18 @@ def _row(
 
 def _check_version(document: Mapping[str, Part]) -> None:
     if "version" not in document:
-        raise LockFileError("it does not say which version of conda-lock's format it has", line=1, hint=ANEW)
+        raise LockFileError(say("it does not say which version of conda-lock's format it has"), line=1, hint=ANEW)
     version = document["version"].text("version")
     if version != VERSION:
         newer = version.isdigit() and int(version) > int(VERSION)
         raise LockFileError(
-            f"it has version {clean(version)!r} of conda-lock's format, and envfix reads version {VERSION}",
+            say(
+                "it has version {clean!r} of conda-lock's format, and envfix reads version {version}",
+                clean=clean(version),
+                version=VERSION,
+            ),
             line=document["version"].line,
-            hint="a newer envfix may read it" if newer else ANEW,
+            hint=say("a newer envfix may read it") if newer else ANEW,
         )
 
 
@@ -183,7 +196,12 @@ def _read_package(row: Part, subdir: str, platforms: Sequence[str]) -> LockedPac
     told = {key: required(fields, key, row.line).text(key) for key in ("name", "version", "manager", "platform", "url")}
     if told["platform"] not in platforms:
         raise LockFileError(
-            f"{clean(told['name'])} is for {clean(told['platform'])}, and this lock is for {', '.join(platforms)}",
+            say(
+                "{clean} is for {clean_2}, and this lock is for {platforms}",
+                clean=clean(told["name"]),
+                clean_2=clean(told["platform"]),
+                platforms=", ".join(platforms),
+            ),
             line=fields["platform"].line,
             hint=ANEW,
         )
@@ -208,7 +226,7 @@ def _read_package(row: Part, subdir: str, platforms: Sequence[str]) -> LockedPac
         return package
     if told["manager"] != "pip":
         raise LockFileError(
-            f"{clean(told['manager'])!r} is no kind of package that envfix knows; conda and pip are",
+            say("{clean!r} is no kind of package that envfix knows; conda and pip are", clean=clean(told["manager"])),
             line=fields["manager"].line,
             hint=ANEW,
         )
@@ -226,7 +244,9 @@ def _needs(metadata: Mapping[str, Part]) -> Needs | None:
     try:
         return msgspec.json.decode(part.text(NEEDS), type=Needs)
     except msgspec.DecodeError as error:
-        raise LockFileError(f"what this lock needs is not readable: {error}", line=part.line, hint=ANEW) from error
+        raise LockFileError(
+            say("what this lock needs is not readable: {error}", error=error), line=part.line, hint=ANEW
+        ) from error
 
 
 def _channels(metadata: Mapping[str, Part]) -> tuple[tuple[str, str], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from envfix.lockers.interface import LockError
+from envfix.model.language import say
 from envfix.model.plan import REGISTRY, PackagePin, Plan, PlanTarget
 
 FILENAME = "envfix-constraints.txt"
@@ -16,7 +17,7 @@ def constraints(plan: Plan) -> str:
     Raises ``LockError`` for a plan without an answer.
     """
     if plan.status != "ok" or plan.choice is None:
-        raise LockError("this plan has no answer, so there is nothing to hold in place")
+        raise LockError(say("this plan has no answer, so there is nothing to hold in place"))
     choice = plan.choice
     header = [
         f"# torch {choice.torch} ({choice.variant}) and what belongs to it, as chosen by envfix.",

@@ -10,6 +10,7 @@ import re
 from envfix.lockers.interface import ANEW, LockError, LockFileError
 from envfix.lockers.pip_family import THIS_FILE, head, is_elsewhere, python_of, writable
 from envfix.lockers.requirements import RequirementsLocker, read_lines, requirement, steps
+from envfix.model.language import say
 from envfix.model.lock import Lock, Needs
 
 _LIST = "/opt/requirements-lock.txt"
@@ -66,15 +67,15 @@ class DockerfileLocker:
         begin = _BEGIN.search(text)
         if begin is None:
             raise LockFileError(
-                "this Dockerfile holds no locked list of packages: envfix reads those that it wrote itself",
+                say("this Dockerfile holds no locked list of packages: envfix reads those that it wrote itself"),
                 line=1,
-                hint="write one: envfix lock --format dockerfile",
+                hint=say("write one: envfix lock --format dockerfile"),
             )
         first = text[: begin.start()].count("\n") + 1
         end = re.search(rf"^{begin[1]}\s*$", text[begin.end() :], re.MULTILINE)
         if end is None:
             raise LockFileError(
-                f"the list of packages that begins here has no end ({begin[1]}): the file was cut off",
+                say("the list of packages that begins here has no end ({begin}): the file was cut off", begin=begin[1]),
                 line=first,
                 hint=ANEW,
             )
@@ -92,11 +93,15 @@ def _base(needs: Needs) -> str:
     if needs.platform not in _PLATFORMS or needs.libc == "musl":
         libc = " with musl" if needs.libc == "musl" else ""
         raise LockError(
-            f"this lock is for {needs.platform or 'a platform that nobody says'}{libc}, and the image has Linux with glibc",
-            hint="lock for linux_x86_64 or linux_aarch64",
+            say(
+                "this lock is for {platform}{libc}, and the image has Linux with glibc",
+                platform=needs.platform or say("a platform that nobody says"),
+                libc=libc,
+            ),
+            hint=say("lock for linux_x86_64 or linux_aarch64"),
         )
     if not python:
-        raise LockError("which Python this lock is for is not known, and an image must have one")
+        raise LockError(say("which Python this lock is for is not known, and an image must have one"))
     return f"FROM --platform={_PLATFORMS[needs.platform]} python:{python}-slim"
 
 
@@ -180,7 +185,11 @@ def _must_have_this_python(text: str, needs: Needs) -> None:
         found = re.match(r"FROM\s+(?:--\S+\s+)*\S*?python:(\d+\.\d+)", line)
         if found and python_of(needs) and found[1] != python_of(needs):
             raise LockFileError(
-                f"this image has Python {found[1]}, and the lock is for {python_of(needs)}",
+                say(
+                    "this image has Python {found}, and the lock is for {python_of}",
+                    found=found[1],
+                    python_of=python_of(needs),
+                ),
                 line=number,
                 hint=ANEW,
             )

@@ -35,6 +35,7 @@ from envfix.lockers.header import bare, comments, read_needs
 from envfix.lockers.interface import ANEW, LockError, LockFileError
 from envfix.lockers.pip_family import is_elsewhere, pin
 from envfix.lockers.yaml_parts import Part, read_yaml
+from envfix.model.language import say
 from envfix.model.lock import Lock, LockedFile, LockedPackage
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./<>=+\-][\w./:=<>+@~!;\[\],()%?&#*'\"\- ]*")
@@ -61,7 +62,10 @@ class EnvironmentYmlLocker:
         vague = [package.name for package in lock.conda() if package.build is None]
         if vague:
             raise LockError(
-                f"environment.yml needs the exact build of every conda package, and there is none for {vague[0]}"
+                say(
+                    "environment.yml needs the exact build of every conda package, and there is none for {vague}",
+                    vague=vague[0],
+                )
             )
         wheels = [package for package in lock.wheels() if not is_elsewhere(package)]
         absent = [package for package in lock.wheels() if is_elsewhere(package)]
@@ -91,7 +95,7 @@ class EnvironmentYmlLocker:
         lines = text.splitlines()
         document = read_yaml(text).fields("the file")
         if "dependencies" not in document:
-            raise LockFileError("there is no list of dependencies in it", line=1, hint=ANEW)
+            raise LockFileError(say("there is no list of dependencies in it"), line=1, hint=ANEW)
         packages: list[LockedPackage] = []
         specs: list[str] = []
         asked: list[str] = []
@@ -114,10 +118,12 @@ class EnvironmentYmlLocker:
             check_subdir(package, own_subdir(packages), row.line)
         if not packages and read_also(text) is None:
             raise LockFileError(
-                "no package in it is exact (name=version=build, for pip name==version): it says what is wanted, not what"
-                " is locked",
+                say(
+                    "no package in it is exact (name=version=build, for pip name==version): it"
+                    " says what is wanted, not what is locked"
+                ),
                 line=document["dependencies"].line,
-                hint="write a lock: envfix lock --format environment.yml",
+                hint=say("write a lock: envfix lock --format environment.yml"),
             )
         needs = None
         if read_needs(text) is None:
@@ -237,7 +243,11 @@ def _read_conda(row: Part, lines: Sequence[str], channels: Sequence[tuple[str, s
     package = conda_package(note["url"], line=row.line, sha256=note["sha256"], md5=note["md5"])
     if (package.name, package.version, package.build) != (found["name"], version, found["build"]):
         raise LockFileError(
-            f"{clean(spec)} is not the file named beside it, {clean(note['url'].rpartition('/')[2])}: was it changed by hand?",
+            say(
+                "{clean} is not the file named beside it, {clean_2}: was it changed by hand?",
+                clean=clean(spec),
+                clean_2=clean(note["url"].rpartition("/")[2]),
+            ),
             line=row.line,
             hint=ANEW,
         )
@@ -251,14 +261,16 @@ def _read_pip(row: Part, lines: Sequence[str]) -> tuple[list[LockedPackage], lis
     for key, part in row.fields("a dependency").items():
         if key != "pip":
             raise LockFileError(
-                f"{clean(key)!r} is no kind of dependency; pip is the only one", line=row.line, hint=ANEW
+                say("{clean!r} is no kind of dependency; pip is the only one", clean=clean(key)),
+                line=row.line,
+                hint=ANEW,
             )
         for entry in part.rows("the pip section"):
             line = entry.text("a line for pip").strip()
             option = re.match(r"(-r|-c|--requirement|--constraint)\b", line)
             if option is not None:
                 raise LockFileError(
-                    f"{option[1]} sends pip to another file, and a lock must hold everything itself",
+                    say("{option} sends pip to another file, and a lock must hold everything itself", option=option[1]),
                     line=entry.line,
                     hint=ANEW,
                 )
@@ -284,7 +296,7 @@ def _read_requirement(entry: Part, lines: Sequence[str]) -> LockedPackage | None
     try:
         requirement = Requirement(_HASH.sub("", line).strip())
     except InvalidRequirement as error:
-        raise LockFileError(f"pip cannot read {clean(line)!r}", line=entry.line, hint=ANEW) from error
+        raise LockFileError(say("pip cannot read {clean!r}", clean=clean(line)), line=entry.line, hint=ANEW) from error
     note = _FILE_NOTE.search(lines[entry.line - 1]) if entry.line <= len(lines) else None
     told = [digest for kind, digest in hashes if kind == "sha256"]
     # Several checksums are those of several files, and nothing says which of them is meant.

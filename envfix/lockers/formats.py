@@ -6,6 +6,7 @@ import importlib
 from typing import get_args
 
 from envfix.lockers.interface import Locker, LockFileError
+from envfix.model.language import say
 from envfix.model.lock import Format
 
 # Name, module and class. Recognising a file asks them in this order: what says most about itself comes first.
@@ -39,8 +40,8 @@ def recognised(text: str, filename: str) -> Locker:
         if one.is_this(text, filename):
             return one
     raise LockFileError(
-        f"{filename} is no lockfile that envfix can read",
-        hint=f"it reads {', '.join(NAMES)}: name the file so, or its --format",
+        say("{filename} is no lockfile that envfix can read", filename=filename),
+        hint=say("it reads {names}: name the file so, or its --format", names=", ".join(NAMES)),
     )
 
 

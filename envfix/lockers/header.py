@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from envfix.lockers.interface import ANEW, LockFileError
+from envfix.model.language import say
 from envfix.model.lock import Lock, Needs
 
 _MARK = "envfix-needs:"
@@ -42,7 +43,7 @@ def read_needs(text: str) -> Needs | None:
             return _needs(found[1], line)
         damaged = damaged or line
     if damaged is not None:
-        raise LockFileError("what this lock needs is not readable", line=damaged, hint=ANEW)
+        raise LockFileError(say("what this lock needs is not readable"), line=damaged, hint=ANEW)
     return None
 
 
@@ -50,7 +51,9 @@ def _needs(content: str, line: int) -> Needs:
     try:
         return msgspec.json.decode(content, type=Needs)
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise LockFileError(f"what this lock needs is not readable: {error}", line=line, hint=ANEW) from error
+        raise LockFileError(
+            say("what this lock needs is not readable: {error}", error=error), line=line, hint=ANEW
+        ) from error
 
 
 def bare(address: str) -> str:

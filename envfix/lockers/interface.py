@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from envfix.errors import EnvfixError
+from envfix.model.language import say
 from envfix.model.lock import Lock
 
 # What to do about a lock that is damaged.
@@ -23,8 +24,10 @@ class LockFileError(EnvfixError):
     reference = "lockfile"
 
     def __init__(self, message: str, *, line: int | None = None, hint: str | None = None) -> None:
-        super().__init__(f"line {line}: {message}" if line is not None else message, hint=hint)
-        self.line = line
+        super().__init__(
+            say("line {line}: {message}", line=line, message=message) if line is not None else message, hint=hint
+        )
+        self.line, self.reason = line, message
 
 
 class Locker(Protocol):

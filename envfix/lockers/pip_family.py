@@ -23,6 +23,7 @@ from packaging.version import InvalidVersion, Version
 from envfix.lockers import header
 from envfix.lockers.header import bare
 from envfix.lockers.interface import ANEW, LockError, LockFileError
+from envfix.model.language import say
 from envfix.model.lock import Lock, LockedPackage, Needs, Origin
 from envfix.model.lock_signs import least_glibc, variant_of
 from envfix.model.plan import REGISTRY
@@ -46,13 +47,18 @@ def writable(lock: Lock, format_name: str) -> Lock:
     if conda:
         some = ", ".join(conda[:3]) + (", ..." if len(conda) > 3 else "")
         raise LockError(
-            f"the format {format_name} holds no conda packages, and this lock has {len(conda)} of them ({some})",
-            hint="take a format of conda: environment.yml, conda-explicit, conda-lock.yml or pixi.lock",
+            say(
+                "the format {format_name} holds no conda packages, and this lock has {number} of them ({some})",
+                format_name=format_name,
+                number=len(conda),
+                some=some,
+            ),
+            hint=say("take a format of conda: environment.yml, conda-explicit, conda-lock.yml or pixi.lock"),
         )
     if not lock.packages:
-        raise LockError("there is nothing to lock: no package is there")
+        raise LockError(say("there is nothing to lock: no package is there"))
     if re.search(r"[\r\n]", lock.source):
-        raise LockError(f"what was locked cannot be said in two lines: {lock.source!r}")
+        raise LockError(say("what was locked cannot be said in two lines: {source!r}", source=lock.source))
     source = printable(lock.source)
     return msgspec.structs.replace(lock, packages=tuple(map(_writable, lock.packages)), source=source)
 
@@ -90,13 +96,32 @@ def _must_be_plain(package: LockedPackage) -> None:
     words = (package.name, package.version, package.index_url, package.direct_url, package.index, *package.requires)
     for value in (*words, *((file.url, file.sha256, file.md5) if file else ())):
         if value and not is_plain(value):
-            raise LockError(f"{package.name!r} cannot be written: {value!r} has a character that no lock can hold")
+            raise LockError(
+                say(
+                    "{package!r} cannot be written: {value!r} has a character that no lock can hold",
+                    package=package.name,
+                    value=value,
+                )
+            )
     if file is not None and ("/" in file.filename or not file.filename.isprintable()):
-        raise LockError(f"{package.name!r} cannot be written: {file.filename!r} is not the name of a file")
+        raise LockError(
+            say(
+                "{package!r} cannot be written: {filename!r} is not the name of a file",
+                package=package.name,
+                filename=file.filename,
+            )
+        )
     if package.origin == "direct" and not is_elsewhere(package):
         danger = danger_of(package.direct_url or "")
         if danger is not None:
-            raise LockError(f"{package.name!r} cannot be written: {package.direct_url!r} {danger}")
+            raise LockError(
+                say(
+                    "{package!r} cannot be written: {direct_url!r} {danger}",
+                    package=package.name,
+                    direct_url=package.direct_url,
+                    danger=danger,
+                )
+            )
 
 
 def is_plain(text: str) -> bool:
@@ -190,7 +215,9 @@ def sha256_of(value: str, line: int | None) -> str:
     """A hash as the model has it; raises ``LockFileError`` for one that is cut off or no hash at all."""
     lowered = value.lower()
     if not _SHA256.fullmatch(lowered):
-        raise LockFileError(f"{value!r} is not a SHA-256: 64 hexadecimal digits are needed", line=line, hint=ANEW)
+        raise LockFileError(
+            say("{value!r} is not a SHA-256: 64 hexadecimal digits are needed", value=value), line=line, hint=ANEW
+        )
     return lowered
 
 
@@ -199,7 +226,7 @@ def version_of(value: str, line: int | None) -> str:
     try:
         Version(value)
     except InvalidVersion as error:
-        raise LockFileError(f"{value!r} is not a version", line=line, hint=ANEW) from error
+        raise LockFileError(say("{value!r} is not a version", value=value), line=line, hint=ANEW) from error
     return value
 
 
@@ -238,10 +265,18 @@ def marker_of(needs: Needs) -> str | None:
 def must_be_this_schema(schema: object, line: int | None) -> None:
     """Raises ``LockFileError`` for what a newer envfix has written, or for a number that is none."""
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise LockFileError(f"the schema of this lock is {schema!r}, not a number", line=line, hint=ANEW)
+        raise LockFileError(
+            say("the schema of this lock is {schema!r}, not a number", schema=schema), line=line, hint=ANEW
+        )
     if schema > SCHEMA:
         raise LockFileError(
-            f"a newer envfix wrote this lock (schema {schema}; this one reads up to {SCHEMA})", line=line, hint=UPDATE
+            say(
+                "a newer envfix wrote this lock (schema {schema}; this one reads up to {schema_2})",
+                schema=schema,
+                schema_2=SCHEMA,
+            ),
+            line=line,
+            hint=UPDATE,
         )
 
 
@@ -249,13 +284,22 @@ def must_be_complete(expected: object, found: int, line: int | None) -> None:
     """Raises ``LockFileError`` where a lock does not hold as many packages as it says."""
     if not isinstance(expected, int) or isinstance(expected, bool):
         raise LockFileError(
-            f"the number of packages in this lock is written as {expected!r}, not as a plain number: it was edited by hand",
+            say(
+                "the number of packages in this lock is written as {expected!r}, not as a plain"
+                " number: it was edited by hand",
+                expected=expected,
+            ),
             line=line,
             hint=ANEW,
         )
     if expected != found:
         raise LockFileError(
-            f"this lock says that it has {expected} packages, and {found} are there: it was cut off, or edited by hand",
+            say(
+                "this lock says that it has {expected} packages, and {found} are there: it was cut"
+                " off, or edited by hand",
+                expected=expected,
+                found=found,
+            ),
             line=line,
             hint=ANEW,
         )
@@ -267,7 +311,9 @@ def must_be_single(names: Iterable[tuple[str, int | None]]) -> None:
     for name, line in names:
         if name in seen:
             where = f" (first in line {seen[name]})" if seen[name] is not None else ""
-            raise LockFileError(f"{name} stands twice{where}: envfix reads locks for one machine", line=line)
+            raise LockFileError(
+                say("{name} stands twice{where}: envfix reads locks for one machine", name=name, where=where), line=line
+            )
         seen[name] = line
 
 
@@ -275,7 +321,11 @@ def must_fit(name: str, version: str, filename: str, line: int | None) -> None:
     """Raises ``LockFileError`` where a file is by its name another package or version than the lock says."""
     known = name_and_version(filename)
     if known is not None and (known[0] != name or not _is_same(known[1], version)):
-        raise LockFileError(f"the file {filename} is not {name} {version}".rstrip(), line=line, hint=ANEW)
+        raise LockFileError(
+            say("the file {filename} is not {name} {version}", filename=filename, name=name, version=version).rstrip(),
+            line=line,
+            hint=ANEW,
+        )
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -337,7 +387,9 @@ def read_toml(text: str) -> dict[str, Any]:
         last = text.count("\n") + (not text.endswith("\n"))
         line = int(found[2]) if found and found[2] else max(last, 1)
         cut = ": the file is cut off there" if found and not found[2] else ""
-        raise LockFileError(f"this is not readable as TOML{cut} ({reason})", line=line, hint=ANEW) from error
+        raise LockFileError(
+            say("this is not readable as TOML{cut} ({reason})", cut=cut, reason=reason), line=line, hint=ANEW
+        ) from error
     return document
 
 
@@ -423,7 +475,7 @@ def read_envfix_table(text: str, document: Mapping[str, Any]) -> EnvfixTable | N
     if table is None and re.search(r"^# Locked by envfix from ", text, re.MULTILINE):
         last = len(text.splitlines())
         raise LockFileError(
-            "envfix wrote this lock, and its table [tool.envfix] is not there: it was cut off",
+            say("envfix wrote this lock, and its table [tool.envfix] is not there: it was cut off"),
             line=last,
             hint=ANEW,
         )
@@ -436,7 +488,7 @@ def read_envfix_table(text: str, document: Mapping[str, Any]) -> EnvfixTable | N
         return msgspec.convert(table, EnvfixTable)
     except msgspec.ValidationError as error:
         raise LockFileError(
-            f"the table [tool.envfix] is not readable: {error}",
+            say("the table [tool.envfix] is not readable: {error}", error=error),
             line=_line_of_key(text, str(error)) or line,
             hint=ANEW,
         ) from error

@@ -41,6 +41,7 @@ from envfix.lockers.conda_family import (
 from envfix.lockers.header import bare, comments
 from envfix.lockers.interface import ANEW, LockFileError
 from envfix.lockers.yaml_parts import Part, as_yaml, read_yaml, required
+from envfix.model.language import say
 from envfix.model.lock import Lock, LockedFile, LockedPackage
 
 WRITTEN, OLDEST, NEWEST = 6, 4, 7
@@ -97,14 +98,14 @@ class PixiLockLocker:
         listed = required(environment, "packages", environments.line)
         by_platform = listed.fields("the packages of an environment")
         if not by_platform:
-            raise LockFileError("it is for no platform", line=listed.line, hint=ANEW)
+            raise LockFileError(say("it is for no platform"), line=listed.line, hint=ANEW)
         name = chosen_platform(list(by_platform))
         subdir = _subdirs(document).get(name, name)
         packages = [
             _package(selector, described, subdir) for selector in by_platform[name].rows("the packages of a platform")
         ]
         if not packages:
-            raise LockFileError(f"it has no package for {clean(name)}", line=listed.line, hint=ANEW)
+            raise LockFileError(say("it has no package for {clean}", clean=clean(name)), line=listed.line, hint=ANEW)
         part = [f"its environment {title}"] if title != "default" else []
         part += [f"its part for {name}"] if len(by_platform) > 1 else []
         channels = [one.fields("a channel") for one in required(environment, "channels", listed.line).rows("channels")]
@@ -157,14 +158,19 @@ def _hashes(package: LockedPackage) -> dict[str, str]:
 
 def _check_version(document: Mapping[str, Part]) -> None:
     if "version" not in document:
-        raise LockFileError("it does not say which version of pixi's format it has", line=1, hint=ANEW)
+        raise LockFileError(say("it does not say which version of pixi's format it has"), line=1, hint=ANEW)
     version = document["version"].text("version")
     if not re.fullmatch(r"\d{1,6}", version) or not OLDEST <= int(version) <= NEWEST:
         newer = version.isdigit() and int(version) > NEWEST
         raise LockFileError(
-            f"it has version {clean(version)!r} of pixi's format, and envfix reads versions {OLDEST} to {NEWEST}",
+            say(
+                "it has version {clean!r} of pixi's format, and envfix reads versions {oldest} to {newest}",
+                clean=clean(version),
+                oldest=OLDEST,
+                newest=NEWEST,
+            ),
             line=document["version"].line,
-            hint="a newer envfix may read it" if newer else "let pixi write it anew: pixi lock",
+            hint=say("a newer envfix may read it") if newer else say("let pixi write it anew: pixi lock"),
         )
 
 
@@ -172,7 +178,7 @@ def _environment(part: Part) -> tuple[str, dict[str, Part]]:
     environments = part.fields("environments")
     if "default" not in environments and len(environments) != 1:
         names = ", ".join(map(clean, environments)) or "none"
-        raise LockFileError(f"it has no default environment, only: {names}", line=part.line, hint=ANEW)
+        raise LockFileError(say("it has no default environment, only: {names}", names=names), line=part.line, hint=ANEW)
     title = "default" if "default" in environments else next(iter(environments))
     return title, environments[title].fields("an environment")
 
@@ -192,7 +198,7 @@ def _described(part: Part) -> dict[str, Part]:
         fields = row.fields("a package")
         address = next((fields[key] for key in ("conda", "pypi", "conda_source", "url", "path") if key in fields), None)
         if address is None:
-            raise LockFileError("a package has no address; is the file cut off?", line=row.line, hint=ANEW)
+            raise LockFileError(say("a package has no address; is the file cut off?"), line=row.line, hint=ANEW)
         found.setdefault(address.text("an address"), row)
     return found
 
@@ -201,11 +207,14 @@ def _package(selector: Part, described: Mapping[str, Part], subdir: str) -> Lock
     fields = selector.fields("a package")
     kind = next((one for one in ("conda", "pypi", "conda_source") if one in fields), None)
     if kind is None:
-        raise LockFileError("a package is neither conda's nor pypi's", line=selector.line, hint=ANEW)
+        raise LockFileError(say("a package is neither conda's nor pypi's"), line=selector.line, hint=ANEW)
     address = fields[kind].text("an address")
     if address not in described:
         raise LockFileError(
-            f"nothing under packages describes {clean(file_of(address) or address)}; is the file cut off?",
+            say(
+                "nothing under packages describes {clean}; is the file cut off?",
+                clean=clean(file_of(address) or address),
+            ),
             line=selector.line,
             hint=ANEW,
         )
@@ -223,7 +232,9 @@ def _read_conda(row: Part, address: str) -> LockedPackage:
     fields = row.fields("a package")
     size = fields["size"].text("size") if "size" in fields else None
     if size is not None and not re.fullmatch(r"\d{1,15}", size):
-        raise LockFileError(f"{clean(size)!r} is no size in bytes", line=fields["size"].line, hint=ANEW)
+        raise LockFileError(
+            say("{clean!r} is no size in bytes", clean=clean(size)), line=fields["size"].line, hint=ANEW
+        )
     package = conda_package(
         address,
         line=row.line,

@@ -49,6 +49,7 @@ from envfix.lockers.pip_family import (
     why_elsewhere,
     writable,
 )
+from envfix.model.language import say
 from envfix.model.lock import Lock, LockedFile, LockedPackage
 from envfix.model.plan import REGISTRY
 
@@ -70,7 +71,7 @@ class PylockLocker:
         try:
             Pylock.from_dict(document)
         except PylockValidationError as error:
-            raise LockError(f"this lock does not fit into a pylock.toml: {error}") from error
+            raise LockError(say("this lock does not fit into a pylock.toml: {error}", error=error)) from error
         lines = [*head(lock), *_how_to(lock.packages), ""]
         lines += [f"{key} = {toml(value)}" for key, value in document.items() if key != "packages"]
         if not here:
@@ -130,8 +131,12 @@ def _entry(package: LockedPackage) -> dict[str, Any]:
     file = package.file
     if file is None or not (file.sha256 or file.md5):
         raise LockError(
-            f"no hash is known for {package.name} {package.version}, and a pylock.toml must have one",
-            hint="take --format requirements, which can say so",
+            say(
+                "no hash is known for {package} {version}, and a pylock.toml must have one",
+                package=package.name,
+                version=package.version,
+            ),
+            hint=say("take --format requirements, which can say so"),
         )
     if package.index_url:
         entry["index"] = package.index_url
@@ -159,7 +164,11 @@ def _direct(package: LockedPackage) -> dict[str, Any]:
         found = re.fullmatch(r"git\+(.+)@([0-9a-f]{7,64})(?:#(.*))?", address)
         if found is None:
             raise LockError(
-                f"{package.name} comes from {address}, which names no commit: it can be another one tomorrow"
+                say(
+                    "{package} comes from {address}, which names no commit: it can be another one tomorrow",
+                    package=package.name,
+                    address=address,
+                )
             )
         folder = re.search(r"(?:^|&)subdirectory=([^&]+)", found[3] or "")
         more = {"subdirectory": folder[1]} if folder else {}
@@ -167,8 +176,12 @@ def _direct(package: LockedPackage) -> dict[str, Any]:
     file = package.file
     if file is None or not (file.sha256 or file.md5):
         raise LockError(
-            f"no hash is known for {package.name} from {address}, and a pylock.toml must have one",
-            hint="take --format requirements, which can say so",
+            say(
+                "no hash is known for {package} from {address}, and a pylock.toml must have one",
+                package=package.name,
+                address=address,
+            ),
+            hint=say("take --format requirements, which can say so"),
         )
     size = {"size": file.size} if file.size is not None else {}
     return {"archive": {"url": address.partition("#")[0], **size, "hashes": _hashes(file)}}
@@ -217,13 +230,15 @@ def _validated(text: str, document: Mapping[str, Any]) -> Pylock:
     except PylockUnsupportedVersionError as error:
         version = document.get("lock-version")
         raise LockFileError(
-            f"this lock is of version {version} of the standard, and this envfix reads 1",
+            say("this lock is of version {version} of the standard, and this envfix reads 1", version=version),
             line=line_of(text, r"^lock-version\s*="),
             hint=UPDATE,
         ) from error
     except PylockValidationError as error:
         raise LockFileError(
-            f"this is not a pylock.toml as PEP 751 says: {error}", line=_line_of(text, error.context), hint=ANEW
+            say("this is not a pylock.toml as PEP 751 says: {error}", error=error),
+            line=_line_of(text, error.context),
+            hint=ANEW,
         ) from error
 
 

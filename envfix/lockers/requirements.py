@@ -37,6 +37,7 @@ from envfix.lockers.pip_family import (
     why_elsewhere,
     writable,
 )
+from envfix.model.language import say
 from envfix.model.lock import Lock, LockedFile, LockedPackage, Origin
 from envfix.model.plan import REGISTRY
 
@@ -106,15 +107,16 @@ def read_lines(text: str, before: int = 0) -> Lock:
     mark = reader.mark
     if mark is not None:
         if reader.last != _END:
-            raise LockFileError("the end of this lock is not there: it was cut off", line=reader.last_line, hint=ANEW)
+            raise LockFileError(
+                say("the end of this lock is not there: it was cut off"), line=reader.last_line, hint=ANEW
+            )
         must_be_complete(mark.get("packages"), len(packages), reader.mark_line)
     elif not packages:
-        raise LockFileError("no package is locked here", line=before + 1)
+        raise LockFileError(say("no package is locked here"), line=before + 1)
     try:
         needs = header.read_needs(text)
     except LockFileError as error:
-        _, _, reason = error.message.partition(": ")
-        raise LockFileError(reason, line=(error.line or 1) + before, hint=error.hint) from error
+        raise LockFileError(error.reason, line=(error.line or 1) + before, hint=error.hint) from error
     source = str(mark["source"]) if mark else "a requirements file"
     asked = tuple(map(str, mark["asked"])) if mark else ()
     return Lock(needs=needs or derived_needs(packages), packages=packages, asked=asked, source=source)
@@ -229,7 +231,7 @@ def _logical_lines(text: str, before: int) -> Iterator[tuple[int, str]]:
         yield begin, " ".join([*waiting, line.strip()]) if waiting else line
         waiting = []
     if waiting:
-        raise LockFileError("this line goes on, and the file ends: it was cut off", line=number, hint=ANEW)
+        raise LockFileError(say("this line goes on, and the file ends: it was cut off"), line=number, hint=ANEW)
 
 
 class _Entry(msgspec.Struct):
@@ -282,10 +284,10 @@ class _Reader:
         try:
             mark = json.loads(content)
         except ValueError as error:
-            raise LockFileError("envfix's own line is not readable", line=line, hint=ANEW) from error
+            raise LockFileError(say("envfix's own line is not readable"), line=line, hint=ANEW) from error
         must_be_this_schema(mark.get("schema") if isinstance(mark, dict) else None, line)
         if not isinstance(mark.get("asked"), list) or not isinstance(mark.get("source"), str):
-            raise LockFileError("envfix's own line is not readable", line=line, hint=ANEW)
+            raise LockFileError(say("envfix's own line is not readable"), line=line, hint=ANEW)
         self.mark, self.mark_line = mark, line
 
     def _requirement(self, line: int, text: str) -> None:
@@ -299,11 +301,14 @@ class _Reader:
         elif name in ("--extra-index-url", "--find-links"):
             self._several_indexes = True
         elif name in ("-e", "--editable"):
-            raise LockFileError(f"an editable folder is not locked: {option[2].strip()}", line=line)
+            raise LockFileError(say("an editable folder is not locked: {option}", option=option[2].strip()), line=line)
         elif name in ("-r", "--requirement", "-c", "--constraint"):
-            raise LockFileError(f"this file goes on in another one ({option[2].strip()}): envfix reads one", line=line)
+            raise LockFileError(
+                say("this file goes on in another one ({option}): envfix reads one", option=option[2].strip()),
+                line=line,
+            )
         elif name not in _PASSED_OVER:
-            raise LockFileError(f"{option[1]} is not an option that a lock can have", line=line)
+            raise LockFileError(say("{option} is not an option that a lock can have", option=option[1]), line=line)
 
 
 def _parsed(line: int, text: str) -> _Entry:
@@ -315,7 +320,7 @@ def _parsed(line: int, text: str) -> _Entry:
         found = _HASH.fullmatch(option)
         if found is None:
             name = re.split(r"[= ]", option, maxsplit=1)[0]
-            raise LockFileError(f"{name} is not an option that a lock can have", line=line)
+            raise LockFileError(say("{name} is not an option that a lock can have", name=name), line=line)
         if found[1].lower() == "sha256":
             hashes.append(sha256_of(found[2], line))
     entry = _by_address(line, wanted) or _by_name(line, wanted)
@@ -328,7 +333,9 @@ def _parsed(line: int, text: str) -> _Entry:
 
 def _must_be_short(line: int, text: str) -> None:
     if len(text) > _LONGEST:
-        raise LockFileError(f"{len(text)} characters are too many for one requirement", line=line, hint=ANEW)
+        raise LockFileError(
+            say("{number} characters are too many for one requirement", number=len(text)), line=line, hint=ANEW
+        )
 
 
 def _divided(text: str) -> tuple[str, list[str]]:
@@ -347,7 +354,9 @@ def _only_named(line: int, text: str) -> _Entry:
     _must_be_short(line, text)
     name, _, version = text.partition("==")
     if not _NAME.fullmatch(name) or len(version.split()) > 1:
-        raise LockFileError(f"{bare(text)!r} does not name a package and its version", line=line, hint=ANEW)
+        raise LockFileError(
+            say("{bare!r} does not name a package and its version", bare=bare(text)), line=line, hint=ANEW
+        )
     return _Entry(line=line, name=canonical(name), version=version)
 
 
@@ -359,7 +368,7 @@ def _by_address(line: int, wanted: str) -> _Entry | None:
     known = name_and_version(filename_of(address))
     if known is None:
         raise LockFileError(
-            "which package is at this address is not said", line=line, hint="write it as NAME @ ADDRESS"
+            say("which package is at this address is not said"), line=line, hint=say("write it as NAME @ ADDRESS")
         )
     return _Entry(
         line=line, name=canonical(known[0]), version=known[1], url=address, sha256=_fragment_hash(fragment, line)
@@ -370,7 +379,7 @@ def _by_name(line: int, wanted: str) -> _Entry:
     try:
         parsed = Requirement(wanted)
     except InvalidRequirement as error:
-        raise LockFileError(f"{bare(wanted)!r} is not a requirement", line=line, hint=ANEW) from error
+        raise LockFileError(say("{bare!r} is not a requirement", bare=bare(wanted)), line=line, hint=ANEW) from error
     name = canonical(parsed.name)
     if parsed.url:
         address, _, fragment = bare(parsed.url).partition("#")
@@ -381,7 +390,9 @@ def _by_name(line: int, wanted: str) -> _Entry:
         return _Entry(line=line, name=name, version=version, url=url, sha256=_fragment_hash(fragment, line))
     specifiers = list(parsed.specifier)
     if len(specifiers) != 1 or specifiers[0].operator not in ("==", "===") or specifiers[0].version.endswith(".*"):
-        raise LockFileError(f"{bare(wanted)} is not locked: a lock says {name}==VERSION", line=line)
+        raise LockFileError(
+            say("{bare} is not locked: a lock says {name}==VERSION", bare=bare(wanted), name=name), line=line
+        )
     return _Entry(line=line, name=name, version=version_of(specifiers[0].version, line))
 
 
@@ -417,7 +428,7 @@ def _origin(entry: _Entry) -> Origin:
         for origin in known:
             if said == origin:
                 return origin
-        raise LockFileError(f"{said!r} is nothing that a package can be", line=entry.line, hint=ANEW)
+        raise LockFileError(say("{said!r} is nothing that a package can be", said=said), line=entry.line, hint=ANEW)
     if entry.url and "from" not in entry.notes and "page" not in entry.notes:
         return "direct"
     return origin_of(entry.notes.get("file") or filename_of(entry.url or ""))
@@ -430,7 +441,7 @@ def _file(entry: _Entry, *, direct: bool) -> LockedFile | None:
         return None
     size = notes.get("bytes")
     if size is not None and not size.isdigit():
-        raise LockFileError(f"{size!r} is not a number of bytes", line=entry.line, hint=ANEW)
+        raise LockFileError(say("{size!r} is not a number of bytes", size=size), line=entry.line, hint=ANEW)
     if not direct:
         must_fit(entry.name, entry.version, filename, entry.line)
     return LockedFile(

@@ -38,6 +38,7 @@ from envfix.lockers.pip_family import (
     why_elsewhere,
     writable,
 )
+from envfix.model.language import say
 from envfix.model.lock import Lock, LockedPackage
 from envfix.model.plan import REGISTRY
 
@@ -172,7 +173,7 @@ def _dependencies(text: str, document: Mapping[str, Any]) -> dict[str, tuple[Req
     """What the project wants, by name, with the lines."""
     listed = table_of(document, "project").get("dependencies")
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-        raise LockFileError("the list project.dependencies is not there", line=line_of(text, r"^\[project\]"))
+        raise LockFileError(say("the list project.dependencies is not there"), line=line_of(text, r"^\[project\]"))
     found: dict[str, tuple[Requirement, int | None]] = {}
     rows = []
     for wanted in listed:
@@ -180,7 +181,9 @@ def _dependencies(text: str, document: Mapping[str, Any]) -> dict[str, tuple[Req
         try:
             parsed = Requirement(wanted)
         except InvalidRequirement as error:
-            raise LockFileError(f"{bare(wanted)!r} is not a requirement", line=line, hint=ANEW) from error
+            raise LockFileError(
+                say("{bare!r} is not a requirement", bare=bare(wanted)), line=line, hint=ANEW
+            ) from error
         name = canonical(parsed.name)
         rows.append((name, line))
         found[name] = (parsed, line)
@@ -195,11 +198,15 @@ def _must_agree(text: str, dependencies: Mapping[str, tuple[Requirement, int | N
         package = locked.get(name)
         if package is None or _bare(str(wanted)) != _bare(_dependency(package)):
             was = f"{_dependency(package)} was locked" if package else "it was not locked"
-            raise LockFileError(f"{bare(str(wanted))} stands here, but {was}: edited by hand", line=line, hint=ANEW)
+            raise LockFileError(
+                say("{bare} stands here, but {was}: edited by hand", bare=bare(str(wanted)), was=was),
+                line=line,
+                hint=ANEW,
+            )
     absent = next((name for name in locked if name not in dependencies), None)
     if absent is not None:
         raise LockFileError(
-            f"{absent} was locked and is not among the dependencies: edited by hand",
+            say("{absent} was locked and is not among the dependencies: edited by hand", absent=absent),
             line=line_of(text, r"^dependencies\s*="),
             hint=ANEW,
         )
@@ -214,7 +221,7 @@ def _foreign(
 ) -> tuple[LockedPackage, ...]:
     """The exact pins of a project that somebody else has written; raises ``LockFileError`` for one that is not exact."""
     if not dependencies:
-        raise LockFileError("no package is locked here", line=line_of(text, r"^dependencies\s*="))
+        raise LockFileError(say("no package is locked here"), line=line_of(text, r"^dependencies\s*="))
     sources = table_of(document, "tool", "uv", "sources")
     chosen = {canonical(name): table_of(source).get("index") for name, source in sources.items()}
     listed = table_of(document, "tool", "uv").get("index")
@@ -226,7 +233,9 @@ def _foreign(
             continue
         exact = list(wanted.specifier)
         if len(exact) != 1 or exact[0].operator not in ("==", "===") or exact[0].version.endswith(".*"):
-            raise LockFileError(f"{bare(str(wanted))} is not locked: a lock says {name}==VERSION", line=line)
+            raise LockFileError(
+                say("{bare} is not locked: a lock says {name}==VERSION", bare=bare(str(wanted)), name=name), line=line
+            )
         index = indexes.get(chosen.get(name), {})
         url = index.get("url")
         found.append(

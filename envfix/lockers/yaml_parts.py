@@ -7,6 +7,7 @@ from typing import Any
 
 from envfix.lockers.conda_family import clean
 from envfix.lockers.interface import ANEW, LockFileError
+from envfix.model.language import say
 
 DEPTH = 40
 
@@ -21,7 +22,7 @@ class Part:
     def text(self, what: str) -> str:
         """Its text. Raises ``LockFileError`` where it is something else; ``what`` names it."""
         if not isinstance(self.value, str):
-            raise LockFileError(f"{what} must be text", line=self.line, hint=ANEW)
+            raise LockFileError(say("{what} must be text", what=what), line=self.line, hint=ANEW)
         return self.value
 
     def rows(self, what: str) -> list[Part]:
@@ -29,13 +30,13 @@ class Part:
         if self.value in ("", "null", "~"):
             return []
         if not isinstance(self.value, list):
-            raise LockFileError(f"{what} must be a list", line=self.line, hint=ANEW)
+            raise LockFileError(say("{what} must be a list", what=what), line=self.line, hint=ANEW)
         return self.value
 
     def fields(self, what: str) -> dict[str, Part]:
         """The parts by their names."""
         if not isinstance(self.value, dict):
-            raise LockFileError(f"{what} must be names with values", line=self.line, hint=ANEW)
+            raise LockFileError(say("{what} must be names with values", what=what), line=self.line, hint=ANEW)
         return self.value
 
 
@@ -50,16 +51,18 @@ def read_yaml(text: str) -> Part:
             building.take(event)
     except UnicodeEncodeError as error:
         at = text[: error.start].count("\n") + 1
-        raise LockFileError("it is no text in UTF-8", line=at, hint=ANEW) from error
+        raise LockFileError(say("it is no text in UTF-8"), line=at, hint=ANEW) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         line = mark.line + 1 if mark is not None else text[: getattr(error, "position", 0)].count("\n") + 1
         raise LockFileError(
-            f"it is not readable as YAML: {clean(str(problem))}; is the file cut off?", line=line, hint=ANEW
+            say("it is not readable as YAML: {clean}; is the file cut off?", clean=clean(str(problem))),
+            line=line,
+            hint=ANEW,
         ) from error
     if building.root is None or building.root.value == "":
-        raise LockFileError("there is nothing in it", line=1, hint=ANEW)
+        raise LockFileError(say("there is nothing in it"), line=1, hint=ANEW)
     return building.root
 
 
@@ -79,16 +82,18 @@ class _Building:
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
-                raise LockFileError("a second document begins here, and a lock is a single one", line=line, hint=ANEW)
+                raise LockFileError(
+                    say("a second document begins here, and a lock is a single one"), line=line, hint=ANEW
+                )
         elif isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise LockFileError("it uses anchors (& and *), which envfix does not follow", line=line, hint=ANEW)
+            raise LockFileError(say("it uses anchors (& and *), which envfix does not follow"), line=line, hint=ANEW)
         elif isinstance(event, yaml.ScalarEvent):
             self._add(Part(event.value, line))
         elif isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
             part = Part([] if isinstance(event, yaml.SequenceStartEvent) else {}, line)
             self._add(part)
             if len(self._open) >= DEPTH:
-                raise LockFileError("it is nested too deeply for a lock", line=line, hint=ANEW)
+                raise LockFileError(say("it is nested too deeply for a lock"), line=line, hint=ANEW)
             self._open.append((part, None))
         elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
             self._open.pop()
@@ -104,7 +109,7 @@ class _Building:
             if key is None:
                 name = part.text("a name")
                 if name in parent.value:
-                    raise LockFileError(f"{clean(name)!r} is said twice", line=part.line, hint=ANEW)
+                    raise LockFileError(say("{clean!r} is said twice", clean=clean(name)), line=part.line, hint=ANEW)
                 self._open[-1] = (parent, name)
             else:
                 parent.value[key] = part
@@ -114,7 +119,7 @@ class _Building:
 def required(fields: Mapping[str, Part], key: str, line: int) -> Part:
     """The part of this name. Raises ``LockFileError`` where it is missing."""
     if key not in fields:
-        raise LockFileError(f"{key!r} is missing; is the file cut off?", line=line, hint=ANEW)
+        raise LockFileError(say("{key!r} is missing; is the file cut off?", key=key), line=line, hint=ANEW)
     return fields[key]
 
 

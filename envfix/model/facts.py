@@ -6,13 +6,14 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from envfix.model.language import later
 from envfix.model.versions import ComputeCapability, CudaVersion, DriverVersion
 
 T = TypeVar("T")
 # The problem of a fact that nobody asked for (`--no-import`): unknown, but by choice.
-NOT_ASKED = "not asked"
+NOT_ASKED = later("not asked")
 # The problem of a fact that a pasted report never holds: nobody could have asked, and that is no doubt of this machine.
-NOT_TOLD = "such a report does not say"
+NOT_TOLD = later("such a report does not say")
 
 
 class Observed(msgspec.Struct, Generic[T], frozen=True, kw_only=True, omit_defaults=True):

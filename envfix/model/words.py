@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from envfix.model.language import later, say
+
 # Control characters, halves of characters, and those that turn the direction of writing: what is read must be what is copied.
 _UNREADABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]"
@@ -17,7 +19,11 @@ def readable(text: str) -> str:
 
 def time_span(seconds: float) -> str:
     """A time span in its largest whole unit: ``3 hours``."""
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+    for size, unit in (
+        (86400, later("{count:.0f} days")),
+        (3600, later("{count:.0f} hours")),
+        (60, later("{count:.0f} minutes")),
+    ):
         if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+            return say(unit, count=seconds / size)
+    return say("{seconds:.0f} seconds", seconds=seconds)

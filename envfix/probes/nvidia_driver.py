@@ -27,6 +27,7 @@ from envfix.model.facts import (
     found,
     unknown,
 )
+from envfix.model.language import say
 from envfix.model.versions import ComputeCapability, CudaVersion, DriverVersion
 
 SCRIPT = "envfix_gpu_facts.py"
@@ -346,7 +347,8 @@ def _overridden(host: ProbeHost, facts: NvidiaFacts) -> NvidiaFacts:
             driver = absent("ENVFIX_DRIVER")
         elif version is None:
             raise UsageError(
-                f"ENVFIX_DRIVER={said[:40]!r} is not a driver version", hint="for example 550.54.14, or none"
+                say("ENVFIX_DRIVER={said!r} is not a driver version", said=said[:40]),
+                hint=say("for example 550.54.14, or none"),
             )
         else:
             driver = found(Driver(version=version), "ENVFIX_DRIVER")
@@ -358,7 +360,7 @@ def _overridden(host: ProbeHost, facts: NvidiaFacts) -> NvidiaFacts:
                 raise ValueError("it names no card")  # noqa: TRY301 - told like any other nonsense
             gpus = found(parsed, "ENVFIX_GPU") if parsed else absent("ENVFIX_GPU")
         except ValueError as error:
-            raise UsageError(f"ENVFIX_GPU: {error}", hint='for example "RTX 3090:8.6:24576", or none') from error
+            raise UsageError(f"ENVFIX_GPU: {error}", hint=say('for example "RTX 3090:8.6:24576", or none')) from error
         if parsed and not said and driver.is_absent:
             driver = unknown("ENVFIX_GPU", "a card is named, but not its driver: set ENVFIX_DRIVER as well")
     return NvidiaFacts(driver, gpus, facts.layers)

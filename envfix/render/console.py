@@ -11,7 +11,6 @@ from rich.console import Console, ConsoleOptions
 from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
-from rich.text import Text
 
 from envfix._version import __version__
 from envfix.model.explanation import Cause, Explanation
@@ -29,6 +28,7 @@ from envfix.model.fleet import (
     Unreached,
 )
 from envfix.model.gpu_use import GpuUse
+from envfix.model.language import language, later, look_up, say
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import NOT_TRIED, Installation, Rung, Undone, Verification
 from envfix.model.plan import Choice, Examination, Plan
@@ -37,7 +37,9 @@ from envfix.model.reporter import Reporter
 from envfix.render import facts_table, fleet_table, gpu_table, plan_table
 from envfix.render.facts_table import FAMILY
 from envfix.render.progress import ConsoleReporter
+from envfix.render.text import Text
 from envfix.render.words import command_line, duration, size
+from envfix.render.wrapping import filled
 
 MARKS = {
     Severity.ERROR: ("✗", "x", "bold red"),
@@ -45,10 +47,36 @@ MARKS = {
     Severity.INFO: ("·", "-", "cyan"),
 }
 VERDICTS = {
-    "healthy": ("Everything fits together.", "bold green"),
-    "degraded": ("It works, but not as well as it could.", "bold yellow"),
-    "broken": ("Something is broken; the first finding is the most likely root.", "bold red"),
+    "healthy": (later("Everything fits together."), "bold green"),
+    "degraded": (later("It works, but not as well as it could."), "bold yellow"),
+    "broken": (later("Something is broken; the first finding is the most likely root."), "bold red"),
 }
+# What the tables call rows, verdicts and severities, which scripts read in English.
+NAMES = (
+    later("machine"),
+    later("driver"),
+    later("toolkits"),
+    later("compilers"),
+    later("library"),
+    later("command"),
+    later("network"),
+    later("index"),
+    later("variable"),
+    later("for"),
+    later("price"),
+    later("use"),
+    later("healthy"),
+    later("degraded"),
+    later("broken"),
+    later("error"),
+    later("warning"),
+    later("info"),
+    later("prefix"),
+    later("temporary files"),
+    later("pip cache"),
+    later("uv cache"),
+    later("shared memory"),
+)
 REASONS_SHOWN = 6
 DIFFERENCES_SHOWN = 12
 GROUPS_SHOWN = 25
@@ -107,7 +135,9 @@ class ConsoleOutput:
     def diagnosis(self, report: Report) -> None:
         """Facts first, then what is wrong, then the one next step."""
         self._progress.done()
-        where = "this machine" if report.origin is None else f"the machine saved in {report.origin}"
+        where = (
+            say("this machine") if report.origin is None else say("the machine saved in {origin}", origin=report.origin)
+        )
         self._say(Text(f"envfix {__version__}: {where}", style="bold"))
         self._say("")
         self._facts(facts_table.rows(report, verbose=self._verbose))
@@ -115,11 +145,14 @@ class ConsoleOutput:
         for finding in report.diagnosis.findings:
             self._finding(finding)
         for skipped in report.diagnosis.skipped if self._verbose else ():
-            self._say(Text(f"not judged: {skipped.code}: {skipped.reason}", style="dim"))
+            self._say(Text(say("not judged: {code}: {reason}", code=skipped.code, reason=skipped.reason), style="dim"))
         if report.afterwards is not None:
             self._afterwards(report.afterwards)
         text, style = VERDICTS[report.diagnosis.verdict]
-        self._say(Text(f"Verdict: {report.diagnosis.verdict}. {text}", style=style))
+        text = look_up(text)
+        self._say(
+            Text(say("Verdict: {verdict}. {text}", verdict=look_up(report.diagnosis.verdict), text=text), style=style)
+        )
 
     def shared(self, text: str) -> None:
         """As it is, and in UTF-8 whatever the terminal speaks."""
@@ -137,13 +170,20 @@ class ConsoleOutput:
         plan = afterwards.plan
         if plan.choice is not None:
             stack = _stack(plan.choice, with_index=False)
-            self._say(Text(f"By the tables `envfix install` would bring {stack}; `envfix plan` asks the indexes."))
+            self._say(
+                Text(
+                    say(
+                        "By the tables `envfix install` would bring {stack}; `envfix plan` asks the indexes.",
+                        stack=stack,
+                    )
+                )
+            )
         else:
-            self._say(Text("No stack runs here as things are:", style="bold"))
+            self._say(Text(say("No stack runs here as things are:"), style="bold"))
             for line in (*plan.reasons[:1], *plan.ways_out):
                 self._indented(Text(f"{'→' if self._unicode else '>'} {line}"))
         if afterwards.findings:
-            self._say(Text("Then there would still be to mend:", style="bold"))
+            self._say(Text(say("Then there would still be to mend:"), style="bold"))
         for finding in afterwards.findings:
             self._indented(Text(f"{finding.message}  ({finding.code} {finding.cause})"))
             for argv in finding.remedies[0].commands if finding.remedies else ():
@@ -158,16 +198,16 @@ class ConsoleOutput:
             cell = Text(value)
             if source:
                 cell.append(f"  [{source}]", style="dim")
-            table.add_row(name, cell)
+            table.add_row(look_up(name), cell)
         self._say(Padding(table, (0, 0, 0, 2), expand=False))
 
     def _finding(self, finding: Finding) -> None:
         mark, plain, style = MARKS[finding.severity]
         head = Text(f"{mark if self._unicode else plain} ", style=style)
         head.append(finding.message, style="bold")
-        head.append(f"  ({finding.severity.value} {finding.code} {finding.cause})", style="dim")
+        head.append(f"  ({look_up(finding.severity.value)} {finding.code} {finding.cause})", style="dim")
         if finding.follows_from:
-            head.append(f"  follows from {finding.follows_from}", style="dim")
+            head.append(say("  follows from {follows_from}", follows_from=finding.follows_from), style="dim")
         self._say(head)
         # What follows from another finding, or is only good to know, takes one line.
         if self._verbose or (not finding.follows_from and finding.severity != Severity.INFO):
@@ -178,7 +218,9 @@ class ConsoleOutput:
         self._say("")
 
     def _because(self, evidence: Evidence) -> None:
-        self._indented(Text(f"because {evidence.value}  [{evidence.source}]", style="dim"))
+        self._indented(
+            Text(say("because {evidence}  [{source}]", evidence=evidence.value, source=evidence.source), style="dim")
+        )
 
     def _remedy(self, remedy: Remedy) -> None:
         self._indented(Text(f"{'→' if self._unicode else '>'} {remedy.text}"))
@@ -194,34 +236,39 @@ class ConsoleOutput:
         for group in shown:
             self._group(group)
         if len(shown) < len(report.groups):
-            self._say(Text(f"... and {len(report.groups) - len(shown)} more states; -v shows all", style="dim"))
+            self._say(
+                Text(
+                    say("... and {number} more states; -v shows all", number=len(report.groups) - len(shown)),
+                    style="dim",
+                )
+            )
             self._say("")
         if report.differences:
-            self._say(Text("What differs:", style="bold"))
+            self._say(Text(say("What differs:"), style="bold"))
         for difference in report.differences:
             self._difference(difference)
         self._unreached(report.unreached)
         for note in report.notes:
             self._say(Text(f"{'•' if self._unicode else '-'} {note}"))
         if report.saved is not None:
-            self._say(Text(f"saved: {report.saved}", style="green"))
+            self._say(Text(say("saved: {saved}", saved=report.saved), style="green"))
         self._say(Text(fleet_table.verdict(report), style=VERDICTS[report.verdict][1]))
 
     def _group(self, group: Group) -> None:
         head = Text(f"{fleet_table.nodes(group.name, len(group.nodes))} ", style="bold")
-        head.append(group.verdict, style=VERDICTS[group.verdict][1])
+        head.append(look_up(group.verdict), style=VERDICTS[group.verdict][1])
         head.append(f": {fleet_table.stack(group)}", style="not bold")
         self._say(head)
         for name, text in group.links.items():
             if self._verbose or fleet_table.is_doubt(text):
-                self._indented(Text(f"{name:<12} {text}", style="dim"))
+                self._indented(Text(f"{filled(look_up(name), 12)} {fleet_table.said(text)}", style="dim"))
         shown = [
             finding
             for finding in group.findings
             if self._verbose or (finding.severity != Severity.INFO and not finding.follows_from)
         ]
         if shown and len(group.nodes) > 1:
-            self._indented(Text(f"sentences and numbers are those of {group.shown}", style="dim"))
+            self._indented(Text(say("sentences and numbers are those of {shown}", shown=group.shown), style="dim"))
         for finding in shown:
             self._finding(finding)
         if not shown:
@@ -230,20 +277,29 @@ class ConsoleOutput:
     def _difference(self, difference: Difference) -> None:
         mark, plain, style = MARKS[Severity.ERROR if difference.matters else Severity.INFO]
         head = Text(f"{mark if self._unicode else plain} ", style=style)
-        head.append(difference.link, style="bold" if difference.matters else "dim")
+        head.append(look_up(difference.link), style="bold" if difference.matters else "dim")
         if not difference.matters:
-            head.append("  (no finding rests on it)", style="dim")
+            head.append(say("  (no finding rests on it)"), style="dim")
         self._indented(head)
         for line in fleet_table.values(difference, everything=self._verbose):
             self._indented(Text(line, style="" if difference.matters else "dim"), by=4)
         for one in difference.explains:
             self._indented(
-                Text(f"{'→' if self._unicode else '>'} {one.code} {one.cause} on {fleet_table.names(one.nodes)}"), by=4
+                Text(
+                    say(
+                        "{which} {code} {cause} on {names}",
+                        which="→" if self._unicode else ">",
+                        code=one.code,
+                        cause=one.cause,
+                        names=fleet_table.names(one.nodes),
+                    )
+                ),
+                by=4,
             )
 
     def _unreached(self, rows: Sequence[Unreached]) -> None:
         if rows:
-            self._say(Text("Not reached:", style="bold yellow"))
+            self._say(Text(say("Not reached:"), style="bold yellow"))
         for row in rows:
             self._indented(Text(f"{fleet_table.names(row.nodes)}: {row.reason}"))
 
@@ -251,13 +307,17 @@ class ConsoleOutput:
         """A stack with its nodes each; with -v as `envfix plan` shows it."""
         self._progress.done()
         if len(plan.stacks) == 1 and plan.complete:
-            self._say(Text("One stack runs on all nodes.", style="bold green"))
+            self._say(Text(say("One stack runs on all nodes."), style="bold green"))
         elif plan.stacks:
-            self._say(Text(f"The fewest stacks: {len(plan.stacks)}.", style="bold"))
+            self._say(Text(say("The fewest stacks: {number}.", number=len(plan.stacks)), style="bold"))
         for stack in plan.stacks:
             head = Text(f"{fleet_table.nodes(stack.nodes, stack.count)}: ", style="bold")
             choice = stack.plan.choice
-            head.append(_stack(choice) if choice else f"no stack fits: blocked by {stack.plan.blocked_by}")
+            head.append(
+                _stack(choice)
+                if choice
+                else say("no stack fits: blocked by {blocked_by}", blocked_by=stack.plan.blocked_by)
+            )
             self._say(head)
             if self._verbose:
                 self.plan(stack.plan)
@@ -265,13 +325,15 @@ class ConsoleOutput:
             for reason in stack.plan.reasons[:1]:
                 self._indented(Text(reason, style="dim"))
             if stack.plan.download_bytes is not None:
-                self._indented(Text(f"download {size(stack.plan.download_bytes)}", style="dim"))
+                self._indented(
+                    Text(say("download {download_bytes}", download_bytes=size(stack.plan.download_bytes)), style="dim")
+                )
         self._stuck(plan.stuck)
         self._unreached(plan.unreached)
 
     def _stuck(self, rows: Sequence[Stuck]) -> None:
         if rows:
-            self._say(Text("No stack runs, as things are, on:", style="bold red"))
+            self._say(Text(say("No stack runs, as things are, on:"), style="bold red"))
         for row in rows:
             self._indented(Text(f"{fleet_table.nodes(row.nodes, row.count)}: {row.reason}"))
             for way in row.ways_out:
@@ -281,7 +343,7 @@ class ConsoleOutput:
         """Which lock is for which nodes."""
         for one in locking.locks:
             if one.locking is None or one.locking.files[0].path is not None:
-                self._say(Text(f"for {fleet_table.nodes(one.nodes, one.count)}:", style="bold"))
+                self._say(Text(say("for {nodes}:", nodes=fleet_table.nodes(one.nodes, one.count)), style="bold"))
             if one.locking is not None:
                 self.locked(one.locking)
             elif one.plan is not None:
@@ -291,8 +353,8 @@ class ConsoleOutput:
 
     def fleet_playbook(self, path: str, folder: str) -> None:
         """Where it is and what to do with it."""
-        self._say(Text(f"saved: {path}", style="bold green"))
-        self._indented(Text("Run it, then look at what it has collected:"))
+        self._say(Text(say("saved: {path}", path=path), style="bold green"))
+        self._indented(Text(say("Run it, then look at what it has collected:")))
         self._command(command_line(("ansible-playbook", "-i", "INVENTORY", path)), by=4)
         self._command(command_line(("envfix", "fleet", "diagnose", "--from", folder)), by=4)
 
@@ -315,7 +377,15 @@ class ConsoleOutput:
         if cards.best is not None:
             free = gpu_table.numbers(cards.best.card).partition(",")[0]
             self._say(
-                Text(f"Freest: GPU {cards.best.card.card.index} of {cards.best.node}, {free}.", style="bold green")
+                Text(
+                    say(
+                        "Freest: GPU {index} of {node}, {free}.",
+                        index=cards.best.card.card.index,
+                        node=cards.best.node,
+                        free=free,
+                    ),
+                    style="bold green",
+                )
             )
 
     def fleet_verified(self, verified: FleetVerified) -> None:
@@ -336,13 +406,24 @@ class ConsoleOutput:
         for note in explanation.notes:
             self._say(Text(note, style="yellow"))
         if not explanation.causes:
-            where = {0: "There is no text in it, and so nothing", 1: "Nothing in this line"}.get(explanation.lines)
-            self._say(Text(f"{where or f'Nothing in these {explanation.lines} lines'} is a failure that envfix knows."))
-            self._say("`envfix diagnose` looks at the machine itself.")
+            where = {0: say("There is no text in it, and so nothing"), 1: say("Nothing in this line")}.get(
+                explanation.lines
+            )
+            self._say(
+                Text(
+                    say(
+                        "{where} is a failure that envfix knows.",
+                        where=where or say("Nothing in these {lines} lines", lines=explanation.lines),
+                    )
+                )
+            )
+            self._say(say("`envfix diagnose` looks at the machine itself."))
             return
         first, *others = explanation.causes
         if explanation.ambiguous:
-            self._say(Text("The log leaves open which of these it is; the likeliest comes first.", style="bold yellow"))
+            self._say(
+                Text(say("The log leaves open which of these it is; the likeliest comes first."), style="bold yellow")
+            )
             self._say("")
         self._cause(first, ambiguous=explanation.ambiguous)
         for cause in others:
@@ -350,13 +431,31 @@ class ConsoleOutput:
 
     def not_started(self, program: str, problem: str | None) -> None:
         """A program that could not be run at all."""
-        self._say(Text(f"envfix: cannot run {program}: {problem or 'it does not start'}"))
+        self._say(
+            Text(
+                say(
+                    "envfix: cannot run {program}: {problem}",
+                    program=program,
+                    problem=problem or say("it does not start"),
+                )
+            )
+        )
 
     def failure(self, program: str, code: int, how: str, explanation: Explanation) -> None:
         """A line between the program's own output and why it failed."""
         self._progress.done()
         self._say("")
-        self._say(Text(f"envfix: {program} ended with {code}{f' ({how})' if how else ''}.", style="bold"))
+        self._say(
+            Text(
+                say(
+                    "envfix: {program} ended with {code}{how}.",
+                    program=program,
+                    code=code,
+                    how=f" ({how})" if how else "",
+                ),
+                style="bold",
+            )
+        )
         self.explanation(explanation)
 
     def _cause(self, cause: Cause, *, ambiguous: bool) -> None:
@@ -365,10 +464,11 @@ class ConsoleOutput:
         head = Text(f"{mark if self._unicode else plain} ", style=style)
         head.append(cause.message, style="bold")
         head.append(
-            f"  ({cause.severity.value} {cause.code} {cause.cause}, {_likelihood(cause.confidence)})", style="dim"
+            f"  ({look_up(cause.severity.value)} {cause.code} {cause.cause}, {_likelihood(cause.confidence)})",
+            style="dim",
         )
         if cause.follows_from:
-            head.append(f"  follows from {cause.follows_from}", style="dim")
+            head.append(say("  follows from {follows_from}", follows_from=cause.follows_from), style="dim")
         self._say(head)
         if cause.follows_from and not self._verbose:
             self._say("")
@@ -406,21 +506,23 @@ class ConsoleOutput:
 
         with Live(console=self.console, auto_refresh=False, screen=True) as live:
             for use in uses:
-                end = Text("Ctrl-C ends; `envfix gpus` prints the line to paste", style="dim")
+                end = Text(say("Ctrl-C ends; `envfix gpus` prints the line to paste"), style="dim")
                 live.update(Group(*self._gpu_lines(use, paste=False), end), refresh=True)
 
     def _gpu_lines(self, use: GpuUse, *, paste: bool = True) -> Iterator[Text | Padding]:
         if not use.cards:
-            yield Text(f"No card to show: {use.problem}.", style="bold")
+            yield Text(say("No card to show: {problem}.", problem=use.problem), style="bold")
             return
         width = max(10, min(40, self.console.width - 30))
         for one in use.cards:
             head = Text(f"GPU {one.card.index}  {one.card.name}", style="bold")
             head.append(f"  {gpu_table.numbers(one)}", style="")
             yield head
-            yield Text("  ").append_text(gpu_table.bar(one, width, unicode=self._unicode))
+            bar = Text("  ")
+            bar.append_text(gpu_table.bar(one, width, unicode=self._unicode))
+            yield bar
             if one.obstacle:
-                yield Text(f"  not usable from here: {one.obstacle}", style="yellow")
+                yield Text(say("  not usable from here: {obstacle}", obstacle=one.obstacle), style="yellow")
             for process in gpu_table.processes(one):
                 yield Text(f"  {process}")
             yield from gpu_table.fields(one)
@@ -430,13 +532,14 @@ class ConsoleOutput:
             yield Text(note, style="dim")
         yield Text("")
         if use.best is None:
-            yield Text("No card is free that this shell may use.", style="bold yellow")
+            yield Text(say("No card is free that this shell may use."), style="bold yellow")
             return
         if not paste:
-            yield Text(f"Most is free on GPU {use.best.card.index}.", style="bold")
+            yield Text(say("Most is free on GPU {index}.", index=use.best.card.index), style="bold")
             return
         yield Text(
-            f"Most is free on GPU {use.best.card.index}. Paste this before you start your program:", style="bold"
+            say("Most is free on GPU {index}. Paste this before you start your program:", index=use.best.card.index),
+            style="bold",
         )
         yield Text(f"  {command_line(('export', *use.export))}", style=COMMAND)
 
@@ -447,14 +550,14 @@ class ConsoleOutput:
         for line in gpu_table.fit_lines(fit):
             self._indented(Text(line))
         for note in fit.notes:
-            self._indented(Text(f"Note: {note}.", style="dim"))
+            self._indented(Text(say("Note: {note}.", note=note), style="dim"))
         if fit.larger:
-            self._say(Text("A larger batch fits with:" if fit.batch else "What may help:", style="bold"))
+            self._say(Text(say("A larger batch fits with:") if fit.batch else say("What may help:"), style="bold"))
         for way in fit.larger:
-            about = f" (about {way.batch})" if way.batch is not None else ""
+            about = say(" (about {batch})", batch=way.batch) if way.batch is not None else ""
             self._indented(Text(f"- {way.text}{about}"))
         if fit.command:
-            self._say(Text("Train with this batch:", style="bold"))
+            self._say(Text(say("Train with this batch:"), style="bold"))
             if fit.export:
                 self._command(command_line(("export", *fit.export)))
             self._command(command_line(fit.command))
@@ -463,16 +566,18 @@ class ConsoleOutput:
         """The answer in the first line, then what it costs and why."""
         self._progress.done()
         if plan.choice is not None:
-            self._say(Text(f"Plan: {_stack(plan.choice)}", style="bold green"))
+            self._say(Text(say("Plan: {stack}", stack=_stack(plan.choice)), style="bold green"))
         else:
-            self._say(Text(f"No stack fits: blocked by {plan.blocked_by}.", style="bold red"))
+            self._say(
+                Text(say("No stack fits: blocked by {blocked_by}.", blocked_by=plan.blocked_by), style="bold red")
+            )
         self._facts(plan_table.plan_rows(plan))
         for reason in plan.reasons:
             self._indented(Text(f"{'•' if self._unicode else '-'} {reason}"))
         for way in plan.ways_out:
             self._indented(Text(f"{'→' if self._unicode else '>'} {way}"))
         if plan.nearest is not None and plan.choice is None:
-            self._indented(Text(f"nearest: {_stack(plan.nearest)}"))
+            self._indented(Text(say("nearest: {stack}", stack=_stack(plan.nearest))))
         for examination in plan.why_not:
             self._examination(examination)
         self._packages(plan)
@@ -483,12 +588,12 @@ class ConsoleOutput:
 
     def _examination(self, examination: Examination) -> None:
         self._say("")
-        self._indented(Text(f"Why not: {examination.verdict}.", style="bold"))
+        self._indented(Text(say("Why not: {verdict}.", verdict=examination.verdict), style="bold"))
         for check in examination.checks:
             mark, plain, style = RUNGS["passed" if check.fits else "failed"]
             line = Text(f"{mark if self._unicode else plain} ", style=style)
             line.append(f"{check.constraint:<12}", style="")
-            line.append(check.text or "fits", style="" if check.text else "dim")
+            line.append(check.text or say("fits"), style="" if check.text else "dim")
             self._indented(line, by=4)
 
     def _packages(self, plan: Plan) -> None:
@@ -496,17 +601,17 @@ class ConsoleOutput:
             return
         self._say("")
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for column in ("package", "version", "from", "why"):
-            table.add_column(column, overflow="fold")
+        for column in (later("package"), later("version"), later("from"), later("why")):
+            table.add_column(look_up(column), overflow="fold")
         for pin in plan.packages:
-            table.add_row(pin.name, pin.specifier or "any", pin.index, pin.because)
+            table.add_row(pin.name, pin.specifier or say("any"), pin.index, Text(pin.because))
         self._say(Padding(table, (0, 0, 0, 2), expand=False))
 
     def _rejected(self, plan: Plan) -> None:
         if not plan.rejected:
             return
         self._say("")
-        self._indented(Text("Not chosen:", style="bold"))
+        self._indented(Text(say("Not chosen:"), style="bold"))
         if self._verbose:
             for row in plan.rejected:
                 self._indented(Text(f"torch {row.torch} ({row.variant}): {row.text}", style="dim"), by=4)
@@ -515,7 +620,12 @@ class ConsoleOutput:
         for builds, text in groups[:REASONS_SHOWN]:
             self._indented(Text(f"{builds}: {text}", style="dim"), by=4)
         if len(groups) > REASONS_SHOWN:
-            self._indented(Text(f"... and {len(groups) - REASONS_SHOWN} more reasons; -v shows all", style="dim"), by=4)
+            self._indented(
+                Text(
+                    say("... and {number} more reasons; -v shows all", number=len(groups) - REASONS_SHOWN), style="dim"
+                ),
+                by=4,
+            )
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal; without one the answer is no."""
@@ -552,15 +662,25 @@ class ConsoleOutput:
             best = next((rung.name for rung in reversed(verification.rungs) if rung.status == "passed"), "nothing")
             self._say(
                 Text(
-                    f"Verified on {verification.device}: all rungs up to {best} hold ({verification.python}).",
+                    say(
+                        "Verified on {device}: all rungs up to {best} hold ({python}).",
+                        device=verification.device,
+                        best=best,
+                        python=verification.python,
+                    ),
                     style="bold green",
                 )
             )
         else:
             left = ", ".join(rung.name for rung in verification.rungs if NOT_TRIED in rung.detail)
             if left:
-                self._indented(Text(f"not tried: {left}", style="dim"))
-            self._say(Text(f"Verification failed at {failed.name}: {failed.message}", style="bold red"))
+                self._indented(Text(say("not tried: {left}", left=left), style="dim"))
+            self._say(
+                Text(
+                    say("Verification failed at {failed}: {failed_2}", failed=failed.name, failed_2=failed.message),
+                    style="bold red",
+                )
+            )
             for remedy in verification.remedies:
                 self._remedy(remedy)
             if failed.cause:
@@ -570,21 +690,26 @@ class ConsoleOutput:
         """What is there now, and how to use it."""
         self._progress.done()
         if installation.taken_back:
-            self._say(Text("Taken back: the environment is as it was before.", style="bold"))
-            self._indented(Text("--keep leaves such an environment as it is, to look at."))
+            self._say(Text(say("Taken back: the environment is as it was before."), style="bold"))
+            self._indented(Text(say("--keep leaves such an environment as it is, to look at.")))
             return
-        head = f"Installed into {installation.prefix} in {duration(installation.seconds)}: {_installed(installation)}."
+        head = say(
+            "Installed into {prefix} in {seconds}: {installed}.",
+            prefix=installation.prefix,
+            seconds=duration(installation.seconds),
+            installed=_installed(installation),
+        )
         self._say(Text(head, style="bold green"))
         for note in installation.notes:
             self._indented(Text(f"! {note}", style="yellow"))
         if installation.keep_with:
-            self._indented(Text("Keep this torch when you add packages:"))
+            self._indented(Text(say("Keep this torch when you add packages:")))
             self._command(command_line(installation.keep_with), by=4)
         if not installation.made:
-            self._indented(Text("Take it back:"))
+            self._indented(Text(say("Take it back:")))
             self._command(command_line(("envfix", "undo", "--python", installation.prefix)), by=4)
         elif installation.verification is None or installation.verification.status == "passed":
-            self._indented(Text("Use it:"))
+            self._indented(Text(say("Use it:")))
             self._command(f"source {command_line((f'{installation.prefix}/bin/activate',))}", by=4)
         del plan
 
@@ -595,31 +720,46 @@ class ConsoleOutput:
             if file.path is None:
                 self.console.file.write(file.text)
                 continue
-            self._say(Text(f"locked: {file.path} ({file.format})", style="bold green"))
+            self._say(Text(say("locked: {path} ({format})", path=file.path, format=file.format), style="bold green"))
         if any(file.path for file in locking.files):
             whole, out = len(locking.lock.packages), locking.left_out
-            count = f"{whole - len(out)} of {whole}" if out else str(whole)
-            self._indented(Text(f"{count} package{'s' if whole != 1 else ''} from {locking.lock.source}"))
+            count = say("{whole} of {whole_2}", whole=whole - len(out), whole_2=whole) if out else str(whole)
+            self._indented(
+                Text(
+                    say(
+                        "{count} package{s} from {source}",
+                        count=count,
+                        s="s" if whole != 1 else "",
+                        source=locking.lock.source,
+                    )
+                )
+            )
             if out:
-                self._indented(Text(f"left out: {', '.join(out)}"))
+                self._indented(Text(say("left out: {out}", out=", ".join(out))))
             for sentence in locking.lock.needs.in_words():
                 self._indented(Text(sentence))
+        after, gone = say("new"), say("gone")
         for name, old, new in locking.changed or ():
-            self._indented(Text(f"{name}: {old or 'new'} -> {new or 'gone'}"))
+            self._indented(Text(f"{name}: {old or after} -> {new or gone}"))
         if locking.changed == ():
-            self._indented(Text("nothing has changed"))
+            self._indented(Text(say("nothing has changed")))
         for note in locking.notes:
             self._progress.note(note)
 
     def lock_check(self, check: LockCheck) -> None:
         """The verdict, then what the lock needs with the answer to each, then what is not as locked."""
         self._progress.done()
-        there = f"runs on {check.checked}"
+        there = say("runs on {checked}", checked=check.checked)
         verdicts = {
-            "ok": (f"{there}." if check.differences is None else f"{there}, and is what is installed.", "bold green"),
-            "differs": (f"{there}, but is not what is installed.", "bold yellow"),
-            "unfit": (f"does not run on {check.checked}.", "bold red"),
-            "unknown": (f"may run on {check.checked} or not: it cannot be told.", "bold yellow"),
+            "ok": (
+                say("{there}.", there=there)
+                if check.differences is None
+                else say("{there}, and is what is installed.", there=there),
+                "bold green",
+            ),
+            "differs": (say("{there}, but is not what is installed.", there=there), "bold yellow"),
+            "unfit": (say("does not run on {checked}.", checked=check.checked), "bold red"),
+            "unknown": (say("may run on {checked} or not: it cannot be told.", checked=check.checked), "bold yellow"),
         }
         text, style = verdicts[check.status]
         self._say(Text(f"{check.file} {text}", style=style))
@@ -627,16 +767,25 @@ class ConsoleOutput:
         for row in check.suitability:
             self._indented(Text(f"{marks[row.answer][0 if self._unicode else 1]} {row.text}"))
         differences = check.differences or ()
-        words = {"missing": "is not installed", "extra": "is not in the lock"}
+        words = {"missing": say("is not installed"), "extra": say("is not in the lock")}
         # Where it does not run at all, nobody looks for single packages.
         shown = len(differences) if self._verbose else 0 if check.status == "unfit" else DIFFERENCES_SHOWN
         for one in differences[:shown]:
-            said = words.get(one.kind, f"is {one.there}")
+            said = words.get(one.kind, say("is {there}", there=one.there))
             self._indented(Text(f"- {one.name} {one.locked or one.there} {said}"))
         left = len(differences) - shown
         if left > 0:
-            said = "package is" if left == 1 else "packages are"
-            self._indented(Text(f"{left} {'more ' if shown else ''}{said} not as locked; -v shows them"))
+            said = say("package is") if left == 1 else say("packages are")
+            self._indented(
+                Text(
+                    say(
+                        "{left} {which}{said} not as locked; -v shows them",
+                        left=left,
+                        which=say("more ") if shown else "",
+                        said=said,
+                    )
+                )
+            )
         for note in check.notes:
             self._indented(Text(note))
 
@@ -645,32 +794,62 @@ class ConsoleOutput:
         self._progress.done()
         if undone.forgotten_bytes is not None:
             self._say(
-                f"The files kept for undo are gone ({size(undone.forgotten_bytes)}); {undone.prefix} stays as it is."
+                say(
+                    "The files kept for undo are gone ({forgotten_bytes}); {prefix} stays as it is.",
+                    forgotten_bytes=size(undone.forgotten_bytes),
+                    prefix=undone.prefix,
+                )
             )
             return
         if undone.removed_environment:
-            self._say(Text(f"Undone: the environment {undone.prefix} was removed.", style="bold green"))
+            self._say(
+                Text(say("Undone: the environment {prefix} was removed.", prefix=undone.prefix), style="bold green")
+            )
             return
-        head = f"Undone: {undone.prefix} is as it was before the installation of {undone.what}."
+        head = say(
+            "Undone: {prefix} is as it was before the installation of {what}.", prefix=undone.prefix, what=undone.what
+        )
         self._say(Text(head, style="bold yellow" if undone.differing else "bold green"))
-        self._indented(Text(f"{undone.files_back} files put back, {undone.files_removed} removed"))
+        self._indented(
+            Text(
+                say(
+                    "{files_back} files put back, {files_removed} removed",
+                    files_back=undone.files_back,
+                    files_removed=undone.files_removed,
+                )
+            )
+        )
         if undone.stays:
-            self._indented(Text(f"installed since, and left: {', '.join(undone.stays)}"))
+            self._indented(Text(say("installed since, and left: {stays}", stays=", ".join(undone.stays))))
         if undone.edited_in is not None:
             some = ", ".join(undone.edited[:REASONS_SHOWN])
-            more = f" and {len(undone.edited) - REASONS_SHOWN} more" if len(undone.edited) > REASONS_SHOWN else ""
+            more = (
+                say(" and {number} more", number=len(undone.edited) - REASONS_SHOWN)
+                if len(undone.edited) > REASONS_SHOWN
+                else ""
+            )
             self._indented(
-                Text(f"changed since by somebody, and put aside in {undone.edited_in}: {some}{more}", style="yellow")
+                Text(
+                    say(
+                        "changed since by somebody, and put aside in {edited_in}: {some}{more}",
+                        edited_in=undone.edited_in,
+                        some=some,
+                        more=more,
+                    ),
+                    style="yellow",
+                )
             )
         for path in undone.differing[:REASONS_SHOWN]:
-            self._indented(Text(f"not as it was: {path}", style="yellow"))
+            self._indented(Text(say("not as it was: {path}", path=path), style="yellow"))
         if len(undone.differing) > REASONS_SHOWN:
-            self._indented(Text(f"... and {len(undone.differing) - REASONS_SHOWN} more", style="yellow"))
+            self._indented(
+                Text(say("... and {number} more", number=len(undone.differing) - REASONS_SHOWN), style="yellow")
+            )
 
     def saved(self, path: str) -> None:
         """Where the file is."""
         self._progress.done()
-        self._say(f"saved: {path}")
+        self._say(say("saved: {path}", path=path))
 
     def wheels(self, rows: Sequence[WheelRow]) -> None:
         """One line a file: plain columns, because the list is long and people grep in it; ``-v`` adds where it lies."""
@@ -681,7 +860,7 @@ class ConsoleOutput:
             line = f"{build} {row.index:<8} {row.filename}{sure}"
             self.console.file.write(line + "\n")
         if not rows:
-            self._say("No such wheel exists, as far as the tables know.")
+            self._say(say("No such wheel exists, as far as the tables know."))
 
     def causes(self, pages: Sequence[CausePage], *, page: bool) -> None:
         """One line a cause, or the whole page."""
@@ -706,6 +885,10 @@ class ConsoleOutput:
         self._say(Text(" " * by + line, style=COMMAND), soft_wrap=True)
 
     def _say(self, what: Any, *, soft_wrap: bool = False) -> None:
+        if isinstance(what, Text) and language() != "en" and not soft_wrap:
+            what = Padding(
+                what, 0, expand=False
+            )  # else rich makes a plain text of it, which breaks lines at blanks only
         if self.console.is_terminal:
             self.console.print(what, soft_wrap=soft_wrap)
             return
@@ -720,7 +903,7 @@ class ConsoleOutput:
 
 def _likelihood(confidence: float) -> str:
     """A confidence in words: people read 0.62 as more than it is."""
-    return "sure" if confidence >= 0.9 else "likely" if confidence >= 0.6 else "possible"
+    return say("sure") if confidence >= 0.9 else say("likely") if confidence >= 0.6 else say("possible")
 
 
 def _shortened(line: str, limit: int = 240) -> str:
@@ -734,11 +917,11 @@ def _installed(installation: Installation) -> str:
     there = [name for name in FAMILY if name in installation.installed]
     names = [
         f"{name} {installation.installed[name]}"
-        + (f" (was {installation.replaced[name]})" if name in installation.replaced else "")
+        + (say(" (was {replaced})", replaced=installation.replaced[name]) if name in installation.replaced else "")
         for name in there
     ]
     others = len(installation.installed) - len(there)
-    more = f" and {others} more package{'s' if others > 1 else ''}" if others else ""
+    more = say(" and {others} more package{s}", others=others, s="s" if others > 1 else "") if others else ""
     return f"{', '.join(names)}{more}"
 
 
@@ -748,8 +931,10 @@ def _stack(choice: Choice, *, with_index: bool = True) -> str:
         parts.append(f"torchvision {choice.torchvision}")
     if not with_index:
         return ", ".join(parts)
-    return ", ".join(parts) + f", from {'the default registry' if choice.index == 'pypi' else choice.index}"
+    return ", ".join(parts) + say(
+        ", from {which}", which=say("the default registry") if choice.index == "pypi" else choice.index
+    )
 
 
 def _inside(choice: Choice) -> str:
-    return "CPU build" if choice.variant == "cpu" else f"CUDA inside: {choice.variant}"
+    return say("CPU build") if choice.variant == "cpu" else say("CUDA inside: {variant}", variant=choice.variant)

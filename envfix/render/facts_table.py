@@ -25,6 +25,7 @@ from envfix.model.facts import (
     Scheduler,
     TorchImport,
 )
+from envfix.model.language import later, look_up, say
 from envfix.model.report import Report
 from envfix.model.words import time_span
 from envfix.render.words import size
@@ -39,7 +40,7 @@ def rows(report: Report, *, verbose: bool) -> Iterator[Row]:
     """One row a fact; unknown ones say why, absent ones where was looked (the source is empty in the short form)."""
     found = _all(report) if verbose else _decisive(report)
     for name, value, source in found:
-        unknown = value.startswith("unknown")
+        unknown = value.startswith(say("unknown"))
         yield name, value, source if verbose or unknown else ""
 
 
@@ -48,7 +49,7 @@ def _decisive(report: Report) -> Iterator[Row]:
     yield _row("machine", machine.platform, _platform)
     yield from _nvidia(machine)
     if machine.scheduler.value is not None:
-        yield _row("batch system", machine.scheduler, _scheduler)
+        yield _row(say("batch system"), machine.scheduler, _scheduler)
     yield from _toolchain(machine)
     yield _row("python", environment.interpreter, _interpreter)
     yield from _packages(environment)
@@ -62,21 +63,31 @@ def _all(report: Report) -> Iterator[Row]:
     yield _row("machine", machine.platform, _platform)
     yield from _nvidia(machine)
     for display in machine.displays.value or ():
-        held = f", held by {display.driver}" if display.driver else ""
-        text = f"{display.vendor} {display.name or display.device_id} at {display.bus}{held}"
-        yield ("on the bus", text, machine.displays.source)
-    yield _row("batch system", machine.scheduler, _scheduler)
+        held = say(", held by {driver}", driver=display.driver) if display.driver else ""
+        text = say(
+            "{vendor} {display} at {bus}{held}",
+            vendor=display.vendor,
+            display=display.name or display.device_id,
+            bus=display.bus,
+            held=held,
+        )
+        yield (say("on the bus"), text, machine.displays.source)
+    yield _row(say("batch system"), machine.scheduler, _scheduler)
     yield from _toolchain(machine)
     for library in machine.libraries.value or ():
         yield ("library", f"{library.path}{f' {library.version}' if library.version else ''}", library.found_by)
-    yield _row("memory, disks", machine.resources, _resources)
+    yield _row(say("memory, disks"), machine.resources, _resources)
     yield _row("python", environment.interpreter, _interpreter)
     for command in machine.commands.value or ():
         yield ("command", _command(command), machine.commands.source)
     yield from _startup(environment)
     yield from _packages(environment)
     for place in environment.elsewhere.value or ():
-        yield ("also near by", f"torch {place.torch} in {place.prefix}", environment.elsewhere.source)
+        yield (
+            say("also near by"),
+            say("torch {torch} in {prefix}", torch=place.torch, prefix=place.prefix),
+            environment.elsewhere.source,
+        )
     yield from _conda(machine, verbose=True)
     yield from _sources(environment)
     yield _row("network", machine.network, _network)
@@ -85,14 +96,14 @@ def _all(report: Report) -> Iterator[Row]:
         yield ("variable", f"{name}={value}", "")
 
 
-def _row(name: str, fact: Observed[T], show: Callable[[T], str], when_absent: str = "none") -> Row:
+def _row(name: str, fact: Observed[T], show: Callable[[T], str], when_absent: str = later("none")) -> Row:
     if fact.value is not None:
         return (name, show(fact.value), fact.source)
     if fact.is_absent:
-        return (name, when_absent, f"looked at: {fact.source}")
+        return (name, look_up(when_absent), say("looked at: {source}", source=fact.source))
     if fact.problem == NOT_ASKED:
-        return (name, NOT_ASKED, fact.source)
-    return (name, f"unknown: {fact.problem}", fact.source)
+        return (name, look_up(NOT_ASKED), fact.source)
+    return (name, say("unknown: {problem}", problem=look_up(fact.problem or "")), fact.source)
 
 
 def _platform(value: Platform) -> str:
@@ -102,14 +113,14 @@ def _platform(value: Platform) -> str:
     if value.wsl:
         parts.append("WSL")
     if value.container:
-        parts.append(f"in a {value.container} container")
+        parts.append(say("in a {container} container", container=value.container))
     if value.jetson:
-        parts.append(f"Jetson {value.jetson}")
+        parts.append(say("Jetson {jetson}", jetson=value.jetson))
     return ", ".join(parts)
 
 
 def _nvidia(machine: Machine) -> Iterator[Row]:
-    yield _row("driver", machine.driver, _driver, "no NVIDIA driver")
+    yield _row("driver", machine.driver, _driver, say("no NVIDIA driver"))
     if machine.gpus.value:
         for gpu in machine.gpus.value:
             yield (f"GPU {gpu.index}", _gpu(gpu), machine.gpus.source)
@@ -118,14 +129,14 @@ def _nvidia(machine: Machine) -> Iterator[Row]:
         display.name or display.device_id for display in machine.displays.value or () if display.vendor_id == "10de"
     ]
     if seen and machine.gpus.is_absent:
-        yield ("GPU", f"{', '.join(seen)} on the PCI bus, opened by no driver", machine.displays.source)
+        yield ("GPU", say("{seen} on the PCI bus, opened by no driver", seen=", ".join(seen)), machine.displays.source)
     else:
-        yield _row("GPU", machine.gpus, str, "no NVIDIA GPU")
+        yield _row("GPU", machine.gpus, str, say("no NVIDIA GPU"))
 
 
 def _driver(value: Driver) -> str:
-    serves = f", serves CUDA up to {value.cuda}" if value.cuda else ""
-    module = f", {value.module} kernel module" if value.module else ""
+    serves = say(", serves CUDA up to {cuda}", cuda=value.cuda) if value.cuda else ""
+    module = say(", {module} kernel module", module=value.module) if value.module else ""
     return f"NVIDIA {value.version}{serves}{module}"
 
 
@@ -135,32 +146,40 @@ def _gpu(gpu: Gpu) -> str:
 
 def _memory(gpu: Gpu) -> Iterator[str]:
     if gpu.capability:
-        yield f"compute capability {gpu.capability}"
+        yield say("compute capability {capability}", capability=gpu.capability)
     if gpu.memory_total is not None and gpu.memory_free is not None:
-        yield f"{gpu.memory_free / GIB:.1f} of {gpu.memory_total / GIB:.1f} GiB free"
+        yield say(
+            "{memory_free:.1f} of {memory_total:.1f} GiB free",
+            memory_free=gpu.memory_free / GIB,
+            memory_total=gpu.memory_total / GIB,
+        )
     elif gpu.memory_total is not None:
         yield f"{gpu.memory_total / GIB:.1f} GiB"
     if gpu.processes:
-        yield f"{len(gpu.processes)} process{'es' if len(gpu.processes) > 1 else ''}"
+        yield say("{count} process{es}", count=len(gpu.processes), es="es" if len(gpu.processes) > 1 else "")
 
 
 def _state(gpu: Gpu) -> Iterator[str]:
     """What is out of the ordinary."""
     if gpu.mig:
-        yield f"MIG with {len(gpu.mig_instances)} instance{'' if len(gpu.mig_instances) == 1 else 's'}"
+        yield say(
+            "MIG with {number} instance{s}", number=len(gpu.mig_instances), s="" if len(gpu.mig_instances) == 1 else "s"
+        )
     if gpu.compute_mode not in (None, "default"):
-        yield f"compute mode {gpu.compute_mode}"
+        yield say("compute mode {compute_mode}", compute_mode=gpu.compute_mode)
     if gpu.ecc_errors:
-        yield f"{gpu.ecc_errors} uncorrectable memory errors"
+        yield say("{ecc_errors} uncorrectable memory errors", ecc_errors=gpu.ecc_errors)
     if gpu.repair is not None:
-        yield f"memory repair {gpu.repair}"
+        yield say("memory repair {repair}", repair=gpu.repair)
     if gpu.virtualization not in (None, "none"):
-        yield f"virtual ({gpu.virtualization})"
+        yield say("virtual ({virtualization})", virtualization=gpu.virtualization)
 
 
 def _scheduler(value: Scheduler) -> str:
-    job = f"job {value.job}" if value.job else "no job: a login node"
-    granted = {None: "", "": ", no card granted"}.get(value.granted, f", cards {value.granted}")
+    job = say("job {job}", job=value.job) if value.job else say("no job: a login node")
+    granted = {None: "", "": say(", no card granted")}.get(
+        value.granted, say(", cards {granted}", granted=value.granted)
+    )
     return f"{value.kind}, {job}{granted}"
 
 
@@ -176,30 +195,45 @@ def _toolchain(machine: Machine) -> Iterator[Row]:
 def _resources(value: Resources) -> str:
     parts = []
     if value.memory_total is not None:
-        parts.append(f"{size(value.memory_total)} of memory")
+        parts.append(say("{memory_total} of memory", memory_total=size(value.memory_total)))
     if value.memory_limit is not None:
-        parts.append(f"limited to {size(value.memory_limit)}")
+        parts.append(say("limited to {memory_limit}", memory_limit=size(value.memory_limit)))
     parts += [
-        f"{size(disk.free)} free for {disk.purpose} ({disk.path})" for disk in value.disks if disk.free is not None
+        say("{free} free for {purpose} ({path})", free=size(disk.free), purpose=look_up(disk.purpose), path=disk.path)
+        for disk in value.disks
+        if disk.free is not None
     ]
-    return ", ".join(parts) or "not told"
+    return ", ".join(parts) or say("not told")
 
 
 def _interpreter(value: Interpreter) -> str:
     kind = {
-        "venv": "virtual environment",
-        "conda": "conda environment",
-        "base": "conda base",
-        "system": "not in an environment",
-        "unknown": "environment not known",
+        "venv": say("virtual environment"),
+        "conda": say("conda environment"),
+        "base": say("conda base"),
+        "system": say("not in an environment"),
+        "unknown": say("environment not known"),
     }
-    return f"{value.version} at {value.executable} ({kind[value.kind]}; {value.asked})"
+    return say(
+        "{version} at {executable} ({kind}; {asked})",
+        version=value.version,
+        executable=value.executable,
+        kind=kind[value.kind],
+        asked=value.asked,
+    )
 
 
 def _command(value: Command) -> str:
-    starts = f" starts {value.interpreter}" if value.interpreter else ""
+    starts = say(" starts {interpreter}", interpreter=value.interpreter) if value.interpreter else ""
     problem = f": {value.problem}" if value.problem else ""
-    return f"{value.name} is {value.path} ({value.kind}){starts}{problem}"
+    return say(
+        "{value} is {path} ({kind}){starts}{problem}",
+        value=value.name,
+        path=value.path,
+        kind=value.kind,
+        starts=starts,
+        problem=problem,
+    )
 
 
 def _startup(environment: Environment) -> Iterator[Row]:
@@ -207,12 +241,14 @@ def _startup(environment: Environment) -> Iterator[Row]:
     if value is None:
         return
     for copy in value.copies:
-        yield ("copy on path", f"{copy.name} {copy.version or ''} {copy.location}".replace("  ", " "), source)
+        yield (say("copy on path"), f"{copy.name} {copy.version or ''} {copy.location}".replace("  ", " "), source)
     for path_file in value.path_files:
-        adds = f" adds {', '.join(path_file.adds)}" if path_file.adds else " runs code at every start"
-        yield ("path file", f"{path_file.path}{adds}", source)
+        adds = (
+            say(" adds {adds}", adds=", ".join(path_file.adds)) if path_file.adds else say(" runs code at every start")
+        )
+        yield (say("path file"), f"{path_file.path}{adds}", source)
     for path in value.customised_by:
-        yield ("at the start", f"{path} runs at every start", source)
+        yield (say("at the start"), say("{path} runs at every start", path=path), source)
     for name, meaning in sorted(value.aliases.items()):
         yield ("alias", f"{name} = {meaning}", source)
 
@@ -221,12 +257,16 @@ def _packages(environment: Environment) -> Iterator[Row]:
     torch = environment.torch
     if torch.value is not None:
         inside = (
-            f"CUDA {torch.value.cuda} inside" if torch.value.cuda else "CPU build" if not torch.value.hip else "ROCm"
+            say("CUDA {cuda} inside", cuda=torch.value.cuda)
+            if torch.value.cuda
+            else say("CPU build")
+            if not torch.value.hip
+            else "ROCm"
         )
-        built = f", for {' '.join(sm.sm for sm in torch.value.sm)}" if torch.value.sm else ""
+        built = say(", for {sms}", sms=" ".join(sm.sm for sm in torch.value.sm)) if torch.value.sm else ""
         yield ("torch", f"{torch.value.build} ({inside}{built})", torch.source)
     else:
-        yield _row("torch", torch, str, "not installed")
+        yield _row("torch", torch, str, say("not installed"))
     imported = environment.torch_import
     if imported.value is not None:
         yield ("import torch", _import(imported.value), imported.source)
@@ -242,46 +282,50 @@ def _packages(environment: Environment) -> Iterator[Row]:
 
 def _import(value: TorchImport) -> str:
     if not value.ok:
-        return f"fails: {value.error}"
-    return "works" + {True: ", CUDA available", False: ", CUDA not available", None: ""}[value.cuda_available]
+        return say("fails: {error}", error=value.error)
+    return "works" + {True: say(", CUDA available"), False: say(", CUDA not available"), None: ""}[value.cuda_available]
 
 
 def _conda(machine: Machine, *, verbose: bool) -> Iterator[Row]:
     value, source = machine.conda.value, machine.conda.source
     if value is None:
-        yield _row("conda", machine.conda, str, "not found")
+        yield _row("conda", machine.conda, str, say("not found"))
         return
-    parts = [(value.program or "no program on PATH") + (f" {value.version}" if value.version else "")]
+    parts = [(value.program or say("no program on PATH")) + (f" {value.version}" if value.version else "")]
     if value.active_prefix:
-        parts.append(f"active: {value.active_name or value.active_prefix}")
+        parts.append(say("active: {active_name}", active_name=value.active_name or value.active_prefix))
     if value.channels:
-        parts.append(f"channels: {', '.join(value.channels)}")
+        parts.append(say("channels: {channels}", channels=", ".join(value.channels)))
     yield ("conda", ", ".join(parts), source)
     for channel in value.states:
         if channel.suggested and not channel.reachable and not verbose:
             continue
-        answer = "answers" if channel.reachable else "does not answer"
+        answer = say("answers") if channel.reachable else say("does not answer")
         problem = f": {channel.problem}" if channel.problem else ""
-        name = "could be had" if channel.suggested else "channel"
+        name = say("could be had") if channel.suggested else say("channel")
         yield (name, f"{channel.name} ({channel.location}): {answer}{problem}", source)
 
 
 def _sources(environment: Environment) -> Iterator[Row]:
     if environment.package_sources.is_unknown and environment.package_sources.problem != NOT_ASKED:
-        yield ("pip takes", f"unknown: {environment.package_sources.problem}", environment.package_sources.source)
+        yield (
+            say("pip takes"),
+            say("unknown: {problem}", problem=environment.package_sources.problem),
+            environment.package_sources.source,
+        )
     for source in environment.package_sources.value or ():
-        yield ("pip takes", f"{source.kind} {source.location}", source.configured_in)
+        yield (say("pip takes"), f"{source.kind} {source.location}", source.configured_in)
 
 
 def _network(value: NetworkSettings) -> str:
-    return ", ".join(f"{one.name}={one.value}" for one in value.settings) or "nothing set"
+    return ", ".join(f"{one.name}={one.value}" for one in value.settings) or say("nothing set")
 
 
 def _index(index: IndexState) -> Row:
-    state = f"answers in {index.seconds:.1f} s" if index.seconds else "answers"
+    state = say("answers in {seconds:.1f} s", seconds=index.seconds) if index.seconds else say("answers")
     if index.age is not None:
-        state = f"answered {time_span(index.age)} ago"
+        state = say("answered {time_span} ago", time_span=time_span(index.age))
     if index.reachable and index.problem:
-        state += f"; {index.problem.removeprefix('answers, but ')}"
-    text = state if index.reachable else f"does not answer: {index.problem}"
+        state += "; " + index.problem.removeprefix(say("answers, but "))
+    text = state if index.reachable else say("does not answer: {problem}", problem=index.problem)
     return ("index", f"{index.name}: {text}", index.location)

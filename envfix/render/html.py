@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.gpu_use import CardUse, GpuUse
+from envfix.model.language import later, look_up, say, web_tag
 from envfix.model.stack import Link, SharedReport
 from envfix.render import facts_table, gpu_table
 from envfix.render.console import VERDICTS as VERDICT_WORDS
@@ -34,6 +35,7 @@ from envfix.render.words import command_line
 
 # A bar of memory is this wide in its own units.
 BAR = 1000.0
+TITLES = {"healthy": later("Healthy"), "degraded": later("Degraded"), "broken": later("Broken")}
 
 
 class HtmlReport:
@@ -46,16 +48,16 @@ class HtmlReport:
         sections = [_stack(shared.links), *findings(chains(report.diagnosis.findings))]
         if report.afterwards is not None:
             lines = [element("p", *prose(line)) for line in afterwards_lines(report.afterwards)]
-            sections.append(element("section", element("h2", "After an installation"), *lines))
+            sections.append(element("section", element("h2", say("After an installation")), *lines))
         sections += [*_memory(shared.use), _facts(shared), *_not_judged(shared)]
         header = element(
             "header",
             element("p", made_by(shared), class_="brand"),
-            element("h1", sign(VERDICTS[verdict]), verdict.capitalize()),
-            element("p", VERDICT_WORDS[verdict][0], class_="lead"),
+            element("h1", sign(VERDICTS[verdict]), look_up(TITLES[verdict])),
+            element("p", look_up(VERDICT_WORDS[verdict][0]), class_="lead"),
             element("p", machine_line(report), class_="muted"),
         )
-        return page(f"envfix: {verdict}", header, element("main", *sections), footer())
+        return page(f"envfix: {look_up(verdict)}", header, element("main", *sections), footer())
 
 
 def page(title: str, *body: Element) -> str:
@@ -72,17 +74,17 @@ def page(title: str, *body: Element) -> str:
         element("title", title),
         element("style", style),
     )
-    return document(element("html", head, element("body", *body), lang="en"))
+    return document(element("html", head, element("body", *body), lang=web_tag()))
 
 
 def footer(*more: str) -> Element:
     """What was taken out."""
-    return element("footer", *(element("p", *prose(line)) for line in (STAND_INS, *more)))
+    return element("footer", *(element("p", *prose(look_up(line))) for line in (STAND_INS, *more)))
 
 
 def _stack(links: tuple[Link, ...]) -> Element:
     """The picture, then each link with its reason."""
-    return element("section", element("h2", "The stack"), wide(links), tall(links), reasons(links))
+    return element("section", element("h2", say("The stack")), wide(links), tall(links), reasons(links))
 
 
 def reasons(links: tuple[Link, ...], place: str = "") -> Element:
@@ -93,9 +95,9 @@ def reasons(links: tuple[Link, ...], place: str = "") -> Element:
             sign(link.state),
             element(
                 "p",
-                element("strong", f"{NAMES[link.part]} {_short(link)}".strip()),
+                element("strong", f"{look_up(NAMES[link.part])} {_short(link)}".strip()),
                 " ",
-                element("span", WORDS[link.state], class_=f"state {link.state}"),
+                element("span", look_up(WORDS[link.state]), class_=f"state {link.state}"),
             ),
             element("p", *prose(link.reason), *where(link, place), class_="why"),
         )
@@ -121,10 +123,10 @@ def findings(found: tuple[Chain, ...]) -> Iterator[Element]:
     wrong = [chain for chain in found if chain.root.severity != Severity.INFO]
     known = [chain.root for chain in found if chain.root.severity == Severity.INFO]
     if wrong:
-        hint = element("p", "One click on a command selects all of it.", class_="source")
-        yield element("section", element("h2", "What is wrong"), *map(cause, wrong), hint)
+        hint = element("p", say("One click on a command selects all of it."), class_="source")
+        yield element("section", element("h2", say("What is wrong")), *map(cause, wrong), hint)
     if known:
-        yield element("section", element("h2", "Good to know"), *map(folded, known))
+        yield element("section", element("h2", say("Good to know")), *map(folded, known))
 
 
 def prose(text: str) -> Iterator[Child]:
@@ -138,7 +140,7 @@ def cause(chain: Chain, place: str = "") -> Element:
     state = SEVERITIES[chain.root.severity]
     head = element("h3", sign(state), element("span", *prose(chain.root.message)))
     symptoms = [folded(finding, place) for finding in chain.symptoms]
-    after = [element("p", element("strong", "From this follows:")), *symptoms] if symptoms else []
+    after = [element("p", element("strong", say("From this follows:"))), *symptoms] if symptoms else []
     parts = [head, _meta(chain.root), *_body(chain.root), *after]
     return element("article", *parts, class_=f"finding {state}", id=f"{place}{chain.root.code}")
 
@@ -150,7 +152,7 @@ def folded(finding: Finding, place: str = "") -> Element:
 
 
 def _meta(finding: Finding) -> Element:
-    return element("p", f"{finding.severity.value} · {finding.code} · {finding.cause}", class_="source")
+    return element("p", f"{look_up(finding.severity.value)} · {finding.code} · {finding.cause}", class_="source")
 
 
 def _body(finding: Finding) -> Iterator[Element]:
@@ -170,9 +172,11 @@ def _remedy(remedy: Remedy) -> Element:
 
 def _memory(use: GpuUse) -> Iterator[Element]:
     if use.cards:
-        legend = [element("li", _swatch(kind), name) for kind, name in zip(KINDS, gpu_table.NAMES, strict=True)]
+        legend = [
+            element("li", _swatch(kind), look_up(name)) for kind, name in zip(KINDS, gpu_table.NAMES, strict=True)
+        ]
         cards = [_card(one) for one in use.cards]
-        yield element("section", element("h2", "GPU memory"), element("ul", *legend, class_="key"), *cards)
+        yield element("section", element("h2", say("GPU memory")), element("ul", *legend, class_="key"), *cards)
 
 
 # Others, yours, the driver's own and free, told apart by their hatching as well; each with the distance of its lines.
@@ -202,7 +206,7 @@ def _card(use: CardUse) -> Element:
     if total and use.others is not None and use.yours is not None and use.own is not None:
         parts.insert(1, _bar(use.others, use.yours, use.own, total, f"GPU {use.card.index}: {words}"))
     if use.obstacle:
-        parts.append(element("p", f"Not usable from there: {use.obstacle}."))
+        parts.append(element("p", say("Not usable from there: {obstacle}.", obstacle=use.obstacle)))
     if use.card.processes:
         parts.append(_processes(use))
     return element("div", *parts, class_="card")
@@ -226,7 +230,7 @@ def _processes(use: CardUse) -> Element:
         element("tr", element("th", memory, scope="row"), element("td", who), element("td", command))
         for memory, who, command in gpu_table.process_rows(use)
     ]
-    return table(("Memory", "Whose", "Program"), rows)
+    return table((say("Memory"), say("Whose"), say("Program")), rows)
 
 
 def table(names: tuple[str, ...], rows: list[Element]) -> Element:
@@ -239,18 +243,18 @@ def _facts(shared: SharedReport) -> Element:
     rows = [
         element(
             "tr",
-            element("th", name, scope="row"),
+            element("th", look_up(name), scope="row"),
             element("td", value, *([element("br"), element("span", source, class_="source")] if source else [])),
         )
         for name, value, source in facts_table.rows(shared.report, verbose=True)
     ]
-    summary = element("summary", element("h2", "All facts with their sources"))
-    return element("section", element("details", summary, table(("Fact", "What was found, and where"), rows)))
+    summary = element("summary", element("h2", say("All facts with their sources")))
+    return element("section", element("details", summary, table((say("Fact"), say("What was found, and where")), rows)))
 
 
 def _not_judged(shared: SharedReport) -> Iterator[Element]:
     skipped = shared.report.diagnosis.skipped
     if skipped:
         rows = [element("tr", element("th", one.code, scope="row"), element("td", one.reason)) for one in skipped]
-        summary = element("summary", element("h2", f"Not judged ({len(skipped)})"))
-        yield element("section", element("details", summary, table(("Cause", "Why not"), rows)))
+        summary = element("summary", element("h2", say("Not judged ({number})", number=len(skipped))))
+        yield element("section", element("details", summary, table((say("Cause"), say("Why not")), rows)))

@@ -9,14 +9,15 @@ from xml.etree.ElementTree import Element
 from envfix._version import __version__
 from envfix.model.finding import Severity
 from envfix.model.fleet import Difference, Explains, FleetReport, Group, SharedFleet, Unreached
+from envfix.model.language import later, look_up, say
 from envfix.model.stack import Link
 from envfix.render import fleet_table
 from envfix.render.elements import Child, element
-from envfix.render.html import cause, folded, footer, page, prose, reasons, table, where
+from envfix.render.html import TITLES, cause, folded, footer, page, prose, reasons, table, where
 from envfix.render.report_parts import VERDICTS, chains
 from envfix.render.stack_picture import NAMES, WORDS, sign
 
-NODES_KEPT = "Names of nodes were kept where a list or a heading names them: they are the answer."
+NODES_KEPT = later("Names of nodes were kept where a list or a heading names them: they are the answer.")
 # A comma within brackets, after which no blank stands.
 _COMMA = re.compile(r"(?<=,)(?=\S)")
 
@@ -27,9 +28,9 @@ def fleet_page(shared: SharedFleet) -> str:
     header = element(
         "header",
         element("p", f"envfix {__version__}, {shared.made}", class_="brand"),
-        element("h1", sign(VERDICTS[report.verdict]), report.verdict.capitalize()),
-        element("p", f"{fleet_table.headline(report)}.", class_="lead"),
-        element("p", fleet_table.verdict(report).partition(". ")[2], class_="muted"),
+        element("h1", sign(VERDICTS[report.verdict]), look_up(TITLES[report.verdict])),
+        element("p", say("{sentence}.", sentence=fleet_table.headline(report)), class_="lead"),
+        element("p", fleet_table.counts(report), class_="muted"),
     )
     stacks = list(zip(report.groups, shared.stacks, strict=True))
     sections = [
@@ -39,7 +40,12 @@ def fleet_page(shared: SharedFleet) -> str:
         *_unreached(report.unreached),
         *_notes(report.notes),
     ]
-    return page(f"envfix fleet: {report.verdict}", header, element("main", *sections), footer(NODES_KEPT))
+    return page(
+        say("envfix fleet: {verdict}", verdict=look_up(report.verdict)),
+        header,
+        element("main", *sections),
+        footer(NODES_KEPT),
+    )
 
 
 def _place(number: int) -> str:
@@ -49,17 +55,17 @@ def _place(number: int) -> str:
 
 def _matrix(stacks: list[tuple[Group, tuple[Link, ...]]]) -> Iterator[Element]:
     """Nodes down, the stack across."""
-    head = element("tr", *(element("th", name, scope="col") for name in ("Nodes", *NAMES.values())))
+    head = element("tr", *(element("th", name, scope="col") for name in (say("Nodes"), *map(look_up, NAMES.values()))))
     rows = [
         element("tr", _nodes(number, group), *(_cell(link, _place(number)) for link in links))
         for number, (group, links) in enumerate(stacks, start=1)
     ]
-    words = "A row for nodes in the same state, a column for each link of the stack, from the card up."
+    words = say("A row for nodes in the same state, a column for each link of the stack, from the card up.")
     caption = element("caption", element("span", words))
     grid = element("table", caption, element("thead", head), element("tbody", *rows), class_="matrix")
     # A part that scrolls is reached by the keyboard as well.
-    box = element("div", grid, class_="scroll", role="region", aria_label="The nodes and their stacks", tabindex=0)
-    yield element("section", element("h2", "The nodes and their stacks"), box)
+    box = element("div", grid, class_="scroll", role="region", aria_label=say("The nodes and their stacks"), tabindex=0)
+    yield element("section", element("h2", say("The nodes and their stacks")), box)
 
 
 def _nodes(number: int, group: Group) -> Element:
@@ -67,7 +73,7 @@ def _nodes(number: int, group: Group) -> Element:
     return element(
         "th",
         element("p", element("a", *_names(fleet_table.nodes(group.name, len(group.nodes))), href=f"#g{number}")),
-        element("p", sign(state), group.verdict, class_=f"state {state}"),
+        element("p", sign(state), look_up(group.verdict), class_=f"state {state}"),
         scope="row",
     )
 
@@ -85,7 +91,7 @@ def _cell(link: Link, place: str) -> Element:
     value = link.value.removeprefix("CUDA ") if link.part == "cuda" else link.value.replace("NVIDIA ", "")
     return element(
         "td",
-        element("p", sign(link.state), WORDS[link.state], class_=f"state {link.state}"),
+        element("p", sign(link.state), look_up(WORDS[link.state]), class_=f"state {link.state}"),
         element("p", value) if value else None,
         element("p", *where(link, place)) if link.code else None,
     )
@@ -101,12 +107,14 @@ def _differences(report: FleetReport) -> Iterator[Element]:
             first.setdefault(finding.code, number)
     matter = [_that_matters(one, first) for one in report.differences if one.matters]
     others = [_other(one) for one in report.differences if not one.matters]
-    none = [] if matter else [element("p", "No finding rests on what differs.")]
-    yield element("section", element("h2", "What differs"), *matter, *none, *others)
+    none = [] if matter else [element("p", say("No finding rests on what differs."))]
+    yield element("section", element("h2", say("What differs")), *matter, *none, *others)
 
 
 def _that_matters(difference: Difference, first: Mapping[str, int]) -> Element:
-    head = element("h3", sign("broken"), element("span", f"{difference.link}: this difference matters"))
+    head = element(
+        "h3", sign("broken"), element("span", say("{link}: this difference matters", link=look_up(difference.link)))
+    )
     lines = [element("p", "→ ", *_explains(one, first)) for one in difference.explains]
     return element("article", head, *lines, _values(difference), class_="finding broken")
 
@@ -114,17 +122,19 @@ def _that_matters(difference: Difference, first: Mapping[str, int]) -> Element:
 def _explains(one: Explains, first: Mapping[str, int]) -> Iterator[Child]:
     """The finding that rests on it, and where it is."""
     yield element("a", one.code, href=f"#{_place(first[one.code])}{one.code}")
-    yield from _names(f" {one.cause} on {fleet_table.names(one.nodes)}")
+    yield from _names(say(" {cause} on {names}", cause=one.cause, names=fleet_table.names(one.nodes)))
 
 
 def _other(difference: Difference) -> Element:
-    words = f"{difference.link}: {len(difference.values)} values, no finding rests on it"
+    words = say(
+        "{link}: {number} values, no finding rests on it", link=look_up(difference.link), number=len(difference.values)
+    )
     return element("details", element("summary", words), _values(difference))
 
 
 def _values(difference: Difference) -> Element:
-    rows = [(value.value, fleet_table.nodes(value.nodes, value.count)) for value in difference.values]
-    return _pairs((difference.link.capitalize(), "Nodes"), rows)
+    rows = [(fleet_table.said(value.value), fleet_table.nodes(value.nodes, value.count)) for value in difference.values]
+    return _pairs((look_up(difference.link).capitalize(), say("Nodes")), rows)
 
 
 def _pairs(names: tuple[str, str], rows: list[tuple[str, str]]) -> Element:
@@ -145,23 +155,25 @@ def _group(number: int, group: Group, links: tuple[Link, ...]) -> Element:
     nodes = fleet_table.nodes(group.name, len(group.nodes))
     parts = [element("p", fleet_table.stack(group), class_="muted")]
     if len(group.nodes) > 1:
-        parts.append(element("p", f"Sentences and numbers are those of {group.shown}.", class_="source"))
+        parts.append(
+            element("p", say("Sentences and numbers are those of {shown}.", shown=group.shown), class_="source")
+        )
     if not wrong:
-        parts.append(element("p", "Nothing wrong was found."))
+        parts.append(element("p", say("Nothing wrong was found.")))
     parts += [cause(chain, place) for chain in wrong]
     parts += [folded(finding, place) for finding in known]
-    parts.append(element("details", element("summary", "Each link with its reason"), reasons(links, place)))
-    head = element("h2", sign(VERDICTS[group.verdict]), element("span", *_names(f"{nodes}: {group.verdict}")))
+    parts.append(element("details", element("summary", say("Each link with its reason")), reasons(links, place)))
+    head = element("h2", sign(VERDICTS[group.verdict]), element("span", *_names(f"{nodes}: {look_up(group.verdict)}")))
     return element("section", head, *parts, class_="group", id=f"g{number}")
 
 
 def _unreached(rows: tuple[Unreached, ...]) -> Iterator[Element]:
     if rows:
         told = [(fleet_table.nodes(row.nodes, row.count), row.reason) for row in rows]
-        yield element("section", element("h2", "Not reached"), _pairs(("Nodes", "Why"), told))
+        yield element("section", element("h2", say("Not reached")), _pairs((say("Nodes"), say("Why")), told))
 
 
 def _notes(notes: tuple[str, ...]) -> Iterator[Element]:
     if notes:
         lines = [element("li", *prose(note)) for note in notes]
-        yield element("section", element("h2", "Good to know"), element("ul", *lines))
+        yield element("section", element("h2", say("Good to know")), element("ul", *lines))

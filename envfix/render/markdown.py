@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from envfix.model.finding import Finding, Severity
 from envfix.model.gpu_use import GpuUse
+from envfix.model.language import look_up, say
 from envfix.model.stack import Link, SharedReport, State
 from envfix.model.words import readable
 from envfix.render import facts_table, gpu_table
@@ -43,23 +44,26 @@ class MarkdownReport:
         report = shared.report
         verdict = report.diagnosis.verdict
         blocks = [
-            f"## {SIGNS[VERDICTS[verdict]]} envfix: {verdict}",
-            f"{VERDICT_WORDS[verdict][0]} {escaped(machine_line(report))}",
-            _table(("", "Link", "There", "State", "Why"), map(_link, shared.links)),
+            f"## {SIGNS[VERDICTS[verdict]]} envfix: {look_up(verdict)}",
+            f"{look_up(VERDICT_WORDS[verdict][0])} {escaped(machine_line(report))}",
+            _table(("", say("Link"), say("There"), say("State"), say("Why")), map(_link, shared.links)),
             *_findings(chains(report.diagnosis.findings)),
         ]
         if report.afterwards is not None:
             lines = "\n".join(f"- {escaped(line)}" for line in afterwards_lines(report.afterwards))
-            blocks += ["### After an installation", lines]
-        facts = (tuple(map(escaped, row)) for row in facts_table.rows(report, verbose=True))
+            blocks += [say("### After an installation"), lines]
+        facts = (tuple(map(escaped, (look_up(row[0]), *row[1:]))) for row in facts_table.rows(report, verbose=True))
         blocks += [
             *_memory(shared.use),
-            *_folded("All facts with their sources", [_table(("Fact", "Found", "Source"), facts)]),
+            *_folded(say("All facts with their sources"), [_table((say("Fact"), say("Found"), say("Source")), facts)]),
         ]
         skipped = [(escaped(one.code), escaped(one.reason)) for one in report.diagnosis.skipped]
         if skipped:
-            blocks += _folded(f"Not judged ({len(skipped)})", [_table(("Cause", "Why not"), skipped)])
-        blocks.append(f"<sub>{escaped(made_by(shared))}. {escaped(STAND_INS)}</sub>")
+            blocks += _folded(
+                say("Not judged ({number})", number=len(skipped)), [_table((say("Cause"), say("Why not")), skipped)]
+            )
+        made = say("{sentence}.", sentence=escaped(made_by(shared)))
+        blocks.append(f"<sub>{made} {escaped(look_up(STAND_INS))}</sub>")
         return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -96,28 +100,28 @@ def _folded(title: str, blocks: Iterable[str]) -> Iterator[str]:
 
 def _link(link: Link) -> tuple[str, ...]:
     why = f"{link.reason} ({link.code})" if link.code else link.reason
-    return (SIGNS[link.state], NAMES[link.part], escaped(link.value), WORDS[link.state], escaped(why))
+    return (SIGNS[link.state], look_up(NAMES[link.part]), escaped(link.value), look_up(WORDS[link.state]), escaped(why))
 
 
 def _findings(found: tuple[Chain, ...]) -> Iterator[str]:
     wrong = [chain for chain in found if chain.root.severity != Severity.INFO]
     known = [chain.root for chain in found if chain.root.severity == Severity.INFO]
     if wrong:
-        yield "### What is wrong"
+        yield say("### What is wrong")
     for chain in wrong:
         yield from _finding(chain.root)
         if chain.symptoms:
             inside = [block for finding in chain.symptoms for block in _finding(finding)]
-            yield from _folded(f"From this follows ({len(chain.symptoms)})", inside)
+            yield from _folded(say("From this follows ({number})", number=len(chain.symptoms)), inside)
     if known:
         inside = [block for finding in known for block in _finding(finding)]
-        yield from _folded(f"Good to know ({len(known)})", inside)
+        yield from _folded(say("Good to know ({number})", number=len(known)), inside)
 
 
 def _finding(finding: Finding) -> Iterator[str]:
     state = SEVERITIES[finding.severity]
     sign = SIGNS[state] if finding.severity != Severity.INFO else "·"
-    yield f"{sign} **{escaped(finding.message)}** ({finding.severity.value} {finding.code} `{finding.cause}`)"
+    yield f"{sign} **{escaped(finding.message)}** ({look_up(finding.severity.value)} {finding.code} `{finding.cause}`)"
     yield "\n".join(f"- {escaped(one.value)} \\[{escaped(one.source)}\\]" for one in finding.because)
     for remedy in finding.remedies:
         yield f"→ {escaped(remedy.text)}"
@@ -128,7 +132,7 @@ def _finding(finding: Finding) -> Iterator[str]:
 def _memory(use: GpuUse) -> Iterator[str]:
     if not use.cards:
         return
-    yield "### GPU memory"
+    yield say("### GPU memory")
     rows = [
         (
             str(one.card.index),
@@ -139,9 +143,10 @@ def _memory(use: GpuUse) -> Iterator[str]:
         for one in use.cards
     ]
     legend = gpu_table.legend(unicode=True).plain.split()
-    yield _table(("GPU", "Card", f"Memory ({' '.join(legend)})", "In numbers"), rows)
+    yield _table(("GPU", say("Card"), say("Memory ({legend})", legend=" ".join(legend)), say("In numbers")), rows)
     held = [(str(one.card.index), *map(escaped, row)) for one in use.cards for row in gpu_table.process_rows(one)]
     if held:
         yield from _folded(
-            f"Programs on the cards ({len(held)})", [_table(("GPU", "Memory", "Whose", "Program"), held)]
+            say("Programs on the cards ({number})", number=len(held)),
+            [_table(("GPU", say("Memory"), say("Whose"), say("Program")), held)],
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from envfix.model.language import say
 from envfix.model.plan import Plan, PlanTarget
 from envfix.render.facts_table import Row
 from envfix.render.words import duration, size
@@ -15,33 +16,40 @@ def plan_rows(plan: Plan) -> Iterator[Row]:
     if plan.download_bytes is not None:
         yield ("price", _price(plan, plan.download_bytes), "")
     elif plan.choice is not None:
-        yield ("price", "not known: no dry resolution was made", "")
+        yield ("price", say("not known: no dry resolution was made"), "")
     if plan.gpu is not None:
         yield ("use", f"export {plan.gpu.export}", "")
 
 
 def _price(plan: Plan, everything: int) -> str:
     cached = plan.cached_bytes or 0
-    files = f"{len(plan.downloads)} files, {size(everything)}"
-    download = f"{files} to download" if not cached else f"{files}, of which {size(cached)} are in the cache already"
+    files = say("{number} files, {everything}", number=len(plan.downloads), everything=size(everything))
+    download = (
+        say("{files} to download", files=files)
+        if not cached
+        else say("{files}, of which {cached} are in the cache already", files=files, cached=size(cached))
+    )
     missing = max(everything - cached, 0)
     if plan.download_seconds:
         rate = size(int(missing / plan.download_seconds))
-        download += f"; about {duration(plan.download_seconds)} at the {rate}/s measured just now"
-    return download + (f"; about {size(plan.disk_bytes)} on disk" if plan.disk_bytes else "")
+        download += say(
+            "; about {download_seconds} at the {rate}/s measured just now",
+            download_seconds=duration(plan.download_seconds),
+            rate=rate,
+        )
+    return download + (say("; about {disk_bytes} on disk", disk_bytes=size(plan.disk_bytes)) if plan.disk_bytes else "")
 
 
 def _target(target: PlanTarget) -> str:
-    cards = (
-        ", ".join(f"{gpu.name}{f' ({gpu.capability})' if gpu.capability else ''}" for gpu in target.gpus)
-        or "no NVIDIA GPU"
+    cards = ", ".join(f"{gpu.name}{f' ({gpu.capability})' if gpu.capability else ''}" for gpu in target.gpus) or say(
+        "no NVIDIA GPU"
     )
     driver = (
-        f"driver {target.driver}"
+        say("driver {driver}", driver=target.driver)
         if target.driver
-        else "no driver"
+        else say("no driver")
         if target.driver_state == "absent"
-        else f"driver {target.driver_state}"
+        else say("driver {driver_state}", driver_state=target.driver_state)
     )
     libc = f", {target.libc or 'glibc'} {target.glibc}" if target.glibc else ""
     nothing = not target.gpus and target.driver_state in ("absent", "works") and target.driver is None
@@ -55,5 +63,5 @@ def rejections(plan: Plan) -> Iterator[tuple[str, str]]:
         by_reason.setdefault(row.text, {}).setdefault(row.torch, []).append(row.variant)
     for text, builds in by_reason.items():
         newest = [f"{torch} ({', '.join(variants)})" for torch, variants in builds.items()]
-        more = f" and {len(newest) - 2} more releases" if len(newest) > 2 else ""
+        more = say(" and {number} more releases", number=len(newest) - 2) if len(newest) > 2 else ""
         yield f"torch {', '.join(newest[:2])}{more}", text

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
+from envfix.model.language import look_up, say
 from envfix.model.reporter import NullReporter
 from envfix.render.words import duration, size
 
@@ -93,6 +94,7 @@ class ConsoleReporter:
 
     def stage(self, text: str) -> None:
         """See ``Reporter.stage``."""
+        text = look_up(text)
         if text == self._stage:
             return
         self._stage, self._packages, self._rate = text, "", Rate()
@@ -144,9 +146,9 @@ class ConsoleReporter:
     def _lines(self, done: int, total: int | None) -> Iterator[str]:
         """The line, then shorter forms of it, which leave out what matters least."""
         rate = self._rate.value
-        amount = size(done) + (f" of {size(total)}" if total else "")
+        amount = size(done) + (say(" of {total}", total=size(total)) if total else "")
         speed = f"{size(int(rate))}/s" if rate is not None else ""
-        left = f"{duration((total - done) / rate)} left" if total and rate and total > done else ""
+        left = say("{total} left", total=duration((total - done) / rate)) if total and rate and total > done else ""
         stage = _clean(self._stage)
         for parts in (
             (stage, self._packages, amount, speed, left),

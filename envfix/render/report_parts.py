@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from envfix._version import __version__
 from envfix.model.finding import Finding, Severity
+from envfix.model.language import later, say
 from envfix.model.report import Afterwards, Report
 from envfix.model.stack import SharedReport, State
 
@@ -17,9 +18,10 @@ SEVERITIES: dict[Severity, State] = {
     Severity.WARNING: "doubtful",
     Severity.INFO: "unknown",
 }
-STAND_INS = (
-    "Names of people and hosts, home folders, serial ids of cards and secrets were taken out: ~ stands for the home folder,"
-    " user for a name, and a card is named by its number, or by an id of noughts."
+STAND_INS = later(
+    "Names of people and hosts, home folders, serial ids of cards and secrets were taken out:"
+    " ~ stands for the home folder, user for a name, and a card is named by its number, or by"
+    " an id of noughts."
 )
 # What may stand between two marks, in Markdown as well.
 _CODE = re.compile(r"[^\s`|<>\\](?:[^`|<>\\]*[^\s`|<>\\])?")
@@ -77,8 +79,8 @@ def machine_line(report: Report) -> str:
     place, driver, cards = machine.platform.value, machine.driver.value, machine.gpus.value or ()
     parts = [
         f"{place.distribution or place.system} {place.machine}" if place else None,
-        f"NVIDIA driver {driver.version}" if driver else None,
-        f"{len(cards)} card{'s' if len(cards) != 1 else ''}" if cards else None,
+        say("NVIDIA driver {version}", version=driver.version) if driver else None,
+        say("{count} card{s}", count=len(cards), s="s" if len(cards) != 1 else "") if cards else None,
         f"Python {interpreter.version}" if interpreter else None,
     ]
     return " · ".join(part for part in parts if part)
@@ -88,11 +90,19 @@ def afterwards_lines(afterwards: Afterwards) -> Iterator[str]:
     """What installing would bring, or what keeps it away; then what would still be wrong."""
     choice = afterwards.plan.choice
     if choice is not None:
-        inside = "a CPU build" if choice.variant == "cpu" else f"CUDA inside: {choice.variant}"
+        inside = (
+            say("a CPU build") if choice.variant == "cpu" else say("CUDA inside: {variant}", variant=choice.variant)
+        )
         beside = f", torchvision {choice.torchvision}" if choice.torchvision else ""
-        yield f"By the tables `envfix install` would bring torch {choice.torch}{choice.local_label} ({inside}){beside}."
+        yield say(
+            "By the tables `envfix install` would bring torch {torch}{local_label} ({inside}){beside}.",
+            torch=choice.torch,
+            local_label=choice.local_label,
+            inside=inside,
+            beside=beside,
+        )
     else:
-        yield "No stack runs here as things are."
+        yield say("No stack runs here as things are.")
         yield from (*afterwards.plan.reasons[:1], *afterwards.plan.ways_out)
     for finding in afterwards.findings:
-        yield f"Then there would still be to mend: {finding.message} ({finding.code})"
+        yield say("Then there would still be to mend: {finding} ({code})", finding=finding.message, code=finding.code)

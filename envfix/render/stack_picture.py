@@ -6,23 +6,24 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from xml.etree.ElementTree import Element
 
+from envfix.model.language import later, look_up, say
 from envfix.model.stack import Link, Part, State
 from envfix.render.elements import element
 
 NAMES: dict[Part, str] = {
-    "card": "Card",
-    "driver": "Driver",
-    "cuda": "CUDA runtime",
+    "card": later("Card"),
+    "driver": later("Driver"),
+    "cuda": later("CUDA runtime"),
     "torch": "torch",
     "torchvision": "torchvision",
     "ultralytics": "ultralytics",
 }
 WORDS: dict[State, str] = {
-    "ok": "fine",
-    "doubtful": "doubtful",
-    "broken": "broken",
-    "unknown": "not known",
-    "absent": "not there",
+    "ok": later("fine"),
+    "doubtful": later("doubtful"),
+    "broken": later("broken"),
+    "unknown": later("not known"),
+    "absent": later("not there"),
 }
 # Signs are drawn, so that they need no font.
 _MARKS: dict[State, str] = {
@@ -46,7 +47,8 @@ def sign(state: State, **place: str | float) -> Element:
 
 def in_words(links: Sequence[Link]) -> str:
     """The whole picture in one sentence, for those who do not see it."""
-    return "; ".join(f"{NAMES[link.part]} {link.value}".strip() + f": {WORDS[link.state]}" for link in links) + "."
+    said = (f"{look_up(NAMES[link.part])} {link.value}".strip() + f": {look_up(WORDS[link.state])}" for link in links)
+    return say("{sentence}.", sentence="; ".join(said))
 
 
 def wide(links: Sequence[Link]) -> Element:
@@ -63,9 +65,9 @@ def wide(links: Sequence[Link]) -> Element:
                 "g",
                 element("rect", x=x, y=1, width=width, height=height, rx=10, class_="box"),
                 sign(link.state, x=x + 10, y=11, width=18, height=18),
-                element("text", NAMES[link.part], x=x + 34, y=25, font_size=13, class_="name"),
+                element("text", look_up(NAMES[link.part]), x=x + 34, y=25, font_size=13, class_="name"),
                 *(element("text", line, x=x + 11, y=49 + 17 * row, font_size=13) for row, line in enumerate(lines)),
-                element("text", WORDS[link.state], x=x + 11, y=93, font_size=13, class_="word"),
+                element("text", look_up(WORDS[link.state]), x=x + 11, y=93, font_size=13, class_="word"),
                 class_=link.state,
             )
         )
@@ -86,9 +88,15 @@ def tall(links: Sequence[Link]) -> Element:
                 "g",
                 element("rect", x=1, y=y, width=width, height=height, rx=10, class_="box"),
                 sign(link.state, x=13, y=y + 15, width=22, height=22),
-                element("text", NAMES[link.part], x=48, y=y + 22, font_size=15, class_="name"),
+                element("text", look_up(NAMES[link.part]), x=48, y=y + 22, font_size=15, class_="name"),
                 element(
-                    "text", WORDS[link.state], x=width - 11, y=y + 22, font_size=14, text_anchor="end", class_="word"
+                    "text",
+                    look_up(WORDS[link.state]),
+                    x=width - 11,
+                    y=y + 22,
+                    font_size=14,
+                    text_anchor="end",
+                    class_="word",
                 ),
                 *(element("text", line, x=48, y=y + 41, font_size=14) for line in lines),
                 class_=link.state,
@@ -101,7 +109,7 @@ def _picture(drawn: Sequence[Element], links: Sequence[Link], name: str, width: 
     title, description = f"stack-{name}-title", f"stack-{name}-words"
     return element(
         "svg",
-        element("title", "The stack, from the card to ultralytics", id=title),
+        element("title", say("The stack, from the card to ultralytics"), id=title),
         element("desc", in_words(links), id=description),
         *drawn,
         class_=f"picture {name}",

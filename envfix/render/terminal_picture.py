@@ -6,6 +6,7 @@ import io
 import re
 from html import escape
 
+from envfix.model.language import look_up, say
 from envfix.model.stack import SharedReport
 from envfix.render.console import ConsoleOutput
 
@@ -26,7 +27,7 @@ class TerminalPicture:
         out.diagnosis(shared.report)
         lines = out.console.export_text(clear=False).splitlines()
         out.console.width = max(WIDTH, *map(cell_len, lines))
-        words = f"envfix diagnose: {shared.report.diagnosis.verdict}"
+        words = say("envfix diagnose: {verdict}", verdict=look_up(shared.report.diagnosis.verdict))
         described = f'<svg role="img" aria-label="{escape(words)}"'
         code = _FONTS.sub("", CONSOLE_SVG_FORMAT).replace("<svg", described, 1)
         return out.console.export_svg(title="envfix diagnose", theme=MONOKAI, code_format=code)

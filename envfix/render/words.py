@@ -5,18 +5,20 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from envfix.model.language import say
+
 
 def size(count: int | None) -> str:
     """Bytes in the largest decimal unit that keeps one digit before the point: ``2.5 GB``."""
     if count is None:
-        return "unknown"
+        return say("unknown")
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         shown = f"{value:.0f}" if unit in ("B", "kB") else f"{value:.1f}"
         if float(shown) < 1000:
             return f"{shown} {unit}"
         value /= 1000
-    return f"{value:.1f} TB"
+    return say("{value:.1f} TB", value=value)
 
 
 def duration(seconds: float) -> str:
@@ -26,7 +28,7 @@ def duration(seconds: float) -> str:
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     seconds = max(seconds, 60)
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return say("{seconds} min {seconds_2} s", seconds=int(seconds // 60), seconds_2=int(seconds % 60))
 
 
 def command_line(argv: Sequence[str]) -> str:

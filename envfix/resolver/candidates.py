@@ -10,6 +10,7 @@ import msgspec
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
+from envfix.model.language import say
 from envfix.model.plan import REGISTRY
 from envfix.model.versions import ComputeCapability, CudaVersion
 from envfix.resolver import wording
@@ -211,7 +212,7 @@ def parse_wheel(filename: str, tables: Tables, platform: str) -> Iterator[Wheel]
             base=None,
             special=False,
             confidence="verified",
-            source="seen in the index",
+            source=say("seen in the index"),
         )
 
 
@@ -240,4 +241,4 @@ def missing(source: Source, wheel: Wheel) -> str | None:
     """Why a place cannot serve a file now; None when it can."""
     if source.problem is not None or source.holds(wheel):
         return source.problem
-    return f"{title(source.name)} does not hold {wheel.filename}"
+    return say("{title} does not hold {filename}", title=title(source.name), filename=wheel.filename)

@@ -9,6 +9,7 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 
 from envfix.model.facts import IndexState
+from envfix.model.language import later, look_up, say
 from envfix.model.plan import Choice, Examination, Goal, Plan, PlanTarget, Rejection, TargetGpu
 from envfix.resolver import wording
 from envfix.resolver.advice import ask_for_driver, driver_needed
@@ -28,7 +29,7 @@ from envfix.tables.loader import Tables
 from envfix.tables.ultralytics import Requirements
 
 _MOST_KINDS_OF_CARDS = 6
-ON_CPU = "to run on the CPU all the same, say so: --cuda cpu"
+ON_CPU = later("to run on the CPU all the same, say so: --cuda cpu")
 
 
 class _Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,11 +139,17 @@ def _answer(
         why.insert(0, why_not_meant(question.candidates, asked[0]))
         if question.request.wants == "cuda":
             why.append(
-                "wheels bring their own CUDA: the toolkit (nvcc) and the compiler of this machine do not bound them"
+                say(
+                    "wheels bring their own CUDA: the toolkit (nvcc) and the compiler of this machine do not bound them"
+                )
             )
     if left_out:
         why.insert(
-            0, f"no build runs on all cards: the {wording.cards(left_out)} is left out by the `export` line given here"
+            0,
+            say(
+                "no build runs on all cards: the {cards} is left out by the `export` line given here",
+                cards=wording.cards(left_out),
+            ),
         )
     return Plan(
         status="ok",
@@ -217,7 +224,7 @@ def _on_the_cpu(question: _Question) -> tuple[str, ...]:
     if request.variant is not None:
         return ()
     asked = msgspec.structs.replace(question, request=request)
-    return (ON_CPU,) if _search(_situations(asked, ()), asked)[0] is not None else ()
+    return (look_up(ON_CPU),) if _search(_situations(asked, ()), asked)[0] is not None else ()
 
 
 def _stopped(stop: Closed, question: _Question) -> Plan:
@@ -246,7 +253,7 @@ def _stopped(stop: Closed, question: _Question) -> Plan:
 def _what_then(stop: Closed, later: _Question, plan: Plan) -> Iterator[str]:
     if plan.choice is None:
         yield from plan.reasons
-        yield from (way for way in plan.ways_out if way != ON_CPU)
+        yield from (way for way in plan.ways_out if way != look_up(ON_CPU))
         return
     choice = plan.choice
     name = wording.build_name(choice.torch, choice.variant, choice.local_label)
@@ -254,9 +261,13 @@ def _what_then(stop: Closed, later: _Question, plan: Plan) -> Iterator[str]:
     if stop.asks == "install":
         yield ask_for_driver(chosen, _situations(later, later.target.gpus)[0])
     if stop.asks == "name":
-        yield f"{name} would need driver {driver_needed(chosen, _situations(later, later.target.gpus)[0])}"
+        yield say(
+            "{name} would need driver {driver_needed}",
+            name=name,
+            driver_needed=driver_needed(chosen, _situations(later, later.target.gpus)[0]),
+        )
     else:
-        yield f"afterwards {name} would be installed"
+        yield say("afterwards {name} would be installed", name=name)
 
 
 def _subsets(cards: tuple[TargetGpu, ...]) -> Iterator[tuple[TargetGpu, ...]]:

@@ -15,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from envfix.model.conda_names import CUDA_IN_BUILD, SUBDIRS
+from envfix.model.language import later, look_up, say
 from envfix.model.plan import Choice, Constraint, Goal, Plan, PlanTarget, Rejection, TargetGpu
 from envfix.model.versions import CudaVersion
 from envfix.resolver import wording
@@ -35,8 +36,8 @@ from envfix.tables.loader import Tables
 from envfix.tables.wheels import Wheel
 
 TORCH = "pytorch"
-ON_CPU = "to run on the CPU all the same, say so: --cuda cpu"
-WITH_WHEELS = "install the wheels instead, which bring their own CUDA: leave out --backend conda"
+ON_CPU = later("to run on the CPU all the same, say so: --cuda cpu")
+WITH_WHEELS = later("install the wheels instead, which bring their own CUDA: leave out --backend conda")
 # What conda calls the packages that other registries know by another name.
 NAMES = {
     "torch": TORCH,
@@ -276,7 +277,7 @@ def _file(
         base=None,
         special=False,
         confidence="verified",
-        source="seen in the channel",
+        source=say("seen in the channel"),
     )
 
 
@@ -303,11 +304,15 @@ def _code(record: Record, version: Version, cuda: CudaVersion, target: PlanTarge
     origin = TORCH if _DOTTED.search(record.build) else "conda-forge"
     known = tables.conda.architectures(origin, version, cuda) if channel not in (*_LISTED, "defaults") else None
     if known is not None:
-        note = f"inferred from the channel {origin}, whose builds are called like this one"
+        note = say("inferred from the channel {origin}, whose builds are called like this one", origin=origin)
         return msgspec.structs.replace(known, confidence="inferred", note=note)
     wheel = tables.architectures.built(version, cuda.variant, target.platform)
     if wheel is not None:
-        note = f"inferred from the wheel torch {version}+{cuda.variant}, since the tables do not list this conda build"
+        note = say(
+            "inferred from the wheel torch {version}+{variant}, since the tables do not list this conda build",
+            version=version,
+            variant=cuda.variant,
+        )
         return msgspec.structs.replace(wheel, confidence="inferred", note=note)
     drivers = tables.drivers
     cards = [
@@ -318,7 +323,9 @@ def _code(record: Record, version: Version, cuda: CudaVersion, target: PlanTarge
         and (row.last_cuda is None or cuda <= CudaVersion.parse(row.last_cuda))
         and not row.integrated
     ]
-    note = f"inferred from what CUDA {cuda} can compile for, since the tables do not list this conda build"
+    note = say(
+        "inferred from what CUDA {cuda} can compile for, since the tables do not list this conda build", cuda=cuda
+    )
     return SmList(sm=tuple(cards), cuda=cuda, confidence="inferred", source="drivers", note=note)
 
 
@@ -380,8 +387,13 @@ def _in_words(
     portable = _through_ptx(candidate, situation)
     if portable:
         why.append(
-            f"it has no code of its own for the {wording.cards(portable)}: the driver compiles it from portable code (PTX),"
-            f" which makes the first start slow, and CUDA {candidate.cuda} itself is older than that card"
+            say(
+                "it has no code of its own for the {cards}: the driver compiles it from portable"
+                " code (PTX), which makes the first start slow, and CUDA {cuda} itself is older"
+                " than that card",
+                cards=wording.cards(portable),
+                cuda=candidate.cuda,
+            )
         )
     doubt = candidate.build.code is not None and candidate.build.code.confidence == "inferred"
     return RankedBuild(
@@ -455,9 +467,9 @@ def _nothing_there(question: _Question, records: Sequence[Record]) -> Plan:
     return Plan(
         status="conflict",
         target=question.target,
-        reasons=(f"the channels that answer hold no {TORCH} for {subdir}",),
+        reasons=(say("the channels that answer hold no {torch} for {subdir}", torch=TORCH, subdir=subdir),),
         blocked_by="index",
-        ways_out=(*_other_channel(question, records), WITH_WHEELS),
+        ways_out=(*_other_channel(question, records), look_up(WITH_WHEELS)),
     )
 
 
@@ -494,7 +506,7 @@ def _cpu_way(question: _Question) -> tuple[str, ...]:
         return ()
     asked = msgspec.structs.replace(question, request=request)
     fits = any(isinstance(best(asked.candidates, situation), Found) for situation in _situations(asked, ()))
-    return (ON_CPU,) if fits else ()
+    return (look_up(ON_CPU),) if fits else ()
 
 
 def _other_channel(question: _Question, records: Sequence[Record]) -> Iterator[str]:
@@ -510,8 +522,15 @@ def _other_channel(question: _Question, records: Sequence[Record]) -> Iterator[s
     if fitting:
         newest = fitting[0]
         yield (
-            f"the channel {TORCH} has torch {newest.torch} for CUDA {newest.cuda} and Python {python}:"
-            f" add {channel.url} to the channels in .condarc"
+            say(
+                "the channel {torch} has torch {torch_2} for CUDA {cuda} and Python {python}: add"
+                " {url} to the channels in .condarc",
+                torch=TORCH,
+                torch_2=newest.torch,
+                cuda=newest.cuda,
+                python=python,
+                url=channel.url,
+            )
         )
 
 

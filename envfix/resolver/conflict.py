@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import msgspec
 
+from envfix.model.language import say
 from envfix.model.plan import Choice, Constraint, Rejection
 from envfix.model.versions import ComputeCapability, DriverVersion
 from envfix.resolver import wording
@@ -86,11 +87,11 @@ def blocked(candidates: Sequence[Candidate], situation: Situation, attempt: Atte
     ``attempt`` plans again with a change. What the user asked for is honoured as long as lifting something else helps.
     """
     if not candidates:
-        text = f"there are no torch wheels for {situation.target.platform}"
+        text = say("there are no torch wheels for {platform}", platform=situation.target.platform)
         return Blocked(by="platform", text=text, nearest=None, ways_out=())
     if situation.unheard_of is not None:
         found = attempt(Change(torch_alone=True))
-        way = "ask for a release that exists (--with), or leave that package out"
+        way = say("ask for a release that exists (--with), or leave that package out")
         nearest = _choice(found) if found else None
         return Blocked(by="request", text=situation.unheard_of, nearest=nearest, ways_out=(way,))
     judged = [(candidate, _rejections(candidate, situation)) for candidate in candidates]
@@ -216,7 +217,7 @@ def _hopeless(judged: Sequence[Judged], situation: Situation, attempt: Attempt) 
         text=first.text if first.because == "platform" else f"{candidate.name}: {first.text}",
         nearest=_choice(ways[-1].found) if ways else None,
         pages=_pages(ways),
-        ways_out=(*lines[:1], *(f"and {line}" for line in lines[1:]), *_jetson(situation)),
+        ways_out=(*lines[:1], *(say("and {line}", line=line) for line in lines[1:]), *_jetson(situation)),
     )
 
 
@@ -292,11 +293,20 @@ def _requested_fails(judged: Sequence[Judged], situation: Situation) -> tuple[Co
     """What keeps the builds that the user asked for from fitting; the request itself where there are none."""
     wanted = [pair for pair in judged if not any(row.because == "request" for row in pair[1])]
     if not wanted:
-        return "request", f"there is no build for {asked_for(situation)} on {situation.target.platform}"
+        return "request", say(
+            "there is no build for {asked_for} on {platform}",
+            asked_for=asked_for(situation),
+            platform=situation.target.platform,
+        )
     candidate, rejections = _closest(wanted, situation)
     row = _most_final(rejections)
     assert row is not None  # noqa: S101 - a build without a rejection would have been the answer
-    return row.because, f"nothing fits {asked_for(situation)}: {candidate.name}: {row.text}"
+    return row.because, say(
+        "nothing fits {asked_for}: {candidate}: {row}",
+        asked_for=asked_for(situation),
+        candidate=candidate.name,
+        row=row.text,
+    )
 
 
 def _closest(judged: Sequence[Judged], situation: Situation) -> Judged:
@@ -309,7 +319,7 @@ def _no_way(first: Rejection, situation: Situation) -> Iterator[str]:
     if first.because == "sm":
         yield from _no_code(situation)
     elif first.because == "platform":
-        yield "use a system with glibc (Debian, Ubuntu, Fedora …), for example in a container"
+        yield say("use a system with glibc (Debian, Ubuntu, Fedora …), for example in a container")
 
 
 @lru_cache(maxsize=256)
@@ -326,11 +336,21 @@ def _no_code(situation: Situation) -> Iterator[str]:
         name = wording.card_name(card)
         if last is None:
             yield (
-                f"no official torch for {platform} since 1.7.0 has code for the {name}: use another card, or a torch"
-                " built for it"
+                say(
+                    "no official torch for {platform} since 1.7.0 has code for the {name}: use"
+                    " another card, or a torch built for it",
+                    platform=platform,
+                    name=name,
+                )
             )
         else:
-            yield f"the newest torch for {platform} with code for the {name} is {last.torch}+{last.variant}"
+            yield say(
+                "the newest torch for {platform} with code for the {name} is {torch}+{variant}",
+                platform=platform,
+                name=name,
+                torch=last.torch,
+                variant=last.variant,
+            )
 
 
 def is_jetson(situation: Situation) -> bool:
@@ -350,11 +370,17 @@ def _jetson(situation: Situation) -> Iterator[str]:
     if not is_jetson(situation):
         return
     pack = _jetpack(situation)
-    yield "the driver of a Jetson board comes with JetPack: it is updated by a newer JetPack, not by itself"
+    yield say("the driver of a Jetson board comes with JetPack: it is updated by a newer JetPack, not by itself")
     if pack is not None and pack.address is not None:
-        yield f"for JetPack {pack.jetpack} NVIDIA publishes torch wheels of its own, which envfix does not plan: {pack.address}"
+        yield say(
+            "for JetPack {jetpack} NVIDIA publishes torch wheels of its own, which envfix does not plan: {address}",
+            jetpack=pack.jetpack,
+            address=pack.address,
+        )
     else:
-        yield "for Jetson boards NVIDIA publishes torch wheels of its own by JetPack release; envfix does not plan them"
+        yield say(
+            "for Jetson boards NVIDIA publishes torch wheels of its own by JetPack release; envfix does not plan them"
+        )
 
 
 def _pages(ways: Sequence[WayOut]) -> tuple[tuple[str, str], ...]:
@@ -369,30 +395,45 @@ def _lines(way: WayOut, situation: Situation, attempt: Attempt) -> Iterator[str]
     """A way out in words, with what it gives."""
     name, tag = way.found.candidate.name, situation.target.tag
     if way.by == "interpreter" and way.change.python is not None:
-        yield f"with {wording.python_name(way.change.python)} instead of {wording.python_name(tag)}: {name}"
+        yield say(
+            "with {python_name} instead of {python_name_2}: {name}",
+            python_name=wording.python_name(way.change.python),
+            python_name_2=wording.python_name(tag),
+            name=name,
+        )
     elif way.by == "index":
         yield f"{_index_wish(way.found, situation)}: {name}"
     elif way.by == "request":
-        yield f"without {_wish_dropped(way.change, situation)}: {name}"
+        yield say("without {wish_dropped}: {name}", wish_dropped=_wish_dropped(way.change, situation), name=name)
     elif way.by == "glibc":
         release = ".".join(map(str, way.found.candidate.file_for(way.found.stack.tag).glibc or ()))
-        yield f"on a system with glibc {release} or newer, for example in a container: {name}"
+        yield say(
+            "on a system with glibc {release} or newer, for example in a container: {name}", release=release, name=name
+        )
     elif way.by == "platform":
-        yield f"on a system with glibc (Debian, Ubuntu, Fedora …), for example in a container: {name}"
+        yield say("on a system with glibc (Debian, Ubuntu, Fedora …), for example in a container: {name}", name=name)
     elif way.by == "driver" and way.change.driver is not None and not is_jetson(situation):
         yield ask_for_driver(way.found.candidate, situation, way.change.driver)
         yield from _more_by_driver(way, situation, attempt)
     elif way.by == "companion":
-        yield f"without the packages beside torch (--with none): {name}"
+        yield say("without the packages beside torch (--with none): {name}", name=name)
 
 
 def _index_wish(found: Found, situation: Situation) -> str:
     asked = situation.request.indexes
     if "auto" not in asked:
-        return f"from every index (without --index {' --index '.join(asked)})"
-    mirrors = " or ".join(row.name for row in situation.tables.indexes.mirrors())
-    place = "the default registry" if found.candidate.source.part == "registry" else "the official index or a mirror"
-    return f"if {place} of it answered (--index {mirrors})" if "mirror" in place else f"if {place} answered"
+        return say("from every index (without --index {asked})", asked=" --index ".join(asked))
+    mirrors = say(" or ").join(row.name for row in situation.tables.indexes.mirrors())
+    place = (
+        say("the default registry")
+        if found.candidate.source.part == "registry"
+        else say("the official index or a mirror")
+    )
+    return (
+        say("if {place} of it answered (--index {mirrors})", place=place, mirrors=mirrors)
+        if "mirror" in place
+        else say("if {place} answered", place=place)
+    )
 
 
 def _more_by_driver(way: WayOut, situation: Situation, attempt: Attempt) -> Iterator[str]:
@@ -418,8 +459,8 @@ def _wish_dropped(change: Change, situation: Situation) -> str:
         return (
             f"--torch '{request.torch_text}'" if request.wants == "cpu" and request.torch_text else asked_for(situation)
         )
-    label = [f"the label +{request.variant}"] if request.variant is not None else []
-    return " and ".join([*label, *([f"--cuda {request.cuda_text}"] if request.wants != "auto" else [])])
+    label = [say("the label +{variant}", variant=request.variant)] if request.variant is not None else []
+    return say(" and ").join([*label, *([f"--cuda {request.cuda_text}"] if request.wants != "auto" else [])])
 
 
 def asked_for(situation: Situation) -> str:
@@ -427,4 +468,4 @@ def asked_for(situation: Situation) -> str:
     request = situation.request
     options = [f"--cuda {request.cuda_text}"] if request.wants != "auto" else []
     options += [f"--torch '{request.torch_text}'"] if request.torch_text else []
-    return " and ".join(options) or "a build for the GPU"
+    return say(" and ").join(options) or say("a build for the GPU")

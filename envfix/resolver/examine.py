@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from envfix.errors import UsageError
+from envfix.model.language import say
 from envfix.model.plan import Check, Examination
 from envfix.resolver import wording
 from envfix.resolver.candidates import Candidate
@@ -33,7 +34,9 @@ def examine(
     """
     match = _ASKED.fullmatch(asked.strip())
     if match is None or not (match["version"] or match["variant"]):
-        raise UsageError(f"--why-not {asked[:60]!r} names no build", hint="write 2.13.0, cu130 or 2.13.0+cu130")
+        raise UsageError(
+            say("--why-not {asked!r} names no build", asked=asked[:60]), hint=say("write 2.13.0, cu130 or 2.13.0+cu130")
+        )
     version = _release(match["version"]) if match["version"] else None
     variant = match["variant"].lower() if match["variant"] else None
     meant = [
@@ -74,14 +77,18 @@ def _examination(candidate: Candidate, situation: Situation, chosen: Candidate |
 
 
 def _verdict(candidate: Candidate, refusals: dict[str, str], chosen: Candidate | None, stop: str | None) -> str:
-    place = f"{candidate.name} from {title(candidate.source.name)}"
+    place = say("{candidate} from {title}", candidate=candidate.name, title=title(candidate.source.name))
     if refusals:
-        return f"{place} does not fit: {wording.listed(list(refusals))}"
+        return say("{place} does not fit: {list}", place=place, list=wording.listed(list(refusals)))
     if stop is not None:
-        return f"{place} would fit, but {stop}"
+        return say("{place} would fit, but {stop}", place=place, stop=stop)
     if chosen is None or chosen is candidate:
-        return f"{place} fits; it is what is planned"
-    return f"{place} fits, but {chosen.name} is the better answer: newer, surer, or nearer to what the driver serves"
+        return say("{place} fits; it is what is planned", place=place)
+    return say(
+        "{place} fits, but {chosen} is the better answer: newer, surer, or nearer to what the driver serves",
+        place=place,
+        chosen=chosen.name,
+    )
 
 
 def _unknown(
@@ -89,8 +96,20 @@ def _unknown(
 ) -> str:
     platform = situation.target.platform
     if version is None or variant is None:
-        return f"there is no torch {version or variant} for {platform}, as far as the tables know"
+        return say(
+            "there is no torch {version} for {platform}, as far as the tables know",
+            version=version or variant,
+            platform=platform,
+        )
     why = tables.wheels.why_absent(variant, version_of(version), platform)
     others = sorted({candidate.variant for candidate in candidates if candidate.build.torch == version})
-    known = f"; for torch {version} there are {wording.listed(others)}" if others else ""
-    return f"there is no torch {version}+{variant} for {platform}" + (f" ({why})" if why else "") + known
+    known = (
+        say("; for torch {version} there are {others}", version=version, others=wording.listed(others))
+        if others
+        else ""
+    )
+    return (
+        say("there is no torch {version}+{variant} for {platform}", version=version, variant=variant, platform=platform)
+        + (f" ({why})" if why else "")
+        + known
+    )

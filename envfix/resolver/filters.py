@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from envfix.model.language import say
 from envfix.model.plan import Constraint, Rejection, TargetGpu
 from envfix.resolver import wording
 from envfix.resolver.candidates import Candidate, runs
@@ -19,36 +20,53 @@ def requested(candidate: Candidate, situation: Situation) -> Rejection | None:
     """What the user asked for: a torch version, a CUDA, or a GPU build because there is a GPU."""
     request = situation.request
     if not request.accepts(candidate.version):
-        return _no(candidate, "request", f"you asked for torch {request.torch_text}")
+        return _no(candidate, "request", say("you asked for torch {torch_text}", torch_text=request.torch_text))
     if situation.unheard_of is not None:
         return _no(candidate, "request", situation.unheard_of)
     if situation.wanted.admits(candidate.cuda):
         return None
     if candidate.cuda is None:
-        why = "a build for the CPU only, and this machine has a GPU" if situation.cards else "a build for the CPU only"
-        return _no(candidate, "request", f"{why}; it is taken only with --cuda cpu")
+        # Whole sentences: this is said of hundreds of builds in every plan.
+        why = (
+            say("a build for the CPU only, and this machine has a GPU; it is taken only with --cuda cpu")
+            if situation.cards
+            else say("a build for the CPU only; it is taken only with --cuda cpu")
+        )
+        return _no(candidate, "request", why)
     if request.wants == "auto" and request.variant is None:
-        return _no(candidate, "request", "a build for NVIDIA cards; there is none here to use it")
+        return _no(candidate, "request", say("a build for NVIDIA cards; there is none here to use it"))
     meant = f"--torch {request.torch_text}" if request.variant else f"--cuda {request.cuda_text}"
-    return _no(candidate, "request", f"{wording.runtime(candidate.variant)} is not what {meant} means")
+    return _no(
+        candidate,
+        "request",
+        say("{runtime} is not what {meant} means", runtime=wording.runtime(candidate.variant), meant=meant),
+    )
 
 
 def interpreter(candidate: Candidate, situation: Situation) -> Rejection | None:
     """The interpreter: there must be a file for its tag, and the packages asked for must run on it too."""
     tag = situation.target.tag
     if tag not in candidate.build.files:
-        text = f"no file for {wording.python_name(tag)}: there are files for {candidate.build.pythons}"
+        text = say(
+            "no file for {python_name}: there are files for {pythons}",
+            python_name=wording.python_name(tag),
+            pythons=candidate.build.pythons,
+        )
         return _no(candidate, "interpreter", text)
     package = situation.package_left_out(tag)
     if package is not None:
-        return _no(candidate, "interpreter", f"{package} does not run on {wording.python_name(tag)}")
+        return _no(
+            candidate,
+            "interpreter",
+            say("{package} does not run on {python_name}", package=package, python_name=wording.python_name(tag)),
+        )
     return None
 
 
 def platform(candidate: Candidate, situation: Situation) -> Rejection | None:
     """The platform: torch is built against glibc, so a system with musl has no files at all."""
     if situation.target.libc == "musl" and situation.target.platform.startswith("linux"):
-        return _no(candidate, "platform", "built for the GNU C library; this system has musl (Alpine)")
+        return _no(candidate, "platform", say("built for the GNU C library; this system has musl (Alpine)"))
     return None
 
 
@@ -59,7 +77,14 @@ def glibc(candidate: Candidate, situation: Situation) -> Rejection | None:
     if have is None or need is None or have >= need:
         return None
     return _no(
-        candidate, "glibc", f"needs glibc {need[0]}.{need[1]} or newer; this system has {situation.target.glibc}"
+        candidate,
+        "glibc",
+        say(
+            "needs glibc {need}.{need_2} or newer; this system has {glibc}",
+            need=need[0],
+            need_2=need[1],
+            glibc=situation.target.glibc,
+        ),
     )
 
 
@@ -68,12 +93,20 @@ def sm(candidate: Candidate, situation: Situation) -> Rejection | None:
     if not situation.cards or candidate.cuda is None:
         return None
     if candidate.build.code is None:
-        return _no(candidate, "sm", "the tables do not know which cards this build has code for")
+        return _no(candidate, "sm", say("the tables do not know which cards this build has code for"))
     # PTX needs a new enough driver; that is the driver filter's business.
     left_out = [card for card in situation.cards if not _runs(card, candidate, direct=True)]
     if not left_out:
         return None
-    return _no(candidate, "sm", f"no code for {wording.cards(left_out)}: this build has {candidate.build.targets}")
+    return _no(
+        candidate,
+        "sm",
+        say(
+            "no code for {cards}: this build has {targets}",
+            cards=wording.cards(left_out),
+            targets=candidate.build.targets,
+        ),
+    )
 
 
 def driver(candidate: Candidate, situation: Situation) -> Rejection | None:
@@ -83,10 +116,19 @@ def driver(candidate: Candidate, situation: Situation) -> Rejection | None:
         return None
     floor = situation.floor(candidate.cuda)
     if floor is None:
-        return _no(candidate, "driver", f"the tables do not say which driver CUDA {candidate.cuda} needs")
+        return _no(
+            candidate, "driver", say("the tables do not say which driver CUDA {cuda} needs", cuda=candidate.cuda)
+        )
     if have < floor.family:
         return _no(
-            candidate, "driver", f"CUDA {candidate.cuda} needs driver {floor.family} or newer; this one is {have}"
+            candidate,
+            "driver",
+            say(
+                "CUDA {cuda} needs driver {family} or newer; this one is {have}",
+                cuda=candidate.cuda,
+                family=floor.family,
+                have=have,
+            ),
         )
     if situation.unknown_card is not None:
         return _no(candidate, "driver", situation.unknown_card)
@@ -104,8 +146,10 @@ def _portable_code(candidate: Candidate, situation: Situation, floor: DriverFloo
     ]
     if not needing:
         return None
-    text = (
-        f"{wording.cards(needing)} runs it only through portable code (PTX), which needs driver {floor.exact} or newer"
+    text = say(
+        "{cards} runs it only through portable code (PTX), which needs driver {exact} or newer",
+        cards=wording.cards(needing),
+        exact=floor.exact,
     )
     return _no(candidate, "driver", text)
 

@@ -6,13 +6,14 @@ from typing import Literal
 
 import msgspec
 
+from envfix.model.language import later, look_up, say
 from envfix.model.plan import Constraint, PlanTarget
 from envfix.resolver import wording
 
 _MISMATCH = "driver_library_version_mismatch"
 _NOT_LOADED = "nvidia_kernel_module_not_loaded"
-_PLEASE_LOAD = "The NVIDIA kernel module is not loaded; please build it for the running kernel and load it."
-_OVERRIDE = "name it yourself, if you know it: --driver 550.54.14 (or ENVFIX_DRIVER=550.54.14)"
+_PLEASE_LOAD = later("The NVIDIA kernel module is not loaded; please build it for the running kernel and load it.")
+_OVERRIDE = later("name it yourself, if you know it: --driver 550.54.14 (or ENVFIX_DRIVER=550.54.14)")
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,10 +46,10 @@ def closed(target: PlanTarget) -> Closed | None:
 
 
 def _broken(target: PlanTarget) -> Closed:
-    problem = target.gpu_problem or "the NVIDIA driver does not answer"
+    problem = target.gpu_problem or say("the NVIDIA driver does not answer")
     return Closed(
         by="driver",
-        text=f"the NVIDIA driver is broken: {problem}",
+        text=say("the NVIDIA driver is broken: {problem}", problem=problem),
         ways_out=_repairs(target),
         afterwards=_mended(target),
     )
@@ -57,22 +58,24 @@ def _broken(target: PlanTarget) -> Closed:
 def _repairs(target: PlanTarget) -> tuple[str, ...]:
     cause = target.gpu_problem_cause or ""
     if target.wsl:
-        return ("run `wsl --shutdown` in Windows and start again; if that does not help, update the driver of Windows",)
+        return (
+            say("run `wsl --shutdown` in Windows and start again; if that does not help, update the driver of Windows"),
+        )
     if cause == _NOT_LOADED:
         return (
-            "load the kernel module: `sudo modprobe nvidia`",
-            f'if that fails, ask the administrator: "{_PLEASE_LOAD}"',
+            say("load the kernel module: `sudo modprobe nvidia`"),
+            say('if that fails, ask the administrator: "{please_load}"', please_load=look_up(_PLEASE_LOAD)),
         )
     reboot = (
-        "reboot the machine: the driver was updated while the old one was still loaded"
+        say("reboot the machine: the driver was updated while the old one was still loaded")
         if cause == _MISMATCH or "mismatch" in (target.gpu_problem or "").lower()
-        else "reboot the machine; if that does not help, install the NVIDIA driver again"
+        else say("reboot the machine; if that does not help, install the NVIDIA driver again")
     )
-    detail = (target.gpu_problem or "no detail").rstrip(".")
-    please = f"The NVIDIA driver does not answer ({detail}); please reboot this machine."
+    detail = (target.gpu_problem or say("no detail")).rstrip(".")
+    please = say("The NVIDIA driver does not answer ({detail}); please reboot this machine.", detail=detail)
     return (
         reboot,
-        f'if you may not, ask the administrator: "{please}"',
+        say('if you may not, ask the administrator: "{please}"', please=please),
     )
 
 
@@ -80,8 +83,10 @@ def _unknown_cards(names: list[str]) -> Closed:
     options = " ".join(f'--gpu "{name}:CAPABILITY"' for name in names)
     return Closed(
         by="sm",
-        text=f"what the {wording.listed(names)} can execute (its compute capability) could not be told",
-        ways_out=(f'name it ({options}); NVIDIA\'s list "CUDA GPUs" has it for every card',),
+        text=say(
+            "what the {names} can execute (its compute capability) could not be told", names=wording.listed(names)
+        ),
+        ways_out=(say('name it ({options}); NVIDIA\'s list "CUDA GPUs" has it for every card', options=options),),
         afterwards=None,
     )
 
@@ -91,15 +96,19 @@ def _unknown_driver(target: PlanTarget) -> Closed:
     if target.driver is not None:
         return Closed(
             by="driver",
-            text=f"what the NVIDIA driver {target.driver} serves could not be read{problem}",
-            ways_out=('if you know the cards, name them: --gpu "RTX 3090"',),
+            text=say(
+                "what the NVIDIA driver {driver} serves could not be read{problem}",
+                driver=target.driver,
+                problem=problem,
+            ),
+            ways_out=(say('if you know the cards, name them: --gpu "RTX 3090"'),),
             afterwards=_mended(target),
         )
-    what = "the NVIDIA driver" if target.gpus else "the NVIDIA driver and which cards there are"
+    what = say("the NVIDIA driver") if target.gpus else say("the NVIDIA driver and which cards there are")
     return Closed(
         by="driver",
-        text=f"{what} could not be read{problem}",
-        ways_out=(_OVERRIDE, *(() if target.gpus else ("if there is no NVIDIA card here: --gpu none",))),
+        text=say("{what} could not be read{problem}", what=what, problem=problem),
+        ways_out=(look_up(_OVERRIDE), *(() if target.gpus else (say("if there is no NVIDIA card here: --gpu none"),))),
         afterwards=_unbounded(target),
         asks="name",
     )
@@ -108,7 +117,7 @@ def _unknown_driver(target: PlanTarget) -> Closed:
 def _no_driver(target: PlanTarget) -> Closed:
     return Closed(
         by="driver",
-        text=f"there is no NVIDIA driver for the {wording.cards(target.gpus)}",
+        text=say("there is no NVIDIA driver for the {cards}", cards=wording.cards(target.gpus)),
         ways_out=(),
         afterwards=_unbounded(target),
         asks="install",
@@ -118,10 +127,14 @@ def _no_driver(target: PlanTarget) -> Closed:
 def _no_cards(target: PlanTarget) -> Closed:
     return Closed(
         by="driver",
-        text=f"the NVIDIA driver {target.driver or ''} shows no card: {target.gpu_problem}".replace("  ", " "),
+        text=say(
+            "the NVIDIA driver {driver} shows no card: {gpu_problem}",
+            driver=target.driver or "",
+            gpu_problem=target.gpu_problem,
+        ).replace("  ", " "),
         ways_out=(
-            'name the card to plan for it: --gpu "RTX 3090"',
-            "if there is no NVIDIA card here: --gpu none, or --cuda cpu",
+            say('name the card to plan for it: --gpu "RTX 3090"'),
+            say("if there is no NVIDIA card here: --gpu none, or --cuda cpu"),
         ),
         afterwards=None,
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from packaging.version import InvalidVersion, Version
 
+from envfix.model.language import say
 from envfix.model.lock import Answer, Lock, Needs, Suitability
 from envfix.model.lock_signs import CPU, LABEL, least_glibc
 from envfix.model.plan import PlanTarget, TargetGpu
@@ -70,9 +71,17 @@ def suitability(lock: Lock, target: PlanTarget) -> tuple[Suitability, ...]:
         rows.append(_driver(needs, target))
         rows += [_card(needs, card, target) for card in target.gpus] or [_no_card(target)]
     else:
-        what = f"it is built for {needs.variant}" if needs.variant else "it does not say which CUDA is inside"
+        what = (
+            say("it is built for {variant}", variant=needs.variant)
+            if needs.variant
+            else say("it does not say which CUDA is inside")
+        )
         rows.append(
-            Suitability(need="gpu", answer="unknown", text=f"{what}: whether it runs on these cards cannot be told")
+            Suitability(
+                need="gpu",
+                answer="unknown",
+                text=say("{what}: whether it runs on these cards cannot be told", what=what),
+            )
         )
     return tuple(row for row in rows if row is not None)
 
@@ -83,8 +92,12 @@ def _contradiction(lock: Lock) -> Suitability | None:
     label = torch.version.partition("+")[2] if torch is not None else ""
     if torch is None or not LABEL.fullmatch(label) or label == lock.needs.variant:
         return None
-    said = lock.needs.variant or "nothing"
-    text = f"it says that it needs {said}, and its torch is {torch.version}: one of them was changed by hand"
+    said = lock.needs.variant or say("nothing")
+    text = say(
+        "it says that it needs {said}, and its torch is {version}: one of them was changed by hand",
+        said=said,
+        version=torch.version,
+    )
     return Suitability(need="gpu", answer="unknown", text=text)
 
 
@@ -103,7 +116,9 @@ def _platform(needs: Needs, target: PlanTarget) -> Suitability | None:
     if not needs.platform:
         return None
     same = needs.platform == target.platform
-    text = f"it is for {needs.platform}" + ("" if same else f", and this machine is {target.platform}")
+    text = say("it is for {platform}", platform=needs.platform) + (
+        "" if same else say(", and this machine is {platform}", platform=target.platform)
+    )
     return Suitability(need="platform", answer="yes" if same else "no", text=text)
 
 
@@ -112,8 +127,8 @@ def _python(lock: Lock, target: PlanTarget) -> Suitability | None:
     if not needs.tag or any(one.name == "python" for one in lock.conda()):
         return None  # it brings its own
     same = needs.tag == target.tag
-    text = f"it is for Python {needs.python} ({needs.tag})" + (
-        "" if same else f", and the Python there is {target.python} ({target.tag})"
+    text = say("it is for Python {python} ({tag})", python=needs.python, tag=needs.tag) + (
+        "" if same else say(", and the Python there is {python} ({tag})", python=target.python, tag=target.tag)
     )
     return Suitability(need="python", answer="yes" if same else "no", text=text)
 
@@ -121,57 +136,79 @@ def _python(lock: Lock, target: PlanTarget) -> Suitability | None:
 def _glibc_there(needs: Needs, target: PlanTarget) -> Suitability | None:
     if not target.platform.startswith("linux") or (needs.glibc is None and needs.libc != "musl"):
         return None
-    wanted = f"it needs glibc {needs.glibc} or newer"
+    wanted = say("it needs glibc {glibc} or newer", glibc=needs.glibc)
     if needs.libc == "musl":
         return (
-            None if target.libc == "musl" else Suitability(need="glibc", answer="no", text="it is for musl, not glibc")
+            None
+            if target.libc == "musl"
+            else Suitability(need="glibc", answer="no", text=say("it is for musl, not glibc"))
         )
     if target.libc == "musl":
-        return Suitability(need="glibc", answer="no", text=f"{wanted}, and this machine has musl")
+        return Suitability(need="glibc", answer="no", text=say("{wanted}, and this machine has musl", wanted=wanted))
     if target.glibc is None:
-        return Suitability(need="glibc", answer="unknown", text=f"{wanted}, and the one there is not known")
+        return Suitability(
+            need="glibc", answer="unknown", text=say("{wanted}, and the one there is not known", wanted=wanted)
+        )
     fits = Version(target.glibc) >= Version(needs.glibc or "0")
-    return Suitability(need="glibc", answer="yes" if fits else "no", text=f"{wanted}; there is {target.glibc}")
+    return Suitability(
+        need="glibc",
+        answer="yes" if fits else "no",
+        text=say("{wanted}; there is {glibc}", wanted=wanted, glibc=target.glibc),
+    )
 
 
 def _idle_card(target: PlanTarget) -> Suitability | None:
     if not target.gpus:
         return None
-    names = " and ".join(dict.fromkeys(card.name for card in target.gpus))
+    names = say(" and ").join(dict.fromkeys(card.name for card in target.gpus))
     return Suitability(
         need="gpu",
         answer="warning",
-        text=f"it is for the CPU: {names} would not be used",
+        text=say("it is for the CPU: {names} would not be used", names=names),
     )
 
 
 def _driver(needs: Needs, target: PlanTarget) -> Suitability | None:
     if needs.driver is None:
-        return Suitability(need="driver", answer="unknown", text=f"which driver {needs.variant} needs is not known")
-    wanted = f"it needs NVIDIA driver {needs.driver} or newer"
+        return Suitability(
+            need="driver",
+            answer="unknown",
+            text=say("which driver {variant} needs is not known", variant=needs.variant),
+        )
+    wanted = say("it needs NVIDIA driver {driver} or newer", driver=needs.driver)
     if target.driver is None:
         answer: Answer = "no" if target.driver_state in ("absent", "broken") else "unknown"
-        reason = target.gpu_problem or "no NVIDIA driver was found there"
+        reason = target.gpu_problem or say("no NVIDIA driver was found there")
         return Suitability(need="driver", answer=answer, text=f"{wanted}: {reason}")
     fits = target.driver >= DriverVersion.parse(needs.driver)
-    return Suitability(need="driver", answer="yes" if fits else "no", text=f"{wanted}; there is {target.driver}")
+    return Suitability(
+        need="driver",
+        answer="yes" if fits else "no",
+        text=say("{wanted}; there is {driver}", wanted=wanted, driver=target.driver),
+    )
 
 
 def _no_card(target: PlanTarget) -> Suitability:
     if target.driver_state == "unknown" or (target.driver is not None and target.gpu_problem):
         return Suitability(
-            need="gpu", answer="unknown", text=f"whether a card is there is not known: {target.gpu_problem}"
+            need="gpu",
+            answer="unknown",
+            text=say("whether a card is there is not known: {gpu_problem}", gpu_problem=target.gpu_problem),
         )
-    return Suitability(need="gpu", answer="no", text="there is no NVIDIA card: it would run on the CPU only")
+    return Suitability(need="gpu", answer="no", text=say("there is no NVIDIA card: it would run on the CPU only"))
 
 
 def _card(needs: Needs, card: TargetGpu, target: PlanTarget) -> Suitability:
     if not needs.sm:
         return Suitability(
-            need="gpu", answer="unknown", text=f"which cards it was compiled for is not known: {card.name} may run it"
+            need="gpu",
+            answer="unknown",
+            text=say("which cards it was compiled for is not known: {card} may run it", card=card.name),
         )
     if card.capability is None:
-        return Suitability(need="gpu", answer="unknown", text=f"the compute capability of {card.name} is not known")
+        return Suitability(
+            need="gpu", answer="unknown", text=say("the compute capability of {card} is not known", card=card.name)
+        )
     cuda = CudaVersion.parse(needs.variant)
     direct = (
         target.driver is not None
@@ -179,5 +216,10 @@ def _card(needs: Needs, card: TargetGpu, target: PlanTarget) -> Suitability:
         and target.driver >= DriverVersion.parse(needs.driver_direct)
     )
     fit = runs_on(card.capability, SmList.parse(needs.sm, cuda=cuda), driver_is_direct=direct)
-    text = f"{card.name} has compute capability {card.capability}; it was compiled for {' '.join(needs.sm)}"
+    text = say(
+        "{card} has compute capability {capability}; it was compiled for {sm}",
+        card=card.name,
+        capability=card.capability,
+        sm=" ".join(needs.sm),
+    )
     return Suitability(need="gpu", answer="yes" if fit else "no", text=text)

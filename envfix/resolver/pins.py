@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from envfix.model.language import later, look_up, say
 from envfix.model.plan import REGISTRY, PackagePin
 from envfix.resolver import ultralytics, wording
 from envfix.resolver.candidates import Candidate
@@ -16,7 +17,7 @@ from envfix.resolver.stack import Stack, numpy_1_bounds, place
 from envfix.tables.wheels import Wheel
 
 FAMILY = ("torch", "torchvision", "torchaudio")
-BECAUSE_ASKED = "you asked for it"
+BECAUSE_ASKED = later("you asked for it")
 _ALWAYS_BOUNDED = ("numpy", "opencv-python")
 
 
@@ -30,10 +31,10 @@ def pins(candidate: Candidate, stack: Stack, situation: Situation) -> tuple[Pack
     ]
     request = situation.request
     if stack.torchvision is not None and not request.alone:
-        why = f"the torchvision that was built with torch {candidate.version}"
+        why = say("the torchvision that was built with torch {version}", version=candidate.version)
         found.append(PackagePin(name="torchvision", specifier=_exact(stack.torchvision), index=source, because=why))
     if stack.torchaudio is not None and request.asked("torchaudio") is not None:
-        why = f"you asked for it; it goes with torch {candidate.version}"
+        why = say("you asked for it; it goes with torch {version}", version=candidate.version)
         specifier = _exact(stack.torchaudio)
         found.append(PackagePin(name="torchaudio", specifier=specifier, index=stack.audio_source, because=why))
     found += _bounds(candidate, stack, situation)
@@ -47,16 +48,24 @@ def _exact(wheel: Wheel) -> str:
 
 def _why_torch(candidate: Candidate) -> str:
     if candidate.build.label:
-        return "the exact build, local label included, so that no other one can take its place"
-    return f"the build of {place(candidate.source)}, with {wording.runtime(candidate.variant)} inside"
+        return say("the exact build, local label included, so that no other one can take its place")
+    return say(
+        "the build of {place}, with {runtime} inside",
+        place=place(candidate.source),
+        runtime=wording.runtime(candidate.variant),
+    )
 
 
 def _bounds(candidate: Candidate, stack: Stack, situation: Situation) -> Iterator[PackagePin]:
     asked = situation.request.asked
     for name, bound in numpy_1_bounds(candidate, situation, stack.tag).items():
         if name in _ALWAYS_BOUNDED or asked(name) is not None:
-            because = f"torch {candidate.version} was built against NumPy 1"
-            because += " and cannot exchange arrays with NumPy 2" if name == "numpy" else "; newer ones ask for NumPy 2"
+            because = say("torch {version} was built against NumPy 1", version=candidate.version)
+            because += (
+                say(" and cannot exchange arrays with NumPy 2")
+                if name == "numpy"
+                else say("; newer ones ask for NumPy 2")
+            )
             yield PackagePin(
                 name=_with_extras(name, asked(name)),
                 specifier=_joined(asked(name), bound),
@@ -84,4 +93,4 @@ def _others(packages: Iterable[Requirement], named: set[str]) -> Iterator[Packag
         name = _with_extras(canonicalize_name(requirement.name), requirement)
         if name not in named:
             specifier = str(requirement.specifier)
-            yield PackagePin(name=name, specifier=specifier, index=REGISTRY, because=BECAUSE_ASKED)
+            yield PackagePin(name=name, specifier=specifier, index=REGISTRY, because=look_up(BECAUSE_ASKED))

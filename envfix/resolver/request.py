@@ -13,13 +13,14 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from envfix.errors import UsageError
+from envfix.model.language import later, say
 from envfix.model.plan import Goal, TargetGpu
 from envfix.model.versions import ComputeCapability, CudaVersion
 from envfix.resolver.specifiers import contradict, joined
 from envfix.tables.indexes import Indexes
 from envfix.tables.loader import Tables
 
-_CUDA_EXAMPLES = "write it as 11.8 or cu118, or use cpu or auto"
+_CUDA_EXAMPLES = later("write it as 11.8 or cu118, or use cpu or auto")
 _NEWEST_MINOR = 9
 _BRAND = re.compile(r"^(?:NVIDIA )?(?:GeForce |Tesla |Quadro )?", re.IGNORECASE)
 _OTHER_MAKERS = re.compile(r"(?:AMD|ATI|Radeon|Instinct|FirePro|Intel|Arc|Apple)\b", re.IGNORECASE)
@@ -69,7 +70,8 @@ def read_request(goal: Goal, tables: Tables) -> Request:
         check_index(index, tables.indexes)
     if variant is not None and wants != "auto" and variant != (cuda.variant if cuda else "cpu"):
         raise UsageError(
-            f"--torch {goal.torch} and --cuda {goal.cuda} contradict each other", hint="give only one of them"
+            say("--torch {torch} and --cuda {cuda} contradict each other", torch=goal.torch, cuda=goal.cuda),
+            hint=say("give only one of them"),
         )
     return Request(
         wants=wants,
@@ -91,17 +93,19 @@ def parse_cuda(text: str, tables: Tables) -> tuple[Literal["auto", "cpu", "cuda"
     """Read ``--cuda``: ``auto``, ``cpu``, ``11.8`` or ``cu118``; refuses a CUDA that never existed."""
     cleaned = text.strip().lower()
     if not cleaned:
-        raise UsageError("--cuda is empty", hint=_CUDA_EXAMPLES)
+        raise UsageError(say("--cuda is empty"), hint=_CUDA_EXAMPLES)
     if cleaned == "auto":
         return "auto", None
     if cleaned == "cpu":
         return "cpu", None
     if cleaned.startswith(("rocm", "xpu")):
-        raise UsageError(f"--cuda {text}: envfix plans for NVIDIA cards and for the CPU only", hint=_CUDA_EXAMPLES)
+        raise UsageError(
+            say("--cuda {text}: envfix plans for NVIDIA cards and for the CPU only", text=text), hint=_CUDA_EXAMPLES
+        )
     try:
         cuda = CudaVersion.parse(cleaned)
     except ValueError:
-        raise UsageError(f"--cuda {text[:40]}: not a CUDA version", hint=_CUDA_EXAMPLES) from None
+        raise UsageError(say("--cuda {text}: not a CUDA version", text=text[:40]), hint=_CUDA_EXAMPLES) from None
     _check_exists(cuda, text.strip()[:40], tables)
     return "cuda", cuda
 
@@ -114,10 +118,16 @@ def _check_exists(cuda: CudaVersion, text: str, tables: Tables) -> None:
     if cuda < known[0] and tables.drivers.floor(cuda, "linux") is not None:
         return
     if re.fullmatch(r"cu\d\d", text, re.IGNORECASE):
-        raise UsageError(f"--cuda {text}: there is no such CUDA; the minor number may be missing", hint=_CUDA_EXAMPLES)
+        raise UsageError(
+            say("--cuda {text}: there is no such CUDA; the minor number may be missing", text=text), hint=_CUDA_EXAMPLES
+        )
     family = [str(release) for release in known if release.major == cuda.major]
-    what = f"CUDA {cuda.major} came as {', '.join(family)}" if family else f"the newest one known is {newest}"
-    raise UsageError(f"--cuda {text}: there is no such CUDA; {what}", hint=_CUDA_EXAMPLES)
+    what = (
+        say("CUDA {major} came as {family}", major=cuda.major, family=", ".join(family))
+        if family
+        else say("the newest one known is {newest}", newest=newest)
+    )
+    raise UsageError(say("--cuda {text}: there is no such CUDA; {what}", text=text, what=what), hint=_CUDA_EXAMPLES)
 
 
 def parse_torch(text: str | None) -> tuple[SpecifierSet, str | None]:
@@ -131,14 +141,20 @@ def parse_torch(text: str | None) -> tuple[SpecifierSet, str | None]:
         specifiers = SpecifierSet(cleaned)
     except InvalidSpecifier:
         raise UsageError(
-            f"--torch {text[:60]}: not a version or version range",
-            hint="write it as 2.4.1, '==1.9.0+cu111' or '>=2.4,<2.6'",
+            say("--torch {text}: not a version or version range", text=text[:60]),
+            hint=say("write it as 2.4.1, '==1.9.0+cu111' or '>=2.4,<2.6'"),
         ) from None
     if not cleaned:
-        raise UsageError("--torch is empty", hint="leave it out to take the newest that fits")
+        raise UsageError(say("--torch is empty"), hint=say("leave it out to take the newest that fits"))
     labels = {label for item in specifiers if (label := _label(item)) is not None}
     if len(labels) > 1:
-        raise UsageError(f"--torch {text[:60]}: asks for several builds at once ({', '.join(sorted(labels))})")
+        raise UsageError(
+            say(
+                "--torch {text}: asks for several builds at once ({labels})",
+                text=text[:60],
+                labels=", ".join(sorted(labels)),
+            )
+        )
     plain = SpecifierSet(",".join(str(item).split("+")[0] for item in specifiers))
     return plain, labels.pop() if labels else None
 
@@ -152,7 +168,8 @@ def _label(item: Specifier) -> str | None:
         return None
     if label is not None and not re.fullmatch(r"cpu|cu\d{2,3}", label):
         raise UsageError(
-            f"--torch {item}: no official build is called +{label}", hint="builds are called +cpu, +cu118 and so on"
+            say("--torch {item}: no official build is called +{label}", item=item, label=label),
+            hint=say("builds are called +cpu, +cu118 and so on"),
         )
     return label
 
@@ -170,8 +187,11 @@ def parse_packages(texts: tuple[str, ...]) -> tuple[Requirement, ...]:
         found[name] = _both(found[name], requirement) if name in found else requirement
     for requirement in found.values():
         if contradict(requirement.specifier):
-            said = " and ".join(f"--with '{text.strip()[:60]}'" for text in texts if _names(text, requirement))
-            raise UsageError(f"{said}: no version of {requirement.name} meets that", hint="give one range")
+            said = say(" and ").join(f"--with '{text.strip()[:60]}'" for text in texts if _names(text, requirement))
+            raise UsageError(
+                say("{said}: no version of {requirement} meets that", said=said, requirement=requirement.name),
+                hint=say("give one range"),
+            )
     return tuple(found.values())
 
 
@@ -191,20 +211,23 @@ def _package(text: str) -> Requirement:
         requirement = Requirement(text)
     except InvalidRequirement:
         raise UsageError(
-            f"--with {text[:60]}: not a package name with a version range", hint="write it as 'ultralytics<9'"
+            say("--with {text}: not a package name with a version range", text=text[:60]),
+            hint=say("write it as 'ultralytics<9'"),
         ) from None
     name = canonicalize_name(requirement.name)
     if name == "torch":
-        raise UsageError("--with torch: torch itself is chosen with --torch", hint="--torch '==2.4.1'")
+        raise UsageError(say("--with torch: torch itself is chosen with --torch"), hint="--torch '==2.4.1'")
     if name == "none":
-        raise UsageError("--with none cannot be combined with other packages")
+        raise UsageError(say("--with none cannot be combined with other packages"))
     for item in requirement.specifier:
         if item.operator == "===":
-            raise UsageError(f"--with {text[:60]}: write == instead of ===")
+            raise UsageError(say("--with {text}: write == instead of ===", text=text[:60]))
     if requirement.marker is not None:
-        raise UsageError(f"--with {text[:60]}: conditions behind a semicolon are not supported")
+        raise UsageError(say("--with {text}: conditions behind a semicolon are not supported", text=text[:60]))
     if requirement.url is not None:
-        raise UsageError(f"--with {text[:60]}: packages come from an index by name; an address is not supported")
+        raise UsageError(
+            say("--with {text}: packages come from an index by name; an address is not supported", text=text[:60])
+        )
     return requirement
 
 
@@ -212,58 +235,78 @@ def check_index(text: str, indexes: Indexes) -> None:
     """Refuse ``--index`` that is neither ``auto``, the name of an index with torch wheels, an address, nor a path."""
     row = indexes.by_name(text)
     if row is not None and row.kind == "none":
-        raise UsageError(f"--index {text}: {row.title} holds no torch variants ({row.note or 'registry mirror only'})")
+        raise UsageError(
+            say(
+                "--index {text}: {title} holds no torch variants ({note})",
+                text=text,
+                title=row.title,
+                note=row.note or say("registry mirror only"),
+            )
+        )
     if row is not None and row.kind == "special":
-        raise UsageError(f"--index {text}: the wheels of {row.title} are not planned", hint=_indexes(indexes))
+        raise UsageError(
+            say("--index {text}: the wheels of {title} are not planned", text=text, title=row.title),
+            hint=_indexes(indexes),
+        )
     if row is not None or text in ("auto", *_CONFIGURED) or _ADDRESS.fullmatch(text) or _PATH.match(text):
         return
     if "," in text:
-        hint = "give --index once for each index"
+        hint = say("give --index once for each index")
     elif text.strip().lower() != text:
-        hint = f"names of indexes are written small: {_indexes(indexes)}"
+        hint = say("names of indexes are written small: {indexes}", indexes=_indexes(indexes))
     else:
         hint = _indexes(indexes)
-    raise UsageError(f"--index {text[:60]!r} is neither the name of an index nor an address", hint=hint)
+    raise UsageError(say("--index {text!r} is neither the name of an index nor an address", text=text[:60]), hint=hint)
 
 
 def _indexes(indexes: Indexes) -> str:
-    return f"auto, {', '.join(indexes.names())}, an address or a folder"
+    return say("auto, {names}, an address or a folder", names=", ".join(indexes.names()))
 
 
 def parse_gpu(text: str, tables: Tables) -> TargetGpu:
     """Read ``--gpu``: a name such as ``RTX 3090``, or ``name:8.6`` for a card that the tables do not know."""
     name, colon, rest = (part.strip() for part in text.strip().partition(":"))
     if not name:
-        raise UsageError(f"--gpu {text[:60]!r}: the name of the card is missing", hint=_with_capability("NAME"))
+        raise UsageError(
+            say("--gpu {text!r}: the name of the card is missing", text=text[:60]), hint=_with_capability("NAME")
+        )
     if _OTHER_MAKERS.match(name):
         raise UsageError(
-            f"--gpu {name[:60]}: envfix plans for NVIDIA cards only", hint="for the CPU: --gpu none, or --cuda cpu"
+            say("--gpu {name}: envfix plans for NVIDIA cards only", name=name[:60]),
+            hint=say("for the CPU: --gpu none, or --cuda cpu"),
         )
     if colon:
         try:
             return TargetGpu(name=name, capability=ComputeCapability.parse(rest.split(":")[0]))
         except ValueError:
-            raise UsageError(f"--gpu {text[:60]}: not a compute capability", hint=_with_capability(name)) from None
+            raise UsageError(
+                say("--gpu {text}: not a compute capability", text=text[:60]), hint=_with_capability(name)
+            ) from None
     capabilities = tables.gpus.capability_of(name)
     if not capabilities:
-        raise UsageError(f"--gpu {name[:60]}: this card is not in the tables", hint=_nearest_cards(name, tables))
-    if len(capabilities) > 1:
-        several = " or ".join(map(str, sorted(capabilities)))
         raise UsageError(
-            f"--gpu {name[:60]}: cards of this name have compute capability {several}", hint=_with_capability(name)
+            say("--gpu {name}: this card is not in the tables", name=name[:60]), hint=_nearest_cards(name, tables)
+        )
+    if len(capabilities) > 1:
+        several = say(" or ").join(map(str, sorted(capabilities)))
+        raise UsageError(
+            say("--gpu {name}: cards of this name have compute capability {several}", name=name[:60], several=several),
+            hint=_with_capability(name),
         )
     return TargetGpu(name=name, capability=capabilities[0])
 
 
 def _with_capability(name: str) -> str:
-    return (
-        f'name the compute capability of your card: --gpu "{name[:40]}:CAPABILITY"; NVIDIA\'s list "CUDA GPUs" has it, and'
-        " on the machine itself `nvidia-smi --query-gpu=compute_cap --format=csv` prints it"
+    return say(
+        'name the compute capability of your card: --gpu "{name}:CAPABILITY"; NVIDIA\'s list'
+        ' "CUDA GPUs" has it, and on the machine itself `nvidia-smi --query-gpu=compute_cap'
+        " --format=csv` prints it",
+        name=name[:40],
     )
 
 
 def _nearest_cards(name: str, tables: Tables) -> str:
     known = {_BRAND.sub("", model.name).lower(): model.name for model in tables.gpus.all()}
     nearest = [known[match] for match in get_close_matches(_BRAND.sub("", name).lower(), known, cutoff=_NEAR)]
-    meant = f"did you mean {' or '.join(nearest)}? Otherwise " if nearest else ""
+    meant = say("did you mean {nearest}? Otherwise ", nearest=say(" or ").join(nearest)) if nearest else ""
     return meant + _with_capability(name)

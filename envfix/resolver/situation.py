@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 from packaging.specifiers import Specifier
 
+from envfix.model.language import say
 from envfix.model.plan import PlanTarget, TargetGpu
 from envfix.model.versions import CudaVersion, DriverVersion
 from envfix.resolver import wording
@@ -122,11 +123,14 @@ def unheard_of(request: Request, tables: Tables) -> str | None:
         return None
     oldest, newest = tables.ultralytics.oldest(), tables.ultralytics.newest()
     if range_of([*asked.specifier, Specifier(f">={oldest}")]).is_empty:
-        return f"there is no release {asked}: the first was {oldest}"
+        return say("there is no release {asked}: the first was {oldest}", asked=asked, oldest=oldest)
     if request.offline and range_of([*asked.specifier, Specifier(f"<={newest}")]).is_empty:
-        return (
-            f"the tables know no release {asked}: the newest they know is {newest}, reviewed on"
-            f" {tables.ultralytics.reviewed()}; without --offline the index is asked"
+        return say(
+            "the tables know no release {asked}: the newest they know is {newest}, reviewed on"
+            " {reviewed}; without --offline the index is asked",
+            asked=asked,
+            newest=newest,
+            reviewed=tables.ultralytics.reviewed(),
         )
     return None
 
@@ -169,9 +173,19 @@ def _unknown_card(cards: Iterable[TargetGpu], have: DriverVersion | None, tables
             continue
         first, last = drivers.first_branch_for(card.capability), drivers.last_branch_for(card.capability)
         if first is not None and branch.branch < first:
-            return f"driver {have} does not know the {wording.card_name(card)}; drivers from {first} on do"
+            return say(
+                "driver {have} does not know the {card_name}; drivers from {first} on do",
+                have=have,
+                card_name=wording.card_name(card),
+                first=first,
+            )
         if last is not None and branch.branch > last:
-            return f"driver {have} has dropped the {wording.card_name(card)}; {last} was the last branch that serves it"
+            return say(
+                "driver {have} has dropped the {card_name}; {last} was the last branch that serves it",
+                have=have,
+                card_name=wording.card_name(card),
+                last=last,
+            )
     return None
 
 

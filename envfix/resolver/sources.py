@@ -10,6 +10,7 @@ import msgspec
 from packaging.version import Version
 
 from envfix.model.facts import IndexState
+from envfix.model.language import later, look_up, say
 from envfix.model.plan import OFFICIAL, REGISTRY
 from envfix.resolver.request import Request
 from envfix.tables.indexes import Index
@@ -17,10 +18,10 @@ from envfix.tables.loader import Tables
 from envfix.tables.wheels import Wheel
 
 _TITLES = {
-    OFFICIAL: "the official index",
-    REGISTRY: "the default registry",
-    "extra-index": "pip's extra index",
-    "find-links": "pip's find-links",
+    OFFICIAL: later("the official index"),
+    REGISTRY: later("the default registry"),
+    "extra-index": later("pip's extra index"),
+    "find-links": later("pip's find-links"),
 }
 
 
@@ -144,7 +145,8 @@ def _unsaid(name: str, request: Request, tables: Tables, *, looked: bool) -> Sou
         name=name,
         part="registry" if name == REGISTRY else "official",
         location=base,
-        problem=_not_asked(name, base, request) or (f"{title(name)} was not asked" if looked else None),
+        problem=_not_asked(name, base, request)
+        or (say("{title} was not asked", title=title(name)) if looked else None),
         asked=False,
         assumed=not looked,
         row=row,
@@ -158,22 +160,22 @@ def _not_reachable(state: IndexState) -> str | None:
         return None
     if state.problem and state.problem.startswith("answers"):
         return f"{title(state.name)} {state.problem}"
-    return f"{title(state.name)} does not answer" + (f" ({state.problem})" if state.problem else "")
+    return say("{title} does not answer", title=title(state.name)) + (f" ({state.problem})" if state.problem else "")
 
 
 def _not_asked(name: str, location: str | None, request: Request) -> str | None:
     asked = {index.rstrip("/") for index in request.indexes}
     if not asked or "auto" in asked or name in asked or (location or "").rstrip("/") in asked:
         return None
-    return f"{title(name)} is left out by --index {' --index '.join(request.indexes)}"
+    return say("{title} is left out by --index {indexes}", title=title(name), indexes=" --index ".join(request.indexes))
 
 
 def title(name: str) -> str:
     """An index in words."""
     known, number = re.fullmatch(r"(.+?)(?:-(\d+))?", name).groups()  # type: ignore[union-attr]
     if known in _TITLES:
-        return _TITLES[known] + (f" (number {number})" if number else "")
-    return f"the index {name}"
+        return look_up(_TITLES[known]) + (say(" (number {number})", number=number) if number else "")
+    return say("the index {name}", name=name)
 
 
 def _page(filename: str) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import Specifier, SpecifierSet
 from packaging.version import Version
 
+from envfix.model.language import say
 from envfix.model.plan import REGISTRY
 from envfix.resolver import ultralytics, wording
 from envfix.resolver.candidates import Candidate, nearest_tag, parse_wheel
@@ -48,7 +49,13 @@ def stack_of(candidate: Candidate, situation: Situation) -> Stack | StackProblem
         return StackProblem(text=_no_torchvision(candidate, row, request.asked("torchvision"), tag))
     torchaudio = _companion("torchaudio", row, candidate, situation, tag)
     if torchaudio is None and request.asked("torchaudio") is not None:
-        return StackProblem(text=f"there is no torchaudio for {candidate.name} and {wording.python_name(tag)}")
+        return StackProblem(
+            text=say(
+                "there is no torchaudio for {candidate} and {python_name}",
+                candidate=candidate.name,
+                python_name=wording.python_name(tag),
+            )
+        )
     problem = (
         ultralytics.problem(candidate, situation, tag)
         or ultralytics.replaced_by_extras(candidate, situation, tag)
@@ -145,24 +152,35 @@ def _listed_file(
 
 def _no_torchvision(candidate: Candidate, row: Companions | None, asked: Requirement | None, tag: str) -> str:
     if row is None:
-        return f"the tables do not know which torchvision goes with torch {candidate.version}"
-    wanted = " or ".join(f"{version}{candidate.build.label}" for version in row.torchvision)
+        return say("the tables do not know which torchvision goes with torch {version}", version=candidate.version)
+    wanted = say(" or ").join(f"{version}{candidate.build.label}" for version in row.torchvision)
     if asked is not None and not any(
         asked.specifier.contains(version, prereleases=True) for version in row.torchvision
     ):
-        return f"torch {candidate.version} goes with torchvision {wanted}, not {asked.specifier}"
-    text = f"torchvision {wanted} for {wording.python_name(tag)} is not in {place(candidate.source)}"
+        return say(
+            "torch {version} goes with torchvision {wanted}, not {specifier}",
+            version=candidate.version,
+            wanted=wanted,
+            specifier=asked.specifier,
+        )
+    text = say(
+        "torchvision {wanted} for {python_name} is not in {place}",
+        wanted=wanted,
+        python_name=wording.python_name(tag),
+        place=place(candidate.source),
+    )
     if candidate.source.part == "files":
-        text += (
-            f"; beside a torchvision of another build, {candidate.name} fails when it runs:"
-            " operator torchvision::nms does not exist"
+        text += say(
+            "; beside a torchvision of another build, {candidate} fails when it runs: operator"
+            " torchvision::nms does not exist",
+            candidate=candidate.name,
         )
     return text
 
 
 def place(source: Source) -> str:
     """Where a build lies, in words."""
-    words = {"official": "the official index", "registry": "the default registry"}
+    words = {"official": say("the official index"), "registry": say("the default registry")}
     return words.get(source.part, f"{source.name} {source.location or ''}".strip())
 
 
@@ -171,7 +189,12 @@ def _numpy_problem(candidate: Candidate, situation: Situation, tag: str) -> str 
     for name, bound in numpy_1_bounds(candidate, situation, tag).items():
         asked = situation.request.asked(name)
         if asked is not None and any(_exceeds(item, bound) for item in asked.specifier):
-            return f"it was built against NumPy 1, which needs {name}{bound}, and you asked for {asked}"
+            return say(
+                "it was built against NumPy 1, which needs {name}{bound}, and you asked for {asked}",
+                name=name,
+                bound=bound,
+                asked=asked,
+            )
     return None
 
 

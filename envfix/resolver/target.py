@@ -9,6 +9,7 @@ import msgspec
 
 from envfix.errors import UsageError
 from envfix.model.facts import Display, DriverLayers, Gpu, Interpreter, Machine, Observed
+from envfix.model.language import say
 from envfix.model.plan import PlanTarget, TargetGpu
 from envfix.model.versions import ComputeCapability, DriverVersion
 from envfix.resolver.request import parse_gpu
@@ -46,17 +47,20 @@ def describe(machine: Machine, interpreter: Observed[Interpreter], said: Elsewhe
     gpus, problem = _gpus(machine, said, tables, problem)
     if said.gpus and gpus and said.driver is None and state != "works":
         raise UsageError(
-            "--gpu needs --driver too: the driver decides what the card can run", hint="nvidia-smi prints its version"
+            say("--gpu needs --driver too: the driver decides what the card can run"),
+            hint=say("nvidia-smi prints its version"),
         )
     if not said.gpus and state == "works" and machine.gpus.is_absent and _cards_on_bus(machine):
-        state, problem = "broken", "the driver works but opens no card, although the PCI bus shows one"
+        state, problem = "broken", say("the driver works but opens no card, although the PCI bus shows one")
     if said.driver and not said.gpus and not gpus:
         raise UsageError(
-            "--driver needs --gpu too: this machine has no card to plan for", hint='for example --gpu "RTX 3090"'
+            say("--driver needs --gpu too: this machine has no card to plan for"),
+            hint=say('for example --gpu "RTX 3090"'),
         )
     if state == "works" and not said.driver and not gpus and machine.driver.source == "ENVFIX_DRIVER":
         raise UsageError(
-            "ENVFIX_DRIVER needs ENVFIX_GPU too: this machine has no card to plan for", hint='ENVFIX_GPU="RTX 3090"'
+            say("ENVFIX_DRIVER needs ENVFIX_GPU too: this machine has no card to plan for"),
+            hint='ENVFIX_GPU="RTX 3090"',
         )
     place = machine.platform.value
     return PlanTarget(
@@ -81,8 +85,12 @@ def _python(interpreter: Observed[Interpreter], said: str | None) -> tuple[str, 
         return value.version, value.tag
     if said is None or not PYTHON.fullmatch(said):
         raise UsageError(
-            f"the Python at {interpreter.source} cannot be used: {interpreter.problem}",
-            hint="name another one, such as --python 3.11 or the path of an environment",
+            say(
+                "the Python at {source} cannot be used: {problem}",
+                source=interpreter.source,
+                problem=interpreter.problem,
+            ),
+            hint=say("name another one, such as --python 3.11 or the path of an environment"),
         )
     return said, read_python(said)
 
@@ -91,20 +99,26 @@ def read_python(text: str) -> str:
     """The interpreter tag of a CPython version: ``3.13t`` is cp313t; raises ``UsageError``."""
     match = PYTHON.fullmatch(text)
     if match is None:
-        raise UsageError(f"--python {text[:40]!r} is not a CPython version", hint="for example 3.11, 3.15.0b2 or 3.13t")
+        raise UsageError(
+            say("--python {text!r} is not a CPython version", text=text[:40]),
+            hint=say("for example 3.11, 3.15.0b2 or 3.13t"),
+        )
     return f"cp{match['major']}{match['minor']}{match['free']}"
 
 
 def check_platform(text: str) -> None:
     """Refuse what is no platform of wheels; raises ``UsageError``."""
     if text not in PLATFORMS:
-        raise UsageError(f"--platform {text[:40]!r} is not known", hint=f"one of {', '.join(PLATFORMS)}")
+        raise UsageError(
+            say("--platform {text!r} is not known", text=text[:40]),
+            hint=say("one of {platforms}", platforms=", ".join(PLATFORMS)),
+        )
 
 
 def check_glibc(text: str) -> None:
     """Refuse what is no release of glibc; raises ``UsageError``."""
     if not re.fullmatch(r"2\.\d{1,2}", text, re.ASCII):
-        raise UsageError(f"--glibc {text[:40]!r} is not a glibc version", hint="for example 2.31")
+        raise UsageError(say("--glibc {text!r} is not a glibc version", text=text[:40]), hint=say("for example 2.31"))
 
 
 def _platform(machine: Machine, interpreter: Observed[Interpreter], said: str | None) -> str:
@@ -116,8 +130,8 @@ def _platform(machine: Machine, interpreter: Observed[Interpreter], said: str | 
     place = machine.platform.value
     if place is None:
         raise UsageError(
-            f"the platform is unknown: {machine.platform.problem}",
-            hint=f"give --platform, one of {', '.join(PLATFORMS)}",
+            say("the platform is unknown: {problem}", problem=machine.platform.problem),
+            hint=say("give --platform, one of {platforms}", platforms=", ".join(PLATFORMS)),
         )
     return place.tag
 
@@ -140,7 +154,7 @@ def _driver(
         try:
             return DriverVersion.parse(said.driver), "works", None, None
         except ValueError as error:
-            raise UsageError(f"--driver: {error}", hint="for example --driver 550.54.14") from error
+            raise UsageError(f"--driver: {error}", hint=say("for example --driver 550.54.14")) from error
     if [text.lower() for text in said.gpus] == ["none"]:
         return None, "absent", None, None
     fact, layers = machine.driver, machine.driver_layers.value
@@ -190,7 +204,11 @@ def _seen(gpu: Gpu, tables: Tables) -> TargetGpu:
 def _on_bus(card: Display, tables: Tables) -> TargetGpu:
     """Lspci writes the chip, then the product in brackets: ``NVIDIA Corporation GA102 [GeForce RTX 3090]``."""
     match = re.search(r"\[([^\]]+)\]\s*$", card.name or "")
-    name = match[1] if match else card.name or f"NVIDIA card {card.vendor_id}:{card.device_id}"
+    name = (
+        match[1]
+        if match
+        else card.name or say("NVIDIA card {vendor_id}:{device_id}", vendor_id=card.vendor_id, device_id=card.device_id)
+    )
     return TargetGpu(name=name, capability=_only(name, tables))
 
 

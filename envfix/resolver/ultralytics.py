@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import Specifier, SpecifierSet
 from packaging.version import Version
 
+from envfix.model.language import say
 from envfix.model.plan import PlanTarget
 from envfix.resolver import wording
 from envfix.resolver.candidates import Candidate
@@ -88,7 +89,12 @@ def problem(candidate: Candidate, situation: Situation, tag: str) -> str | None:
     asked = situation.request.asked("ultralytics")
     if asked is None or accepting(candidate, situation, tag):
         return None
-    return f"no release of {asked} accepts torch {candidate.version} on {wording.python_name(tag)}"
+    return say(
+        "no release of {asked} accepts torch {version} on {python_name}",
+        asked=asked,
+        version=candidate.version,
+        python_name=wording.python_name(tag),
+    )
 
 
 def replaced_by_extras(candidate: Candidate, situation: Situation, tag: str) -> str | None:
@@ -97,7 +103,12 @@ def replaced_by_extras(candidate: Candidate, situation: Situation, tag: str) -> 
     for extra in situation.tables.ultralytics.extras():
         counts = asked is not None and extra.name in asked.extras and _speaks_for(extra, situation.target.platform, tag)
         if counts and not _allows(extra.specifier, candidate.build.torch):
-            return f"ultralytics[{extra.name}] asks for torch{extra.specifier} here, not {candidate.version}"
+            return say(
+                "ultralytics[{extra}] asks for torch{specifier} here, not {version}",
+                extra=extra.name,
+                specifier=extra.specifier,
+                version=candidate.version,
+            )
     return None
 
 
@@ -109,14 +120,18 @@ def _speaks_for(extra: Extra, platform: str, tag: str) -> bool:
 def bound(candidate: Candidate, situation: Situation, tag: str) -> tuple[str, str]:
     """The specifier that leaves only releases that go with a torch, and why; the newest of them is meant."""
     fitting = accepting(candidate, situation, tag)
-    because = f"the newest that accepts torch {candidate.version} and {wording.python_name(tag)}"
+    because = say(
+        "the newest that accepts torch {version} and {python_name}",
+        version=candidate.version,
+        python_name=wording.python_name(tag),
+    )
     asked = situation.request.asked("ultralytics")
     # Whoever asks for a release before YOLOv8 gets one.
     older = asked is not None and range_of([*asked.specifier, Specifier(f">={_FIRST_YOLOV8}")]).is_empty
     specifier = "" if older else ">=8.0"
     if candidate.version >= _WEIGHTS_ONLY:
         specifier = f">={next(span.first for span in fitting if span.loads_weights_with_torch_2_6)}"
-        because += "; older releases cannot load their weights with torch 2.6 and newer"
+        because += say("; older releases cannot load their weights with torch 2.6 and newer")
     if _more_were_left(fitting[-1], situation):
         specifier = joined(specifier, f"<{fitting[-1].until}")
     return specifier, because

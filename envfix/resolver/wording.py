@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from envfix.model.language import later, say
 from envfix.model.plan import TargetGpu
 from envfix.model.versions import CudaVersion
 
@@ -27,7 +28,7 @@ def python_name(tag: str) -> str:
         return tag
     name = f"{match['major']}.{match['minor']}" if match["minor"] else match["major"]
     kind = "PyPy" if match["kind"] == "pp" else "Python"
-    return f"free-threaded {kind} {name}" if match["threads"] else f"{kind} {name}"
+    return say("free-threaded {kind} {name}", kind=kind, name=name) if match["threads"] else f"{kind} {name}"
 
 
 def release_of(tag: str) -> str:
@@ -40,7 +41,7 @@ def pythons(tags: Iterable[str]) -> str:
     """Interpreter tags in words, runs folded: ``Python 3.8 to 3.11``."""
     known = sorted({number for tag in tags if not tag.endswith("t") and (number := python_of(tag)) is not None})
     if not known:
-        return listed(sorted({python_name(tag) for tag in tags})) or "no Python"
+        return listed(sorted({python_name(tag) for tag in tags})) or say("no Python")
     return f"Python {listed([_span(run) for run in _runs(known)])}"
 
 
@@ -58,32 +59,41 @@ def _span(run: Sequence[tuple[int, int]]) -> str:
     first, last = (".".join(map(str, end)) for end in (run[0], run[-1]))
     if len(run) == 1:
         return first
-    return f"{first} and {last}" if len(run) == 2 else f"{first} to {last}"
+    return (
+        say("{first} and {last}", first=first, last=last)
+        if len(run) == 2
+        else say("{first} to {last}", first=first, last=last)
+    )
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:
     """Words as a list in a sentence: ``a, b and c``."""
     if len(words) < 2:
         return "".join(words)
-    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+    sentence = later("{most} or {last}") if last == "or" else later("{most} and {last}")
+    return say(sentence, most=", ".join(words[:-1]), last=words[-1])
 
 
 @lru_cache(maxsize=128)
 def runtime(variant: str) -> str:
     """What runs inside a build: ``CUDA 11.8`` for cu118, ``no CUDA`` for cpu."""
-    return f"CUDA {CudaVersion.parse(variant)}" if variant.startswith("cu") else "no CUDA"
+    return f"CUDA {CudaVersion.parse(variant)}" if variant.startswith("cu") else say("no CUDA")
 
 
 def build_name(torch: str, variant: str, label: str) -> str:
     """A torch build by name: ``torch 2.7.1+cu118``, or ``torch 2.0.1 (CUDA 11.7 inside)`` where the name hides it."""
     if label or variant == "cpu":
         return f"torch {torch}{label}"
-    return f"torch {torch} ({runtime(variant)} inside)"
+    return say("torch {torch} ({runtime} inside)", torch=torch, runtime=runtime(variant))
 
 
 def card_name(card: TargetGpu) -> str:
     """A card with what it can execute: ``NVIDIA GeForce RTX 3090 (compute capability 8.6)``."""
-    return f"{card.name} (compute capability {card.capability})" if card.capability else card.name
+    return (
+        say("{card} (compute capability {capability})", card=card.name, capability=card.capability)
+        if card.capability
+        else card.name
+    )
 
 
 def cards(gpus: Iterable[TargetGpu]) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from envfix.model.facts import Display, Environment, Gpu, Machine, TorchBuild
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import say
 from envfix.model.versions import ComputeCapability, CudaVersion, DriverVersion
 from envfix.rules._environments import NEW_ENV
 from envfix.rules._roots import root_of_torch
@@ -98,14 +99,23 @@ def unfit_cards(
         cause=rule.cause,
         follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR if len(unfit) == len(cards) else Severity.WARNING,
-        message=f"torch {torch.build} holds no code for {names}: it was built for {'older' if newer else 'newer'} cards only.",
+        message=say(
+            "torch {build} holds no code for {names}: it was built for {which} cards only.",
+            build=torch.build,
+            names=names,
+            which=say("older") if newer else say("newer"),
+        ),
         because=(
             cite("machine.gpus", machine.gpus, names),
-            Evidence(fact="environment.torch", value=f"built for {built}", source=_source_of_sm(environment, torch)),
+            Evidence(
+                fact="environment.torch",
+                value=say("built for {built}", built=built),
+                source=_source_of_sm(environment, torch),
+            ),
         ),
         remedies=(
             Remedy(
-                text="Let envfix choose a torch that has code for this card and runs on this driver.",
+                text=say("Let envfix choose a torch that has code for this card and runs on this driver."),
                 commands=(NEW_ENV,),
             ),
         ),
@@ -136,7 +146,11 @@ def _runs(
 def _source_of_sm(environment: Environment, torch: TorchBuild) -> str:
     """Where the list of cards was read: in torch's library, unless a report told it."""
     source = environment.torch.source
-    return f"{torch.location}/lib (libtorch_python or libtorch_cuda)" if source.endswith("version.py") else source
+    return (
+        say("{location}/lib (libtorch_python or libtorch_cuda)", location=torch.location)
+        if source.endswith("version.py")
+        else source
+    )
 
 
 def _is_direct(machine: Machine, runtime: CudaVersion, tables: Tables) -> bool:

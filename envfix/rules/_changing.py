@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from envfix.model.facts import Environment, Interpreter, Machine
 from envfix.model.finding import Remedy
+from envfix.model.language import say
 from envfix.rules._environments import Commands, startup_of
 from envfix.rules._family import installed
 
@@ -33,8 +34,10 @@ def in_place(environment: Environment, text: str, *arguments: str) -> Remedy:
     if commands:
         return Remedy(text=text, commands=commands)
     if interpreter is not None and not is_of_others(interpreter):
-        return Remedy(text=f"{text} This Python has no pip: do it in an environment of your own.")
-    return Remedy(text=f"{text} This Python is not yours to change: do it in an environment of your own.")
+        return Remedy(text=say("{text} This Python has no pip: do it in an environment of your own.", text=text))
+    return Remedy(
+        text=say("{text} This Python is not yours to change: do it in an environment of your own.", text=text)
+    )
 
 
 def is_of_others(interpreter: Interpreter) -> bool:

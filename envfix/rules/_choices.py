@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from envfix.model.finding import Remedy
+from envfix.model.language import later
 from envfix.model.log import Hit, Log, Weigh
 from envfix.model.regex import regex
 from envfix.rules._log import Reading
@@ -473,7 +474,7 @@ POETRY_NO_CANDIDATES = (
 )
 # The one command that tells these causes apart.
 TELL_APART = Remedy(
-    text="See which Python asks: its version, whether it has 32 or 64 bits, and its system.",
+    text=later("See which Python asks: its version, whether it has 32 or 64 bits, and its system."),
     commands=(
         (
             "python",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from packaging.version import InvalidVersion, Version
 
 from envfix.model.facts import Elsewhere, Environment, Gpu, Machine
+from envfix.model.language import say
 from envfix.model.versions import ComputeCapability, CudaVersion
 from envfix.rules._cards import driver_system, nvidia_displays, uses_supported_compat
 from envfix.rules._roots import is_cpu
@@ -75,6 +76,6 @@ def cuda_of(place: Elsewhere) -> CudaVersion | None:
 def misfit(machine: Machine, tables: Tables, place: Elsewhere) -> str | None:
     """What is wrong with a torch near by on this machine, as the end of a sentence; None: nothing that is known."""
     return {
-        NO_CUDA: "that one is a CPU build, which cannot use the GPU of this machine",
-        FAILS: "that one does not run on this driver and card",
+        NO_CUDA: say("that one is a CPU build, which cannot use the GPU of this machine"),
+        FAILS: say("that one does not run on this driver and card"),
     }.get(rank(machine, tables, place))

@@ -7,12 +7,13 @@ import re
 
 from envfix.model.facts import Command, Environment, Interpreter, Machine, Startup
 from envfix.model.finding import Evidence, Remedy
+from envfix.model.language import later, say
 
 Commands = tuple[tuple[str, ...], ...]
 # The command that mends most things, as it is shown.
 NEW_ENV = ("envfix", "install", "--new-env", "yolo-env")
 IN_NEW_ENVIRONMENT = Remedy(
-    text="Let envfix choose and install a stack that runs here, in an environment of its own.",
+    text=later("Let envfix choose and install a stack that runs here, in an environment of its own."),
     commands=(NEW_ENV,),
 )
 _FROM_SHELL = ("python on PATH", "python3 on PATH")
@@ -99,7 +100,7 @@ def _activate(script: str, shell: str | None) -> tuple[str, ...]:
 
 def variable(name: str, value: str) -> Evidence:
     """A variable of the user's shell as evidence."""
-    return Evidence(fact="environment.startup", value=f"{name}={value}", source="environment variable")
+    return Evidence(fact="environment.startup", value=f"{name}={value}", source=say("environment variable"))
 
 
 def about_commands(machine: Machine, startup: Startup, names: tuple[str, ...]) -> tuple[Evidence, ...]:
@@ -107,7 +108,7 @@ def about_commands(machine: Machine, startup: Startup, names: tuple[str, ...]) -
     return tuple(
         Evidence(
             fact="machine.commands",
-            value=f"`{one.name}` is {one.path} and belongs to {one.prefix}",
+            value=say("`{one}` is {path} and belongs to {prefix}", one=one.name, path=one.path, prefix=one.prefix),
             source=machine.commands.source,
         )
         for one in machine.commands.value or ()

@@ -10,9 +10,10 @@ from envfix.model.documents import without_secrets
 from envfix.model.explanation import Cause
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity, Verdict
+from envfix.model.language import look_up, say
 from envfix.model.log import Log
 from envfix.rules._log import PLAIN, LogSide, Reading, Suspicion, suspicions
-from envfix.rules._rule import Rule, judge
+from envfix.rules._rule import Rule, judge, spoken
 from envfix.tables.loader import Tables
 
 # What facts do to the confidence that a log alone gives: a rule that finds its cause on the machine, one that does not.
@@ -89,13 +90,13 @@ def _cause(one: Suspicion, reading: Reading, verdict: Verdict) -> Cause:
     return Cause(
         cause=one.rule.cause,
         code=one.rule.code,
-        title=one.rule.title,
+        title=look_up(one.rule.title),
         severity=side.gravity(reading),
         confidence=round(_confidence(one, reading, verdict), 2),
         message=side.says(reading),
         because=(*_lines(one), *((_told(finding), *finding.because) if finding is not None else ())),
         remedies=_remedies(side, reading, finding),
-        tell_apart=side.tell_apart,
+        tell_apart=None if side.tell_apart is None else spoken(side.tell_apart),
     )
 
 
@@ -117,11 +118,11 @@ def _confidence(one: Suspicion, reading: Reading, verdict: Verdict) -> float:
 def _remedies(side: LogSide, reading: Reading, finding: Finding | None) -> tuple[Remedy, ...]:
     """Those for this machine where facts prove the cause, those that always hold otherwise."""
     by_facts = finding.remedies if finding is not None else ()
-    return by_facts or side.mends(reading)
+    return by_facts or tuple(map(spoken, side.mends(reading)))
 
 
 def _told(finding: Finding) -> Evidence:
-    return Evidence(fact=f"finding.{finding.code}", value=finding.message, source="facts of the machine")
+    return Evidence(fact=f"finding.{finding.code}", value=finding.message, source=say("facts of the machine"))
 
 
 def _lines(one: Suspicion) -> Iterator[Evidence]:
@@ -143,7 +144,7 @@ def _from_facts(finding: Finding, rules: Sequence[Rule]) -> Cause:
     return Cause(
         cause=finding.cause,
         code=finding.code,
-        title=rule.title,
+        title=look_up(rule.title),
         severity=finding.severity,
         confidence=sure[finding.severity],
         message=finding.message,

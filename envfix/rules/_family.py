@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from envfix.model.facts import Binary, CondaRecord, Distribution, Environment, Interpreter, Machine
 from envfix.model.finding import Evidence, Remedy
+from envfix.model.language import later, say
 from envfix.model.regex import regex
 from envfix.rules._cards import nvidia_displays
 from envfix.rules._environments import NEW_ENV
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 NEW_ENVIRONMENT = Remedy(
-    text="Let envfix choose a stack that fits together, in an environment of its own.",
+    text=later("Let envfix choose a stack that fits together, in an environment of its own."),
     commands=(NEW_ENV,),
 )
 # Families of CUDA libraries, by the beginning of their file names.
@@ -86,7 +87,7 @@ def evidence(*items: Distribution) -> tuple[Evidence, ...]:
 def import_failure(environment: Environment) -> str | None:
     """What ``import torch`` said when it failed; None when it worked or was not tried."""
     said = environment.torch_import.value
-    return None if said is None or said.ok else said.error or "no reason was given"
+    return None if said is None or said.ok else said.error or say("no reason was given")
 
 
 def import_works(environment: Environment) -> bool:

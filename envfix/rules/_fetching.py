@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from envfix.model.facts import Environment, Machine, NetworkSetting, PackageSource
 from envfix.model.finding import Remedy
+from envfix.model.language import say
 from envfix.model.regex import regex
 
 _VARIABLE = regex(r"environment variable (\w+)")
@@ -43,7 +44,9 @@ def take_back(configured_in: str, what: str) -> Remedy:
     variable = variable_of(configured_in)
     if variable:
         return Remedy(
-            text=f"Unset {variable} (and take it out of your shell's start file).",
+            text=say("Unset {variable} (and take it out of your shell's start file).", variable=variable),
             commands=(("unset", variable),),
         )
-    return Remedy(text=f"Delete or correct the line with {what} in {configured_in}.")
+    return Remedy(
+        text=say("Delete or correct the line with {what} in {configured_in}.", what=what, configured_in=configured_in)
+    )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine, NativeLibrary
 from envfix.model.finding import Evidence, Remedy
+from envfix.model.language import say
 from envfix.rules._family import import_works, installed, version
 
 # Which pip package carries a library, by the beginning of the file's name (cu11, cu12 ... is appended; CUDA 13 has no suffix).
@@ -87,8 +88,12 @@ def is_bundled(path: str, environment: Environment) -> bool:
 def placed(machine: Machine, libraries: tuple[NativeLibrary, ...]) -> Iterator[Evidence]:
     """Each library with its place and how the loader comes there."""
     for library in libraries[:5]:
-        value = (
-            f"{library.name} (version {library.version}) in {library.path.rpartition('/')[0]}, by {library.found_by}"
+        value = say(
+            "{library} (version {version}) in {path}, by {found_by}",
+            library=library.name,
+            version=library.version,
+            path=library.path.rpartition("/")[0],
+            found_by=library.found_by,
         )
         yield Evidence(fact="machine.libraries", value=value, source=machine.libraries.source)
 
@@ -96,7 +101,11 @@ def placed(machine: Machine, libraries: tuple[NativeLibrary, ...]) -> Iterator[E
 def loaded(environment: Environment, paths: tuple[str, ...]) -> tuple[Evidence, ...]:
     """The paths that were loaded."""
     return tuple(
-        Evidence(fact="environment.torch_import", value=f"loaded {path}", source=environment.torch_import.source)
+        Evidence(
+            fact="environment.torch_import",
+            value=say("loaded {path}", path=path),
+            source=environment.torch_import.source,
+        )
         for path in paths[:5]
     )
 
@@ -106,8 +115,10 @@ def without_path(environment: Environment) -> Remedy:
     interpreter = environment.interpreter.value
     python = interpreter.executable if interpreter else "python"
     return Remedy(
-        text="Take CUDA folders out of LD_LIBRARY_PATH (in ~/.bashrc, modules or activation scripts):"
-        " torch brings its own libraries.",
+        text=say(
+            "Take CUDA folders out of LD_LIBRARY_PATH (in ~/.bashrc, modules or activation"
+            " scripts): torch brings its own libraries."
+        ),
         commands=(
             ("env", "-u", "LD_LIBRARY_PATH", python, "-c", "import torch; print(torch.zeros(1))"),
             ("unset", "LD_LIBRARY_PATH"),

@@ -11,6 +11,7 @@ import msgspec
 from envfix.logs.speech import is_speech
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Remedy, Severity
+from envfix.model.language import look_up
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._symptoms import SYMPTOMS, UNTOLD, symptoms_of
 from envfix.tables.loader import Tables
@@ -67,7 +68,7 @@ class LogSide(msgspec.Struct, frozen=True, kw_only=True):
             return self.message(reading)
         sentences = (self.message,) if isinstance(self.message, str) else self.message
         known = (one for one in sentences if _names(one) <= reading.groups.keys())
-        return next(known, sentences[-1]).format_map(reading.groups)
+        return look_up(next(known, sentences[-1])).format_map(reading.groups)
 
     def mends(self, reading: Reading) -> tuple[Remedy, ...]:
         """The remedies for what was read."""

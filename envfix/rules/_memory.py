@@ -9,6 +9,7 @@ from packaging.version import InvalidVersion, Version
 from envfix.logs import memory_arithmetic
 from envfix.logs.memory_arithmetic import Shares, Verdict, in_words
 from envfix.model.finding import Remedy
+from envfix.model.language import say
 from envfix.model.log import Hit, Log, Signature, Weigh
 from envfix.model.regex import regex
 from envfix.rules._log import Reading
@@ -127,15 +128,22 @@ def _without_numbers(verdict: Verdict, confidence: float) -> Weigh:
 
 def card(found: Shares) -> str:
     """What the card is called in the message."""
-    return "The card" if found.gpu is None else f"GPU {found.gpu}"
+    return say("The card") if found.gpu is None else f"GPU {found.gpu}"
 
 
 def whole(found: Shares) -> str:
     """How the card's memory is divided, as a sum that a reader can check."""
     mine = found.process if found.process is not None else found.reserved
-    own = f"{in_words(mine)} this process ({in_words(found.allocated)} in use)"
-    others = "others" if found.process is not None else "others and CUDA itself"
-    return f"{in_words(found.total)} = {own} + {in_words(found.free)} free + {in_words(found.others)} {others}"
+    own = say("{mine} this process ({allocated} in use)", mine=in_words(mine), allocated=in_words(found.allocated))
+    others = say("others") if found.process is not None else say("others and CUDA itself")
+    return say(
+        "{total} = {own} + {free} free + {others} {others_2}",
+        total=in_words(found.total),
+        own=own,
+        free=in_words(found.free),
+        others=in_words(found.others),
+        others_2=others,
+    )
 
 
 def is_yolo(reading: Reading) -> bool:
@@ -153,22 +161,31 @@ def smaller(reading: Reading) -> tuple[Remedy, ...]:
     size, found = batch(reading), of_reading(reading)
     fits = _batch_that_may_fit(size, found) if size is not None else None
     if not is_yolo(reading):
-        down = f" (from {size} to {fits}, then lower)" if fits else ""
+        down = say(" (from {size} to {fits}, then lower)", size=size, fits=fits) if fits else ""
         return (
             Remedy(
-                text=f"Make the batch smaller{down}, or the input, or the model; mixed precision (autocast) halves much of it."
+                text=say(
+                    "Make the batch smaller{down}, or the input, or the model; mixed precision"
+                    " (autocast) halves much of it.",
+                    down=down,
+                )
             ),
         )
     to = str(fits) if fits else "8"
-    why = f"Train with a smaller batch than {size}" if size else "Train with a smaller batch"
+    why = say("Train with a smaller batch than {size}", size=size) if size else say("Train with a smaller batch")
     return (
         Remedy(
-            text=f"{why}; more of it needs proportionally more memory. Halve it again if that is still too much.",
+            text=say(
+                "{why}; more of it needs proportionally more memory. Halve it again if that is still too much.", why=why
+            ),
             commands=(("yolo", "train", "model=MODEL.pt", "data=DATA.yaml", f"batch={to}"),),
         ),
         Remedy(
-            text="Or let ultralytics measure what fits (batch=-1 takes about 60 % of the card); a smaller imgsz, amp=True (the"
-            " default) and a smaller model (yolov8n) need less as well.",
+            text=say(
+                "Or let ultralytics measure what fits (batch=-1 takes about 60 % of the card); a"
+                " smaller imgsz, amp=True (the default) and a smaller model (yolov8n) need less as"
+                " well."
+            ),
             commands=(("yolo", "train", "model=MODEL.pt", "data=DATA.yaml", "batch=-1", "imgsz=512"),),
         ),
     )
@@ -195,12 +212,15 @@ def allocator_setting(reading: Reading) -> Remedy:
         "expandable_segments:True" if sentences or newer or _is_at_least(reading, "2.1") else "max_split_size_mb:128"
     )
     renamed = (
-        " (torch 2.9 and newer call it PYTORCH_ALLOC_CONF)"
+        say(" (torch 2.9 and newer call it PYTORCH_ALLOC_CONF)")
         if not newer
-        else " (before torch 2.9: PYTORCH_CUDA_ALLOC_CONF)"
+        else say(" (before torch 2.9: PYTORCH_CUDA_ALLOC_CONF)")
     )
     return Remedy(
-        text=f"Set this in the shell before the program starts{renamed}; inside a running program it has no effect.",
+        text=say(
+            "Set this in the shell before the program starts{renamed}; inside a running program it has no effect.",
+            renamed=renamed,
+        ),
         commands=(("export", f"{name}={value}"),),
     )
 

@@ -12,7 +12,8 @@ import msgspec
 
 from envfix.errors import TableError
 from envfix.model.facts import NOT_ASKED, NOT_TOLD, Environment, Machine, Observed
-from envfix.model.finding import Diagnosis, Evidence, Finding, Severity, Skipped, Verdict
+from envfix.model.finding import Diagnosis, Evidence, Finding, Remedy, Severity, Skipped, Verdict
+from envfix.model.language import look_up, say
 from envfix.rules._log import LogSide
 from envfix.tables.loader import Tables
 
@@ -54,9 +55,9 @@ def cite(name: str, fact: Observed[Any], value: object | None = None) -> Evidenc
     """Evidence from an observed fact; ``value`` replaces its own text where only a part matters."""
     if value is None:
         value = (
-            f"unknown: {fact.problem}"
+            say("unknown: {problem}", problem=look_up(fact.problem or ""))
             if fact.is_unknown
-            else fact.problem or "nothing found"
+            else fact.problem or say("nothing found")
             if fact.is_absent
             else fact.value
         )
@@ -79,16 +80,32 @@ def _judge_one(rule: Rule, facts: dict[str, Any], tables: Tables) -> Verdict:
         fact: Observed[Any] = getattr(facts[record], field)
         if fact.is_unknown:
             return Verdict(
-                code=rule.code, cause=rule.cause, status="skipped", reason=f"{need} is unknown: {fact.problem}"
+                code=rule.code,
+                cause=rule.cause,
+                status="skipped",
+                reason=say("{need} is unknown: {problem}", need=need, problem=look_up(fact.problem or "")),
             )
     try:
-        findings = tuple(rule.check(facts["machine"], facts["environment"], tables))
+        findings = tuple(map(_spoken, rule.check(facts["machine"], facts["environment"], tables)))
     except TableError:
         raise  # not the rule's fault, and nothing can be judged by such a table
     except Exception as error:  # noqa: BLE001 - a broken rule must be seen by the user and must not hide the others
-        reason = f"the rule itself failed ({type(error).__name__}: {error}); please report it"
+        reason = say(
+            "the rule itself failed ({name}: {error}); please report it", name=type(error).__name__, error=error
+        )
         return Verdict(code=rule.code, cause=rule.cause, status="crashed", reason=reason)
     return Verdict(code=rule.code, cause=rule.cause, status="found" if findings else "passed", findings=findings)
+
+
+def spoken(remedy: Remedy) -> Remedy:
+    """A remedy that was written down at import, in the language that has been chosen since."""
+    text = look_up(remedy.text)
+    return remedy if text == remedy.text else msgspec.structs.replace(remedy, text=text)
+
+
+def _spoken(finding: Finding) -> Finding:
+    remedies = tuple(map(spoken, finding.remedies))
+    return finding if remedies == finding.remedies else msgspec.structs.replace(finding, remedies=remedies)
 
 
 def diagnose(verdicts: Sequence[Verdict], rules: Sequence[Rule] | None = None) -> Diagnosis:
@@ -101,7 +118,8 @@ def diagnose(verdicts: Sequence[Verdict], rules: Sequence[Rule] | None = None) -
     )
     worst = {finding.severity for finding in findings}
     # A rule that could not be judged leaves a doubt, and a doubt is never "healthy"; what the user chose not to ask is none.
-    doubt = any(not row.reason.endswith((NOT_ASKED, NOT_TOLD)) for row in skipped)
+    by_choice = (NOT_ASKED, NOT_TOLD, look_up(NOT_ASKED), look_up(NOT_TOLD))
+    doubt = any(not row.reason.endswith(by_choice) for row in skipped)
     verdict: Literal["healthy", "degraded", "broken"] = "healthy"
     if Severity.ERROR in worst:
         verdict = "broken"

@@ -12,6 +12,7 @@ from packaging.version import InvalidVersion, Version
 
 from envfix.model.facts import Environment, HostCompiler, Machine, Toolkit, TorchBuild
 from envfix.model.finding import Evidence, Severity
+from envfix.model.language import say
 
 # Packages that compile CUDA code at the user's when they are used.
 COMPILE_WHEN_USED = frozenset({"deepspeed", "flashinfer-python"})
@@ -42,14 +43,18 @@ def compiling(machine: Machine, environment: Environment) -> Compiling | None:
     for names, severity in ((COMPILE_WHEN_USED, Severity.WARNING), (BUILD_TOOLS, Severity.INFO)):
         for one in distributions:
             if one.name.lower().replace("_", "-") in names:
-                what = "compiles CUDA code when it is used" if severity == Severity.WARNING else "is for compiling"
-                value = f"{one.name} {one.version} is installed, which {what}"
+                what = (
+                    say("compiles CUDA code when it is used")
+                    if severity == Severity.WARNING
+                    else say("is for compiling")
+                )
+                value = say("{one} {version} is installed, which {what}", one=one.name, version=one.version, what=what)
                 sign = Evidence(fact="environment.distributions", value=value, source=one.location)
                 return Compiling(sign, severity)
     for name in VARIABLES:
         if machine.variables.get(name):
             value = f"{name}={machine.variables[name]}"
-            sign = Evidence(fact="machine.variables", value=value, source="the shell's environment")
+            sign = Evidence(fact="machine.variables", value=value, source=say("the shell's environment"))
             return Compiling(sign, Severity.INFO)
     return None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Interpreter, Machine
 from envfix.model.finding import Remedy
+from envfix.model.language import say
 from envfix.rules._environments import NEW_ENV
 from envfix.tables.companions import RegistryRow
 from envfix.tables.loader import Tables
@@ -68,6 +69,6 @@ def with_python(python: str | None) -> Remedy:
     """A new environment with a Python that wheels exist for."""
     version = ("--python", python) if python else ()
     return Remedy(
-        text="Make an environment with a Python that torch wheels exist for.",
+        text=say("Make an environment with a Python that torch wheels exist for."),
         commands=((*NEW_ENV, *version),),
     )

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._environments import activation, startup_of
 from envfix.rules._log import LogSide
@@ -52,17 +53,17 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING if bites else Severity.INFO,
-        message=f"This shell has not loaded the conda of {root}: `conda activate` does not work here.",
+        message=say("This shell has not loaded the conda of {root}: `conda activate` does not work here.", root=root),
         because=(
             Evidence(fact="environment.startup", value=f"{root}/condabin/conda", source=environment.startup.source),
-            cite("environment.startup", environment.startup, "CONDA_SHLVL is not set"),
+            cite("environment.startup", environment.startup, say("CONDA_SHLVL is not set")),
         ),
         remedies=(
             Remedy(
-                text="Load conda in this shell, then activate the environment.",
+                text=say("Load conda in this shell, then activate the environment."),
                 commands=activation(startup, prefix, conda=True, activate=None),
             ),
-            Remedy(text="Or let conda prepare the shells you open from now on.", commands=(init,)),
+            Remedy(text=say("Or let conda prepare the shells you open from now on."), commands=(init,)),
         ),
     )
 
@@ -94,25 +95,33 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "This shell has not loaded `{tool}`: activating does not work in it, and what follows runs in another Python.",
-        "This shell does not know conda: activating does not work in it, and what follows runs in another Python.",
+        later(
+            "This shell has not loaded `{tool}`: activating does not work in it, and what follows"
+            " runs in another Python."
+        ),
+        later(
+            "This shell does not know conda: activating does not work in it, and what follows runs in another Python."
+        ),
     ),
     remedies=(
         Remedy(
-            text="Run the command in the environment without activating it; that works in scripts, notebooks and batch jobs.",
+            text=later(
+                "Run the command in the environment without activating it; that works in scripts,"
+                " notebooks and batch jobs."
+            ),
             commands=(("conda", "run", "-n", "ENV", "python", "train.py"),),
         ),
         Remedy(
-            text="Or load conda in the shell or script first (the folder of conda may have another name).",
+            text=later("Or load conda in the shell or script first (the folder of conda may have another name)."),
             commands=(("source", "~/miniconda3/etc/profile.d/conda.sh"), ("conda", "activate", "ENV")),
         ),
         Remedy(
-            text="Or let conda prepare this kind of shell, then open a new one.",
+            text=later("Or let conda prepare this kind of shell, then open a new one."),
             commands=(("conda", "init", "bash"),),
         ),
     ),
     tell_apart=Remedy(
-        text="See whether conda is installed and where.",
+        text=later("See whether conda is installed and where."),
         commands=(("ls", "~/miniconda3/bin/conda", "~/anaconda3/bin/conda"),),
     ),
 )
@@ -120,7 +129,7 @@ LOG = LogSide(
 RULE = Rule(
     code="CND101",
     cause="conda_shell_not_initialised",
-    title="this shell cannot activate conda environments",
+    title=later("this shell cannot activate conda environments"),
     needs=("environment.interpreter", "environment.startup"),
     check=check,
     rank=24,

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import CondaRecord, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import conda
 from envfix.rules._environments import NEW_ENV
@@ -54,8 +55,12 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"Conda chose a build of {first.name} without CUDA ({first.version} {first.build}),"
-        " although there is an NVIDIA card.",
+        message=say(
+            "Conda chose a build of {first} without CUDA ({version} {build}), although there is an NVIDIA card.",
+            first=first.name,
+            version=first.version,
+            build=first.build,
+        ),
         because=(
             *(_recorded(environment, row) for row in chosen),
             cite("environment.torch", environment.torch, torch.build),
@@ -65,14 +70,19 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
 
 
 def _recorded(environment: Environment, row: CondaRecord) -> Evidence:
-    value = f"{row.name} {row.version} {row.build}" + (f" from {row.channel}" if row.channel else "")
+    value = f"{row.name} {row.version} {row.build}" + (
+        say(" from {channel}", channel=row.channel) if row.channel else ""
+    )
     return Evidence(fact="environment.conda_records", value=value, source=environment.conda_records.source)
 
 
 def _remedies(machine: Machine, environment: Environment, known: dict[str, CondaRecord]) -> tuple[Remedy, ...]:
     commands = conda(machine, environment, "remove", "cpuonly") if "cpuonly" in known else ()
     commands += conda(machine, environment, "install", "pytorch=*=*cuda*")
-    text = "Or ask conda for a CUDA build by its build string, on a machine where nvidia-smi works (else set CONDA_OVERRIDE_CUDA)."
+    text = say(
+        "Or ask conda for a CUDA build by its build string, on a machine where nvidia-smi works"
+        " (else set CONDA_OVERRIDE_CUDA)."
+    )
     return (NEW_ENVIRONMENT, Remedy(text=text, commands=commands, safe=False))
 
 
@@ -130,17 +140,22 @@ LOG = LogSide(
         Signature(pattern=r"nothing provides __cuda|feature:[^\n]{0,40}::__cuda[=<>][^\n]{0,80}", weigh=_weigh_missing),
     ),
     message=(
-        "conda chose a build of {package} without CUDA ({build}).",
-        "conda sees no NVIDIA driver here (its package __cuda), so it takes builds without CUDA or refuses those with it.",
+        later("conda chose a build of {package} without CUDA ({build})."),
+        later(
+            "conda sees no NVIDIA driver here (its package __cuda), so it takes builds without"
+            " CUDA or refuses those with it."
+        ),
     ),
     remedies=(
         Remedy(
-            text="Put wheels with CUDA into an environment of their own; they need no solver.",
+            text=later("Put wheels with CUDA into an environment of their own; they need no solver."),
             commands=(NEW_ENV,),
         ),
         Remedy(
-            text="Or ask conda for a CUDA build by its build string; where it sees no card (login node, image), say which CUDA it"
-            " will have.",
+            text=later(
+                "Or ask conda for a CUDA build by its build string; where it sees no card (login"
+                " node, image), say which CUDA it will have."
+            ),
             commands=(
                 ("export", "CONDA_OVERRIDE_CUDA=12.6"),
                 ("conda", "create", "-n", "ENV", "-c", "conda-forge", "python=3.11", "pytorch=*=*cuda*", "torchvision"),
@@ -148,7 +163,7 @@ LOG = LogSide(
         ),
     ),
     tell_apart=Remedy(
-        text="See whether conda knows of the card (`__cuda`) and which builds are installed.",
+        text=later("See whether conda knows of the card (`__cuda`) and which builds are installed."),
         commands=(("conda", "info"), ("conda", "list", "torch")),
     ),
     explains=("cpu_only_build_installed",),
@@ -157,7 +172,7 @@ LOG = LogSide(
 RULE = Rule(
     code="CND110",
     cause="conda_resolved_cpu_build",
-    title="conda chose a build without CUDA",
+    title=later("conda chose a build without CUDA"),
     needs=("environment.conda_records", "environment.torch"),
     check=check,
     rank=31,

@@ -31,6 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import ChannelState, CondaInstall, CondaSettings, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._environments import NEW_ENV
@@ -49,17 +50,17 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     severity = Severity.WARNING if _is_needed(conda, environment) else Severity.INFO
     for problem in settings.problems:
         yield _finding(
-            f"The configuration of conda cannot be used: {problem}",
+            say("The configuration of conda cannot be used: {problem}", problem=problem),
             (_evidence("problem", problem),),
             (_look(conda),),
             severity,
         )
     if settings.offline:
-        where = settings.set_in.get("offline", "its configuration")
+        where = settings.set_in.get("offline", say("its configuration"))
         yield _finding(
-            f"A setting in {where} keeps conda offline, so it can get no package",
-            (_evidence("offline: true", where),),
-            (Remedy(text=f"Take that line out of {where}."),),
+            say("A setting in {where} keeps conda offline, so it can get no package", where=where),
+            (_evidence(say("offline: true"), where),),
+            (Remedy(text=say("Take that line out of {where}.", where=where)),),
             Severity.INFO,
         )
     dead = unreachable(conda, settings)
@@ -86,8 +87,12 @@ def _dead_channels(
     names = ", ".join(f"{state.name} ({state.problem})" for state in dead)
     many = len(dead) > 1
     return _finding(
-        f"Nothing can be installed by conda while {'channels' if many else 'a channel'} of its configuration"
-        f" {'do' if many else 'does'} not answer: {names}",
+        say(
+            "Nothing can be installed by conda while {which} of its configuration {which_2} not answer: {names}",
+            which=say("channels") if many else say("a channel"),
+            which_2="do" if many else "does",
+            names=names,
+        ),
         tuple(_evidence(f"{state.name}: {state.problem}", state.location) for state in dead),
         tuple(_remedies(conda, settings)),
         severity,
@@ -100,14 +105,21 @@ def _remedies(conda: CondaInstall, settings: CondaSettings) -> Iterator[Remedy]:
         path = settings.set_in.get("channels", "~/.condarc").split(",")[0]
         path = path if path in conda.configuration_files else "~/.condarc"
         yield Remedy(
-            text=f"Keep a copy of {path} and write this into it; every address in it answered just now:\n{content}",
+            text=say(
+                "Keep a copy of {path} and write this into it; every address in it answered just now:\n{content}",
+                path=path,
+                content=content,
+            ),
             commands=(
                 *((("cp", path, f"{path}.before"),) if path in conda.configuration_files else ()),
                 *(((conda.program, "clean", "--index-cache"),) if conda.program else ()),
             ),
         )
     yield Remedy(
-        text=f"{'Or leave' if content else 'Leave'} conda's channels aside: the wheels of torch need none of them.",
+        text=say(
+            "{which} conda's channels aside: the wheels of torch need none of them.",
+            which=say("Or leave") if content else say("Leave"),
+        ),
         commands=(NEW_ENV,),
     )
 
@@ -140,7 +152,7 @@ def _finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=severity,
-        message=f"{message.rstrip('.')}.",
+        message=say("{message}.", message=message.rstrip(".")),
         because=because,
         remedies=remedies,
     )
@@ -148,7 +160,7 @@ def _finding(
 
 def _look(conda: CondaInstall) -> Remedy:
     return Remedy(
-        text="Look at what conda makes of its files, then correct that one or move it aside.",
+        text=say("Look at what conda makes of its files, then correct that one or move it aside."),
         commands=((conda.program, "config", "--show-sources"),) if conda.program else (),
     )
 
@@ -209,31 +221,38 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "conda got no answer it could use from {url} (HTTP {status}): the channel is down, has moved, or the mirror lacks it.",
-        "conda got no answer it could use from {url}: the channel is down, has moved, or the mirror lacks it.",
-        "A channel that conda asks does not answer, or conda's configuration cannot be read.",
+        later(
+            "conda got no answer it could use from {url} (HTTP {status}): the channel is down, has"
+            " moved, or the mirror lacks it."
+        ),
+        later("conda got no answer it could use from {url}: the channel is down, has moved, or the mirror lacks it."),
+        later("A channel that conda asks does not answer, or conda's configuration cannot be read."),
     ),
     remedies=(
         Remedy(
-            text="See which file names that channel, take it out or correct it there, and clear the cached lists.",
+            text=later(
+                "See which file names that channel, take it out or correct it there, and clear the cached lists."
+            ),
             commands=(("conda", "config", "--show-sources"), ("conda", "clean", "--index-cache", "--yes")),
         ),
         Remedy(
-            text="Or pass over the configured channels this once.",
+            text=later("Or pass over the configured channels this once."),
             commands=(("conda", "create", "-n", "ENV", "--override-channels", "-c", "conda-forge", "python=3.11"),),
         ),
         Remedy(
-            text="Or leave conda's channels aside: the wheels of torch need none of them.",
+            text=later("Or leave conda's channels aside: the wheels of torch need none of them."),
             commands=(NEW_ENV,),
         ),
     ),
-    tell_apart=Remedy(text="Let envfix ask each configured channel.", commands=(("envfix", "diagnose", "--network"),)),
+    tell_apart=Remedy(
+        text=later("Let envfix ask each configured channel."), commands=(("envfix", "diagnose", "--network"),)
+    ),
 )
 
 RULE = Rule(
     code="CND120",
     cause="conda_channel_unreachable",
-    title="conda's channels do not answer, or its configuration cannot be read",
+    title=later("conda's channels do not answer, or its configuration cannot be read"),
     needs=("machine.conda",),
     check=check,
     rank=73,

@@ -32,6 +32,7 @@ from packaging.version import InvalidVersion, Version
 
 from envfix.model.facts import CondaInstall, CondaSettings, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._environments import NEW_ENV
@@ -55,16 +56,24 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING if waiting else Severity.INFO,
-        message=f"The old solver of conda {conda.version} may search {len(settings.channels)} channels for hours.",
+        message=say(
+            "The old solver of conda {version} may search {number} channels for hours.",
+            version=conda.version,
+            number=len(settings.channels),
+        ),
         because=(
             Evidence(
                 fact="machine.conda",
-                value=f"{conda.program} {conda.version}, solver classic",
+                value=say("{program} {version}, solver classic", program=conda.program, version=conda.version),
                 source=machine.conda.source,
             ),
             Evidence(
                 fact="machine.conda",
-                value=f"channels {', '.join(settings.channels)}; priority {settings.channel_priority or 'flexible'}",
+                value=say(
+                    "channels {channels}; priority {channel_priority}",
+                    channels=", ".join(settings.channels),
+                    channel_priority=settings.channel_priority or "flexible",
+                ),
                 source=settings.set_in.get("channels", machine.conda.source),
             ),
         ),
@@ -93,15 +102,15 @@ def _remedies(conda: CondaInstall) -> Iterator[Remedy]:
     version = _version(conda)
     if conda.libmamba and version is not None and version >= CAN_CHOOSE:
         yield Remedy(
-            text="Switch to the fast solver, which is installed already.",
+            text=say("Switch to the fast solver, which is installed already."),
             commands=(("conda", "config", "--set", "solver", "libmamba"),),
         )
     yield Remedy(
-        text="Search each package in one channel only.",
+        text=say("Search each package in one channel only."),
         commands=(("conda", "config", "--set", "channel_priority", "strict"),),
     )
     yield Remedy(
-        text="Or install torch from wheels, which need no solver.",
+        text=say("Or install torch from wheels, which need no solver."),
         commands=(NEW_ENV,),
     )
 
@@ -168,14 +177,16 @@ LOG = LogSide(
             pattern=r"(?:Solving environment|Collecting package metadata \([\w.]{4,30}\)):", weigh=_weigh_silence
         ),
     ),
-    message="conda's solver searches without coming to an end: too many builds of too many channels for the old solver.",
+    message=later(
+        "conda's solver searches without coming to an end: too many builds of too many channels for the old solver."
+    ),
     remedies=(
         Remedy(
-            text="Leave the solver aside: wheels of torch in an environment of their own.",
+            text=later("Leave the solver aside: wheels of torch in an environment of their own."),
             commands=(NEW_ENV,),
         ),
         Remedy(
-            text="Or switch to the fast solver and search each package in one channel only.",
+            text=later("Or switch to the fast solver and search each package in one channel only."),
             commands=(
                 ("conda", "update", "-n", "base", "conda"),
                 ("conda", "install", "-n", "base", "conda-libmamba-solver"),
@@ -185,17 +196,17 @@ LOG = LogSide(
             safe=False,
         ),
         Remedy(
-            text="And solve in a new, empty environment, not in base.",
+            text=later("And solve in a new, empty environment, not in base."),
             commands=(("conda", "create", "-n", "ENV", "python=3.11"),),
         ),
     ),
-    tell_apart=Remedy(text="See which solver and which channels conda uses.", commands=(("conda", "info"),)),
+    tell_apart=Remedy(text=later("See which solver and which channels conda uses."), commands=(("conda", "info"),)),
 )
 
 RULE = Rule(
     code="CND121",
     cause="conda_solve_stuck",
-    title="conda searches with its old solver",
+    title=later("conda searches with its old solver"),
     needs=("machine.conda",),
     check=check,
     rank=75,

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature, Weigh
 from envfix.rules._cards import nvidia_displays
 from envfix.rules._log import LogSide, Reading
@@ -49,10 +50,14 @@ from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 _WAYS = {
-    "kubernetes": "Ask for a GPU in the pod: resources.limits of nvidia.com/gpu, on a node with the NVIDIA device plugin.",
-    "apptainer": "Start the container with --nv.",
+    "kubernetes": later(
+        "Ask for a GPU in the pod: resources.limits of nvidia.com/gpu, on a node with the NVIDIA device plugin."
+    ),
+    "apptainer": later("Start the container with --nv."),
 }
-_DOCKER = "Start the container with its GPU: `docker run --gpus all ...`, or a device reservation in the compose file."
+_DOCKER = later(
+    "Start the container with its GPU: `docker run --gpus all ...`, or a device reservation in the compose file."
+)
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
@@ -65,17 +70,17 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if driver_inside or machine.driver.is_unknown or machine.gpus.value or not (cards or layers.kernel):
         return
     seen = ", ".join(card.name or f"NVIDIA [{card.vendor_id}:{card.device_id}]" for card in cards)
-    host = seen or f"its kernel module {layers.kernel}"
+    host = seen or say("its kernel module {kernel}", kernel=layers.kernel)
     source = machine.displays.source if seen else machine.driver_layers.source
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message="The host has an NVIDIA card, but this container was started without it.",
+        message=say("The host has an NVIDIA card, but this container was started without it."),
         because=(
-            cite("machine.platform", machine.platform, f"a {place.container} container"),
-            Evidence(fact="machine.displays", value=f"the host shows {host}", source=source),
-            cite("machine.driver_layers", machine.driver_layers, "no /dev/nvidia* and no driver library in here"),
+            cite("machine.platform", machine.platform, say("a {container} container", container=place.container)),
+            Evidence(fact="machine.displays", value=say("the host shows {host}", host=host), source=source),
+            cite("machine.driver_layers", machine.driver_layers, say("no /dev/nvidia* and no driver library in here")),
             *_hidden(machine),
         ),
         remedies=(Remedy(text=_WAYS.get(place.container, _DOCKER), safe=False),),
@@ -87,7 +92,7 @@ def _hidden(machine: Machine) -> Iterator[Evidence]:
     asked = machine.variables.get("NVIDIA_VISIBLE_DEVICES")
     if asked in ("void", "none"):
         yield Evidence(
-            fact="machine.variables", value=f"NVIDIA_VISIBLE_DEVICES={asked}", source="the container's environment"
+            fact="machine.variables", value=f"NVIDIA_VISIBLE_DEVICES={asked}", source=say("the container's environment")
         )
 
 
@@ -155,25 +160,29 @@ LOG = LogSide(
         Signature(pattern=r"NVIDIA_VISIBLE_DEVICES=(?:void|none)\b", confidence=0.6),
         Signature(pattern=NO_GPU_RESOURCE, confidence=0.5),
     ),
-    message="The container was probably started without a GPU: neither the driver's library nor its devices are in it.",
+    message=later(
+        "The container was probably started without a GPU: neither the driver's library nor its devices are in it."
+    ),
     remedies=(
         Remedy(
-            text="Start the container again with its GPU.",
+            text=later("Start the container again with its GPU."),
             commands=(("docker", "run", "--gpus", "all", "--ipc=host", "IMAGE"),),
         ),
         Remedy(
             text=(
-                "In a compose file reserve the device (driver: nvidia, capabilities: [gpu]); in Kubernetes set "
-                "resources.limits of nvidia.com/gpu."
+                later(
+                    "In a compose file reserve the device (driver: nvidia, capabilities: [gpu]);"
+                    " in Kubernetes set resources.limits of nvidia.com/gpu."
+                )
             )
         ),
         Remedy(
-            text="With Apptainer or Singularity add --nv. Install no driver inside the image.",
+            text=later("With Apptainer or Singularity add --nv. Install no driver inside the image."),
             commands=(("apptainer", "exec", "--nv", "IMAGE", "nvidia-smi"),),
         ),
     ),
     tell_apart=Remedy(
-        text="Inside: see whether the devices are there. On the host: see whether its driver answers.",
+        text=later("Inside: see whether the devices are there. On the host: see whether its driver answers."),
         commands=(("ls", "/dev/nvidiactl"), ("nvidia-smi",)),
     ),
     explains=("no_nvidia_gpu", "cuda_driver_library_missing", "cuda_does_not_start", "driver_too_old_for_wheel"),
@@ -184,7 +193,7 @@ LOG = LogSide(
 RULE = Rule(
     code="CTR101",
     cause="container_without_gpu",
-    title="The container was started without the GPU",
+    title=later("The container was started without the GPU"),
     needs=("machine.platform", "machine.driver_layers"),
     check=check,
     rank=12,

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._devices import container, under_wsl
 from envfix.rules._log import LogSide
@@ -51,17 +52,20 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.INFO,
-        message="Containers of docker cannot get a GPU here: NVIDIA's container toolkit is not installed.",
+        message=say("Containers of docker cannot get a GPU here: NVIDIA's container toolkit is not installed."),
         because=(
             cite(
                 "machine.device_state",
                 machine.device_state,
-                "docker is there, no nvidia-ctk, no nvidia runtime, no CDI file",
+                say("docker is there, no nvidia-ctk, no nvidia runtime, no CDI file"),
             ),
         ),
         remedies=(
             Remedy(
-                text="Only if you work in containers: ask the administrator for nvidia-container-toolkit, configured for docker.",
+                text=say(
+                    "Only if you work in containers: ask the administrator for"
+                    " nvidia-container-toolkit, configured for docker."
+                ),
                 safe=False,
             ),
         ),
@@ -137,23 +141,27 @@ LOG = LogSide(
         Signature(pattern=NO_NVIDIA_SMI, confidence=0.3, beside=(IN_CONTAINER,)),
     ),
     message=(
-        "Docker (or Podman) cannot give a container the GPU here: NVIDIA's container toolkit is not "
-        "installed, or not configured for it."
+        later(
+            "Docker (or Podman) cannot give a container the GPU here: NVIDIA's container toolkit"
+            " is not installed, or not configured for it."
+        )
     ),
     remedies=(
         Remedy(
-            text="Ask the administrator to install nvidia-container-toolkit on the host, to configure it for docker "
-            "and to restart docker:"
-            " `nvidia-ctk runtime configure --runtime=docker`, then `systemctl restart docker`.",
+            text=later(
+                "Ask the administrator to install nvidia-container-toolkit on the host, to"
+                " configure it for docker and to restart docker: `nvidia-ctk runtime configure"
+                " --runtime=docker`, then `systemctl restart docker`."
+            ),
             safe=False,
         ),
         Remedy(
-            text="With Podman: a CDI file is needed (`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`).",
+            text=later("With Podman: a CDI file is needed (`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`)."),
             safe=False,
         ),
     ),
     tell_apart=Remedy(
-        text="On the host: see whether the driver answers, the toolkit is there and docker knows it.",
+        text=later("On the host: see whether the driver answers, the toolkit is there and docker knows it."),
         commands=(("nvidia-smi",), ("nvidia-ctk", "--version"), ("docker", "info")),
     ),
     explains=("container_without_gpu",),
@@ -163,7 +171,7 @@ LOG = LogSide(
 RULE = Rule(
     code="CTR102",
     cause="container_toolkit_missing",
-    title="NVIDIA's container toolkit is not installed",
+    title=later("NVIDIA's container toolkit is not installed"),
     needs=("machine.device_state",),
     check=check,
     rank=90,

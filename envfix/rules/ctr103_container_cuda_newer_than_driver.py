@@ -32,6 +32,7 @@ from typing import NamedTuple
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.model.regex import regex
 from envfix.model.versions import CudaVersion, DriverVersion
@@ -65,13 +66,27 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.INFO if needed.major == served.major else Severity.WARNING,
-        message=f"This image was made for CUDA {needed}, but the host's driver {driver.version} serves CUDA {served} at most.",
+        message=say(
+            "This image was made for CUDA {needed}, but the host's driver {version} serves CUDA {served} at most.",
+            needed=needed,
+            version=driver.version,
+            served=served,
+        ),
         because=(
             Evidence(fact="machine.variables", value=text[:200], source=VARIABLE),
-            cite("machine.driver", machine.driver, f"{driver.version}, serves CUDA {served}"),
+            cite(
+                "machine.driver",
+                machine.driver,
+                say("{version}, serves CUDA {served}", version=driver.version, served=served),
+            ),
         ),
         remedies=(
-            Remedy(text=f"Use an image for CUDA {served} or older, or ask for a newer driver on the host.", safe=False),
+            Remedy(
+                text=say(
+                    "Use an image for CUDA {served} or older, or ask for a newer driver on the host.", served=served
+                ),
+                safe=False,
+            ),
         ),
     )
 
@@ -142,16 +157,21 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "The image asks for CUDA {needed} or newer, and the host's driver serves less: the container is not started.",
-        "The image was made for driver {release} or newer, and the host has {driver}.",
-        "The image asks for a newer CUDA than the host's driver serves.",
+        later(
+            "The image asks for CUDA {needed} or newer, and the host's driver serves less: the"
+            " container is not started."
+        ),
+        later("The image was made for driver {release} or newer, and the host has {driver}."),
+        later("The image asks for a newer CUDA than the host's driver serves."),
     ),
     remedies=(
         Remedy(
-            text="Use an image (a tag) for the CUDA that the host's driver serves; nvidia-smi on the host shows it.",
+            text=later(
+                "Use an image (a tag) for the CUDA that the host's driver serves; nvidia-smi on the host shows it."
+            ),
             commands=(("nvidia-smi",),),
         ),
-        Remedy(text="Or have the host's driver updated. A toolkit on the host changes nothing.", safe=False),
+        Remedy(text=later("Or have the host's driver updated. A toolkit on the host changes nothing."), safe=False),
     ),
     explains=("driver_too_old_for_wheel", "container_toolkit_missing"),
 )
@@ -160,7 +180,7 @@ LOG = LogSide(
 RULE = Rule(
     code="CTR103",
     cause="container_cuda_newer_than_driver",
-    title="The image is for a newer CUDA than the driver serves",
+    title=later("The image is for a newer CUDA than the driver serves"),
     needs=("machine.driver",),
     check=check,
     rank=34,

@@ -31,6 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import container
 from envfix.rules._log import LogSide
@@ -47,12 +48,16 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if layers is None or container(machine) is None or not _is_lost(layers):
         return
     forbidden = layers.control_error == errno.EPERM
-    seen = "opening /dev/nvidiactl is not permitted, whatever its mode" if forbidden else "device files are there"
+    seen = (
+        say("opening /dev/nvidiactl is not permitted, whatever its mode")
+        if forbidden
+        else say("device files are there")
+    )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message="This container has lost its GPU: it was started with it, but may no longer open the device.",
+        message=say("This container has lost its GPU: it was started with it, but may no longer open the device."),
         because=(
             cite(
                 "machine.driver_layers",
@@ -63,11 +68,13 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         ),
         remedies=(
             Remedy(
-                text="Remove this container and start it again with the GPU; a restart of its programs does not help.",
+                text=say(
+                    "Remove this container and start it again with the GPU; a restart of its programs does not help."
+                ),
                 safe=False,
             ),
             Remedy(
-                text="To end it for good, ask the administrator for CDI or links under /dev/char on the host.",
+                text=say("To end it for good, ask the administrator for CDI or links under /dev/char on the host."),
                 safe=False,
             ),
         ),
@@ -104,25 +111,31 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "The running container has lost its GPU: it was started with it, but its control group no longer "
-        "lets it open the device."
+        later(
+            "The running container has lost its GPU: it was started with it, but its control group"
+            " no longer lets it open the device."
+        )
     ),
     remedies=(
         Remedy(
-            text="Remove this container and start it again with the GPU; a restart of the program inside does not help.",
+            text=later(
+                "Remove this container and start it again with the GPU; a restart of the program inside does not help."
+            ),
             commands=(("docker", "rm", "-f", "CONTAINER"), ("docker", "run", "--gpus", "all", "IMAGE")),
             safe=False,
         ),
         Remedy(
             text=(
-                "To end it for good, ask the administrator for CDI, links under /dev/char, or docker's cgroup driver "
-                "cgroupfs."
+                later(
+                    "To end it for good, ask the administrator for CDI, links under /dev/char, or"
+                    " docker's cgroup driver cgroupfs."
+                )
             ),
             safe=False,
         ),
     ),
     tell_apart=Remedy(
-        text="Ask the driver on the host: if it answers there, the container has lost the card.",
+        text=later("Ask the driver on the host: if it answers there, the container has lost the card."),
         commands=(("nvidia-smi",),),
     ),
     explains=("cuda_unknown_error_uvm", "cuda_does_not_start", "no_nvidia_gpu", "container_without_gpu"),
@@ -132,7 +145,7 @@ LOG = LogSide(
 RULE = Rule(
     code="CTR104",
     cause="container_lost_gpu_cgroup",
-    title="The running container lost its GPU",
+    title=later("The running container lost its GPU"),
     needs=("machine.platform", "machine.driver_layers"),
     check=check,
     rank=12,

@@ -33,6 +33,7 @@ from packaging.version import InvalidVersion, Version
 
 from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import torch_said, under_wsl
 from envfix.rules._environments import NEW_ENV
@@ -56,13 +57,18 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     covered = bool(layers.libcuda) and not (layers.libcuda or "").startswith(FOLDER)
     not_found = torch_said(environment, "Found no NVIDIA driver")
     if covered:
-        message = f"A Linux driver lies over the one of Windows: the loader takes {layers.libcuda}."
+        message = say(
+            "A Linux driver lies over the one of Windows: the loader takes {libcuda}.", libcuda=layers.libcuda
+        )
         severity = Severity.ERROR
     elif not_found and _is_there(machine):
-        message = f"torch does not find the driver of Windows, whose libcuda lies in {FOLDER}/lib."
+        message = say("torch does not find the driver of Windows, whose libcuda lies in {folder}/lib.", folder=FOLDER)
         severity = Severity.ERROR
     elif _breaks_convolutions(layers, environment):
-        message = "Computing will stop in cuDNN, which does not find the driver of Windows: the name libcuda.so leads nowhere."
+        message = say(
+            "Computing will stop in cuDNN, which does not find the driver of Windows: the name"
+            " libcuda.so leads nowhere."
+        )
         severity = Severity.WARNING
     else:
         return
@@ -73,7 +79,11 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         message=message,
         because=(
             *((not_found,) if not_found else ()),
-            cite("machine.driver_layers", machine.driver_layers, f"libcuda.so.1 is {layers.libcuda or 'not found'}"),
+            cite(
+                "machine.driver_layers",
+                machine.driver_layers,
+                say("libcuda.so.1 is {libcuda}", libcuda=layers.libcuda or say("not found")),
+            ),
         ),
         remedies=tuple(_remedies(machine, covered=covered)),
     )
@@ -98,12 +108,12 @@ def _remedies(machine: Machine, *, covered: bool) -> Iterator[Remedy]:
     before = machine.variables.get(PATH)
     value = f"{FOLDER}/lib:{before}" if before else f"{FOLDER}/lib"
     yield Remedy(
-        text="Put the folder of Windows' driver first on the loader's path (and into ~/.bashrc).",
+        text=say("Put the folder of Windows' driver first on the loader's path (and into ~/.bashrc)."),
         commands=(("export", f"{PATH}={value}"),),
     )
     if covered:
         yield Remedy(
-            text="Remove the NVIDIA driver packages that were installed inside WSL; keep the driver of Windows.",
+            text=say("Remove the NVIDIA driver packages that were installed inside WSL; keep the driver of Windows."),
             safe=False,
         )
 
@@ -132,20 +142,22 @@ LOG = LogSide(
         Signature(pattern=r"libcuda\.so\.1: cannot open shared object file", confidence=0.7, beside=(UNDER_WSL,)),
         Signature(pattern=r"/usr/lib/wsl/lib/libcuda\.so\.1 is not a symbolic link", confidence=0.5),
     ),
-    message="Under WSL the loader does not find the driver's libcuda, which Windows puts into /usr/lib/wsl/lib.",
+    message=later("Under WSL the loader does not find the driver's libcuda, which Windows puts into /usr/lib/wsl/lib."),
     remedies=(
         Remedy(
-            text="Put the folder of Windows' driver first on the loader's path (and into ~/.bashrc).",
+            text=later("Put the folder of Windows' driver first on the loader's path (and into ~/.bashrc)."),
             commands=(("export", f"{PATH}={FOLDER}/lib"),),
         ),
-        Remedy(text="Remove a Linux driver that was installed inside WSL; keep the driver of Windows.", safe=False),
         Remedy(
-            text="Or use a torch from 2.4 on, whose cuDNN 9 does not ask for the bare name.",
+            text=later("Remove a Linux driver that was installed inside WSL; keep the driver of Windows."), safe=False
+        ),
+        Remedy(
+            text=later("Or use a torch from 2.4 on, whose cuDNN 9 does not ask for the bare name."),
             commands=((*NEW_ENV, "--torch", f">={FIRST_WITH_CUDNN_9}"),),
         ),
     ),
     tell_apart=Remedy(
-        text="See which libcuda the loader knows.", commands=(("ldconfig", "-p"), ("ls", "-l", f"{FOLDER}/lib"))
+        text=later("See which libcuda the loader knows."), commands=(("ldconfig", "-p"), ("ls", "-l", f"{FOLDER}/lib"))
     ),
     explains=("cuda_does_not_start", "libcuda_link_missing", "no_nvidia_gpu", "cudnn_version_conflict"),
 )
@@ -154,7 +166,7 @@ LOG = LogSide(
 RULE = Rule(
     code="CTR105",
     cause="wsl_libcuda_path",
-    title="WSL: the loader does not find Windows' libcuda",
+    title=later("WSL: the loader does not find Windows' libcuda"),
     needs=("machine.platform", "machine.driver_layers"),
     check=check,
     rank=17,

@@ -32,6 +32,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, look_up, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._cards import driver_system, uses_supported_compat
 from envfix.rules._devices import cuda_works, torch_said, under_wsl
@@ -44,9 +45,9 @@ from envfix.tables.loader import Tables
 
 # The sources of the table in words.
 SOURCES = {
-    "compatibility-guide": "NVIDIA's compatibility guide",
-    "release-notes": "NVIDIA's release notes",
-    "driver-tables": "public tables of drivers",
+    "compatibility-guide": later("NVIDIA's compatibility guide"),
+    "release-notes": later("NVIDIA's release notes"),
+    "driver-tables": later("public tables of drivers"),
 }
 
 
@@ -58,40 +59,50 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if floor is None or driver.version >= floor.family or uses_supported_compat(machine, tables, floor.family):
         return
     administrator = (
-        "Or update the NVIDIA driver of Windows to" if under_wsl(machine) else "Or ask the administrator for driver"
+        say("Or update the NVIDIA driver of Windows to")
+        if under_wsl(machine)
+        else say("Or ask the administrator for driver")
     )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR,
-        message=f"The driver {driver.version} is older than {floor.family}, the oldest that can run the CUDA "
-        f"{torch.cuda} inside"
-        f" torch {torch.build}.",
+        message=say(
+            "The driver {version} is older than {family}, the oldest that can run the CUDA {cuda}"
+            " inside torch {build}.",
+            version=driver.version,
+            family=floor.family,
+            cuda=torch.cuda,
+            build=torch.build,
+        ),
         because=(
             *((said,) if (said := torch_said(environment, "driver on your system is too old")) else ()),
             cite("machine.driver", machine.driver, driver.version),
             cite("environment.torch", environment.torch, f"{torch.build} (CUDA {torch.cuda})"),
             Evidence(
                 fact="tables.drivers",
-                value=f"CUDA {torch.cuda} needs {floor.family} or newer",
+                value=say("CUDA {cuda} needs {family} or newer", cuda=torch.cuda, family=floor.family),
                 source=_in_words(floor.source),
             ),
         ),
         remedies=(
             Remedy(
-                text="Let envfix choose a torch that this driver can run, in an environment of its own.",
+                text=say("Let envfix choose a torch that this driver can run, in an environment of its own."),
                 commands=(NEW_ENV,),
             ),
-            Remedy(text=f"{administrator} {floor.family} or newer.", safe=False),
+            Remedy(
+                text=say("{administrator} {family} or newer.", administrator=administrator, family=floor.family),
+                safe=False,
+            ),
         ),
     )
 
 
 def _in_words(sources: str) -> str:
     """``compatibility-guide + release-notes`` as people say it."""
-    names = [SOURCES.get(name, "envfix's table of drivers") for name in sources.split(" + ")]
-    return " and ".join(dict.fromkeys(names)).replace(" and NVIDIA's ", " and ")
+    names = [look_up(SOURCES.get(name, later("envfix's table of drivers"))) for name in sources.split(" + ")]
+    return say(" and ").join(dict.fromkeys(names)).replace(" and NVIDIA's ", " and ")
 
 
 def _as_cuda(found: str) -> str:
@@ -101,8 +112,8 @@ def _as_cuda(found: str) -> str:
 
 def _message(reading: Reading) -> str:
     number = reading.groups.get("found")
-    serves = f" serves CUDA {_as_cuda(number)} only and" if number else ""
-    return f"The NVIDIA driver{serves} is too old for the CUDA inside this torch."
+    serves = say(" serves CUDA {as_cuda} only and", as_cuda=_as_cuda(number)) if number else ""
+    return say("The NVIDIA driver{serves} is too old for the CUDA inside this torch.", serves=serves)
 
 
 # Without any driver an older CUDA runtime says the same as with one that is too old.
@@ -153,15 +164,15 @@ LOG = LogSide(
     message=_message,
     remedies=(
         Remedy(
-            text="Let envfix choose a torch that this driver can run, in an environment of its own.",
+            text=later("Let envfix choose a torch that this driver can run, in an environment of its own."),
             commands=(NEW_ENV,),
         ),
         Remedy(
-            text="Or have the driver updated, which needs administrator rights; a CUDA toolkit changes nothing.",
+            text=later("Or have the driver updated, which needs administrator rights; a CUDA toolkit changes nothing."),
             safe=False,
         ),
     ),
-    tell_apart=Remedy(text="See which driver is loaded and which CUDA it serves.", commands=(("nvidia-smi",),)),
+    tell_apart=Remedy(text=later("See which driver is loaded and which CUDA it serves."), commands=(("nvidia-smi",),)),
     explains=("no_nvidia_gpu", "cuda_does_not_start"),
 )
 
@@ -169,7 +180,7 @@ LOG = LogSide(
 RULE = Rule(
     code="DRV101",
     cause="driver_too_old_for_wheel",
-    title="The driver is too old for the CUDA inside torch",
+    title=later("The driver is too old for the CUDA inside torch"),
     needs=("machine.driver", "environment.torch"),
     check=check,
     rank=30,

@@ -31,6 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.model.versions import DriverVersion
 from envfix.rules._cards import is_compat, running_version
@@ -42,12 +43,13 @@ from envfix.tables.loader import Tables
 MISMATCH = "version mismatch"
 NVML_CODE = 18
 OWN_FILES = Remedy(
-    text="If the host itself is well (nvidia-smi works there): remove NVIDIA driver packages from this "
-    "container's image and start"
-    " it again, so that it gets the host's files.",
+    text=later(
+        "If the host itself is well (nvidia-smi works there): remove NVIDIA driver packages from"
+        " this container's image and start it again, so that it gets the host's files."
+    ),
     safe=False,
 )
-REBOOT = Remedy(text="Reboot the machine (ask the administrator), then run `envfix diagnose` again.", safe=False)
+REBOOT = Remedy(text=later("Reboot the machine (ask the administrator), then run `envfix diagnose` again."), safe=False)
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
@@ -92,12 +94,14 @@ def _message(layers: DriverLayers, *, inside: bool) -> str:
     versions = _versions(layers)
     behind = f" ({versions})" if versions else ""
     if inside:
-        return (
-            f"The driver files in this container do not fit the host's kernel module{behind}: the GPU cannot be used."
+        return say(
+            "The driver files in this container do not fit the host's kernel module{behind}: the GPU cannot be used.",
+            behind=behind,
         )
-    return (
-        f"The driver was updated, but its old kernel module is still loaded{behind}: the GPU cannot be used until it is"
-        " reloaded."
+    return say(
+        "The driver was updated, but its old kernel module is still loaded{behind}: the GPU"
+        " cannot be used until it is reloaded.",
+        behind=behind,
     )
 
 
@@ -105,7 +109,7 @@ def _versions(layers: DriverLayers) -> str | None:
     files = layers.library if layers.library != layers.kernel else layers.libcuda_version
     if files is None or layers.kernel is None or files == layers.kernel:
         return None
-    return f"files {files}, loaded module {layers.kernel}"
+    return say("files {files}, loaded module {kernel}", files=files, kernel=layers.kernel)
 
 
 LOG = LogSide(
@@ -144,16 +148,22 @@ LOG = LogSide(
     ),
     message=(
         (
-            "The driver's files are of version {client}, the loaded kernel module of {kernel}: nothing can use "
-            "the GPU until both are the same."
+            later(
+                "The driver's files are of version {client}, the loaded kernel module of {kernel}:"
+                " nothing can use the GPU until both are the same."
+            )
         ),
         (
-            "The driver's files ({client}) and the loaded kernel module are of different versions: nothing can "
-            "use the GPU until both are the same."
+            later(
+                "The driver's files ({client}) and the loaded kernel module are of different"
+                " versions: nothing can use the GPU until both are the same."
+            )
         ),
         (
-            "The driver's files and the loaded kernel module are of different versions: nothing can use the GPU "
-            "until both are the same."
+            later(
+                "The driver's files and the loaded kernel module are of different versions:"
+                " nothing can use the GPU until both are the same."
+            )
         ),
     ),
     remedies=(REBOOT, OWN_FILES),
@@ -172,7 +182,7 @@ LOG = LogSide(
 RULE = Rule(
     code="DRV102",
     cause="driver_library_version_mismatch",
-    title="Driver files and loaded kernel module differ",
+    title=later("Driver files and loaded kernel module differ"),
     needs=("machine.driver_layers",),
     check=check,
     rank=10,

@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 from envfix.model.facts import Display, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, look_up, say
 from envfix.model.log import Signature
 from envfix.rules._cards import nvidia_displays
 from envfix.rules._devices import container
@@ -52,32 +53,34 @@ from envfix.tables.loader import Tables
 
 NVML_CODE = 9
 SMI_EXIT = 9
-CARD_WITHOUT_DRIVER = "There is an NVIDIA card, but no NVIDIA driver is running"
-NOTHING_ELSE = "Nothing that pip or conda can install helps before."
-REBUILD = (
-    "Ask the administrator to install or rebuild the NVIDIA driver for the running kernel (signed, where "
-    "Secure Boot is on) and to"
-    " reboot."
+CARD_WITHOUT_DRIVER = later("There is an NVIDIA card, but no NVIDIA driver is running")
+NOTHING_ELSE = later("Nothing that pip or conda can install helps before.")
+REBUILD = later(
+    "Ask the administrator to install or rebuild the NVIDIA driver for the running kernel"
+    " (signed, where Secure Boot is on) and to reboot."
 )
-NEW_KERNEL = (
+NEW_KERNEL = later(
     "Ask the administrator to rebuild the driver for the running kernel (its headers, dkms), or to boot the older one."
 )
-SIGN = (
+SIGN = later(
     "Ask the administrator to sign the module and enrol its key (mokutil), or to switch Secure Boot off, and to reboot."
 )
-OPEN_MODULE = (
+OPEN_MODULE = later(
     "Ask the administrator for the driver with the open kernel modules (its name ends in -open), and to reboot."
 )
-LOOK = "Ask the administrator what the driver says in the kernel log (lines with NVRM), and to turn the machine off and on again."
+LOOK = later(
+    "Ask the administrator what the driver says in the kernel log (lines with NVRM), and to turn"
+    " the machine off and on again."
+)
 # Other drivers that may hold the card: why, and what to ask for.
 HOLDERS = {
     "nouveau": (
-        "the free driver nouveau holds the card",
-        "Ask the administrator to install the NVIDIA driver, which keeps nouveau from loading, and to reboot.",
+        later("the free driver nouveau holds the card"),
+        later("Ask the administrator to install the NVIDIA driver, which keeps nouveau from loading, and to reboot."),
     ),
     "vfio-pci": (
-        "the card is set aside for a virtual machine (vfio-pci)",
-        "Use the card in that virtual machine, or ask the administrator to give it back to the host.",
+        later("the card is set aside for a virtual machine (vfio-pci)"),
+        later("Use the card in that virtual machine, or ask the administrator to give it back to the host."),
     ),
 }
 
@@ -95,20 +98,22 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if layers.kernel is not None or not (refused or (cards and machine.driver.is_absent and not container(machine))):
         return
     reason = _reason(machine)
+    what = (
+        say("The NVIDIA driver is installed, but its kernel module is not loaded")
+        if refused
+        else look_up(CARD_WITHOUT_DRIVER)
+    )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=(
-            "The NVIDIA driver is installed, but its kernel module is not loaded" if refused else CARD_WITHOUT_DRIVER
-        )
-        + (f": {reason.why}." if reason else "."),
+        message=say("{what}: {why}.", what=what, why=reason.why) if reason else say("{what}.", what=what),
         because=(
             cite("machine.driver_layers", machine.driver_layers, layers.smi or layers.nvml_problem),
             cite("machine.displays", machine.displays, ", ".join(map(_named, cards)) or None),
             *((reason.evidence,) if reason else ()),
         ),
-        remedies=(Remedy(text=f"{reason.advice if reason else REBUILD} {NOTHING_ELSE}", safe=False),),
+        remedies=(Remedy(text=f"{look_up(reason.advice if reason else REBUILD)} {look_up(NOTHING_ELSE)}", safe=False),),
     )
 
 
@@ -124,22 +129,28 @@ def _reason(machine: Machine) -> Reason | None:
     """The first reason that facts show: another driver holds the card, no module for this kernel, Secure Boot."""
     for card in nvidia_displays(machine):
         if card.driver in HOLDERS:
-            why, advice = HOLDERS[card.driver]
+            why, advice = map(look_up, HOLDERS[card.driver])
             return Reason(
-                why, advice, cite("machine.displays", machine.displays, f"{card.bus} is held by {card.driver}")
+                why,
+                advice,
+                cite(
+                    "machine.displays",
+                    machine.displays,
+                    say("{bus} is held by {driver}", bus=card.bus, driver=card.driver),
+                ),
             )
     state = machine.device_state.value
     if state is None:
         return None
     if state.other_kernels and not state.module_files:
         kernel = machine.platform.value.kernel if machine.platform.value else None
-        why = f"there is none for the running kernel {kernel or ''}".rstrip()
-        value = f"modules for {', '.join(state.other_kernels)} only"
+        why = say("there is none for the running kernel {kernel}", kernel=kernel or "").rstrip()
+        value = say("modules for {other_kernels} only", other_kernels=", ".join(state.other_kernels))
         return Reason(why, NEW_KERNEL, cite("machine.device_state", machine.device_state, value))
     if state.module_files and state.secure_boot:
-        value = f"{state.module_files[0]} is there, Secure Boot is on"
+        value = say("{module_files} is there, Secure Boot is on", module_files=state.module_files[0])
         return Reason(
-            "Secure Boot probably refuses it", SIGN, cite("machine.device_state", machine.device_state, value)
+            say("Secure Boot probably refuses it"), SIGN, cite("machine.device_state", machine.device_state, value)
         )
     return None
 
@@ -157,9 +168,9 @@ def _cards_not_started(machine: Machine, tables: Tables) -> Iterator[Finding]:
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message="The loaded NVIDIA module is the proprietary one, but this card works only with the open one."
+        message=say("The loaded NVIDIA module is the proprietary one, but this card works only with the open one.")
         if for_open_only
-        else "The NVIDIA module is loaded, but it could not start the card.",
+        else say("The NVIDIA module is loaded, but it could not start the card."),
         because=(
             cite("machine.gpus", machine.gpus),
             cite("machine.displays", machine.displays, ", ".join(map(_named, cards))),
@@ -246,14 +257,28 @@ LOG = LogSide(
         ),
         Signature(pattern=NO_NVIDIA_SMI, weigh=by_place(0.2, container=None, colab=None, mac=None), looks_at=LOOKS_AT),
     ),
-    message="The kernel module of the NVIDIA driver does not run (or could not start the card), so that no "
-    "program reaches the GPU.",
+    message=later(
+        "The kernel module of the NVIDIA driver does not run (or could not start the card), so"
+        " that no program reaches the GPU."
+    ),
     remedies=(
-        Remedy(text=f"{REBUILD} {NOTHING_ELSE}", safe=False),
-        Remedy(text=OPEN_MODULE.replace("Ask", "For RTX 50 cards and newer: ask", 1), safe=False),
+        Remedy(
+            text=later(
+                "Ask the administrator to install or rebuild the NVIDIA driver for the running kernel (signed, where"
+                " Secure Boot is on) and to reboot. Nothing that pip or conda can install helps before."
+            ),
+            safe=False,
+        ),
+        Remedy(
+            text=later(
+                "For RTX 50 cards and newer: ask the administrator for the driver with the open kernel modules (its name"
+                " ends in -open), and to reboot."
+            ),
+            safe=False,
+        ),
     ),
     tell_apart=Remedy(
-        text="See which driver holds the card, and whether the module is loaded.",
+        text=later("See which driver holds the card, and whether the module is loaded."),
         commands=(("lspci", "-nnk", "-d", "10de:"), ("cat", "/proc/driver/nvidia/version")),
     ),
     explains=("no_nvidia_gpu", "cuda_does_not_start", "cuda_unknown_error_uvm", "container_without_gpu"),
@@ -263,7 +288,7 @@ LOG = LogSide(
 RULE = Rule(
     code="DRV103",
     cause="nvidia_kernel_module_not_loaded",
-    title="The NVIDIA kernel module is not running",
+    title=later("The NVIDIA kernel module is not running"),
     needs=("machine.driver_layers",),
     check=check,
     rank=11,

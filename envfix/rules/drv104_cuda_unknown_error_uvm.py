@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._devices import container, cuda_works, on_jetson, torch_said, under_wsl
@@ -40,11 +41,12 @@ from envfix.rules._rule import Rule, cite
 from envfix.tables.loader import Tables
 
 UVM = "/dev/nvidia-uvm"
-RELOAD = "Ask the administrator to reload the module nvidia_uvm (rmmod nvidia_uvm, modprobe nvidia_uvm), or to reboot."
-AGAIN = (
-    "Start the container again with its GPU through NVIDIA's container toolkit (`docker run --gpus all "
-    "...`), which also gives"
-    " /dev/nvidia-uvm."
+RELOAD = later(
+    "Ask the administrator to reload the module nvidia_uvm (rmmod nvidia_uvm, modprobe nvidia_uvm), or to reboot."
+)
+AGAIN = later(
+    "Start the container again with its GPU through NVIDIA's container toolkit (`docker run"
+    " --gpus all ...`), which also gives /dev/nvidia-uvm."
 )
 
 
@@ -62,8 +64,8 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if said or in_container else Severity.WARNING,
-        message="The driver answers, but CUDA cannot start: "
-        + ("the file /dev/nvidia-uvm is missing." if missing else "its module nvidia_uvm is in a bad state."),
+        message=say("The driver answers, but CUDA cannot start: ")
+        + (say("the file /dev/nvidia-uvm is missing.") if missing else say("its module nvidia_uvm is in a bad state.")),
         because=tuple(_because(machine, said, missing=missing)),
         remedies=(Remedy(text=AGAIN if in_container and missing else RELOAD, safe=False),),
     )
@@ -86,11 +88,13 @@ def _because(machine: Machine, said: Evidence | None, *, missing: bool) -> Itera
         yield said
     if missing:
         yield cite(
-            "machine.driver_layers", machine.driver_layers, "the card's device files are there, /dev/nvidia-uvm is not"
+            "machine.driver_layers",
+            machine.driver_layers,
+            say("the card's device files are there, /dev/nvidia-uvm is not"),
         )
     state = machine.device_state.value
     if said and state is not None and state.suspended:
-        value = f"suspended {state.suspended} times since the start"
+        value = say("suspended {suspended} times since the start", suspended=state.suspended)
         yield cite("machine.device_state", machine.device_state, value)
 
 
@@ -135,14 +139,22 @@ LOG = LogSide(
             pattern=NO_CUDA_GPUS, weigh=by_place(None, answers=0.15, batch=0.05, container=0.1), looks_at=LOOKS_AT
         ),
     ),
-    message="The driver answers, but its module for computing (nvidia_uvm) is missing or in a bad state, so that "
-    "CUDA cannot start.",
+    message=later(
+        "The driver answers, but its module for computing (nvidia_uvm) is missing or in a bad"
+        " state, so that CUDA cannot start."
+    ),
     remedies=(
         Remedy(text=RELOAD, safe=False),
-        Remedy(text=f"In a container: {AGAIN[0].lower()}{AGAIN[1:]}", safe=False),
+        Remedy(
+            text=later(
+                "In a container: start the container again with its GPU through NVIDIA's container toolkit"
+                " (`docker run --gpus all ...`), which also gives /dev/nvidia-uvm."
+            ),
+            safe=False,
+        ),
     ),
     tell_apart=Remedy(
-        text="See whether the card answers, and whether the module and its file are there.",
+        text=later("See whether the card answers, and whether the module and its file are there."),
         commands=(("nvidia-smi",), ("ls", "-l", "/dev/nvidia-uvm"), ("grep", "nvidia_uvm", "/proc/modules")),
     ),
     explains=("cuda_does_not_start",),
@@ -152,7 +164,7 @@ LOG = LogSide(
 RULE = Rule(
     code="DRV104",
     cause="cuda_unknown_error_uvm",
-    title="CUDA's kernel module is missing or stale",
+    title=later("CUDA's kernel module is missing or stale"),
     needs=("machine.driver_layers",),
     check=check,
     rank=16,

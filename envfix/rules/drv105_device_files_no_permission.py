@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import DeviceFile, DriverLayers, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._devices import cuda_works
 from envfix.rules._log import LogSide
@@ -52,7 +53,9 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"This user may not open {closed[0].path}: the driver is in order, but not for this account.",
+        message=say(
+            "This user may not open {path}: the driver is in order, but not for this account.", path=closed[0].path
+        ),
         because=(cite("machine.driver_layers", machine.driver_layers, shown),),
         remedies=(_remedy(closed[0]),),
     )
@@ -72,17 +75,24 @@ def _remedy(file: DeviceFile) -> Remedy:
     by_group = file.mode[4:6] == "rw" and file.group != "root"
     if by_group and file.listed and not file.in_group:
         return Remedy(
-            text=f"The account is in the group {file.group} since its last login: log in again, or start a new shell "
-            f"with it.",
+            text=say(
+                "The account is in the group {group} since its last login: log in again, or start a new shell with it.",
+                group=file.group,
+            ),
             commands=(("newgrp", file.group),),
         )
     if by_group:
         return Remedy(
-            text=f"Ask the administrator to add this account to the group {file.group}; then log in again.", safe=False
+            text=say(
+                "Ask the administrator to add this account to the group {group}; then log in again.", group=file.group
+            ),
+            safe=False,
         )
     return Remedy(
-        text="Ask the administrator to open the driver's device files to users (driver option "
-        "NVreg_DeviceFileMode=0666).",
+        text=say(
+            "Ask the administrator to open the driver's device files to users (driver option"
+            " NVreg_DeviceFileMode=0666)."
+        ),
         safe=False,
     )
 
@@ -110,18 +120,20 @@ LOG = LogSide(
         Signature(pattern=r"(?i)permission denied[^\n]{0,60}/dev/nvidia-caps", confidence=0.8),
     ),
     message=(
-        "This account may not open /dev/nvidia{device}: the driver is in order, but not for this user.",
-        "This account may not use the driver's device files: the driver is in order, but not for this user.",
+        later("This account may not open /dev/nvidia{device}: the driver is in order, but not for this user."),
+        later("This account may not use the driver's device files: the driver is in order, but not for this user."),
     ),
     remedies=(
         Remedy(
-            text="Ask the administrator to add this account to the group of /dev/nvidia* (or to let everybody use "
-            "them), then log in again.",
+            text=later(
+                "Ask the administrator to add this account to the group of /dev/nvidia* (or to let"
+                " everybody use them), then log in again."
+            ),
             safe=False,
         ),
     ),
     tell_apart=Remedy(
-        text="See whose the files are and who may open them.", commands=(("ls", "-l", "/dev/nvidiactl"), ("id",))
+        text=later("See whose the files are and who may open them."), commands=(("ls", "-l", "/dev/nvidiactl"), ("id",))
     ),
     explains=("cuda_unknown_error_uvm", "cuda_does_not_start", "no_nvidia_gpu"),
 )
@@ -130,7 +142,7 @@ LOG = LogSide(
 RULE = Rule(
     code="DRV105",
     cause="device_files_no_permission",
-    title="This user may not open the driver's device files",
+    title=later("This user may not open the driver's device files"),
     needs=("machine.driver_layers",),
     check=check,
     rank=13,

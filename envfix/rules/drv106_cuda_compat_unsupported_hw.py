@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import DriverLayers, Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.model.versions import DriverVersion
 from envfix.rules._cards import COMPAT_FOLDERS, compat_supported, is_compat
@@ -48,12 +49,14 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     place = layers.libcuda if layers is not None and is_compat(machine) else None
     if said is None and not (layers and place and _is_unsupported(layers, machine, tables)):
         return
-    seen = f"the loader takes {place}" if place else "the loader's libcuda is not the driver's own"
+    seen = (
+        say("the loader takes {place}", place=place) if place else say("the loader's libcuda is not the driver's own")
+    )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message="A CUDA compatibility library is loaded that these cards do not support: CUDA cannot start.",
+        message=say("A CUDA compatibility library is loaded that these cards do not support: CUDA cannot start."),
         because=(
             *((said,) if said else ()),
             cite("machine.driver_layers", machine.driver_layers, seen),
@@ -76,13 +79,15 @@ def _remedies(machine: Machine) -> Iterator[Remedy]:
     if len(kept) < len([folder for folder in folders if folder]):
         command = ("export", f"{PATH}={':'.join(kept)}") if kept else ("unset", PATH)
         yield Remedy(
-            text=f"Take the folder off {PATH} (also where it is set: ~/.bashrc, a module file).", commands=(command,)
+            text=say("Take the folder off {path} (also where it is set: ~/.bashrc, a module file).", path=PATH),
+            commands=(command,),
         )
     elif container(machine):
-        yield Remedy(text="Use an image for a CUDA that the host's driver serves.", safe=False)
+        yield Remedy(text=say("Use an image for a CUDA that the host's driver serves."), safe=False)
     else:
         yield Remedy(
-            text="Ask the administrator to remove the cuda-compat package or its line in /etc/ld.so.conf.d.", safe=False
+            text=say("Ask the administrator to remove the cuda-compat package or its line in /etc/ld.so.conf.d."),
+            safe=False,
         )
 
 
@@ -105,20 +110,26 @@ LOG = LogSide(
         ),
         Signature(pattern=r"unsupported display driver\s?/\s?cuda driver combination|[Ee]rror 803\b", confidence=0.3),
     ),
-    message="A newer CUDA library (cuda-compat) is loaded in place of the driver's own, and these cards do not "
-    "support that: CUDA cannot start.",
+    message=later(
+        "A newer CUDA library (cuda-compat) is loaded in place of the driver's own, and these"
+        " cards do not support that: CUDA cannot start."
+    ),
     remedies=(
         Remedy(
-            text="Take the compat folder off the loader's path; LD_LIBRARY_PATH shows whether it is there.",
+            text=later("Take the compat folder off the loader's path; LD_LIBRARY_PATH shows whether it is there."),
             commands=(("unset", PATH),),
         ),
         Remedy(
-            text="In a container: use an image for a CUDA that the host's driver serves (`nvidia-smi` shows it).",
+            text=later(
+                "In a container: use an image for a CUDA that the host's driver serves (`nvidia-smi` shows it)."
+            ),
             safe=False,
         ),
-        Remedy(text="Or have the host's driver updated to one that serves the image's CUDA.", safe=False),
+        Remedy(text=later("Or have the host's driver updated to one that serves the image's CUDA."), safe=False),
     ),
-    tell_apart=Remedy(text="See which libcuda the loader takes.", commands=(("ldconfig", "-p"), ("printenv", PATH))),
+    tell_apart=Remedy(
+        text=later("See which libcuda the loader takes."), commands=(("ldconfig", "-p"), ("printenv", PATH))
+    ),
     explains=("driver_too_old_for_wheel", "cuda_does_not_start", "no_nvidia_gpu"),
 )
 
@@ -126,7 +137,7 @@ LOG = LogSide(
 RULE = Rule(
     code="DRV106",
     cause="cuda_compat_unsupported_hw",
-    title="A compatibility library that these cards do not support",
+    title=later("A compatibility library that these cards do not support"),
     needs=("machine.driver_layers",),
     check=check,
     rank=14,

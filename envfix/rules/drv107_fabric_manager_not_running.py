@@ -28,6 +28,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._devices import cuda_works, torch_said
 from envfix.rules._log import LogSide
@@ -50,15 +51,24 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if not (said or waiting or stopped):
         return
     driver = machine.driver.value
-    version = f" in version {driver.version}, the driver's" if driver else " in the driver's version"
+    version = (
+        say(" in version {version}, the driver's", version=driver.version)
+        if driver
+        else say(" in the driver's version")
+    )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if said or stopped else Severity.WARNING,
-        message="The NVSwitch fabric of this machine is not up: CUDA does not start before its fabric manager runs.",
+        message=say(
+            "The NVSwitch fabric of this machine is not up: CUDA does not start before its fabric manager runs."
+        ),
         because=tuple(_because(machine, said, waiting=len(waiting), stopped=stopped)),
         remedies=(
-            Remedy(text=f"Ask the administrator to install and start nvidia-fabricmanager{version}.", safe=False),
+            Remedy(
+                text=say("Ask the administrator to install and start nvidia-fabricmanager{version}.", version=version),
+                safe=False,
+            ),
         ),
     )
 
@@ -67,10 +77,10 @@ def _because(machine: Machine, said: Evidence | None, *, waiting: int, stopped: 
     if said:
         yield said
     if waiting:
-        yield cite("machine.gpus", machine.gpus, f"{waiting} cards wait for the fabric")
+        yield cite("machine.gpus", machine.gpus, say("{waiting} cards wait for the fabric", waiting=waiting))
     state = machine.device_state.value
     if stopped and state is not None:
-        value = f"{state.nvswitches} NVSwitch devices, nvidia-fabricmanager does not run"
+        value = say("{nvswitches} NVSwitch devices, nvidia-fabricmanager does not run", nvswitches=state.nvswitches)
         yield cite("machine.device_state", machine.device_state, value)
 
 
@@ -100,23 +110,29 @@ LOG = LogSide(
     ),
     message=(
         (
-            "The fabric manager ({fabric}) is not of the driver's version ({driver}): the NVSwitch fabric is not "
-            "up, and CUDA cannot start."
+            later(
+                "The fabric manager ({fabric}) is not of the driver's version ({driver}): the"
+                " NVSwitch fabric is not up, and CUDA cannot start."
+            )
         ),
         (
-            "The NVSwitch fabric of this machine is not up: CUDA does not start before NVIDIA's fabric manager "
-            "runs, in the driver's version."
+            later(
+                "The NVSwitch fabric of this machine is not up: CUDA does not start before"
+                " NVIDIA's fabric manager runs, in the driver's version."
+            )
         ),
     ),
     remedies=(
         Remedy(
-            text="Ask the administrator to install nvidia-fabricmanager in exactly the driver's version, and to start "
-            "it.",
+            text=later(
+                "Ask the administrator to install nvidia-fabricmanager in exactly the driver's"
+                " version, and to start it."
+            ),
             safe=False,
         ),
     ),
     tell_apart=Remedy(
-        text="See whether the service runs, and which version the driver is.",
+        text=later("See whether the service runs, and which version the driver is."),
         commands=(("systemctl", "status", "nvidia-fabricmanager"), ("nvidia-smi", "-q")),
     ),
     explains=("cuda_does_not_start", "cuda_unknown_error_uvm", "no_nvidia_gpu"),
@@ -126,7 +142,7 @@ LOG = LogSide(
 RULE = Rule(
     code="DRV107",
     cause="fabric_manager_not_running",
-    title="The NVSwitch fabric is not up",
+    title=later("The NVSwitch fabric is not up"),
     needs=("machine.gpus",),
     check=check,
     rank=15,

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._devices import container, cuda_works, under_wsl
 from envfix.rules._log import LogSide
@@ -50,12 +51,16 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if (layers.libcuda and not stub) or under_wsl(machine):
         return
     said = machine.variables.get(CAPABILITIES)
-    seen = f"the loader takes {layers.libcuda}, a stub for linking" if stub else "the loader finds no libcuda.so.1"
+    seen = (
+        say("the loader takes {libcuda}, a stub for linking", libcuda=layers.libcuda)
+        if stub
+        else say("the loader finds no libcuda.so.1")
+    )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message="The driver answers, but its CUDA library libcuda.so.1 is not here: torch cannot see the card.",
+        message=say("The driver answers, but its CUDA library libcuda.so.1 is not here: torch cannot see the card."),
         because=(
             cite("machine.driver_layers", machine.driver_layers, seen + (f"; {CAPABILITIES}={said}" if said else "")),
         ),
@@ -65,11 +70,14 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
 
 def _remedy(machine: Machine, *, stub: bool) -> Remedy:
     if stub:
-        return Remedy(text="Take the toolkit's folder `stubs` off LD_LIBRARY_PATH; it is for building only.")
+        return Remedy(text=say("Take the toolkit's folder `stubs` off LD_LIBRARY_PATH; it is for building only."))
     if container(machine):
-        return Remedy(text=f"Start the container with `-e {CAPABILITIES}=compute,utility`.", safe=False)
+        return Remedy(
+            text=say("Start the container with `-e {capabilities}=compute,utility`.", capabilities=CAPABILITIES),
+            safe=False,
+        )
     return Remedy(
-        text="Ask the administrator to install the driver's compute libraries in the driver's version.", safe=False
+        text=say("Ask the administrator to install the driver's compute libraries in the driver's version."), safe=False
     )
 
 
@@ -83,18 +91,24 @@ LOG = LogSide(
         Signature(pattern=r"NVIDIA_DRIVER_CAPABILITIES=[\"']?utility[\"']?(?:\s|$)", confidence=0.6),
         Signature(pattern=r"load library failed: libcuda\.so\.1", confidence=0.6),
     ),
-    message="The driver answers, but its CUDA library libcuda.so.1 is not found, so that no program can compute "
-    "on the card.",
+    message=later(
+        "The driver answers, but its CUDA library libcuda.so.1 is not found, so that no program"
+        " can compute on the card."
+    ),
     remedies=(
-        Remedy(text=f"In a container: start it with `-e {CAPABILITIES}=compute,utility`.", safe=False),
-        Remedy(text="Take a toolkit's folder `stubs` off LD_LIBRARY_PATH, if it is there; it is for building only."),
         Remedy(
-            text="On a host: ask the administrator for the driver's compute libraries in the driver's version.",
+            text=later("In a container: start it with `-e NVIDIA_DRIVER_CAPABILITIES=compute,utility`."), safe=False
+        ),
+        Remedy(
+            text=later("Take a toolkit's folder `stubs` off LD_LIBRARY_PATH, if it is there; it is for building only.")
+        ),
+        Remedy(
+            text=later("On a host: ask the administrator for the driver's compute libraries in the driver's version."),
             safe=False,
         ),
     ),
     tell_apart=Remedy(
-        text="See whether the driver answers and whether the loader knows its library.",
+        text=later("See whether the driver answers and whether the loader knows its library."),
         commands=(("nvidia-smi",), ("ldconfig", "-p")),
     ),
     explains=("cuda_does_not_start",),
@@ -104,7 +118,7 @@ LOG = LogSide(
 RULE = Rule(
     code="DRV108",
     cause="cuda_driver_library_missing",
-    title="The driver's CUDA library is missing",
+    title=later("The driver's CUDA library is missing"),
     needs=("machine.driver_layers",),
     check=check,
     rank=14,

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._devices import VISIBLE, batch_without_card, container, shown_cards, torch_said
 from envfix.rules._log import LogSide
@@ -61,20 +62,22 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if NOTHING_SEEN in imported.cuda_problem and any(card.mig for card in cards):
         return
     again = (
-        "Start the container again with its GPU."
+        say("Start the container again with its GPU.")
         if container(machine)
-        else "Reboot the machine (ask the administrator)."
+        else say("Reboot the machine (ask the administrator).")
     )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message="The driver lists a card, but torch cannot start CUDA on it.",
+        message=say("The driver lists a card, but torch cannot start CUDA on it."),
         because=(
             cite("environment.torch_import", environment.torch_import, imported.cuda_problem.partition("\n")[0][:300]),
             cite("machine.gpus", machine.gpus, ", ".join(card.name for card in cards)),
         ),
-        remedies=(Remedy(text=f"{again} If it stays, show the administrator what torch says.", safe=False),),
+        remedies=(
+            Remedy(text=say("{again} If it stays, show the administrator what torch says.", again=again), safe=False),
+        ),
     )
 
 
@@ -91,23 +94,23 @@ LOG = LogSide(
         Signature(pattern=r"GPU access blocked by the operating system", confidence=0.8),
         Signature(pattern=CANNOT_START, confidence=0.25),
     ),
-    message="CUDA does not start, although a driver is there: what the driver needs from the system fails.",
+    message=later("CUDA does not start, although a driver is there: what the driver needs from the system fails."),
     remedies=(
-        Remedy(text="Reboot (ask the administrator); in a container, start it again with its GPU.", safe=False),
+        Remedy(text=later("Reboot (ask the administrator); in a container, start it again with its GPU."), safe=False),
         Remedy(
-            text="Under WSL: update the NVIDIA driver of Windows, then restart WSL.",
+            text=later("Under WSL: update the NVIDIA driver of Windows, then restart WSL."),
             commands=(("wsl", "--shutdown"),),
             safe=False,
         ),
     ),
-    tell_apart=Remedy(text="See what this machine's driver answers.", commands=(("envfix", "diagnose"),)),
+    tell_apart=Remedy(text=later("See what this machine's driver answers."), commands=(("envfix", "diagnose"),)),
 )
 
 
 RULE = Rule(
     code="DRV109",
     cause="cuda_does_not_start",
-    title="torch cannot start CUDA",
+    title=later("torch cannot start CUDA"),
     needs=("machine.gpus", "environment.torch", "environment.torch_import"),
     check=check,
     rank=33,

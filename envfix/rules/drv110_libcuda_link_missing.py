@@ -33,6 +33,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import container, under_wsl
 from envfix.rules._log import LogSide
@@ -57,9 +58,13 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message="The driver's library is here as libcuda.so.1, but something asks for libcuda.so without a number.",
+        message=say(
+            "The driver's library is here as libcuda.so.1, but something asks for libcuda.so without a number."
+        ),
         because=(
-            cite("machine.driver_layers", machine.driver_layers, f"libcuda.so.1 is {layers.libcuda}"),
+            cite(
+                "machine.driver_layers", machine.driver_layers, say("libcuda.so.1 is {libcuda}", libcuda=layers.libcuda)
+            ),
             cite("environment.torch_import", environment.torch_import, said.partition("\n")[0][:300]),
         ),
         remedies=_remedies(inside=container(machine) is not None),
@@ -68,7 +73,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
 
 def _remedies(*, inside: bool) -> tuple[Remedy, ...]:
     link = Remedy(
-        text="Make the name in a folder here, and show it to linker and loader as long as you work in this one.",
+        text=say("Make the name in a folder here, and show it to linker and loader as long as you work in this one."),
         commands=(
             ("mkdir", "-p", "lib"),
             ("ln", "-s", "/usr/lib/x86_64-linux-gnu/libcuda.so.1", "lib/libcuda.so"),
@@ -77,13 +82,18 @@ def _remedies(*, inside: bool) -> tuple[Remedy, ...]:
     )
     stubs = Remedy(
         text=(
-            "Only for linking, where a toolkit is installed: its stub does as well, through LIBRARY_PATH (never "
-            "through LD_LIBRARY_PATH)."
+            say(
+                "Only for linking, where a toolkit is installed: its stub does as well, through"
+                " LIBRARY_PATH (never through LD_LIBRARY_PATH)."
+            )
         ),
         commands=(("export", f"LIBRARY_PATH={STUBS}"),),
     )
     again = Remedy(
-        text="In a container that was started without its GPU not even libcuda.so.1 is there: start it with `--gpus all`.",
+        text=say(
+            "In a container that was started without its GPU not even libcuda.so.1 is there: start"
+            " it with `--gpus all`."
+        ),
         safe=False,
     )
     return (link, stubs, again) if inside else (link, stubs)
@@ -147,12 +157,21 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "The driver's library is here only as {files}; what links or loads the name libcuda.so without a number fails.",
-        "There is no file libcuda.so (the name without a number), by which programs link to the driver's library or load it.",
+        later(
+            "The driver's library is here only as {files}; what links or loads the name libcuda.so"
+            " without a number fails."
+        ),
+        later(
+            "There is no file libcuda.so (the name without a number), by which programs link to"
+            " the driver's library or load it."
+        ),
     ),
     remedies=_remedies(inside=True),
     tell_apart=Remedy(
-        text="See which names of the library the loader knows: libcuda.so.1 alone is this cause, none at all is a missing driver.",
+        text=later(
+            "See which names of the library the loader knows: libcuda.so.1 alone is this cause,"
+            " none at all is a missing driver."
+        ),
         commands=(("ldconfig", "-p"),),
     ),
 )
@@ -161,7 +180,7 @@ LOG = LogSide(
 RULE = Rule(
     code="DRV110",
     cause="libcuda_link_missing",
-    title="libcuda.so, the name without a number, is missing",
+    title=later("libcuda.so, the name without a number, is missing"),
     needs=("machine.driver_layers", "environment.torch_import"),
     check=check,
     rank=32,

@@ -31,6 +31,7 @@ from packaging.version import InvalidVersion, Version
 
 from envfix.model.facts import Environment, Machine, TorchBuild, VisionBuild
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules import _log_patterns as texts
 from envfix.rules._environments import NEW_ENV
@@ -54,14 +55,19 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         cause=RULE.cause,
         follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR,
-        message=f"torchvision {vision.build} does not belong to torch {torch.build}: {problem}.",
+        message=say(
+            "torchvision {build} does not belong to torch {build_2}: {problem}.",
+            build=vision.build,
+            build_2=torch.build,
+            problem=problem,
+        ),
         because=(
             cite("environment.torch", environment.torch, torch.build),
             cite("environment.torchvision", environment.torchvision, vision.build),
         ),
         remedies=(
             Remedy(
-                text="Install a matching pair, in an environment of its own.",
+                text=say("Install a matching pair, in an environment of its own."),
                 commands=(NEW_ENV,),
             ),
         ),
@@ -73,7 +79,11 @@ def _version_problem(torch: TorchBuild, vision: VisionBuild, tables: Tables) -> 
         installed, beside = Version(torch.build), Version(vision.build)
         if vision.torch_pin is not None:
             wanted = Version(vision.torch_pin)
-            return None if wanted.public == installed.public else f"it was built for torch {vision.torch_pin}"
+            return (
+                None
+                if wanted.public == installed.public
+                else say("it was built for torch {torch_pin}", torch_pin=vision.torch_pin)
+            )
     except InvalidVersion:
         return None
     companions = tables.companions.of(Version(installed.public))
@@ -81,14 +91,18 @@ def _version_problem(torch: TorchBuild, vision: VisionBuild, tables: Tables) -> 
         return None
     if any(known.release[:2] == beside.release[:2] for known in companions.torchvision):
         return None
-    return f"torch {installed.public} goes with torchvision {companions.torchvision_recommended}"
+    return say(
+        "torch {public} goes with torchvision {torchvision_recommended}",
+        public=installed.public,
+        torchvision_recommended=companions.torchvision_recommended,
+    )
 
 
 def _build_problem(torch: TorchBuild, vision: VisionBuild) -> str | None:
     if torch.cuda is None and torch.hip is None and vision.cuda is not None:
-        return f"it needs the CUDA {vision.cuda} libraries of a CUDA torch, and this torch has none"
+        return say("it needs the CUDA {cuda} libraries of a CUDA torch, and this torch has none", cuda=vision.cuda)
     if torch.cuda is not None and vision.cuda is not None and torch.cuda.major != vision.cuda.major:
-        return f"it was built with CUDA {vision.cuda}, torch with CUDA {torch.cuda}"
+        return say("it was built with CUDA {cuda}, torch with CUDA {cuda_2}", cuda=vision.cuda, cuda_2=torch.cuda)
     return None
 
 
@@ -97,9 +111,12 @@ def _file_problem(environment: Environment) -> str | None:
     for file in compiled(environment, "torchvision"):
         of_torch = [name for name in file.unresolved if name.startswith(("libtorch", "libc10"))]
         if of_torch:
-            return f"its library needs {of_torch[0]}, which this torch does not have"
+            return say("its library needs {of_torch}, which this torch does not have", of_torch=of_torch[0])
         if file.missing_symbols:
-            return f"its library takes {file.missing_symbols[0]} from torch, which this torch does not have"
+            return say(
+                "its library takes {missing_symbols} from torch, which this torch does not have",
+                missing_symbols=file.missing_symbols[0],
+            )
     return None
 
 
@@ -178,17 +195,19 @@ LOG = LogSide(
         Signature(pattern=PINNED, confidence=0.4),
     ),
     message=(
-        "torchvision {vision} does not belong to torch {torch}: its compiled operators do not load.",
-        "torchvision was built for torch {wanted}, and torch is {have}: its compiled operators do not load.",
-        "This torchvision was built for another torch than the one beside it: its compiled operators do not load.",
+        later("torchvision {vision} does not belong to torch {torch}: its compiled operators do not load."),
+        later("torchvision was built for torch {wanted}, and torch is {have}: its compiled operators do not load."),
+        later(
+            "This torchvision was built for another torch than the one beside it: its compiled operators do not load."
+        ),
     ),
     remedies=(
         Remedy(
-            text="Install a matching pair, in an environment of its own.",
+            text=later("Install a matching pair, in an environment of its own."),
             commands=(NEW_ENV,),
         ),
         Remedy(
-            text="Or reinstall both in one command, from the index that the wanted torch comes from.",
+            text=later("Or reinstall both in one command, from the index that the wanted torch comes from."),
             commands=(
                 ("python", "-m", "pip", "uninstall", "-y", "torch", "torchvision"),
                 ("python", "-m", "pip", "install", "torch", "torchvision", "--index-url", "INDEX_URL"),
@@ -197,7 +216,7 @@ LOG = LogSide(
         ),
     ),
     tell_apart=Remedy(
-        text="See both versions and the place that each is loaded from.",
+        text=later("See both versions and the place that each is loaded from."),
         commands=(
             ("python", "-m", "pip", "list"),
             ("python", "-c", "import torch; print(torch.__version__, torch.version.cuda, torch.__file__)"),
@@ -210,7 +229,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM101",
     cause="torchvision_torch_mismatch",
-    title="torchvision was built for another torch",
+    title=later("torchvision was built for another torch"),
     needs=("environment.torch", "environment.torchvision"),
     check=check,
     rank=35,

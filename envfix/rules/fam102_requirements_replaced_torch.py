@@ -39,6 +39,7 @@ from packaging.version import Version
 
 from envfix.model.facts import Distribution, Environment, Machine, TorchBuild
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules import _log_patterns as texts
@@ -66,19 +67,30 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if not older:
         return
     culprit = _who_asked(environment, item)
-    by = f", by the installation of {culprit.name} {culprit.version}" if culprit else ""
+    by = (
+        say(", by the installation of {culprit} {version}", culprit=culprit.name, version=culprit.version)
+        if culprit
+        else ""
+    )
     names = ", ".join(f"{sibling.name} {sibling.build or sibling.version}" for sibling in older)
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"A later installation replaced torch with {torch.build}{by}: {names} was installed for another one.",
+        message=say(
+            "A later installation replaced torch with {build}{by}: {names} was installed for another one.",
+            build=torch.build,
+            by=by,
+            names=names,
+        ),
         because=tuple(_dated(one) for one in (*older, item, *((culprit,) if culprit else ()))),
         remedies=(
             NEW_ENVIRONMENT,
             Remedy(
-                text="Later, pass its constraints file to each pip install (-c envfix-constraints.txt), so that torch"
-                " stays."
+                text=say(
+                    "Later, pass its constraints file to each pip install (-c"
+                    " envfix-constraints.txt), so that torch stays."
+                )
             ),
         ),
     )
@@ -102,17 +114,23 @@ def _lost(environment: Environment) -> Finding | None:
             code=RULE.code,
             cause=RULE.cause,
             severity=Severity.ERROR,
-            message=f"A later installation replaced {wanted.name} {exact}, which envfix had installed, with {item.version}.",
+            message=say(
+                "A later installation replaced {wanted} {exact}, which envfix had installed, with {version}.",
+                wanted=wanted.name,
+                exact=exact,
+                version=item.version,
+            ),
             because=(
                 Evidence(fact="environment.held", value=line, source=environment.held.source),
                 *((_dated(item),) if item.modified is not None else ()),
             ),
             remedies=(
                 Remedy(
-                    text="Put the stack back.", commands=(("envfix", "install", "--torch", _torch_of(environment)),)
+                    text=say("Put the stack back."),
+                    commands=(("envfix", "install", "--torch", _torch_of(environment)),),
                 ),
                 Remedy(
-                    text="Later, pass the constraints file to each pip install, so that torch stays.",
+                    text=say("Later, pass the constraints file to each pip install, so that torch stays."),
                     commands=(("python", "-m", "pip", "install", "-c", file, "PACKAGE"),),
                 ),
             ),
@@ -176,7 +194,12 @@ def _dated(item: Distribution) -> Evidence:
     when = datetime.fromtimestamp(item.modified or 0.0, tz=timezone.utc)
     return Evidence(
         fact="environment.distributions",
-        value=f"{item.name} {item.build or item.version}, installed {when:%Y-%m-%d %H:%M} UTC",
+        value=say(
+            "{item} {build}, installed {when:%Y-%m-%d %H:%M} UTC",
+            item=item.name,
+            build=item.build or item.version,
+            when=when,
+        ),
         source=f"{item.location}/{item.metadata}",
     )
 
@@ -243,12 +266,13 @@ def _message(reading: Reading) -> str:
     if not old:
         listed = next(filter(None, (_LISTED.search(hit.before[-3000:]) for hit in reading.hits)), None)
         old = listed[1] if listed else None
-    who = f" ({by} asked for it)" if by and not by.startswith("-") else ""
+    who = say(" ({by} asked for it)", by=by) if by and not by.startswith("-") else ""
     if old and new:
-        return f"A later installation replaced torch {old} with {new}{who}."
-    return (
-        f"A later installation replaced torch {old or 'that fitted'}{who}: what was built for it no longer"
-        f" fits, or the GPU is lost."
+        return say("A later installation replaced torch {old} with {new}{who}.", old=old, new=new, who=who)
+    return say(
+        "A later installation replaced torch {old}{who}: what was built for it no longer fits, or the GPU is lost.",
+        old=old or say("that fitted"),
+        who=who,
     )
 
 
@@ -263,12 +287,12 @@ LOG = LogSide(
     remedies=(
         NEW_ENVIRONMENT,
         Remedy(
-            text="Then pass the constraints file that envfix writes to each pip install, so that torch stays.",
+            text=later("Then pass the constraints file that envfix writes to each pip install, so that torch stays."),
             commands=(("python", "-m", "pip", "install", "-c", "envfix-constraints.txt", "-r", "requirements.txt"),),
         ),
     ),
     tell_apart=Remedy(
-        text="See what an installation would change before it does.",
+        text=later("See what an installation would change before it does."),
         commands=(("python", "-m", "pip", "install", "--dry-run", "-r", "requirements.txt"),),
     ),
 )
@@ -277,7 +301,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM102",
     cause="requirements_replaced_torch",
-    title="A later installation replaced torch",
+    title=later("A later installation replaced torch"),
     needs=("environment.distributions",),
     check=check,
     rank=30,

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._family import NEW_ENVIRONMENT, compiled, has_nvidia_card, version
 from envfix.rules._log import LogSide
@@ -51,8 +52,11 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         cause=RULE.cause,
         follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR if has_nvidia_card(machine) else Severity.INFO,
-        message=f"torchvision {vision.build} is a CPU build, torch {torch.build} has CUDA: its operators cannot run"
-        f" on the GPU.",
+        message=say(
+            "torchvision {build} is a CPU build, torch {build_2} has CUDA: its operators cannot run on the GPU.",
+            build=vision.build,
+            build_2=torch.build,
+        ),
         because=(cite("environment.torch", environment.torch, f"{torch.build}, CUDA {torch.cuda}"), proof),
         remedies=(NEW_ENVIRONMENT,),
     )
@@ -66,8 +70,9 @@ def _proof(environment: Environment) -> Evidence | None:
         return cite("environment.torchvision", environment.torchvision, str(own))
     files = [file for file in compiled(environment, "torchvision") if any("torch" in name for name in file.needs)]
     if files and not any("cuda" in name or "cudart" in name for file in files for name in file.needs):
-        value = (
-            f"needs {', '.join(name for name in files[0].needs if 'torch' in name or 'c10' in name)}, no CUDA library"
+        value = say(
+            "needs {names}, no CUDA library",
+            names=", ".join(name for name in files[0].needs if "torch" in name or "c10" in name),
         )
         return Evidence(fact="environment.binaries", value=value, source=files[0].path)
     return None
@@ -98,11 +103,11 @@ LOG = LogSide(
         ),
         Signature(pattern=r"Not compiled with GPU support", weigh=_old_words),
     ),
-    message="torchvision is a build without CUDA beside a torch with CUDA: its operators cannot run on the GPU.",
+    message=later("torchvision is a build without CUDA beside a torch with CUDA: its operators cannot run on the GPU."),
     remedies=(
         NEW_ENVIRONMENT,
         Remedy(
-            text="Or reinstall both in one command, from the CUDA index that this torch comes from.",
+            text=later("Or reinstall both in one command, from the CUDA index that this torch comes from."),
             commands=(
                 ("python", "-m", "pip", "uninstall", "-y", "torch", "torchvision"),
                 ("python", "-m", "pip", "install", "torch", "torchvision", "--index-url", "CUDA_INDEX_URL"),
@@ -111,7 +116,7 @@ LOG = LogSide(
         ),
     ),
     tell_apart=Remedy(
-        text="See the CUDA inside both (None beside a number is this cause).",
+        text=later("See the CUDA inside both (None beside a number is this cause)."),
         commands=(("python", "-c", "import torch, torchvision; print(torch.version.cuda, torchvision.version.cuda)"),),
     ),
     explains=("torchvision_torch_mismatch",),
@@ -121,7 +126,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM103",
     cause="torchvision_cpu_with_cuda_torch",
-    title="torchvision is a CPU build beside a CUDA torch",
+    title=later("torchvision is a CPU build beside a CUDA torch"),
     needs=("environment.torch", "environment.torchvision"),
     check=check,
     rank=36,

@@ -30,6 +30,7 @@ from packaging.version import Version
 
 from envfix.model.facts import Distribution, Environment, Machine, TorchBuild
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules import _log_patterns as texts
 from envfix.rules._changing import pip
@@ -53,12 +54,17 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         cause=RULE.cause,
         follows_from=root_of_torch(machine, environment),
         severity=Severity.WARNING,
-        message=f"torchaudio {audio.build or audio.version} does not belong to torch {torch.build}: {problem}.",
+        message=say(
+            "torchaudio {build} does not belong to torch {build_2}: {problem}.",
+            build=audio.build or audio.version,
+            build_2=torch.build,
+            problem=problem,
+        ),
         because=(cite("environment.torch", environment.torch, torch.build), *evidence(audio)),
         remedies=(
             NEW_ENVIRONMENT,
             Remedy(
-                text="Or remove torchaudio, if nothing you run needs it.",
+                text=say("Or remove torchaudio, if nothing you run needs it."),
                 commands=pip(environment, "uninstall", "-y", "torchaudio"),
                 safe=False,
             ),
@@ -76,7 +82,7 @@ def _release(environment: Environment, torch: TorchBuild, audio: Distribution, t
             return (
                 None
                 if wanted.contains(here.public, prereleases=True)
-                else f"it was built for torch {wanted}".replace("==", "")
+                else say("it was built for torch {wanted}", wanted=wanted).replace("==", "")
             )
     known = tables.companions.torch_of_torchaudio(own)
     if not known or tables.companions.pin_of("torchaudio", own) == "" or Version(here.public) in known:
@@ -84,7 +90,7 @@ def _release(environment: Environment, torch: TorchBuild, audio: Distribution, t
     # A release of torch that the table does not know may go with it.
     if tables.companions.of(Version(here.public)) is None:
         return None
-    return f"it was built for torch {known[0]}"
+    return say("it was built for torch {known}", known=known[0])
 
 
 def _label(torch: TorchBuild, audio: Distribution) -> str | None:
@@ -95,13 +101,16 @@ def _label(torch: TorchBuild, audio: Distribution) -> str | None:
         return None
     if label == torch.variant or (label == "cpu" and torch.cuda is not None):
         return None  # a CPU build does its work on the processor beside any torch
-    return f"it was built for {label}, torch for {torch.variant}"
+    return say("it was built for {label}, torch for {variant}", label=label, variant=torch.variant)
 
 
 def _symbols(environment: Environment) -> str | None:
     for file in compiled(environment, "torchaudio"):
         if file.missing_symbols:
-            return f"its library takes {file.missing_symbols[0]} from torch, which this torch does not have"
+            return say(
+                "its library takes {missing_symbols} from torch, which this torch does not have",
+                missing_symbols=file.missing_symbols[0],
+            )
     return None
 
 
@@ -159,15 +168,17 @@ LOG = LogSide(
     ),
     message=(
         (
-            "torch was built with CUDA {torch_cuda}, torchaudio with CUDA {other_cuda}: torchaudio cannot be"
-            " imported beside it."
+            later(
+                "torch was built with CUDA {torch_cuda}, torchaudio with CUDA {other_cuda}:"
+                " torchaudio cannot be imported beside it."
+            )
         ),
-        "torchaudio was built for another torch than the one beside it: its library does not load.",
+        later("torchaudio was built for another torch than the one beside it: its library does not load."),
     ),
     remedies=(
         NEW_ENVIRONMENT,
         Remedy(
-            text="Or reinstall torchaudio from the index and in the release of the installed torch.",
+            text=later("Or reinstall torchaudio from the index and in the release of the installed torch."),
             commands=(
                 (
                     "python",
@@ -184,13 +195,13 @@ LOG = LogSide(
             safe=False,
         ),
         Remedy(
-            text="Or remove torchaudio, if nothing you run needs it.",
+            text=later("Or remove torchaudio, if nothing you run needs it."),
             commands=(("python", "-m", "pip", "uninstall", "-y", "torchaudio"),),
             safe=False,
         ),
     ),
     tell_apart=Remedy(
-        text="See the versions of both.", commands=(("python", "-m", "pip", "show", "torch", "torchaudio"),)
+        text=later("See the versions of both."), commands=(("python", "-m", "pip", "show", "torch", "torchaudio"),)
     ),
 )
 
@@ -198,7 +209,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM104",
     cause="torchaudio_torch_mismatch",
-    title="torchaudio was built for another torch",
+    title=later("torchaudio was built for another torch"),
     needs=("environment.torch", "environment.distributions"),
     check=check,
     rank=37,

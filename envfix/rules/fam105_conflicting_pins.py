@@ -34,6 +34,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import in_place
 from envfix.rules._environments import NEW_ENV
@@ -58,14 +59,22 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING,
-        message=f"The package {asked.by.name} {asked.by.version} asks for {name}{asked.requirement.specifier},"
-        f" but {name} {has} is installed.",
+        message=say(
+            "The package {by} {version} asks for {name}{specifier}, but {name} {has} is installed.",
+            by=asked.by.name,
+            version=asked.by.version,
+            name=name,
+            specifier=asked.requirement.specifier,
+            has=has,
+        ),
         because=tuple(_stated(one, version_here) for one, version_here in broken[:5]),
         remedies=(
             in_place(
                 environment,
-                "Take a release of that package which goes with what is installed: this finds it and leaves the rest"
-                " as it is.",
+                say(
+                    "Take a release of that package which goes with what is installed: this finds"
+                    " it and leaves the rest as it is.",
+                ),
                 "install", "-U", asked.by.name, f"{name}=={has}",
             ),
             NEW_ENVIRONMENT,
@@ -104,7 +113,14 @@ def only_too_old(asked: Asked, has: str) -> bool:
 
 
 def _stated(asked: Asked, has: str) -> Evidence:
-    value = f"{asked.by.name} {asked.by.version} asks for {asked.requirement.name}{asked.requirement.specifier}; installed: {has}"
+    value = say(
+        "{by} {version} asks for {requirement}{specifier}; installed: {has}",
+        by=asked.by.name,
+        version=asked.by.version,
+        requirement=asked.requirement.name,
+        specifier=asked.requirement.specifier,
+        has=has,
+    )
     return Evidence(fact="environment.distributions", value=value, source=f"{asked.by.location}/{asked.by.metadata}")
 
 
@@ -135,12 +151,24 @@ def _message(reading: Reading) -> str:
     groups = reading.groups
     if "has" in groups and "by" in groups:
         asked = f"{groups['what']}{groups['spec'].strip()}"
-        return f"{groups['by']} asks for {asked}, but {groups['what']} {groups['has']} is installed."
+        return say(
+            "{by} asks for {asked}, but {what} {has} is installed.",
+            by=groups["by"],
+            asked=asked,
+            what=groups["what"],
+            has=groups["has"],
+        )
     if "by" in groups and "spec" in groups:
         version = f" {groups['by_version']}" if groups.get("by_version") else ""
         asked = f"{groups['what']}{groups['spec'].rstrip(',')}"
-        return f"{groups['by']}{version} needs {asked}, and something else asks for another {groups['what']}."
-    return "What was asked for contradicts itself: no torch fits all of it."
+        return say(
+            "{by}{version} needs {asked}, and something else asks for another {what}.",
+            by=groups["by"],
+            version=version,
+            asked=asked,
+            what=groups["what"],
+        )
+    return say("What was asked for contradicts itself: no torch fits all of it.")
 
 
 _BY = r"(?P<by>[A-Za-z][\w.-]{1,40})"
@@ -228,22 +256,25 @@ LOG = LogSide(
     message=_message,
     remedies=(
         Remedy(
-            text="Let envfix choose a torch with the siblings that belong to it, in an environment of its own.",
+            text=later("Let envfix choose a torch with the siblings that belong to it, in an environment of its own."),
             commands=(NEW_ENV,),
         ),
         Remedy(
-            text="Or correct the list: give torch one pin, take those of torchvision and torchaudio away, and see what comes out.",
+            text=later(
+                "Or correct the list: give torch one pin, take those of torchvision and torchaudio"
+                " away, and see what comes out."
+            ),
             commands=(("python", "-m", "pip", "install", "--dry-run", "torch==VERSION", "torchvision", "torchaudio"),),
         ),
     ),
-    tell_apart=Remedy(text="See what does not go together now.", commands=(("python", "-m", "pip", "check"),)),
+    tell_apart=Remedy(text=later("See what does not go together now."), commands=(("python", "-m", "pip", "check"),)),
     with_facts=as_by_log,
 )
 
 RULE = Rule(
     code="FAM105",
     cause="conflicting_pins",
-    title="An installed package asks for another torch",
+    title=later("An installed package asks for another torch"),
     needs=("environment.distributions", "environment.interpreter"),
     check=check,
     rank=38,

@@ -37,6 +37,7 @@ from typing import NamedTuple
 
 from envfix.model.facts import Distribution, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules import _log_patterns as texts
@@ -127,7 +128,13 @@ def _half_installed(environment: Environment) -> Iterator[Trouble]:
         severity = _worst(environment) if grave and name != "torchaudio" else Severity.WARNING
         yield Trouble(
             severity,
-            f"{item.name} {item.version} is only half there: {item.missing_files} of its {item.listed_files} files are gone.",
+            say(
+                "{item} {version} is only half there: {missing_files} of its {listed_files} files are gone.",
+                item=item.name,
+                version=item.version,
+                missing_files=item.missing_files,
+                listed_files=item.listed_files,
+            ),
             _of_files(item),
         )
 
@@ -137,8 +144,15 @@ def _is_cuda(path: str) -> bool:
 
 
 def _of_files(item: Distribution) -> tuple[Evidence, ...]:
-    gone = ", ".join(item.missing_examples[:3]) or "all of them"
-    value = f"{item.name} {item.version}: {item.missing_files} of {item.listed_files} files are gone ({gone})"
+    gone = ", ".join(item.missing_examples[:3]) or say("all of them")
+    value = say(
+        "{item} {version}: {missing_files} of {listed_files} files are gone ({gone})",
+        item=item.name,
+        version=item.version,
+        missing_files=item.missing_files,
+        listed_files=item.listed_files,
+        gone=gone,
+    )
     return (Evidence(fact="environment.distributions", value=value, source=_source(item)),)
 
 
@@ -150,7 +164,10 @@ def _without_files(environment: Environment) -> Iterator[Trouble]:
     """Metadata that lists no files (egg-info), and no folder torch."""
     item = installed(environment).get("torch")
     if item is not None and environment.torch.is_absent and not item.listed_files and not _elsewhere_by_path_file(item):
-        text = f"The metadata of torch {item.version} is there, but its files are gone: there is no folder torch."
+        text = say(
+            "The metadata of torch {version} is there, but its files are gone: there is no folder torch.",
+            version=item.version,
+        )
         yield Trouble(Severity.ERROR, text, evidence(item))
 
 
@@ -164,7 +181,11 @@ def _without_version(environment: Environment) -> Iterator[Trouble]:
     interpreter = environment.interpreter.value
     place = os.path.dirname(os.path.dirname(environment.torch.source))
     if environment.torch.is_unknown and interpreter and place in interpreter.site_packages:
-        text = f"The folder {place}/torch is what a broken removal or installation left: its version.py is missing or unreadable."
+        text = say(
+            "The folder {place}/torch is what a broken removal or installation left: its"
+            " version.py is missing or unreadable.",
+            place=place,
+        )
         yield Trouble(Severity.ERROR, text, (cite("environment.torch", environment.torch),))
 
 
@@ -178,8 +199,14 @@ def _without_metadata(environment: Environment) -> Iterator[Trouble]:
     known = "torch" in installed(environment) or {"pytorch", "libtorch"} & records(environment).keys()
     if known or os.path.dirname(torch.location) not in interpreter.site_packages:
         return
-    text = f"torch {torch.build} lies in {torch.location}, but pip does not know it: its metadata (.dist-info) is gone."
-    found = cite("environment.distributions", rows, f"no metadata of torch beside {torch.location}")
+    text = say(
+        "torch {build} lies in {location}, but pip does not know it: its metadata (.dist-info) is gone.",
+        build=torch.build,
+        location=torch.location,
+    )
+    found = cite(
+        "environment.distributions", rows, say("no metadata of torch beside {location}", location=torch.location)
+    )
     yield Trouble(Severity.WARNING, text, (found, cite("environment.torch", environment.torch, torch.build)))
 
 
@@ -189,9 +216,21 @@ def _other_version(environment: Environment) -> Iterator[Trouble]:
     told, real = (version(torch.version), version(torch.build)) if torch is not None else (None, None)
     if torch is None or told is None or real is None or told.release == real.release:
         return
-    text = f"Two torch installations lie over each other: the metadata says {torch.version}, the files are of {torch.build}."
+    text = say(
+        "Two torch installations lie over each other: the metadata says {version}, the files are of {build}.",
+        version=torch.version,
+        build=torch.build,
+    )
     yield Trouble(
-        Severity.ERROR, text, (cite("environment.torch", environment.torch, f"{torch.version} and {torch.build}"),)
+        Severity.ERROR,
+        text,
+        (
+            cite(
+                "environment.torch",
+                environment.torch,
+                say("{version} and {build}", version=torch.version, build=torch.build),
+            ),
+        ),
     )
 
 
@@ -201,12 +240,21 @@ def _conda_without_files(environment: Environment) -> Iterator[Trouble]:
             continue
         gone = environment.torch.is_absent or environment.torch.is_unknown or row.missing_files == row.listed_files
         severity = _worst(environment) if gone and IN_CONDA[name] == "torch" else Severity.WARNING
-        counted = f"{row.missing_files} of the {row.listed_files} files it lists are gone"
+        counted = say(
+            "{missing_files} of the {listed_files} files it lists are gone",
+            missing_files=row.missing_files,
+            listed_files=row.listed_files,
+        )
         shown = ", ".join(row.missing_examples[:2])
         value = f"{name} {row.version} {row.build}: {counted}" + (f" ({shown})" if shown else "")
         yield Trouble(
             severity,
-            f"conda believes that {name} {row.version} is installed here, but {counted}.".replace("conda", "Conda", 1),
+            say(
+                "conda believes that {name} {version} is installed here, but {counted}.",
+                name=name,
+                version=row.version,
+                counted=counted,
+            ).replace("conda", "Conda", 1),
             (Evidence(fact="environment.conda_records", value=value, source=environment.conda_records.source),),
         )
 
@@ -219,9 +267,14 @@ def _twice(environment: Environment) -> Iterator[Trouble]:
             seen.setdefault((key_of(item.name), item.location), []).append(item)
     for (name, place), items in seen.items():
         if len(items) > 1:
-            both = " and ".join(dict.fromkeys(item.version for item in items))
+            both = say(" and ").join(dict.fromkeys(item.version for item in items))
             severity = _worst(environment, else_=Severity.ERROR if name == "torch" else Severity.WARNING)
-            text = f"{name} is installed twice in {place} ({both}): files of one lie over files of the other."
+            text = say(
+                "{name} is installed twice in {place} ({both}): files of one lie over files of the other.",
+                name=name,
+                place=place,
+                both=both,
+            )
             yield Trouble(severity, text.replace("numpy", "NumPy", 1), evidence(*items))
 
 
@@ -240,7 +293,13 @@ def _two_installers(environment: Environment) -> Iterator[Trouble]:
         if name == "libtorch" or not others:
             continue
         item = others[0]
-        text = f"Two installers own {item.name} here: conda believes in {row.version}, {item.installer} put {item.version} over it."
+        text = say(
+            "Two installers own {item} here: conda believes in {version}, {installer} put {version_2} over it.",
+            item=item.name,
+            version=row.version,
+            installer=item.installer,
+            version_2=item.version,
+        )
         value = f"{name} {row.version} {row.build}"
         record = Evidence(fact="environment.conda_records", value=value, source=environment.conda_records.source)
         yield Trouble(Severity.WARNING, text, (record, *evidence(item)))
@@ -259,9 +318,13 @@ def _sharing(environment: Environment) -> list[list[Distribution]]:
 def _two_families(environment: Environment) -> Iterator[Trouble]:
     failure = import_failure(environment) or ""
     for items in _sharing(environment):
-        names = " and ".join(item.name for item in items)
+        names = say(" and ").join(item.name for item in items)
         severity = Severity.ERROR if re.search(r"nccl|cudnn", failure, re.IGNORECASE) else Severity.WARNING
-        text = f"The packages {names} put libraries of the same name into the same folder: one has overwritten the other's."
+        text = say(
+            "The packages {names} put libraries of the same name into the same folder: one has"
+            " overwritten the other's.",
+            names=names,
+        )
         yield Trouble(severity, text, evidence(*items))
 
 
@@ -272,7 +335,7 @@ def _one_family(environment: Environment) -> Iterator[Remedy]:
         removed = pip(environment, "uninstall", "-y", *(item.name for item in items))
         if wanted is not None and removed:
             back = pip(environment, "install", "--no-deps", wanted)
-            text = f"Remove both and put back the one that goes with torch ({wanted})."
+            text = say("Remove both and put back the one that goes with torch ({wanted}).", wanted=wanted)
             yield Remedy(text=text, commands=tuple(dict.fromkeys((*removed, *back))), safe=False)
 
 
@@ -293,7 +356,9 @@ def _leftovers(environment: Environment) -> Iterator[Trouble]:
             place = f"{item.location}/{item.name}"
             found = Evidence(fact="environment.distributions", value=item.name, source=item.location)
             yield Trouble(
-                Severity.INFO, f"A removal that was interrupted left {place}: pip warns about it each time.", (found,)
+                Severity.INFO,
+                say("A removal that was interrupted left {place}: pip warns about it each time.", place=place),
+                (found,),
             )
 
 
@@ -310,9 +375,13 @@ def _remedies(machine: Machine, environment: Environment, *, torch_itself: bool)
             commands += (("rm", "-r", f"{item.location}/{item.name}"),)
     if not commands and not known:
         return (NEW_ENVIRONMENT,)
-    text = "Or clean this one: repeat this until nothing of torch is found, then install once, with one installer."
+    text = say("Or clean this one: repeat this until nothing of torch is found, then install once, with one installer.")
     if known and conda_program(machine, environment) is None:
-        text = f"{text} What conda installed here ({', '.join(known)}) must be removed by conda, which is not found."
+        text = say(
+            "{text} What conda installed here ({known}) must be removed by conda, which is not found.",
+            text=text,
+            known=", ".join(known),
+        )
     return (NEW_ENVIRONMENT, Remedy(text=text, commands=commands, safe=False))
 
 
@@ -399,12 +468,18 @@ def _basics(hit: Hit, log: Log) -> float | None:
 def _message(reading: Reading) -> str:
     library = library_in(reading)
     if library and reading.log.found(texts.TORCH_LIBRARY_MISSING):
-        return f"torch's own library {library} is gone: this installation is only half there."
+        return say("torch's own library {library} is gone: this installation is only half there.", library=library)
     if library:
-        return f"torch's own library {library} does not fit the others: two installations of torch lie over each other."
+        return say(
+            "torch's own library {library} does not fit the others: two installations of torch lie over each other.",
+            library=library,
+        )
     if reading.groups.get("rest"):
-        return f"A removal that was interrupted left a folder ~{reading.groups['rest']}: torch beside it may be half old, half new."
-    return "Two installations of torch overlap here, or one is only half there."
+        return say(
+            "A removal that was interrupted left a folder ~{rest}: torch beside it may be half old, half new.",
+            rest=reading.groups["rest"],
+        )
+    return say("Two installations of torch overlap here, or one is only half there.")
 
 
 LOG = LogSide(
@@ -441,8 +516,10 @@ LOG = LogSide(
     remedies=(
         NEW_ENVIRONMENT,
         Remedy(
-            text="Or clean this one: repeat both until neither finds torch, delete what is left of it, then install"
-            " once, with one installer.",
+            text=later(
+                "Or clean this one: repeat both until neither finds torch, delete what is left of"
+                " it, then install once, with one installer."
+            ),
             commands=(
                 ("python", "-m", "pip", "uninstall", "-y", "torch", "torchvision", "torchaudio"),
                 ("conda", "remove", "pytorch", "torchvision", "torchaudio"),
@@ -451,7 +528,7 @@ LOG = LogSide(
         ),
     ),
     tell_apart=Remedy(
-        text="See how often torch is there, for pip and for conda, and which one is loaded.",
+        text=later("See how often torch is there, for pip and for conda, and which one is loaded."),
         commands=(("python", "-m", "pip", "show", "-f", "torch"), ("conda", "list", "torch")),
     ),
 )
@@ -460,7 +537,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM106",
     cause="mixed_installs",
-    title="Installations of torch overlap or are half there",
+    title=later("Installations of torch overlap or are half there"),
     needs=("environment.distributions",),
     check=check,
     rank=26,

@@ -32,6 +32,7 @@ from packaging.version import Version
 
 from envfix.model.facts import Distribution, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._changing import in_place
@@ -69,12 +70,16 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         cause=RULE.cause,
         follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR,
-        message=f"NumPy {numpy.version} is installed, but {victim} was built for NumPy 1: they cannot exchange arrays.",
+        message=say(
+            "NumPy {version} is installed, but {victim} was built for NumPy 1: they cannot exchange arrays.",
+            version=numpy.version,
+            victim=victim,
+        ),
         because=(*evidence(numpy), *_said(environment)),
         remedies=(
             in_place(
                 environment,
-                "Hold NumPy below 2 in this environment.",
+                say("Hold NumPy below 2 in this environment."),
                 "install",
                 *_bounds(environment, tables),
             ),
@@ -206,22 +211,27 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "A package uses {gone}, which NumPy 2 has dropped.",
-        "NumPy {numpy} is installed, but a compiled module was built for an older NumPy: they cannot exchange arrays.",
+        later("A package uses {gone}, which NumPy 2 has dropped."),
+        later(
+            "NumPy {numpy} is installed, but a compiled module was built for an older NumPy: they"
+            " cannot exchange arrays."
+        ),
         (
-            "The installed NumPy is not the one that a compiled module (torch, OpenCV or another) was built for,"
-            " mostly NumPy 2 for NumPy 1."
+            later(
+                "The installed NumPy is not the one that a compiled module (torch, OpenCV or"
+                " another) was built for, mostly NumPy 2 for NumPy 1."
+            )
         ),
     ),
     remedies=(
         Remedy(
-            text="Hold NumPy below 2 in this environment.",
+            text=later("Hold NumPy below 2 in this environment."),
             commands=(("python", "-m", "pip", "install", "numpy<2"),),
         ),
         NEW_ENVIRONMENT,
     ),
     tell_apart=Remedy(
-        text="See which NumPy is loaded, and from where.",
+        text=later("See which NumPy is loaded, and from where."),
         commands=(("python", "-c", "import numpy; print(numpy.__version__, numpy.__file__)"),),
     ),
 )
@@ -230,7 +240,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM107",
     cause="numpy2_abi",
-    title="NumPy 2 beside a torch built for NumPy 1",
+    title=later("NumPy 2 beside a torch built for NumPy 1"),
     needs=("environment.distributions", "environment.torch"),
     check=check,
     rank=39,

@@ -34,6 +34,7 @@ from packaging.version import Version
 
 from envfix.model.facts import Distribution, Environment, Machine, TorchBuild
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules import _log_patterns as texts
 from envfix.rules._changing import pip
@@ -95,15 +96,25 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if ordered[0].proven else Severity.WARNING,
-        message=f"The compiled code of {ordered[0].name} does not fit torch {torch.build}: {ordered[0].text}.",
+        message=say(
+            "The compiled code of {name} does not fit torch {build}: {text}.",
+            name=ordered[0].name,
+            build=torch.build,
+            text=ordered[0].text,
+        ),
         because=(
             *(piece for misfit in ordered for piece in misfit.because),
             cite("environment.torch", environment.torch, f"{torch.build}, {torch.variant}"),
         ),
         remedies=(
             Remedy(
-                text=f"Install the build of {ordered[0].name} for torch {torch.build}, {torch.variant} and this Python;"
-                " or remove it, if nothing needs it.",
+                text=say(
+                    "Install the build of {name} for torch {build}, {variant} and this Python; or"
+                    " remove it, if nothing needs it.",
+                    name=ordered[0].name,
+                    build=torch.build,
+                    variant=torch.variant,
+                ),
                 commands=pip(environment, "uninstall", "-y", *names) if names else (),
                 safe=False,
             ),
@@ -120,11 +131,11 @@ def _by_files(environment: Environment, torch: TorchBuild) -> Iterator[Misfit]:
             continue
         lacking = [name for name in file.unresolved if CUDA_LIBRARY.match(name) or re.match(r"lib(c10|torch)", name)]
         if lacking:
-            text = f"it needs {lacking[0]}, which came with no package here"
+            text = say("it needs {lacking}, which came with no package here", lacking=lacking[0])
         elif file.missing_symbols:
-            text = "it takes names from torch that this torch does not have"
+            text = say("it takes names from torch that this torch does not have")
         elif file.cuda is not None and torch.cuda is not None and file.cuda != torch.cuda.major:
-            text = f"it was built with CUDA {file.cuda}, torch with CUDA {torch.cuda}"
+            text = say("it was built with CUDA {cuda}, torch with CUDA {cuda_2}", cuda=file.cuda, cuda_2=torch.cuda)
         else:
             continue
         detail = ", ".join(lacking or file.missing_symbols or file.needs[:3])
@@ -140,9 +151,9 @@ def _by_name(environment: Environment, torch: TorchBuild) -> Iterator[Misfit]:
         said = f"{item.version} {(item.direct_url or '').rpartition('/')[2]}".replace("%2B", "+")
         wanted, cuda = built_for(said)
         if wanted is not None and wanted != here.release[:2]:
-            text = f"it was built for torch {wanted[0]}.{wanted[1]}"
+            text = say("it was built for torch {wanted}.{wanted_2}", wanted=wanted[0], wanted_2=wanted[1])
         elif cuda is not None and torch.cuda is not None and cuda != torch.cuda.major:
-            text = f"it was built for CUDA {cuda}, torch for CUDA {torch.cuda}"
+            text = say("it was built for CUDA {cuda}, torch for CUDA {cuda_2}", cuda=cuda, cuda_2=torch.cuda)
         else:
             continue
         yield Misfit(item.name, text, _named(item, said))
@@ -181,7 +192,7 @@ def _by_pin(environment: Environment, torch: TorchBuild) -> Iterator[Misfit]:
         if Version(pin.public) != Version(here.public):
             yield Misfit(
                 asked.by.name,
-                f"it was built for torch {pin}",
+                say("it was built for torch {pin}", pin=pin),
                 evidence(asked.by),
                 proven=asked.by.name != "xformers",
             )
@@ -194,9 +205,11 @@ def _own_words(environment: Environment, torch: TorchBuild) -> Iterator[Misfit]:
         made = version(text)
         if made is not None and here is not None and made.release[:2] != here.release[:2]:
             because = Evidence(
-                fact="environment.binaries", value=f"{name}: built for torch {text}", source="cpp_lib.json"
+                fact="environment.binaries",
+                value=say("{name}: built for torch {text}", name=name, text=text),
+                source="cpp_lib.json",
             )
-            yield Misfit(name, f"it was built for torch {text}", (because,), proven=False)
+            yield Misfit(name, say("it was built for torch {text}", text=text), (because,), proven=False)
 
 
 def _symbol(hit: Hit, log: Log) -> float | None:
@@ -278,7 +291,11 @@ def _without_cuda(hit: Hit, log: Log) -> float | None:
 def _message(reading: Reading) -> str:
     built, have = reading.groups.get("built"), reading.groups.get("have")
     if built and have:
-        return f"xformers was built for torch {built}, and torch is {have}: its fast code cannot be loaded."
+        return say(
+            "xformers was built for torch {built}, and torch is {have}: its fast code cannot be loaded.",
+            built=built,
+            have=have,
+        )
     groups = reading.groups
     library: str | None = (
         library_in(reading) or groups.get("namespace") or (groups.get("module") or "").partition(".")[0]
@@ -286,11 +303,11 @@ def _message(reading: Reading) -> str:
     if library in ("", "_ext", "_C") or owner(groups.get("library", "")) in ("cuda", "torch"):
         library = next(filter(None, map(package_at, reading.hits)), None)
     if library:
-        return (
-            f"The compiled code of {named(library)} does not fit this torch, CUDA or Python:"
-            " it was built for another one."
+        return say(
+            "The compiled code of {named} does not fit this torch, CUDA or Python: it was built for another one.",
+            named=named(library),
         )
-    return "A package with compiled code was built for another torch, CUDA or Python than those here."
+    return say("A package with compiled code was built for another torch, CUDA or Python than those here.")
 
 
 LOG = LogSide(
@@ -354,8 +371,10 @@ LOG = LogSide(
     message=_message,
     remedies=(
         Remedy(
-            text="Install the build of that package for exactly this torch, CUDA and Python; or remove it, if nothing"
-            " needs it.",
+            text=later(
+                "Install the build of that package for exactly this torch, CUDA and Python; or"
+                " remove it, if nothing needs it."
+            ),
             commands=(
                 (
                     "python",
@@ -367,7 +386,7 @@ LOG = LogSide(
             safe=False,
         ),
         Remedy(
-            text="Or build it again against the installed torch (needs a CUDA toolkit of torch's CUDA).",
+            text=later("Or build it again against the installed torch (needs a CUDA toolkit of torch's CUDA)."),
             commands=(
                 (
                     "python",
@@ -388,7 +407,7 @@ LOG = LogSide(
         NEW_ENVIRONMENT,
     ),
     tell_apart=Remedy(
-        text="Compare what torch is with what the package was built for.",
+        text=later("Compare what torch is with what the package was built for."),
         commands=(
             ("python", "-c", "import torch; print(torch.__version__, torch.version.cuda)"),
             ("python", "-m", "pip", "show", "PACKAGE"),
@@ -401,7 +420,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM108",
     cause="prebuilt_extension_abi_mismatch",
-    title="An extension was built for another torch",
+    title=later("An extension was built for another torch"),
     needs=("environment.torch", "environment.distributions"),
     check=check,
     rank=39,

@@ -33,6 +33,7 @@ from packaging.version import Version
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules import _log_patterns as texts
 from envfix.rules._changing import in_place
@@ -59,13 +60,19 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"The package ultralytics {item.version} is too old for torch {torch.build}:"
-        " it cannot load model files (.pt) with it.",
+        message=say(
+            "The package ultralytics {version} is too old for torch {build}: it cannot load model"
+            " files (.pt) with it.",
+            version=item.version,
+            build=torch.build,
+        ),
         because=(*evidence(item), cite("environment.torch", environment.torch, torch.build)),
         remedies=(
             in_place(
                 environment,
-                "Update ultralytics and leave torch as it is.",
+                say(
+                    "Update ultralytics and leave torch as it is.",
+                ),
                 "install", "-U", "ultralytics", f"torch=={torch.version}",
             ),
             NEW_ENVIRONMENT,
@@ -150,14 +157,23 @@ def _remedies(reading: Reading) -> tuple[Remedy, ...]:
     library = "ultralytics" if yolo else "LIBRARY"
     weights = any(_WEIGHTS.search(hit.text) for hit in reading.hits)
     release = str(REFUSES_SINCE) if weights else "RELEASE"
-    change = f"{release}, which refuses such files," if weights else "the RELEASE that changed what the library needs,"
-    text = "Update ultralytics" if yolo else "Update the library that the traceback names, or take newer sources of it"
+    change = (
+        say("{release}, which refuses such files,", release=release)
+        if weights
+        else say("the RELEASE that changed what the library needs,")
+    )
+    text = (
+        say("Update ultralytics")
+        if yolo
+        else say("Update the library that the traceback names, or take newer sources of it")
+    )
     return (
         Remedy(
-            text=f"{text}, and leave torch as it is.", commands=(("python", "-m", "pip", "install", "-U", library),)
+            text=say("{text}, and leave torch as it is.", text=text),
+            commands=(("python", "-m", "pip", "install", "-U", library),),
         ),
         Remedy(
-            text=f"Or hold torch below {change} in an environment of its own.",
+            text=say("Or hold torch below {change} in an environment of its own.", change=change),
             commands=((*NEW_ENV, "--torch", f"<{release}"),),
         ),
     )
@@ -232,14 +248,16 @@ LOG = LogSide(
     ),
     message=(
         (
-            "The library that loads this file is older than torch's rule to load only plain weights: torch"
-            " refuses {needs}."
+            later(
+                "The library that loads this file is older than torch's rule to load only plain"
+                " weights: torch refuses {needs}."
+            )
         ),
-        "A library is too old for this torch: it uses what torch has changed or dropped.",
+        later("A library is too old for this torch: it uses what torch has changed or dropped."),
     ),
     remedies=_remedies,
     tell_apart=Remedy(
-        text="See the versions of both.", commands=(("python", "-m", "pip", "show", "torch", "LIBRARY"),)
+        text=later("See the versions of both."), commands=(("python", "-m", "pip", "show", "torch", "LIBRARY"),)
     ),
 )
 
@@ -247,7 +265,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM109",
     cause="library_too_old_for_torch",
-    title="A library is too old for this torch",
+    title=later("A library is too old for this torch"),
     needs=("environment.torch", "environment.distributions"),
     check=check,
     rank=39,

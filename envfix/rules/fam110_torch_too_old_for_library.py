@@ -28,6 +28,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules import _log_patterns as texts
 from envfix.rules._changing import pip
@@ -61,14 +62,24 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING,
-        message=f"torch {torch.build} is too old for {first.by.name} {first.by.version},"
-        f" which asks for torch {first.requirement.specifier}.",
+        message=say(
+            "torch {build} is too old for {by} {version}, which asks for torch {specifier}.",
+            build=torch.build,
+            by=first.by.name,
+            version=first.by.version,
+            specifier=first.requirement.specifier,
+        ),
         because=(
             cite("environment.torch", environment.torch, torch.build),
             *(
                 Evidence(
                     fact="environment.distributions",
-                    value=f"{asked.by.name} {asked.by.version} asks for torch {asked.requirement.specifier}",
+                    value=say(
+                        "{by} {version} asks for torch {specifier}",
+                        by=asked.by.name,
+                        version=asked.by.version,
+                        specifier=asked.requirement.specifier,
+                    ),
                     source=f"{asked.by.location}/{asked.by.metadata}",
                 )
                 for asked in broken[:5]
@@ -77,7 +88,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         remedies=(
             NEW_ENVIRONMENT,
             Remedy(
-                text=f"Or hold {first.by.name} back to a release that goes with this torch.",
+                text=say("Or hold {by} back to a release that goes with this torch.", by=first.by.name),
                 commands=pip(environment, "install", f"{first.by.name}<{first.by.version}", f"torch=={torch.version}"),
             ),
         ),
@@ -227,21 +238,21 @@ LOG = LogSide(
         Signature(pattern=texts.NO_TORCH_FOR_LIBRARY, confidence=0.3),
     ),
     message=(
-        "A library needs torch {needs} or newer, and torch is {have}.",
-        "A library needs torch {needs} or newer.",
-        "A library uses {module}.{attribute}, which this torch does not have yet.",
-        "A library uses the module {module}, which this torch does not have yet.",
-        "A library or a file needs a newer torch than the one here.",
+        later("A library needs torch {needs} or newer, and torch is {have}."),
+        later("A library needs torch {needs} or newer."),
+        later("A library uses {module}.{attribute}, which this torch does not have yet."),
+        later("A library uses the module {module}, which this torch does not have yet."),
+        later("A library or a file needs a newer torch than the one here."),
     ),
     remedies=(
         NEW_ENVIRONMENT,
         Remedy(
-            text="Or hold the library that complains back to a release that goes with this torch.",
+            text=later("Or hold the library that complains back to a release that goes with this torch."),
             commands=(("python", "-m", "pip", "install", "LIBRARY<ITS_VERSION", "torch==TORCH_VERSION"),),
         ),
     ),
     tell_apart=Remedy(
-        text="See which torch is loaded, and from where.",
+        text=later("See which torch is loaded, and from where."),
         commands=(("python", "-c", "import torch; print(torch.__version__, torch.__file__)"),),
     ),
 )
@@ -250,7 +261,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM110",
     cause="torch_too_old_for_library",
-    title="A library needs a newer torch",
+    title=later("A library needs a newer torch"),
     needs=("environment.torch", "environment.distributions", "environment.interpreter"),
     check=check,
     rank=39,

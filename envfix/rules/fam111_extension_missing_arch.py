@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Binary, Environment, Gpu, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.model.versions import ComputeCapability
@@ -74,15 +75,27 @@ def _finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if len(unfit) == cards else Severity.WARNING,
-        message=f"The compiled code of {package} holds nothing for {names}: its GPU functions cannot run there.",
+        message=say(
+            "The compiled code of {package} holds nothing for {names}: its GPU functions cannot run there.",
+            package=package,
+            names=names,
+        ),
         because=(
             Evidence(
-                fact="environment.binaries", value=f"built for {built or 'portable code only'}", source=files[0].path
+                fact="environment.binaries",
+                value=say("built for {built}", built=built or say("portable code only")),
+                source=files[0].path,
             ),
             cite("machine.gpus", machine.gpus, names),
         ),
         remedies=(
-            Remedy(text=f'Build {package} again for this card, with TORCH_CUDA_ARCH_LIST="{wanted}" set.'),
+            Remedy(
+                text=say(
+                    'Build {package} again for this card, with TORCH_CUDA_ARCH_LIST="{wanted}" set.',
+                    package=package,
+                    wanted=wanted,
+                )
+            ),
             NEW_ENVIRONMENT,
         ),
     )
@@ -159,10 +172,10 @@ LOG = LogSide(
         Signature(pattern=texts.NO_BINARY, weigh=_ends_in, unless=TORCH_ITSELF),
         Signature(pattern=r"FlashAttention only supports Ampere GPUs or newer", confidence=0.6),
     ),
-    message="A compiled extension holds no code for this card: its GPU functions cannot run there.",
+    message=later("A compiled extension holds no code for this card: its GPU functions cannot run there."),
     remedies=(
         Remedy(
-            text="Build the extension again with TORCH_CUDA_ARCH_LIST set to the card's compute capability.",
+            text=later("Build the extension again with TORCH_CUDA_ARCH_LIST set to the card's compute capability."),
             commands=(
                 ("python", "-c", "import torch; print(torch.cuda.get_device_capability())"),
                 (
@@ -181,11 +194,13 @@ LOG = LogSide(
             ),
             safe=False,
         ),
-        Remedy(text="Or take a wheel of the extension that was built for this card."),
+        Remedy(text=later("Or take a wheel of the extension that was built for this card.")),
     ),
     tell_apart=Remedy(
-        text="Calculate something with torch alone: if that works on the card, the extension is at fault;"
-        " otherwise torch is.",
+        text=later(
+            "Calculate something with torch alone: if that works on the card, the extension is at"
+            " fault; otherwise torch is."
+        ),
         commands=(
             ("python", "-c", "import torch; print(torch.ones(1, device='cuda') + 1, torch.cuda.get_arch_list())"),
         ),
@@ -197,7 +212,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM111",
     cause="extension_missing_arch",
-    title="An extension has no code for this card",
+    title=later("An extension has no code for this card"),
     needs=("machine.gpus", "environment.binaries"),
     check=check,
     rank=39,

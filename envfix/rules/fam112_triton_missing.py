@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._changing import in_place
 from envfix.rules._family import evidence, installed, key_of, requirements
@@ -55,18 +56,18 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     remedy = (
         in_place(
             environment,
-            "Install it, if you use torch.compile.",
+            say("Install it, if you use torch.compile."),
             "install",
             f"{wanted[0].name}{wanted[0].specifier}",
         )
         if wanted
-        else Remedy(text="Ignore the warning: xformers only loses an optimisation.")
+        else Remedy(text=say("Ignore the warning: xformers only loses an optimisation."))
     )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.INFO,
-        message="Triton is not installed: torch.compile will not work, everything else does.",
+        message=say("Triton is not installed: torch.compile will not work, everything else does."),
         because=evidence(torch),
         remedies=(remedy,),
     )
@@ -101,16 +102,18 @@ LOG = LogSide(
         Signature(pattern=r"Windows not yet supported for torch\.compile", confidence=0.7),
         Signature(pattern=r"DLL load failed while importing libtriton: ", confidence=0.5),
     ),
-    message="Triton is not installed: torch.compile and some kernels that are written in it do not work,"
-    " everything else does.",
+    message=later(
+        "Triton is not installed: torch.compile and some kernels that are written in it do not"
+        " work, everything else does."
+    ),
     remedies=(
-        Remedy(text="If the program goes on, ignore it: only an optimisation is lost."),
+        Remedy(text=later("If the program goes on, ignore it: only an optimisation is lost.")),
         Remedy(
-            text="If it stops there, switch torch.compile off for this run.",
+            text=later("If it stops there, switch torch.compile off for this run."),
             commands=(("env", "TORCHDYNAMO_DISABLE=1", "python", "YOUR_PROGRAM.py"),),
         ),
         Remedy(
-            text="Or install it: the version that torch's metadata names on Linux, the port for Windows there.",
+            text=later("Or install it: the version that torch's metadata names on Linux, the port for Windows there."),
             commands=(("python", "-m", "pip", "install", "triton-windows"),),
         ),
     ),
@@ -121,7 +124,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM112",
     cause="triton_missing",
-    title="Triton is not installed",
+    title=later("Triton is not installed"),
     needs=("environment.torch", "environment.distributions", "environment.interpreter"),
     check=check,
     rank=90,

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._changing import in_place
 from envfix.rules._family import evidence, installed
@@ -48,39 +49,48 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if not starts and setuptools is None:
         return  # who compiles nothing has no need of setuptools
     who = "ultralytics" if starts else value.pkg_resources_wanted_by[0]
-    what = f"setuptools {setuptools.version} no longer has it" if setuptools else "setuptools is not installed"
+    what = (
+        say("setuptools {version} no longer has it", version=setuptools.version)
+        if setuptools
+        else say("setuptools is not installed")
+    )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if starts else Severity.INFO,
-        message=f"The module pkg_resources is missing ({what}), and {who} imports it"
-        + (": it does not start." if starts else ": compiling an extension would fail."),
+        message=say("The module pkg_resources is missing ({what}), and {who} imports it", what=what, who=who)
+        + (say(": it does not start.") if starts else say(": compiling an extension would fail.")),
         because=(
             Evidence(
-                fact="environment.binaries", value=f"{who} imports pkg_resources", source=environment.binaries.source
+                fact="environment.binaries",
+                value=say("{who} imports pkg_resources", who=who),
+                source=environment.binaries.source,
             ),
             *(evidence(setuptools) if setuptools else ()),
         ),
-        remedies=(in_place(environment, "Hold setuptools back in this environment.", "install", "setuptools<81"),),
+        remedies=(in_place(environment, say("Hold setuptools back in this environment."), "install", "setuptools<81"),),
     )
 
 
 def _remedies(reading: Reading) -> tuple[Remedy, ...]:
     """In the environment itself, or in the one in which a package is built."""
     here = Remedy(
-        text="Hold setuptools back in this environment.",
+        text=say("Hold setuptools back in this environment."),
         commands=(("python", "-m", "pip", "install", "setuptools<81"),),
     )
     if not any(while_building(hit) for hit in reading.hits):
         return (here,)
     without = Remedy(
-        text="Hold setuptools back here, and build the package with it instead of the newest one.",
+        text=say("Hold setuptools back here, and build the package with it instead of the newest one."),
         commands=(
             ("python", "-m", "pip", "install", "setuptools<81", "wheel"),
             ("python", "-m", "pip", "install", "--no-build-isolation", "PACKAGE"),
         ),
     )
-    return (without, Remedy(text="Or take a newer release of that package, or a wheel of it: nothing is built then."))
+    return (
+        without,
+        Remedy(text=say("Or take a newer release of that package, or a wheel of it: nothing is built then.")),
+    )
 
 
 LOG = LogSide(
@@ -90,10 +100,10 @@ LOG = LogSide(
         Signature(pattern=r"cannot import name '?packaging'? from '?pkg_resources", confidence=0.85),
         Signature(pattern=r"module '(?:setuptools\._)?distutils' has no attribute 'version'", confidence=0.5),
     ),
-    message="setuptools no longer has pkg_resources, and a package still imports it.",
+    message=later("setuptools no longer has pkg_resources, and a package still imports it."),
     remedies=_remedies,
     tell_apart=Remedy(
-        text="See which setuptools is installed.", commands=(("python", "-m", "pip", "show", "setuptools"),)
+        text=later("See which setuptools is installed."), commands=(("python", "-m", "pip", "show", "setuptools"),)
     ),
 )
 
@@ -101,7 +111,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM113",
     cause="setuptools_pkg_resources_removed",
-    title="pkg_resources is gone from setuptools",
+    title=later("pkg_resources is gone from setuptools"),
     needs=("environment.binaries",),
     check=check,
     rank=39,

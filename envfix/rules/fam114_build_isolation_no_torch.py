@@ -28,6 +28,7 @@ Sources
 from __future__ import annotations
 
 from envfix.model.finding import Remedy
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules import _log_patterns as texts
@@ -110,24 +111,28 @@ def _package(reading: Reading) -> str | None:
 
 def _message(reading: Reading) -> str:
     package = _package(reading)
-    who = f"{package} imports" if package else "A package imports"
-    return (
-        f"{who} torch while it is being built, and the builder's own environment has no torch (the one that"
-        f" is installed does not count)."
+    who = say("{package} imports", package=package) if package else say("A package imports")
+    return say(
+        "{who} torch while it is being built, and the builder's own environment has no torch"
+        " (the one that is installed does not count).",
+        who=who,
     )
 
 
 def _remedies(reading: Reading) -> tuple[Remedy, ...]:
     package = _package(reading) or "PACKAGE"
-    text = "Install torch first, then build the package with what is installed."
+    text = say("Install torch first, then build the package with what is installed.")
     torch, again = ("torch",), ("--no-build-isolation", package)
     if reading.log.found(BY_UV):
         commands = (("uv", "pip", "install", *torch, "setuptools"), ("uv", "pip", "install", *again))
         return (
             Remedy(text=text, commands=commands),
             Remedy(
-                text=f"In a project of uv, name it in pyproject.toml under [tool.uv]: no-build-isolation-package ="
-                f' ["{package}"].'
+                text=say(
+                    "In a project of uv, name it in pyproject.toml under [tool.uv]:"
+                    ' no-build-isolation-package = ["{package}"].',
+                    package=package,
+                )
             ),
             WHEEL,
         )
@@ -136,7 +141,9 @@ def _remedies(reading: Reading) -> tuple[Remedy, ...]:
 
 
 WHEEL = Remedy(
-    text="Or install a wheel of the package that was built for this torch, CUDA and Python: nothing is built then."
+    text=later(
+        "Or install a wheel of the package that was built for this torch, CUDA and Python: nothing is built then."
+    )
 )
 BY_UV = (
     r"The build backend returned an error|Build backend failed|builds-v0|Failed to (?:build"
@@ -158,7 +165,7 @@ LOG = LogSide(
     message=_message,
     remedies=_remedies,
     tell_apart=Remedy(
-        text="See whether torch is there outside of the build.",
+        text=later("See whether torch is there outside of the build."),
         commands=(("python", "-c", "import torch; print(torch.__version__)"),),
     ),
     explains=("torch_not_installed", "wrong_interpreter"),
@@ -167,7 +174,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM114",
     cause="build_isolation_no_torch",
-    title="A build in isolation does not see torch",
+    title=later("A build in isolation does not see torch"),
     needs=(),
     check=None,  # no facts of a machine show it: it is over when the build ends
     rank=39,

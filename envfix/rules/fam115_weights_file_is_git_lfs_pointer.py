@@ -26,6 +26,7 @@ Sources
 from __future__ import annotations
 
 from envfix.model.finding import Remedy
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule
@@ -44,28 +45,30 @@ OTHER = r"invalid load key, \\?['\"](?:\\x[0-9a-f]{2}|[^v<\n]{1,2})\\?['\"]"
 def _message(reading: Reading) -> str:
     log = reading.log
     if log.found(PAGE) and not log.found(POINTER):
-        return (
-            "The file of weights is a web page: the download was answered with a page instead of the file, and"
-            " that was saved."
+        return say(
+            "The file of weights is a web page: the download was answered with a page instead"
+            " of the file, and that was saved."
         )
     if log.found(POINTER):
-        return "The file of weights is only a pointer of Git LFS: the real file was never fetched."
-    return (
-        "The file of weights does not hold what its name says: a pointer of Git LFS, a web page, or a part"
-        " of the file only."
+        return say("The file of weights is only a pointer of Git LFS: the real file was never fetched.")
+    return say(
+        "The file of weights does not hold what its name says: a pointer of Git LFS, a web"
+        " page, or a part of the file only."
     )
 
 
 def _remedies(reading: Reading) -> tuple[Remedy, ...]:
     again = Remedy(
-        text="Download the file again with an address that leads to the file itself, and compare its size with"
-        " what the maker says.",
+        text=say(
+            "Download the file again with an address that leads to the file itself, and compare"
+            " its size with what the maker says."
+        ),
         commands=(("ls", "-l", "YOUR_WEIGHTS.pt"),),
     )
     if reading.log.found(PAGE) and not reading.log.found(POINTER):
         return (again,)
     pull = Remedy(
-        text="Fetch the real files, in the folder of the clone (git-lfs must be installed first).",
+        text=say("Fetch the real files, in the folder of the clone (git-lfs must be installed first)."),
         commands=(("git", "lfs", "install"), ("git", "lfs", "pull")),
     )
     return (pull, again)
@@ -83,7 +86,7 @@ LOG = LogSide(
     message=_message,
     remedies=_remedies,
     tell_apart=Remedy(
-        text="Look at the beginning of the file: a pointer and a page are text.",
+        text=later("Look at the beginning of the file: a pointer and a page are text."),
         commands=(("head", "-c", "200", "YOUR_WEIGHTS.pt"),),
     ),
     explains=("library_too_old_for_torch", "corrupt_download_hash"),
@@ -92,7 +95,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM115",
     cause="weights_file_is_git_lfs_pointer",
-    title="A file of weights is a pointer or a web page",
+    title=later("A file of weights is a pointer or a web page"),
     needs=(),
     check=None,  # no facts of a machine show it: they do not look into files of models
     rank=60,

@@ -28,6 +28,7 @@ Sources
 from __future__ import annotations
 
 from envfix.model.finding import Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules import _log_patterns as texts
 from envfix.rules._log import LogSide, Reading
@@ -96,25 +97,29 @@ LAYERS = (r"Can't get attribute '(?P<layer>\w+)' on <module '(?P<module>(?:model
 def _message(reading: Reading) -> str:
     groups, log = reading.groups, reading.log
     if any(map(log.found, LAYERS)):
-        return (
-            f"The file of weights holds the layer {groups.get('layer', '')}, which this version of the program"
-            f" does not know; torch and CUDA are fine."
+        return say(
+            "The file of weights holds the layer {layer}, which this version of the program"
+            " does not know; torch and CUDA are fine.",
+            layer=groups.get("layer", ""),
         )
     if any(map(log.found, WEIGHTS)):
-        return (
-            "The weights are those of another model (other layers, other shapes or another number of classes);"
-            " torch and CUDA are fine."
+        return say(
+            "The weights are those of another model (other layers, other shapes or another"
+            " number of classes); torch and CUDA are fine."
         )
     if any(map(log.found, DEVICES)):
-        return "The program has one part on the card and one on the processor; torch and CUDA are fine."
+        return say("The program has one part on the card and one on the processor; torch and CUDA are fine.")
     if any(map(log.found, KINDS)):
-        return "The program mixes kinds of numbers (half and full precision, or integers); torch and CUDA are fine."
-    if groups.get("first") and groups.get("second"):
-        return (
-            f"The shapes of the program's tensors do not fit ({groups['first']} and {groups['second']}); torch"
-            f" and CUDA are fine."
+        return say(
+            "The program mixes kinds of numbers (half and full precision, or integers); torch and CUDA are fine."
         )
-    return "The shapes of the program's tensors do not fit; torch and CUDA are fine."
+    if groups.get("first") and groups.get("second"):
+        return say(
+            "The shapes of the program's tensors do not fit ({first} and {second}); torch and CUDA are fine.",
+            first=groups["first"],
+            second=groups["second"],
+        )
+    return say("The shapes of the program's tensors do not fit; torch and CUDA are fine.")
 
 
 def _remedies(reading: Reading) -> tuple[Remedy, ...]:
@@ -122,30 +127,38 @@ def _remedies(reading: Reading) -> tuple[Remedy, ...]:
     if any(map(log.found, LAYERS)):
         return (
             Remedy(
-                text="Update the program that the weights were made with.",
+                text=say("Update the program that the weights were made with."),
                 commands=(("python", "-m", "pip", "install", "-U", "ultralytics"),),
             ),
         )
     if any(map(log.found, WEIGHTS)):
         return (
             Remedy(
-                text="Take the weights that belong to this model, or build the model with the number of classes that they"
-                " have."
+                text=say(
+                    "Take the weights that belong to this model, or build the model with the"
+                    " number of classes that they have."
+                )
             ),
         )
     if any(map(log.found, DEVICES)):
-        return (Remedy(text="In the line that the traceback names, move both to one device: tensor.to(model_device)."),)
+        return (
+            Remedy(text=say("In the line that the traceback names, move both to one device: tensor.to(model_device).")),
+        )
     if any(map(log.found, KINDS)):
         return (
             Remedy(
-                text="In the line that the traceback names, make both the same kind: tensor.to(model_dtype), or call"
-                " model.float()."
+                text=say(
+                    "In the line that the traceback names, make both the same kind:"
+                    " tensor.to(model_dtype), or call model.float()."
+                )
             ),
         )
     return (
         Remedy(
-            text="Print the shapes before the line that the traceback names, and make data and model fit; do not"
-            " reinstall anything."
+            text=say(
+                "Print the shapes before the line that the traceback names, and make data and"
+                " model fit; do not reinstall anything."
+            )
         ),
     )
 
@@ -161,7 +174,7 @@ LOG = LogSide(
     remedies=_remedies,
     severity=Severity.WARNING,
     tell_apart=Remedy(
-        text="Calculate something on the card: if that works, the environment is well.",
+        text=later("Calculate something on the card: if that works, the environment is well."),
         commands=(
             ("python", "-c", "import torch; print(torch.ones(2, 2, device='cuda') @ torch.ones(2, 2, device='cuda'))"),
         ),
@@ -171,7 +184,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM116",
     cause="not_environment_shape_mismatch",
-    title="Not the environment: shapes or layers do not fit",
+    title=later("Not the environment: shapes or layers do not fit"),
     needs=(),
     check=None,  # no facts of a machine show it: the environment is well
     rank=95,

@@ -28,6 +28,7 @@ Sources
 from __future__ import annotations
 
 from envfix.model.finding import Remedy, Severity
+from envfix.model.language import later
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
@@ -74,31 +75,38 @@ LOG = LogSide(
     ),
     message=(
         (
-            "The data hold the class {target}, but the model has only {classes} classes (counted from 0); the"
-            " card and the driver are fine."
+            later(
+                "The data hold the class {target}, but the model has only {classes} classes"
+                " (counted from 0); the card and the driver are fine."
+            )
         ),
         (
-            "The data hold the class {target}, which the model does not have (classes are counted from 0); the"
-            " card and the driver are fine."
+            later(
+                "The data hold the class {target}, which the model does not have (classes are"
+                " counted from 0); the card and the driver are fine."
+            )
         ),
-        "The program asks for index {index} where there are {size}; the card and the driver are fine.",
-        "An index or a class number is out of range ({condition}); the card and the driver are fine.",
-        "A kernel found an index or a class number out of range; the card and the driver are fine.",
+        later("The program asks for index {index} where there are {size}; the card and the driver are fine."),
+        later("An index or a class number is out of range ({condition}); the card and the driver are fine."),
+        later("A kernel found an index or a class number out of range; the card and the driver are fine."),
     ),
     remedies=(
         Remedy(
-            text="Compare the class numbers in the labels with the number of classes of the model (nc in the data"
-            " file); they count from 0."
+            text=later(
+                "Compare the class numbers in the labels with the number of classes of the model"
+                " (nc in the data file); they count from 0."
+            )
         ),
         Remedy(
-            text="Run it once with calls one after another, or on the processor: the traceback then names the very"
-            " line.",
+            text=later(
+                "Run it once with calls one after another, or on the processor: the traceback then names the very line."
+            ),
             commands=(("env", "CUDA_LAUNCH_BLOCKING=1", "python", "YOUR_PROGRAM.py"),),
         ),
     ),
     severity=Severity.WARNING,
     tell_apart=Remedy(
-        text="Calculate something on the card in a new process: if that works, the environment is well.",
+        text=later("Calculate something on the card in a new process: if that works, the environment is well."),
         commands=(("python", "-c", "import torch; print(torch.ones(1, device='cuda') + 1)"),),
     ),
     explains=("oom_workload_too_big", "cuda_does_not_start", "cudnn_version_conflict"),
@@ -107,7 +115,7 @@ LOG = LogSide(
 RULE = Rule(
     code="FAM117",
     cause="not_environment_device_assert",
-    title="Not the environment: an index is out of range",
+    title=later("Not the environment: an index is out of range"),
     needs=(),
     check=None,  # no facts of a machine show it: the environment is well
     rank=95,

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._cards import nvidia_displays
 from envfix.rules._devices import batch_without_card, container, on_jetson
@@ -60,16 +61,18 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         return
     others = _others(machine)
     also = (
-        f" It has a display controller ({', '.join(others)}), which CUDA builds of torch cannot use." if others else ""
+        say(" It has a display controller ({others}), which CUDA builds of torch cannot use.", others=", ".join(others))
+        if others
+        else ""
     )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.INFO,
-        message=f"This machine has no NVIDIA GPU: torch runs on the processor here.{also}",
+        message=say("This machine has no NVIDIA GPU: torch runs on the processor here.{also}", also=also),
         because=(
-            cite("machine.driver", machine.driver, "no trace of an NVIDIA driver"),
-            cite("machine.displays", machine.displays, ", ".join(others) or "no NVIDIA card on the PCI bus"),
+            cite("machine.driver", machine.driver, say("no trace of an NVIDIA driver")),
+            cite("machine.displays", machine.displays, ", ".join(others) or say("no NVIDIA card on the PCI bus")),
         ),
         remedies=(Remedy(text=_advice(machine)),),
     )
@@ -84,8 +87,8 @@ def _others(machine: Machine) -> list[str]:
 def _advice(machine: Machine) -> str:
     # From inside a container a card that was not asked for cannot always be seen.
     if container(machine):
-        return "Nothing to mend. If the host has a GPU, start the container with it (`docker run --gpus all ...`)."
-    return "Nothing to mend. To train on a GPU, use a machine that has one."
+        return say("Nothing to mend. If the host has a GPU, start the container with it (`docker run --gpus all ...`).")
+    return say("Nothing to mend. To train on a GPU, use a machine that has one.")
 
 
 LOG = LogSide(
@@ -142,16 +145,23 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "There seems to be no NVIDIA card for CUDA (the display controller is {other}): no build of CUDA can help here.",
-        "There seems to be no NVIDIA card that CUDA can use in this machine: no driver or toolkit can help then.",
+        later(
+            "There seems to be no NVIDIA card for CUDA (the display controller is {other}): no"
+            " build of CUDA can help here."
+        ),
+        later(
+            "There seems to be no NVIDIA card that CUDA can use in this machine: no driver or toolkit can help then."
+        ),
     ),
     remedies=(
-        Remedy(text="Run on the processor (device='cpu'); on a Mac with Apple's chip use device='mps'."),
-        Remedy(text="With an AMD or Intel card install the torch made for it (ROCm, XPU) instead of a CUDA build."),
-        Remedy(text="On Colab or Kaggle choose a runtime with a GPU in the settings of the notebook."),
+        Remedy(text=later("Run on the processor (device='cpu'); on a Mac with Apple's chip use device='mps'.")),
+        Remedy(
+            text=later("With an AMD or Intel card install the torch made for it (ROCm, XPU) instead of a CUDA build.")
+        ),
+        Remedy(text=later("On Colab or Kaggle choose a runtime with a GPU in the settings of the notebook.")),
     ),
     tell_apart=Remedy(
-        text="See whether there is an NVIDIA card and whether its driver answers.",
+        text=later("See whether there is an NVIDIA card and whether its driver answers."),
         commands=(("nvidia-smi",), ("lspci", "-d", "10de:")),
     ),
     explains=("cpu_only_build_installed", "cuda_driver_library_missing", "cuda_does_not_start"),
@@ -161,7 +171,7 @@ LOG = LogSide(
 RULE = Rule(
     code="GPU101",
     cause="no_nvidia_gpu",
-    title="No NVIDIA GPU in this machine",
+    title=later("No NVIDIA GPU in this machine"),
     needs=("machine.driver", "machine.gpus", "machine.driver_layers"),
     check=check,
     rank=90,

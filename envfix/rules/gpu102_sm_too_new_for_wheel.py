@@ -32,6 +32,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy
+from envfix.model.language import later
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._cards import unfit_cards
 from envfix.rules._environments import NEW_ENV
@@ -122,18 +123,24 @@ LOG = LogSide(
         Signature(pattern=r"(?:sm_|compute_)(?P<sm>1[02]\d)a? (?:is not|isn't|not) (?:yet )?supported", confidence=0.6),
     ),
     message=(
-        "The card (sm_{sm}) is newer than anything this torch was built for: it holds no code that the card can run.",
-        "The card (compute capability {major}.{minor}) is newer than anything this torch was built for.",
-        "The card is newer than anything this torch was built for: it holds no code that the card can run.",
+        later(
+            "The card (sm_{sm}) is newer than anything this torch was built for: it holds no code"
+            " that the card can run."
+        ),
+        later("The card (compute capability {major}.{minor}) is newer than anything this torch was built for."),
+        later("The card is newer than anything this torch was built for: it holds no code that the card can run."),
     ),
     remedies=(
         Remedy(
-            text="Let envfix choose a torch that has code for this card (RTX 50: CUDA 12.8 or newer) and runs on this driver.",
+            text=later(
+                "Let envfix choose a torch that has code for this card (RTX 50: CUDA 12.8 or"
+                " newer) and runs on this driver."
+            ),
             commands=(NEW_ENV,),
         ),
     ),
     tell_apart=Remedy(
-        text="Compare the card with the list of what this torch has code for.",
+        text=later("Compare the card with the list of what this torch has code for."),
         commands=(
             ("python", "-c", "import torch; print(torch.cuda.get_device_capability(), torch.cuda.get_arch_list())"),
         ),
@@ -145,7 +152,7 @@ LOG = LogSide(
 RULE = Rule(
     code="GPU102",
     cause="sm_too_new_for_wheel",
-    title="The card is too new for this torch",
+    title=later("The card is too new for this torch"),
     needs=("machine.gpus", "environment.torch"),
     check=check,
     rank=31,

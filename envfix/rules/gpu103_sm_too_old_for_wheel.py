@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy
+from envfix.model.language import later
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._cards import unfit_cards
 from envfix.rules._environments import NEW_ENV
@@ -105,20 +106,25 @@ LOG = LogSide(
         Signature(pattern=r"CUBLAS_STATUS_ARCH_MISMATCH|CUDNN_STATUS_ARCH_MISMATCH", confidence=0.45),
     ),
     message=(
-        "The card (compute capability {major}.{minor}) is older than anything this torch was built for.",
-        "The card (sm_{sm}) is older than anything this torch was built for: newer builds have dropped it.",
-        "The card is older than anything this torch was built for: newer builds have dropped it (this one begins at {least}).",
-        "The card is older than anything this torch was built for: newer builds have dropped it.",
+        later("The card (compute capability {major}.{minor}) is older than anything this torch was built for."),
+        later("The card (sm_{sm}) is older than anything this torch was built for: newer builds have dropped it."),
+        later(
+            "The card is older than anything this torch was built for: newer builds have dropped"
+            " it (this one begins at {least})."
+        ),
+        later("The card is older than anything this torch was built for: newer builds have dropped it."),
     ),
     remedies=(
         Remedy(
-            text="Let envfix choose the newest torch that still has code for this card (often a cu126 or cu118 build).",
+            text=later(
+                "Let envfix choose the newest torch that still has code for this card (often a cu126 or cu118 build)."
+            ),
             commands=(NEW_ENV,),
         ),
-        Remedy(text="Where no build is left for it, run on the processor (device='cpu')."),
+        Remedy(text=later("Where no build is left for it, run on the processor (device='cpu').")),
     ),
     tell_apart=Remedy(
-        text="Compare the card with the list of what this torch has code for.",
+        text=later("Compare the card with the list of what this torch has code for."),
         commands=(
             ("python", "-c", "import torch; print(torch.cuda.get_device_capability(), torch.cuda.get_arch_list())"),
         ),
@@ -130,7 +136,7 @@ LOG = LogSide(
 RULE = Rule(
     code="GPU103",
     cause="sm_too_old_for_wheel",
-    title="The card is too old for this torch",
+    title=later("The card is too old for this torch"),
     needs=("machine.gpus", "environment.torch"),
     check=check,
     rank=31,

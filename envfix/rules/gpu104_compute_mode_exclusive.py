@@ -28,6 +28,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Gpu, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import cards_to_choose, use_card
 from envfix.rules._log import LogSide
@@ -69,26 +70,31 @@ def _severity(taken: list[Gpu], free: list[Gpu]) -> Severity:
 def _message(cards: list[Gpu], *, taken: bool) -> str:
     names = ", ".join(f"GPU {card.index}" for card in cards)
     if taken:
-        return f"{names}: no further process is let in by the compute mode, however much memory is free."
-    return f"{names}: the compute mode lets in one process at a time."
+        return say(
+            "{names}: no further process is let in by the compute mode, however much memory is free.", names=names
+        )
+    return say("{names}: the compute mode lets in one process at a time.", names=names)
 
 
 def _state(card: Gpu) -> str:
     holders = ", ".join(
-        f"process {process.pid}" + (f" of {process.user}" if process.user else "") for process in card.processes
+        say("process {pid}", pid=process.pid) + (say(" of {user}", user=process.user) if process.user else "")
+        for process in card.processes
     )
-    return f"GPU {card.index}: compute mode {card.compute_mode}" + (f", held by {holders}" if holders else "")
+    return say("GPU {index}: compute mode {compute_mode}", index=card.index, compute_mode=card.compute_mode) + (
+        say(", held by {holders}", holders=holders) if holders else ""
+    )
 
 
 def _remedies(taken: list[Gpu], free: list[Gpu]) -> Iterator[Remedy]:
     if taken and free:
-        yield use_card(free[0], f"Use GPU {free[0].index}.")
+        yield use_card(free[0], say("Use GPU {index}.", index=free[0].index))
     elif taken:
         yield Remedy(
-            text="Wait until the process ends, or ask the administrator to set the mode to default.", safe=False
+            text=say("Wait until the process ends, or ask the administrator to set the mode to default."), safe=False
         )
     else:
-        yield Remedy(text="Start one process per card.")
+        yield Remedy(text=say("Start one process per card."))
 
 
 _ONE_PROCESS = r"\bE\. (?:Process|Thread)\b|(?i:exclusive[_\s](?:process|thread))|\| Prohibited \|"
@@ -111,14 +117,18 @@ LOG = LogSide(
             pattern=r"cudaErrorDevicesUnavailable|compute mode (?:is )?prohibited|CUDA_ERROR_PROHIBITED", confidence=0.4
         ),
     ),
-    message="The card takes no further process: its compute mode lets in one at a time, and one is there already.",
+    message=later(
+        "The card takes no further process: its compute mode lets in one at a time, and one is there already."
+    ),
     remedies=(
-        Remedy(text="See which card is free and use that one, one process a card.", commands=(("envfix", "gpus"),)),
-        Remedy(text="End what of your own still runs on the card, or wait until the other process ends."),
-        Remedy(text="Or ask the administrator to set the compute mode to default.", safe=False),
+        Remedy(
+            text=later("See which card is free and use that one, one process a card."), commands=(("envfix", "gpus"),)
+        ),
+        Remedy(text=later("End what of your own still runs on the card, or wait until the other process ends.")),
+        Remedy(text=later("Or ask the administrator to set the compute mode to default."), safe=False),
     ),
     tell_apart=Remedy(
-        text="See the compute mode and the processes of each card.",
+        text=later("See the compute mode and the processes of each card."),
         commands=(
             ("nvidia-smi", "--query-gpu=index,name,compute_mode", "--format=csv"),
             ("nvidia-smi", "-q", "-d", "PIDS"),
@@ -131,7 +141,7 @@ LOG = LogSide(
 RULE = Rule(
     code="GPU104",
     cause="compute_mode_exclusive",
-    title="A card lets in one process only",
+    title=later("A card lets in one process only"),
     needs=("machine.gpus",),
     check=check,
     rank=18,

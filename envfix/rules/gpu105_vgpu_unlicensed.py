@@ -28,6 +28,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._log import LogSide
 from envfix.rules._log_patterns import BUSY, VIRTUAL_CARD
@@ -46,11 +47,14 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"The virtual GPU {names} has no licence: computing on it is slowed down or refused.",
-        because=(cite("machine.gpus", machine.gpus, f"{names}: virtual, licence not acquired"),),
+        message=say("The virtual GPU {names} has no licence: computing on it is slowed down or refused.", names=names),
+        because=(cite("machine.gpus", machine.gpus, say("{names}: virtual, licence not acquired", names=names)),),
         remedies=(
             Remedy(
-                text="Ask the provider of this virtual machine to restore the vGPU licence (`nvidia-smi -q` shows its state).",
+                text=say(
+                    "Ask the provider of this virtual machine to restore the vGPU licence"
+                    " (`nvidia-smi -q` shows its state)."
+                ),
                 commands=(("nvidia-smi", "-q"),),
             ),
         ),
@@ -84,19 +88,23 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "The virtual GPU of this machine has no licence: computing on it is slowed down or refused although "
-        "nvidia-smi shows it."
+        later(
+            "The virtual GPU of this machine has no licence: computing on it is slowed down or"
+            " refused although nvidia-smi shows it."
+        )
     ),
     remedies=(
         Remedy(
             text=(
-                "Ask the provider of this virtual machine to restore the vGPU licence; a driver from the public site "
-                "is the wrong one for it."
+                later(
+                    "Ask the provider of this virtual machine to restore the vGPU licence; a"
+                    " driver from the public site is the wrong one for it."
+                )
             ),
             safe=False,
         ),
     ),
-    tell_apart=Remedy(text="See the state of the licence.", commands=(("nvidia-smi", "-q"),)),
+    tell_apart=Remedy(text=later("See the state of the licence."), commands=(("nvidia-smi", "-q"),)),
     explains=("compute_mode_exclusive", "cuda_does_not_start"),
 )
 
@@ -104,7 +112,7 @@ LOG = LogSide(
 RULE = Rule(
     code="GPU105",
     cause="vgpu_unlicensed",
-    title="The virtual GPU has no licence",
+    title=later("The virtual GPU has no licence"),
     needs=("machine.gpus",),
     check=check,
     rank=17,

@@ -31,6 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Gpu, Machine, MigInstance
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import VISIBLE
 from envfix.rules._log import LogSide
@@ -62,11 +63,12 @@ def _without_instances(machine: Machine, cut: list[Gpu], *, alone: bool) -> Find
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if alone else Severity.WARNING,
-        message=f"{names}: MIG mode is on, but no instance was made, so no program can use the card.",
-        because=(cite("machine.gpus", machine.gpus, f"{names}: MIG on, no instance is told"),),
+        message=say("{names}: MIG mode is on, but no instance was made, so no program can use the card.", names=names),
+        because=(cite("machine.gpus", machine.gpus, say("{names}: MIG on, no instance is told", names=names)),),
         remedies=(
             Remedy(
-                text="Ask the administrator to make an instance, or to switch MIG off (nvidia-smi -mig 0).", safe=False
+                text=say("Ask the administrator to make an instance, or to switch MIG off (nvidia-smi -mig 0)."),
+                safe=False,
             ),
         ),
     )
@@ -79,14 +81,18 @@ def _choose_one(machine: Machine, instances: list[MigInstance], *, named: int, c
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING if risky else Severity.INFO,
-        message="A process uses one MIG instance only: "
-        + (f"of the {named} entries in {VISIBLE} the first counts." if named > 1 else f"{VISIBLE} should name it."),
+        message=say("A process uses one MIG instance only: ")
+        + (
+            say("of the {named} entries in {visible} the first counts.", named=named, visible=VISIBLE)
+            if named > 1
+            else say("{visible} should name it.", visible=VISIBLE)
+        ),
         because=(
             cite("machine.gpus", machine.gpus, ", ".join(f"{one.name or 'MIG'} {one.uuid}" for one in instances)),
         ),
         remedies=(
             Remedy(
-                text="Give each process one instance by its serial id.",
+                text=say("Give each process one instance by its serial id."),
                 commands=(("export", f"{VISIBLE}={first.uuid}"),),
             ),
         ),
@@ -128,18 +134,20 @@ LOG = LogSide(
         Signature(pattern=r"(?:torch\.cuda\.)?device_count\(\)\)?:? 1\b", confidence=0.7, beside=(_MIG,)),
     ),
     message=(
-        "The card is cut into MIG instances: one process can use one of them, and CUDA_VISIBLE_DEVICES must "
-        "name it by its serial id."
+        later(
+            "The card is cut into MIG instances: one process can use one of them, and"
+            " CUDA_VISIBLE_DEVICES must name it by its serial id."
+        )
     ),
     remedies=(
         Remedy(
-            text="Take the serial id of one instance from the list and give it to the process.",
+            text=later("Take the serial id of one instance from the list and give it to the process."),
             commands=(("nvidia-smi", "-L"), ("export", f"{VISIBLE}=MIG-UUID")),
         ),
-        Remedy(text="Or ask the administrator to make an instance, or to switch MIG off.", safe=False),
+        Remedy(text=later("Or ask the administrator to make an instance, or to switch MIG off."), safe=False),
     ),
     tell_apart=Remedy(
-        text="See whether the card is cut and which instances there are.", commands=(("nvidia-smi", "-L"),)
+        text=later("See whether the card is cut and which instances there are."), commands=(("nvidia-smi", "-L"),)
     ),
     explains=("invalid_device_ordinal", "cuda_visible_devices_hides_gpu", "no_nvidia_gpu", "cuda_does_not_start"),
 )
@@ -148,7 +156,7 @@ LOG = LogSide(
 RULE = Rule(
     code="GPU106",
     cause="mig_single_instance",
-    title="A process uses one MIG instance only",
+    title=later("A process uses one MIG instance only"),
     needs=("machine.gpus",),
     check=check,
     rank=19,

@@ -32,6 +32,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import DriverLayers, Environment, Gpu, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._devices import cards_to_choose, use_card
@@ -61,9 +62,11 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if broken else Severity.WARNING,
-        message="A GPU of this machine does not work: its hardware, its power or its slot is at fault, no software."
+        message=say(
+            "A GPU of this machine does not work: its hardware, its power or its slot is at fault, no software."
+        )
         if broken
-        else "A GPU of this machine had hardware faults since the start.",
+        else say("A GPU of this machine had hardware faults since the start."),
         because=(*broken, *doubtful),
         remedies=tuple(_remedies(machine)),
     )
@@ -73,11 +76,19 @@ def _broken(machine: Machine, layers: DriverLayers) -> Iterator[Evidence]:
     """What proves a card that cannot be used now."""
     for card in layers.unopened:
         if card.code in (POWER, LOST, RESET):
-            value = f"GPU {card.index}: {card.problem or f'NVML error {card.code}'}"
+            value = say(
+                "GPU {index}: {problem}",
+                index=card.index,
+                problem=card.problem or say("NVML error {code}", code=card.code),
+            )
             yield cite("machine.driver_layers", machine.driver_layers, value)
     for gpu in machine.gpus.value or ():
         if gpu.repair == "failed":
-            yield cite("machine.gpus", machine.gpus, f"GPU {gpu.index}: damaged memory can no longer be replaced")
+            yield cite(
+                "machine.gpus",
+                machine.gpus,
+                say("GPU {index}: damaged memory can no longer be replaced", index=gpu.index),
+            )
     if layers.unopened or machine.gpus.is_absent:
         yield from (_logged(machine, line) for line in layers.kernel_log if _START in line or _is_hardware(line))
 
@@ -86,10 +97,14 @@ def _doubtful(machine: Machine, layers: DriverLayers) -> Iterator[Evidence]:
     """What happened, although the cards can be opened now."""
     for gpu in machine.gpus.value or ():
         if gpu.ecc_errors:
-            value = f"GPU {gpu.index}: {gpu.ecc_errors} uncorrectable memory errors since the driver was loaded"
+            value = say(
+                "GPU {index}: {ecc_errors} uncorrectable memory errors since the driver was loaded",
+                index=gpu.index,
+                ecc_errors=gpu.ecc_errors,
+            )
             yield cite("machine.gpus", machine.gpus, value)
         if gpu.repair == "pending":
-            value = f"GPU {gpu.index}: damaged memory is taken out of use at the next reset"
+            value = say("GPU {index}: damaged memory is taken out of use at the next reset", index=gpu.index)
             yield cite("machine.gpus", machine.gpus, value)
     if not (layers.unopened or machine.gpus.is_absent):
         own = {card.pci_bus.rpartition(".")[0][-5:].lower() for card in machine.gpus.value or () if card.pci_bus}
@@ -112,7 +127,7 @@ def _is_hardware(line: str) -> bool:
 
 
 def _logged(machine: Machine, line: str) -> Evidence:
-    return cite("machine.driver_layers", machine.driver_layers, f"kernel log: {line}")
+    return cite("machine.driver_layers", machine.driver_layers, say("kernel log: {line}", line=line))
 
 
 def _is_sound(card: Gpu) -> bool:
@@ -123,9 +138,12 @@ def _remedies(machine: Machine) -> Iterator[Remedy]:
     cards = machine.gpus.value or ()
     sound = [card for card in cards_to_choose(machine) if _is_sound(card)]
     if sound and not all(map(_is_sound, cards)):
-        yield use_card(sound[0], f"Use GPU {sound[0].index} meanwhile.")
+        yield use_card(sound[0], say("Use GPU {index} meanwhile.", index=sound[0].index))
     yield Remedy(
-        text="Ask the administrator to turn the machine off and on again, then to look at power, slot and temperature of the card.",
+        text=say(
+            "Ask the administrator to turn the machine off and on again, then to look at power,"
+            " slot and temperature of the card."
+        ),
         safe=False,
     )
 
@@ -199,23 +217,29 @@ LOG = LogSide(
     ),
     message=(
         (
-            "A card does not work any more (fault number Xid {xid}): its hardware, power, slot or temperature is "
-            "at fault, no Python package."
+            later(
+                "A card does not work any more (fault number Xid {xid}): its hardware, power, slot"
+                " or temperature is at fault, no Python package."
+            )
         ),
-        "A card does not work or was lost: its hardware, power, slot or temperature is at fault, no Python package.",
+        later(
+            "A card does not work or was lost: its hardware, power, slot or temperature is at fault, no Python package."
+        ),
     ),
     remedies=(
-        Remedy(text="Use another card meanwhile, if there is one.", commands=(("envfix", "gpus"),)),
+        Remedy(text=later("Use another card meanwhile, if there is one."), commands=(("envfix", "gpus"),)),
         Remedy(
             text=(
-                "Ask the administrator to turn the machine off and on again, then to look at power connectors, slot, "
-                "temperature and firmware."
+                later(
+                    "Ask the administrator to turn the machine off and on again, then to look at"
+                    " power connectors, slot, temperature and firmware."
+                )
             ),
             safe=False,
         ),
     ),
     tell_apart=Remedy(
-        text="See what the driver says in the kernel's log (lines with NVRM and Xid).",
+        text=later("See what the driver says in the kernel's log (lines with NVRM and Xid)."),
         commands=(("dmesg",), ("nvidia-smi", "-q")),
     ),
     explains=(
@@ -232,7 +256,7 @@ LOG = LogSide(
 RULE = Rule(
     code="GPU107",
     cause="gpu_hardware_fault",
-    title="A card is broken or lost",
+    title=later("A card is broken or lost"),
     needs=("machine.driver_layers",),
     check=check,
     rank=10,

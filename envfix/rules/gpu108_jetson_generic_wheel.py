@@ -31,6 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine, TorchBuild
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature, Weigh
 from envfix.model.versions import ComputeCapability
 from envfix.rules._devices import cuda_works
@@ -66,14 +67,21 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"torch {torch.build} was not built for this Jetson ({place.jetson}): it cannot use the board's GPU.",
+        message=say(
+            "torch {build} was not built for this Jetson ({jetson}): it cannot use the board's GPU.",
+            build=torch.build,
+            jetson=place.jetson,
+        ),
         because=(
             cite("machine.platform", machine.platform, f"L4T {place.jetson}"),
             cite("environment.torch", environment.torch, _code_of(torch)),
         ),
         remedies=(
             Remedy(
-                text=f"Install the torch that NVIDIA builds for L4T {place.jetson} and this Python, with its torchvision.",
+                text=say(
+                    "Install the torch that NVIDIA builds for L4T {jetson} and this Python, with its torchvision.",
+                    jetson=place.jetson,
+                ),
                 safe=False,
             ),
         ),
@@ -88,8 +96,8 @@ def _is_generic(torch: TorchBuild) -> bool:
 
 def _code_of(torch: TorchBuild) -> str:
     if torch.cuda is None:
-        return "torch.version.cuda is None"
-    return "built for " + " ".join(sm.sm for sm in torch.sm or ())
+        return say("torch.version.cuda is None")
+    return say("built for ") + " ".join(sm.sm for sm in torch.sm or ())
 
 
 _VENDOR_BUILD = r"torch-?[\d.]+a0\+\w|\+nv\d\d\.\d|nv\d\d\.\d\d-cp\d"
@@ -136,15 +144,17 @@ LOG = LogSide(
             pattern=r"torchvision==(?P<vision>\S+) is incompatible with torch==", confidence=0.35, beside=(ON_JETSON,)
         ),
     ),
-    message="On this Jetson a torch is installed that was not made for it: it cannot use the board's GPU.",
+    message=later("On this Jetson a torch is installed that was not made for it: it cannot use the board's GPU."),
     remedies=(
         Remedy(
-            text="See the board's release (L4T); NVIDIA builds one torch for each.",
+            text=later("See the board's release (L4T); NVIDIA builds one torch for each."),
             commands=(("cat", "/etc/nv_tegra_release"),),
         ),
         Remedy(
-            text="Uninstall this torch and install the one that NVIDIA builds for that JetPack and Python, with its torchvision;"
-            " then ultralytics without dependencies.",
+            text=later(
+                "Uninstall this torch and install the one that NVIDIA builds for that JetPack and"
+                " Python, with its torchvision; then ultralytics without dependencies."
+            ),
             commands=(
                 ("python", "-m", "pip", "uninstall", "torch", "torchvision"),
                 ("python", "-m", "pip", "install", "TORCH_WHEEL_FOR_JETPACK"),
@@ -153,7 +163,7 @@ LOG = LogSide(
         ),
     ),
     tell_apart=Remedy(
-        text="See which torch this is: NVIDIA's builds for Jetson have nv in their version.",
+        text=later("See which torch this is: NVIDIA's builds for Jetson have nv in their version."),
         commands=(("python", "-c", "import torch; print(torch.__version__, torch.version.cuda)"),),
     ),
     explains=(
@@ -169,7 +179,7 @@ LOG = LogSide(
 RULE = Rule(
     code="GPU108",
     cause="jetson_generic_wheel",
-    title="This torch was not built for a Jetson",
+    title=later("This torch was not built for a Jetson"),
     needs=("machine.platform", "environment.torch"),
     check=check,
     rank=30,

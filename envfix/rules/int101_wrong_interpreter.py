@@ -36,6 +36,7 @@ from typing import NamedTuple
 
 from envfix.model.facts import ActiveEnvironment, Command, Elsewhere, Environment, Interpreter, Machine, Startup
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import conda_program
 from envfix.rules._elsewhere import misfit, rank, ranked
@@ -134,7 +135,9 @@ def _torch_is_elsewhere(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"{message.removesuffix('.')}; {place.misfit}." if place.misfit else message,
+        message=say("{message}; {misfit}.", message=message.rstrip(".。"), misfit=place.misfit)
+        if place.misfit
+        else message,
         because=(
             *_about_record(first.prefix, first.record),
             *_about_target(environment, interpreter, meant),
@@ -158,12 +161,24 @@ def _about_places(environment: Environment, first: Elsewhere) -> Iterator[Eviden
 def _about_torch(environment: Environment, interpreter: Interpreter) -> Evidence:
     torch, said = environment.torch, environment.torch_import.value
     if torch.value is not None and said is not None and not said.ok:
-        error = (said.error or "no reason was given").partition("\n")[0]
-        return cite("environment.torch_import", environment.torch_import, f"torch {torch.value.build} here: {error}")
+        error = (said.error or say("no reason was given")).partition("\n")[0]
+        return cite(
+            "environment.torch_import",
+            environment.torch_import,
+            say("torch {build} here: {error}", build=torch.value.build, error=error),
+        )
     if torch.value is not None:
-        return cite("environment.torch", torch, f"torch {torch.value.build} in {torch.value.location}")
-    where = f" in {interpreter.site_packages[0]}" if interpreter.site_packages else ""
-    return cite("environment.torch", torch, f"there is no folder named torch{where}" if torch.is_absent else None)
+        return cite(
+            "environment.torch",
+            torch,
+            say("torch {build} in {location}", build=torch.value.build, location=torch.value.location),
+        )
+    where = say(" in {site_packages}", site_packages=interpreter.site_packages[0]) if interpreter.site_packages else ""
+    return cite(
+        "environment.torch",
+        torch,
+        say("there is no folder named torch{where}", where=where) if torch.is_absent else None,
+    )
 
 
 def _what_it_has(environment: Environment) -> str:
@@ -172,7 +187,7 @@ def _what_it_has(environment: Environment) -> str:
     if environment.torch.is_absent:
         return "none"
     if torch is None or (said is not None and not said.ok):
-        return "one that is broken"
+        return say("one that is broken")
     return f"torch {torch.build}"
 
 
@@ -182,25 +197,46 @@ def _where_torch_is(
     here, startup, has_got = interpreter.executable, startup_of(environment), _what_it_has(environment)
     if meant is not None and first.prefix == meant.prefix:
         if meant is startup.bypassed:
-            return (
-                f"torch {first.torch} is installed in {meant.prefix}, but {interpreter.started} starts another Python"
-                f" ({here}), which has {has_got}."
+            return say(
+                "torch {torch} is installed in {prefix}, but {started} starts another Python"
+                " ({here}), which has {has_got}.",
+                torch=first.torch,
+                prefix=meant.prefix,
+                started=interpreter.started,
+                here=here,
+                has_got=has_got,
             )
-        lost = "no Python of its own that works: " if meant.python is None else ""
-        return (
-            f"The environment {meant.prefix} is active and has torch {first.torch}, but {lost}`python` is {here},"
-            f" which has {has_got}."
+        lost = say("no Python of its own that works: ") if meant.python is None else ""
+        return say(
+            "The environment {prefix} is active and has torch {torch}, but {lost}`python` is"
+            " {here}, which has {has_got}.",
+            prefix=meant.prefix,
+            torch=first.torch,
+            lost=lost,
+            here=here,
+            has_got=has_got,
         )
     if first.kind == "user":
-        return (
-            f"torch {first.torch} is among the user's own packages for Python {first.python_version}, but the Python here is"
-            f" {interpreter.version} at {here}, which does not see it."
+        return say(
+            "torch {torch} is among the user's own packages for Python {python_version}, but"
+            " the Python here is {version} at {here}, which does not see it.",
+            torch=first.torch,
+            python_version=first.python_version,
+            version=interpreter.version,
+            here=here,
         )
     if interpreter.kind == "base":
-        return (
-            f"torch {first.torch} is installed in {first.prefix}, but the Python here is conda's base, which has none."
+        return say(
+            "torch {torch} is installed in {prefix}, but the Python here is conda's base, which has none.",
+            torch=first.torch,
+            prefix=first.prefix,
         )
-    return f"torch {first.torch} is installed in {first.prefix}, but the Python here is {here}, which has none."
+    return say(
+        "torch {torch} is installed in {prefix}, but the Python here is {here}, which has none.",
+        torch=first.torch,
+        prefix=first.prefix,
+        here=here,
+    )
 
 
 def _about_record(prefix: str, record: str | None) -> tuple[Evidence, ...]:
@@ -208,7 +244,11 @@ def _about_record(prefix: str, record: str | None) -> tuple[Evidence, ...]:
         return ()
     source = f"{prefix}/conda-meta"
     return (
-        Evidence(fact="environment.elsewhere", value=f"`conda list` of that environment shows {record}", source=source),
+        Evidence(
+            fact="environment.elsewhere",
+            value=say("`conda list` of that environment shows {record}", record=record),
+            source=source,
+        ),
     )
 
 
@@ -220,11 +260,19 @@ def _about_target(
         yield variable(meant.variable, meant.prefix)
     for name, meaning in startup.aliases.items():
         if name in ("python", "python3"):
-            yield Evidence(fact="environment.startup", value=f"alias {name}={meaning}", source="the shell's files")
+            yield Evidence(
+                fact="environment.startup",
+                value=say("alias {name}={meaning}", name=name, meaning=meaning),
+                source=say("the shell's files"),
+            )
     home = startup.variables.get("PYTHONHOME")
     if home:
         yield variable("PYTHONHOME", home)
-    said = f"{interpreter.executable} runs, whose packages are in {interpreter.prefix}"
+    said = say(
+        "{executable} runs, whose packages are in {prefix}",
+        executable=interpreter.executable,
+        prefix=interpreter.prefix,
+    )
     yield cite("environment.interpreter", environment.interpreter, said)
 
 
@@ -232,7 +280,11 @@ def _about_later(machine: Machine, prefix: str) -> tuple[Evidence, ...]:
     python = command(machine, "python")
     hidden = [path for path in (python.later if python else ()) if path.startswith(prefix + "/")]
     return tuple(
-        Evidence(fact="machine.commands", value=f"{path} comes only later on PATH", source=machine.commands.source)
+        Evidence(
+            fact="machine.commands",
+            value=say("{path} comes only later on PATH", path=path),
+            source=machine.commands.source,
+        )
         for path in hidden[:1]
     )
 
@@ -263,7 +315,10 @@ def _revived(interpreter: Interpreter, first: Elsewhere) -> tuple[Remedy, ...]:
         ("find", f"{first.prefix}/bin", "-xtype", "l", "-delete"),
         (interpreter.executable, "-m", "venv", "--upgrade", "--without-pip", first.prefix),
     )
-    text = f"Give that environment a Python {first.python_version} again: take its dead links away, then link this one."
+    text = say(
+        "Give that environment a Python {python_version} again: take its dead links away, then link this one.",
+        python_version=first.python_version,
+    )
     return (Remedy(text=text, commands=commands, safe=False), IN_NEW_ENVIRONMENT)
 
 
@@ -275,12 +330,12 @@ def _ways(
     lines = activation(startup, prefix, conda=conda, activate=activate) if python else ()
     if lines:
         remedies.append(
-            Remedy(text="Activate that environment; `python`, `pip` and `yolo` are its own then.", commands=lines)
+            Remedy(text=say("Activate that environment; `python`, `pip` and `yolo` are its own then."), commands=lines)
         )
     if python:
         commands = ((python, "-c", TRY), ("envfix", "diagnose", "--python", python))
-        text = "Or run its own Python by its path" if lines else "Run the Python that has it, by its path"
-        remedies.append(Remedy(text=f"{text}; nothing has to be installed.", commands=commands))
+        text = say("Or run its own Python by its path") if lines else say("Run the Python that has it, by its path")
+        remedies.append(Remedy(text=say("{text}; nothing has to be installed.", text=text), commands=commands))
     return tuple(remedies)
 
 
@@ -289,12 +344,14 @@ def _unwrapped(meant: ActiveEnvironment, name: str, conda: str | None) -> tuple[
     if meant.python is not None:
         commands = (("mv", name, f"{name}.wrapper"), ("ln", "-s", meant.python, name))
         return (
-            Remedy(text="Give the name `python` back to the environment's own Python.", commands=commands),
-            Remedy(text="Or run it by its own path.", commands=(("envfix", "diagnose", "--python", meant.python),)),
+            Remedy(text=say("Give the name `python` back to the environment's own Python."), commands=commands),
+            Remedy(
+                text=say("Or run it by its own path."), commands=(("envfix", "diagnose", "--python", meant.python),)
+            ),
         )
     if meant.conda and conda:
         argv = (conda, "install", "--prefix", meant.prefix, "--force-reinstall", "python")
-        text = "The environment has no Python of its own (any more): let conda put it back."
+        text = say("The environment has no Python of its own (any more): let conda put it back.")
         return (Remedy(text=text, commands=(argv,), safe=False),)
     return (IN_NEW_ENVIRONMENT,)
 
@@ -332,12 +389,30 @@ def _severity(environment: Environment, meant: ActiveEnvironment) -> Severity:
 def _why_passed_by(interpreter: Interpreter, startup: Startup, meant: ActiveEnvironment) -> str:
     here = interpreter.executable
     if meant is startup.bypassed:
-        return f"The Python {interpreter.started} is not that of its environment {meant.prefix}: it starts {here}."
+        return say(
+            "The Python {started} is not that of its environment {prefix}: it starts {here}.",
+            started=interpreter.started,
+            prefix=meant.prefix,
+            here=here,
+        )
     if not meant.exists:
-        return f"{meant.variable} names {meant.prefix}, which does not exist any more; `python` is {here}."
+        return say(
+            "{variable} names {prefix}, which does not exist any more; `python` is {here}.",
+            variable=meant.variable,
+            prefix=meant.prefix,
+            here=here,
+        )
     if meant.python is None:
-        return f"The environment {meant.prefix} is active but has no Python of its own that works; `python` is {here}."
-    return f"The environment {meant.prefix} is active, but `python` is {here}: what is installed there is not what runs here."
+        return say(
+            "The environment {prefix} is active but has no Python of its own that works; `python` is {here}.",
+            prefix=meant.prefix,
+            here=here,
+        )
+    return say(
+        "The environment {prefix} is active, but `python` is {here}: what is installed there is not what runs here.",
+        prefix=meant.prefix,
+        here=here,
+    )
 
 
 def _back_to(
@@ -347,9 +422,9 @@ def _back_to(
         return _unwrapped(meant, interpreter.started or f"{meant.prefix}/bin/python", conda)
     if meant.exists and meant.python is None and meant.conda and conda:
         argv = (conda, "install", "--prefix", meant.prefix, "python")
-        return (Remedy(text="Give the environment a Python of its own.", commands=(argv,), safe=False),)
+        return (Remedy(text=say("Give the environment a Python of its own."), commands=(argv,), safe=False),)
     ways = _ways(startup, meant.prefix, meant.python, conda=meant.conda, activate=meant.activate)
-    forget = Remedy(text="Forget that environment in this shell.", commands=(("unset", meant.variable),))
+    forget = Remedy(text=say("Forget that environment in this shell."), commands=(("unset", meant.variable),))
     return ways or (forget,)
 
 
@@ -373,11 +448,23 @@ def _commands_of_another(machine: Machine, environment: Environment, interpreter
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING if hidden or torchless else Severity.INFO,
-        message=f"{_whose(foreign)}, not to `python` ({interpreter.executable}){_without(torchless)}.",
+        message=say(
+            "{whose}, not to `python` ({executable}){without}.",
+            whose=_whose(foreign),
+            executable=interpreter.executable,
+            without=_without(torchless),
+        ),
         because=(
-            cite("environment.interpreter", environment.interpreter, f"`python` runs in {interpreter.prefix}"),
+            cite(
+                "environment.interpreter",
+                environment.interpreter,
+                say("`python` runs in {prefix}", prefix=interpreter.prefix),
+            ),
             *about_commands(machine, startup, ("pip", "pip3", "yolo")),
-            *(cite("environment.elsewhere", environment.elsewhere, f"no torch in {one.prefix}") for one in torchless),
+            *(
+                cite("environment.elsewhere", environment.elsewhere, say("no torch in {prefix}", prefix=one.prefix))
+                for one in torchless
+            ),
         ),
         remedies=(
             *_target_first(startup, interpreter, hidden),
@@ -390,15 +477,24 @@ def _whose(foreign: list[Command]) -> str:
     """Which Python each of the commands belongs to."""
     prefixes = list(dict.fromkeys(one.prefix for one in foreign))
     if len(prefixes) > 1:
-        each = " and ".join(f"`{one.name}` ({one.path}) to the Python in {one.prefix}" for one in foreign)
-        return f"The commands belong to other Pythons, {each}"
-    named = " and ".join(f"`{one.name}` ({one.path})" for one in foreign)
+        each = say(" and ").join(
+            say("`{one}` ({path}) to the Python in {prefix}", one=one.name, path=one.path, prefix=one.prefix)
+            for one in foreign
+        )
+        return say("The commands belong to other Pythons, {each}", each=each)
+    named = say(" and ").join(f"`{one.name}` ({one.path})" for one in foreign)
     words = ("commands", "belong") if len(foreign) > 1 else ("command", "belongs")
-    return f"The {words[0]} {named} {words[1]} to the Python in {prefixes[0]}"
+    return say(
+        "The {words} {named} {words_2} to the Python in {prefixes}",
+        words=words[0],
+        named=named,
+        words_2=words[1],
+        prefixes=prefixes[0],
+    )
 
 
 def _without(torchless: list[Command]) -> str:
-    return ", and that Python of `yolo` has no torch" if torchless else ""
+    return say(", and that Python of `yolo` has no torch") if torchless else ""
 
 
 def _has_no_torch(environment: Environment, one: Command) -> bool:
@@ -420,28 +516,30 @@ def _target_first(startup: Startup, interpreter: Interpreter, hidden: list[Comma
     conda = interpreter.kind in ("conda", "base")
     lines = activation(startup, interpreter.prefix, conda=conda, activate=script) if hidden else ()
     if lines:
-        yield Remedy(text="Activate this Python's environment: its own commands come first then.", commands=lines)
+        yield Remedy(text=say("Activate this Python's environment: its own commands come first then."), commands=lines)
 
 
 def _own(environment: Environment, interpreter: Interpreter, foreign: Command, torchless: list[Command]) -> Remedy:
     if foreign.name == "yolo":
         own = own_command(environment, "yolo")
         if own is not None and own.problem is None:
-            return Remedy(text="Call this Python's own `yolo` by its path.", commands=((own.path, "checks"),))
+            return Remedy(text=say("Call this Python's own `yolo` by its path."), commands=((own.path, "checks"),))
         if has(environment, "ultralytics"):
             code = "from ultralytics.cfg import entrypoint; entrypoint()"
             call = (interpreter.executable, "-c", code, "checks")
-            return Remedy(text="Call this Python's own ultralytics through it.", commands=(call,))
+            return Remedy(text=say("Call this Python's own ultralytics through it."), commands=(call,))
         if torchless:
             return IN_NEW_ENVIRONMENT
         argv: tuple[str, ...] = (foreign.interpreter or foreign.path, "-c", TRY)
-        return Remedy(text="This Python has no ultralytics; `yolo` runs with the torch of its own.", commands=(argv,))
+        return Remedy(
+            text=say("This Python has no ultralytics; `yolo` runs with the torch of its own."), commands=(argv,)
+        )
     if has_own(environment, "pip"):
         argv = (interpreter.executable, "-m", "pip", "--version")
-        return Remedy(text="Install with this Python's own pip: `python -m pip install ...`.", commands=(argv,))
+        return Remedy(text=say("Install with this Python's own pip: `python -m pip install ...`."), commands=(argv,))
     if interpreter.ensurepip and interpreter.kind != "system":
         argv = (interpreter.executable, "-m", "ensurepip", "--upgrade")
-        return Remedy(text="This Python has no pip: give it one.", commands=(argv,), safe=False)
+        return Remedy(text=say("This Python has no pip: give it one."), commands=(argv,), safe=False)
     return IN_NEW_ENVIRONMENT
 
 
@@ -492,18 +590,24 @@ def _message(reading: Reading) -> str:
     named = sorted(versions(log))
     torch, interpreter = reading.environment.torch.value, reading.environment.interpreter.value
     if torch is not None and interpreter is not None and log.found(NO_MODULE_TORCH):
-        return f"The Python that is looked at ({interpreter.executable}) has torch {torch.build}: it was another one that ran."
+        return say(
+            "The Python that is looked at ({executable}) has torch {build}: it was another one that ran.",
+            executable=interpreter.executable,
+            build=torch.build,
+        )
     if log.found(SUDO):
-        return "`sudo` starts the operating system's Python, which does not have the environment's packages."
+        return say("`sudo` starts the operating system's Python, which does not have the environment's packages.")
     if torch_is_somewhere(log, reading.hits[0]):
         where = reading.groups.get("satisfied")
         place = f" ({where})" if where else ""
-        return f"torch is installed{place}, but the Python that ran is another one, which has none."
+        return say("torch is installed{place}, but the Python that ran is another one, which has none.", place=place)
     if len(named) > 1:
-        return f"Several Pythons are in use here ({', '.join(named)}); the one that ran has no torch."
+        return say("Several Pythons are in use here ({named}); the one that ran has no torch.", named=", ".join(named))
     if log.found(NOTEBOOK) or log.found(EDITOR):
-        return "The Python behind this notebook or editor has no torch; what a terminal installs may go to another one."
-    return "The Python that ran has no torch; if torch was installed, then into another Python."
+        return say(
+            "The Python behind this notebook or editor has no torch; what a terminal installs may go to another one."
+        )
+    return say("The Python that ran has no torch; if torch was installed, then into another Python.")
 
 
 _OWN = "import sys; print(sys.executable)"
@@ -515,29 +619,35 @@ def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
     if torch is not None and interpreter is not None and log.found(NO_MODULE_TORCH):
         return (
             Remedy(
-                text="Start your program with the Python that has torch.",
+                text=say("Start your program with the Python that has torch."),
                 commands=((interpreter.executable, "YOUR_PROGRAM.py"),),
             ),
         )
     start = Remedy(
-        text="Activate the environment that has torch and start the program with its `python` (not `python3`, not with sudo).",
+        text=say(
+            "Activate the environment that has torch and start the program with its `python` (not"
+            " `python3`, not with sudo)."
+        ),
         commands=(("conda", "activate", "ENV"), ("python", "-c", "import torch; print(torch.__version__)")),
     )
     kernel = Remedy(
-        text="Give the notebook that environment's Python as its kernel, then choose it in the notebook's menu.",
+        text=say("Give the notebook that environment's Python as its kernel, then choose it in the notebook's menu."),
         commands=(
             ("conda", "run", "-n", "ENV", "python", "-m", "pip", "install", "ipykernel"),
             ("conda", "run", "-n", "ENV", "python", "-m", "ipykernel", "install", "--user", "--name", "ENV"),
         ),
     )
     install = Remedy(
-        text="Whatever you install, install it with the very Python that will run it: `python -m pip`, not `pip`.",
+        text=say("Whatever you install, install it with the very Python that will run it: `python -m pip`, not `pip`."),
         commands=(("python", "-m", "pip", "--version"),),
     )
     if log.found(NOTEBOOK):
         return (kernel, install)
     if log.found(EDITOR):
-        return (Remedy(text="Choose that environment's interpreter in the editor's settings of the project."), start)
+        return (
+            Remedy(text=say("Choose that environment's interpreter in the editor's settings of the project.")),
+            start,
+        )
     return (start, install)
 
 
@@ -569,7 +679,7 @@ LOG = LogSide(
     message=_message,
     remedies=_log_remedies,
     tell_apart=Remedy(
-        text="Ask the Python that fails who it is and whether torch is in it; compare with `conda env list`.",
+        text=later("Ask the Python that fails who it is and whether torch is in it; compare with `conda env list`."),
         commands=(("python", "-c", _OWN), ("python", "-m", "pip", "show", "torch")),
     ),
     explains=("torch_not_installed", "cli_not_on_path"),
@@ -579,7 +689,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT101",
     cause="wrong_interpreter",
-    title="torch is in another Python",
+    title=later("torch is in another Python"),
     needs=("environment.interpreter", "environment.elsewhere"),
     check=check,
     rank=20,

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import NOT_ASKED, NOT_TOLD, Environment, Interpreter, Machine, Observed
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide
@@ -47,9 +48,15 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if interpreter.value is not None or (interpreter.problem or "").endswith((NOT_ASKED, NOT_TOLD)):
         return
     if interpreter.is_absent:
-        message = f"There is no Python to look at: {interpreter.problem or 'nothing found'} ({interpreter.source})."
+        message = say(
+            "There is no Python to look at: {problem} ({source}).",
+            problem=interpreter.problem or say("nothing found"),
+            source=interpreter.source,
+        )
     else:
-        message = f"The Python at {interpreter.source} cannot be used: {interpreter.problem}."
+        message = say(
+            "The Python at {source} cannot be used: {problem}.", source=interpreter.source, problem=interpreter.problem
+        )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
@@ -64,8 +71,10 @@ def _if_it_hangs(interpreter: Observed[Interpreter]) -> Iterator[Remedy]:
     """Without its start files it answers at once where one of them is what hangs."""
     if interpreter.is_unknown and (interpreter.problem or "").startswith("no answer within"):
         yield Remedy(
-            text="See whether a path file (.pth) or a sitecustomize holds it at its start: with -S it reads none, with -I it"
-            " passes over PYTHONPATH and your own packages.",
+            text=say(
+                "See whether a path file (.pth) or a sitecustomize holds it at its start: with -S"
+                " it reads none, with -I it passes over PYTHONPATH and your own packages."
+            ),
             commands=((interpreter.source, "-S", "-c", "pass"), (interpreter.source, "-I", "-c", "pass")),
         )
 
@@ -74,7 +83,7 @@ def _others(machine: Machine, environment: Environment, tables: Tables) -> Itera
     """Pythons near by that work, as far as files tell; where there is none, a new one."""
     pythons = list(_pythons(machine, environment))[:MOST]
     if pythons:
-        text = "Take a Python that works" + (": one of these." if len(pythons) > 1 else ".")
+        text = say("Take a Python that works") + (say(": one of these.") if len(pythons) > 1 else ".")
         yield Remedy(text=text, commands=tuple(("envfix", "diagnose", "--python", path) for path in pythons))
     if not pythons or "does not exist" in (environment.interpreter.problem or ""):
         platform = machine.platform.value
@@ -104,14 +113,14 @@ LOG = LogSide(
             pattern=r"pyenv: (?:version `[^'\n]{1,40}' is not installed|python\d?: command not found)", confidence=0.9
         ),
     ),
-    message="The Python that is called does not exist or does not start.",
+    message=later("The Python that is called does not exist or does not start."),
     remedies=(
         Remedy(
-            text="Activate the environment that has a Python, or name one by its path; see which there are.",
+            text=later("Activate the environment that has a Python, or name one by its path; see which there are."),
             commands=(("which", "-a", "python", "python3"), ("conda", "env", "list")),
         ),
         Remedy(
-            text="Or make a new environment with a Python of its own.",
+            text=later("Or make a new environment with a Python of its own."),
             commands=(NEW_ENV,),
         ),
     ),
@@ -120,7 +129,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT102",
     cause="interpreter_not_answering",
-    title="The interpreter cannot be asked",
+    title=later("The interpreter cannot be asked"),
     needs=(),
     check=check,
     rank=15,

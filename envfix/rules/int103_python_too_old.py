@@ -27,6 +27,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide
@@ -45,7 +46,10 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"Python {interpreter.version} is too old: envfix works with Python 3.6 and newer, and so does torch.",
+        message=say(
+            "Python {version} is too old: envfix works with Python 3.6 and newer, and so does torch.",
+            version=interpreter.version,
+        ),
         because=(
             cite(
                 "environment.interpreter", environment.interpreter, f"{interpreter.version}, {interpreter.executable}"
@@ -53,7 +57,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         ),
         remedies=(
             Remedy(
-                text="Make an environment with a newer Python.",
+                text=say("Make an environment with a newer Python."),
                 commands=((*NEW_ENV, "--python", "3.11"),),
             ),
         ),
@@ -74,12 +78,12 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "Python {version} is too old for every torch of the last years.",
-        "This Python is too old for every torch of the last years.",
+        later("Python {version} is too old for every torch of the last years."),
+        later("This Python is too old for every torch of the last years."),
     ),
     remedies=(
         Remedy(
-            text="Make an environment with a newer Python.",
+            text=later("Make an environment with a newer Python."),
             commands=((*NEW_ENV, "--python", "3.11"),),
         ),
     ),
@@ -88,7 +92,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT103",
     cause="python_too_old",
-    title="The Python is too old",
+    title=later("The Python is too old"),
     needs=("environment.interpreter",),
     check=check,
     rank=16,

@@ -33,6 +33,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import lacks_pip
 from envfix.rules._environments import command, conda_name, startup_of
@@ -48,12 +49,22 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     hidden = list(_hidden(environment, interpreter)) if interpreter is not None else []
     if interpreter is None or not hidden:
         return
-    pairs = ", ".join(f"{one.name} {one.version or '?'} instead of {two.version or '?'}" for one, two in hidden)
+    pairs = ", ".join(
+        say(
+            "{one} {version} instead of {version_2}",
+            one=one.name,
+            version=one.version or "?",
+            version_2=two.version or "?",
+        )
+        for one, two in hidden
+    )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=_severity(interpreter, hidden),
-        message=f"The user's own packages come before those of {interpreter.prefix}: {pairs}.",
+        message=say(
+            "The user's own packages come before those of {prefix}: {pairs}.", prefix=interpreter.prefix, pairs=pairs
+        ),
         because=tuple(evidence for pair in hidden for evidence in _evidence(environment, *pair)),
         remedies=_remedies(machine, environment, interpreter, hidden),
     )
@@ -78,12 +89,17 @@ def _hidden(environment: Environment, interpreter: Interpreter) -> Iterator[tupl
 
 
 def _evidence(environment: Environment, first: ModuleCopy, second: ModuleCopy) -> Iterator[Evidence]:
-    for copy, said in ((first, "comes first"), (second, "is hidden by it")):
-        value = f"{copy.location} ({copy.version or 'version unknown'}) {said}"
+    for copy, said in ((first, say("comes first")), (second, say("is hidden by it"))):
+        value = say(
+            "{location} ({version}) {said}",
+            location=copy.location,
+            version=copy.version or say("version unknown"),
+            said=said,
+        )
         yield Evidence(fact="environment.startup", value=value, source=environment.interpreter.source)
     for record in environment.conda_records.value or ():
         if record.name == "pytorch" and first.name == "torch":
-            shown = f"`conda list` shows pytorch {record.version} {record.build}"
+            shown = say("`conda list` shows pytorch {version} {build}", version=record.version, build=record.build)
             yield cite("environment.conda_records", environment.conda_records, shown)
 
 
@@ -92,7 +108,10 @@ def _remedies(
 ) -> tuple[Remedy, ...]:
     remedies = [
         Remedy(
-            text="Switch the user's own packages off in this shell; to keep it, put the line into the shell's start file.",
+            text=say(
+                "Switch the user's own packages off in this shell; to keep it, put the line into"
+                " the shell's start file."
+            ),
             commands=(("export", "PYTHONNOUSERSITE=1"),),
         )
     ]
@@ -100,11 +119,14 @@ def _remedies(
         name = conda_name(interpreter.prefix)
         target = ("--prefix", interpreter.prefix) if name == interpreter.prefix else ("--name", name)
         argv = ("conda", "env", "config", "vars", "set", *target, "PYTHONNOUSERSITE=1")
-        remedies.append(Remedy(text="Or for this environment only, whenever it is activated.", commands=(argv,)))
+        remedies.append(Remedy(text=say("Or for this environment only, whenever it is activated."), commands=(argv,)))
     names = tuple(first.name for first, _ in hidden)
     remedies.append(
         Remedy(
-            text="Or remove the user's copy: pip names the files first, and they must be those of the user's own packages.",
+            text=say(
+                "Or remove the user's copy: pip names the files first, and they must be those of"
+                " the user's own packages."
+            ),
             # Another tool would not look among the user's own packages.
             commands=() if lacks_pip(environment) else ((interpreter.executable, "-m", "pip", "uninstall", *names),),
             safe=False,
@@ -198,27 +220,29 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "Python takes {package} from the user's own packages ({user}), before those of the environment.",
-        "The user's own packages ({user}) come before those of the environment.",
-        "The user's own packages come before those of the environment.",
+        later("Python takes {package} from the user's own packages ({user}), before those of the environment."),
+        later("The user's own packages ({user}) come before those of the environment."),
+        later("The user's own packages come before those of the environment."),
     ),
     remedies=(
         Remedy(
-            text="Switch the user's own packages off, then start the program again (`set PYTHONNOUSERSITE=1` in cmd).",
+            text=later(
+                "Switch the user's own packages off, then start the program again (`set PYTHONNOUSERSITE=1` in cmd)."
+            ),
             commands=(("export", "PYTHONNOUSERSITE=1"),),
         ),
         Remedy(
-            text="Or for one conda environment only, whenever it is activated.",
+            text=later("Or for one conda environment only, whenever it is activated."),
             commands=(("conda", "env", "config", "vars", "set", "--name", "ENV", "PYTHONNOUSERSITE=1"),),
         ),
         Remedy(
-            text="Or remove the user's copy, outside of any environment; pip names the files first.",
+            text=later("Or remove the user's copy, outside of any environment; pip names the files first."),
             commands=(("python", "-m", "pip", "uninstall", "torch", "torchvision"),),
             safe=False,
         ),
     ),
     tell_apart=Remedy(
-        text="See which torch is taken with the user's packages and without them (-s).",
+        text=later("See which torch is taken with the user's packages and without them (-s)."),
         commands=(
             ("python", "-c", "import torch; print(torch.__version__, torch.__file__)"),
             ("python", "-s", "-c", "import torch; print(torch.__version__, torch.__file__)"),
@@ -229,7 +253,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT104",
     cause="user_site_shadowing",
-    title="the user's own packages hide the environment's",
+    title=later("the user's own packages hide the environment's"),
     needs=("environment.interpreter", "environment.startup"),
     check=check,
     rank=21,

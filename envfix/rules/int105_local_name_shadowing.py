@@ -33,6 +33,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._environments import startup_of, variable
@@ -102,12 +103,12 @@ def _hides_something(shadow: str, environment: Environment) -> bool:
 def _what_it_hides(shadow: str) -> str:
     name = _module(shadow)
     if name in FAMILY:
-        return "module of that name"
+        return say("module of that name")
     if name in OF_TORCH:
-        return "installed module of that name, which torch imports"
+        return say("installed module of that name, which torch imports")
     if name in OF_ULTRALYTICS:
-        return "installed module of that name, which ultralytics imports"
-    return "module of Python itself that torch imports"
+        return say("installed module of that name, which ultralytics imports")
+    return say("module of Python itself that torch imports")
 
 
 # --- the working folder ---
@@ -120,13 +121,19 @@ def _in_folder(environment: Environment, interpreter: Interpreter, shadows: list
         code=RULE.code,
         cause=RULE.cause,
         severity=_severity(worst),
-        message=f"The {'file' if worst.endswith('.py') else 'folder'} {worst} in {folder} hides the {_what_it_hides(worst)}:"
-        " programs started in this folder import it instead.",
+        message=say(
+            "The {which} {worst} in {folder} hides the {what_it_hides}: programs started in this"
+            " folder import it instead.",
+            which=say("file") if worst.endswith(".py") else say("folder"),
+            worst=worst,
+            folder=folder,
+            what_it_hides=_what_it_hides(worst),
+        ),
         because=tuple(
             cite("environment.interpreter", environment.interpreter, f"{folder}/{shadow}") for shadow in shadows[:5]
         ),
         remedies=tuple(_away(folder, shadow) for shadow in sorted(shadows, key=_order)[:3])
-        or (Remedy(text=f"Use {interpreter.executable} from another folder."),),
+        or (Remedy(text=say("Use {executable} from another folder.", executable=interpreter.executable)),),
     )
 
 
@@ -147,10 +154,11 @@ def _away(folder: str, shadow: str) -> Remedy:
     if shadow.endswith(".py"):
         name = shadow.removesuffix(".py")
         return Remedy(
-            text=f"Give {shadow} another name.", commands=(("mv", f"{folder}/{shadow}", f"{folder}/my_{name}.py"),)
+            text=say("Give {shadow} another name.", shadow=shadow),
+            commands=(("mv", f"{folder}/{shadow}", f"{folder}/my_{name}.py"),),
         )
     return Remedy(
-        text=f"Start programs from another folder than the one that holds {shadow}.",
+        text=say("Start programs from another folder than the one that holds {shadow}.", shadow=shadow),
         commands=(("cd", os.path.dirname(folder) or folder),),
     )
 
@@ -168,22 +176,35 @@ def _on_pythonpath(environment: Environment, hidden: list[tuple[ModuleCopy, Modu
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if is_other_torch(first, second) else Severity.WARNING,
-        message=f"PYTHONPATH brings {first.name} {first.version or '(version unknown)'} of {folder}, which is used instead of"
-        f" the environment's own ({second.version or second.location}).",
+        message=say(
+            "PYTHONPATH brings {first} {version} of {folder}, which is used instead of the"
+            " environment's own ({version_2}).",
+            first=first.name,
+            version=first.version or "(version unknown)",
+            folder=folder,
+            version_2=second.version or second.location,
+        ),
         because=(
             variable("PYTHONPATH", startup.variables["PYTHONPATH"]),
             *(
                 Evidence(
                     fact="environment.startup",
-                    value=f"{copy.location} ({copy.version or 'version unknown'}) {said}",
+                    value=say(
+                        "{location} ({version}) {said}",
+                        location=copy.location,
+                        version=copy.version or say("version unknown"),
+                        said=said,
+                    ),
                     source=environment.interpreter.source,
                 )
-                for copy, said in ((first, "comes first"), (second, "is hidden by it"))
+                for copy, said in ((first, say("comes first")), (second, say("is hidden by it")))
             ),
         ),
         remedies=(
             Remedy(
-                text="Take that folder out of PYTHONPATH (also where a start file of the shell or a module sets it).",
+                text=say(
+                    "Take that folder out of PYTHONPATH (also where a start file of the shell or a module sets it)."
+                ),
                 commands=(("export", f"PYTHONPATH={between.join(left)}") if left else ("unset", "PYTHONPATH"),),
             ),
         ),
@@ -296,8 +317,10 @@ def _own_file(reading: Reading) -> str | None:
 def _log_message(reading: Reading) -> str:
     module, file = reading.groups.get("module", "torch"), _own_file(reading)
     if file is not None:
-        return f"Python imports {file} where it should import the installed module of that name."
-    return f"A file or folder called {module} beside the program hides the installed module {module}."
+        return say("Python imports {file} where it should import the installed module of that name.", file=file)
+    return say(
+        "A file or folder called {module} beside the program hides the installed module {module}.", module=module
+    )
 
 
 def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
@@ -306,11 +329,13 @@ def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
     file = own if own.endswith(".py") and not own.endswith("__init__.py") and "torch/" not in own else None
     folder, name = re.fullmatch(r"(.*[/\\])?([^/\\]+)", file or "torch.py").groups("")  # type: ignore[union-attr]
     rename = Remedy(
-        text="Give your own file another name, and delete the `__pycache__` beside it.",
+        text=say("Give your own file another name, and delete the `__pycache__` beside it."),
         commands=(("mv", f"{folder}{name}", f"{folder}my_{name}"),),
     )
     leave = Remedy(
-        text="If it is a folder (a checkout of sources), start Python in another folder; take it out of PYTHONPATH, too.",
+        text=say(
+            "If it is a folder (a checkout of sources), start Python in another folder; take it out of PYTHONPATH, too."
+        ),
         commands=(("cd", ".."), ("python", "-c", "import torch; print(torch.__file__)")),
     )
     return (rename, leave) if file else (leave, rename)
@@ -372,7 +397,7 @@ LOG = LogSide(
     message=_log_message,
     remedies=_log_remedies,
     tell_apart=Remedy(
-        text="See which file is imported.",
+        text=later("See which file is imported."),
         commands=(("python", "-c", "import importlib.util as u; print(u.find_spec('torch'))"),),
     ),
     explains=("torch_import_fails",),
@@ -381,7 +406,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT105",
     cause="local_name_shadowing",
-    title="a file of one's own hides torch",
+    title=later("a file of one's own hides torch"),
     needs=("environment.interpreter",),
     check=check,
     rank=22,

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._environments import IN_NEW_ENVIRONMENT, has
 from envfix.rules._log import LogSide
@@ -47,10 +48,18 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING if missing == "torch" else Severity.INFO,
-        message=f"This Python ({interpreter.executable}) belongs to the operating system: pip refuses to install {missing} there.",
+        message=say(
+            "This Python ({executable}) belongs to the operating system: pip refuses to install {missing} there.",
+            executable=interpreter.executable,
+            missing=missing,
+        ),
         because=(
-            cite("environment.interpreter", environment.interpreter, "marked EXTERNALLY-MANAGED"),
-            cite("environment.interpreter", environment.interpreter, f"{interpreter.prefix} is no virtual environment"),
+            cite("environment.interpreter", environment.interpreter, say("marked EXTERNALLY-MANAGED")),
+            cite(
+                "environment.interpreter",
+                environment.interpreter,
+                say("{prefix} is no virtual environment", prefix=interpreter.prefix),
+            ),
         ),
         remedies=(IN_NEW_ENVIRONMENT,),
     )
@@ -65,11 +74,11 @@ LOG = LogSide(
         ),
         Signature(pattern=r"See PEP 668 for the detailed specification", confidence=0.9),
     ),
-    message="This Python belongs to the operating system, which lets pip install nothing into it.",
+    message=later("This Python belongs to the operating system, which lets pip install nothing into it."),
     remedies=(
         IN_NEW_ENVIRONMENT,
         Remedy(
-            text="Or make a virtual environment yourself and install into that.",
+            text=later("Or make a virtual environment yourself and install into that."),
             commands=(
                 ("python3", "-m", "venv", "yolo-env"),
                 ("yolo-env/bin/python", "-m", "pip", "install", "ultralytics"),
@@ -82,7 +91,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT106",
     cause="externally_managed_python",
-    title="pip may not install into this Python",
+    title=later("pip may not install into this Python"),
     needs=("environment.interpreter", "environment.torch"),
     check=check,
     rank=92,  # only good to know where torch is there; without it a warning comes before what is only information

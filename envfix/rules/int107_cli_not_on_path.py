@@ -31,6 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Command, Environment, Interpreter, Machine, Startup
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import in_place
 from envfix.rules._environments import NEW_ENV, activation, command, has, is_of_shell, own_command, startup_of
@@ -61,10 +62,12 @@ def _dead(environment: Environment, dead: Command, own: Command | None, severity
         code=RULE.code,
         cause=RULE.cause,
         severity=severity,
-        message=f"The command `yolo` ({dead.path}) cannot start: {dead.problem}.",
+        message=say("The command `yolo` ({path}) cannot start: {problem}.", path=dead.path, problem=dead.problem),
         because=(
             Evidence(
-                fact="machine.commands", value=f"{dead.path}: {dead.problem}", source=f"first line of {dead.real}"
+                fact="machine.commands",
+                value=f"{dead.path}: {dead.problem}",
+                source=say("first line of {real}", real=dead.real),
             ),
         ),
         remedies=tuple(_revive(environment, dead, own)),
@@ -76,31 +79,40 @@ def _revive(environment: Environment, dead: Command, own: Command | None) -> Ite
         (row.version for row in environment.distributions.value or () if row.name.lower() == "ultralytics"), None
     )
     if own is not None and own.problem is None and own.path != dead.path:
-        yield Remedy(text="Call this Python's own `yolo` by its path.", commands=((own.path, "checks"),))
+        yield Remedy(text=say("Call this Python's own `yolo` by its path."), commands=((own.path, "checks"),))
     elif version is not None:
         again = ("install", "--force-reinstall", "--no-deps", f"ultralytics=={version}")
-        yield in_place(environment, "Write the command anew.", *again)
+        yield in_place(environment, say("Write the command anew."), *again)
     else:
         yield Remedy(
-            text="Make an environment with ultralytics anew; the one this command belonged to is gone.",
+            text=say("Make an environment with ultralytics anew; the one this command belonged to is gone."),
             commands=(NEW_ENV,),
         )
     if own is None or own.path != dead.path:
-        yield Remedy(text="Put the dead command out of the way.", commands=(("mv", dead.path, f"{dead.path}.dead"),))
+        yield Remedy(
+            text=say("Put the dead command out of the way."), commands=(("mv", dead.path, f"{dead.path}.dead"),)
+        )
 
 
 def _not_found(machine: Machine, environment: Environment, interpreter: Interpreter, own: Command | None) -> Finding:
     startup = startup_of(environment)
-    where = own.path if own is not None else interpreter.scripts or "an unknown folder"
+    where = own.path if own is not None else interpreter.scripts or say("an unknown folder")
     return Finding(
         code=RULE.code,
         cause=RULE.cause,
         # Whoever named an environment that is not active knows that its commands are not found.
         severity=Severity.WARNING if is_of_shell(interpreter) else Severity.INFO,
-        message=f"The package ultralytics is installed, but this shell does not find its command `yolo` ({where}).",
+        message=say(
+            "The package ultralytics is installed, but this shell does not find its command `yolo` ({where}).",
+            where=where,
+        ),
         because=(
-            cite("machine.commands", machine.commands, "no `yolo` on PATH"),
-            cite("environment.distributions", environment.distributions, f"ultralytics is in {interpreter.prefix}"),
+            cite("machine.commands", machine.commands, say("no `yolo` on PATH")),
+            cite(
+                "environment.distributions",
+                environment.distributions,
+                say("ultralytics is in {prefix}", prefix=interpreter.prefix),
+            ),
         ),
         remedies=tuple(_to_command(startup, interpreter, own)),
     )
@@ -108,17 +120,17 @@ def _not_found(machine: Machine, environment: Environment, interpreter: Interpre
 
 def _to_command(startup: Startup, interpreter: Interpreter, own: Command | None) -> Iterator[Remedy]:
     if own is not None:
-        yield Remedy(text="Call it by its path.", commands=((own.path, "checks"),))
+        yield Remedy(text=say("Call it by its path."), commands=((own.path, "checks"),))
     else:
         code = "from ultralytics.cfg import entrypoint; entrypoint()"
         yield Remedy(
-            text="Call it through the interpreter, with the words that you give to yolo.",
+            text=say("Call it through the interpreter, with the words that you give to yolo."),
             commands=((interpreter.executable, "-c", code, "checks"),),
         )
     script = f"{interpreter.prefix}/bin/activate" if interpreter.kind == "venv" else None
     lines = activation(startup, interpreter.prefix, conda=interpreter.kind in ("conda", "base"), activate=script)
     if lines and not is_of_shell(interpreter):
-        yield Remedy(text="Or activate the environment first.", commands=lines)
+        yield Remedy(text=say("Or activate the environment first."), commands=lines)
 
 
 # --- in a log ---
@@ -146,15 +158,15 @@ def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
         call = ("python", "-c", "from ultralytics.cfg import entrypoint; entrypoint()", "checks")
     return (
         Remedy(
-            text="Activate the environment in which it was installed; its commands are found then.",
+            text=say("Activate the environment in which it was installed; its commands are found then."),
             commands=(("conda", "activate", "ENV"),),
         ),
         Remedy(
-            text="Or go through the Python that has it, which needs no PATH, with the words that you give to it.",
+            text=say("Or go through the Python that has it, which needs no PATH, with the words that you give to it."),
             commands=(call,),
         ),
         Remedy(
-            text="Or add pip's folder of commands to PATH: `bin` below this folder (`Scripts` on Windows).",
+            text=say("Or add pip's folder of commands to PATH: `bin` below this folder (`Scripts` on Windows)."),
             commands=(("python", "-m", "site", "--user-base"),),
         ),
     )
@@ -189,12 +201,14 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "pip put the command into {folder}, which is not among the folders that the shell looks into (PATH).",
-        "The command is not found by this shell, or its Python is gone; the package itself may well be installed.",
+        later("pip put the command into {folder}, which is not among the folders that the shell looks into (PATH)."),
+        later(
+            "The command is not found by this shell, or its Python is gone; the package itself may well be installed."
+        ),
     ),
     remedies=_log_remedies,
     tell_apart=Remedy(
-        text="See whether the package is in the Python that you use, and where its commands go.",
+        text=later("See whether the package is in the Python that you use, and where its commands go."),
         commands=(
             ("python", "-m", "pip", "show", "ultralytics"),
             ("python", "-c", "import sysconfig; print(sysconfig.get_path('scripts'))"),
@@ -205,7 +219,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT107",
     cause="cli_not_on_path",
-    title="the command yolo is not found or cannot start",
+    title=later("the command yolo is not found or cannot start"),
     needs=("environment.interpreter", "environment.distributions", "machine.commands"),
     check=check,
     rank=25,

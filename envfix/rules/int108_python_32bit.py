@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._choices import (
     ANCIENT,
@@ -63,10 +64,21 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"This Python ({interpreter.executable}) is a 32-bit program: torch exists for 64-bit Python only.",
+        message=say(
+            "This Python ({executable}) is a 32-bit program: torch exists for 64-bit Python only.",
+            executable=interpreter.executable,
+        ),
         because=(
-            cite("environment.interpreter", environment.interpreter, f"32 bits, {interpreter.platform_tag}"),
-            cite("machine.platform", machine.platform, f"the processor has 64 bits ({platform.machine})"),
+            cite(
+                "environment.interpreter",
+                environment.interpreter,
+                say("32 bits, {platform_tag}", platform_tag=interpreter.platform_tag),
+            ),
+            cite(
+                "machine.platform",
+                machine.platform,
+                say("the processor has 64 bits ({machine})", machine=platform.machine),
+            ),
         ),
         remedies=(with_python(well_served(tables, platform.tag)),),
     )
@@ -104,10 +116,10 @@ LOG = LogSide(
             quoted=True,
         ),
     ),
-    message="This Python may be a 32-bit program: torch exists for 64-bit Python only.",
+    message=later("This Python may be a 32-bit program: torch exists for 64-bit Python only."),
     remedies=(
         Remedy(
-            text="Install a 64-bit Python and make the environment with it.",
+            text=later("Install a 64-bit Python and make the environment with it."),
             commands=((*NEW_ENV, "--python", "3.11"),),
         ),
     ),
@@ -118,7 +130,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT108",
     cause="python_32bit",
-    title="the Python has 32 bits",
+    title=later("the Python has 32 bits"),
     needs=("environment.interpreter", "environment.torch", "machine.platform"),
     check=check,
     rank=23,

@@ -39,6 +39,7 @@ import msgspec
 
 from envfix.model.facts import Environment, Interpreter, Machine, ModuleCopy
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._choices import (
     ANCIENT,
@@ -112,11 +113,18 @@ def _foreign(environment: Environment, interpreter: Interpreter, torch: ModuleCo
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"The torch in {torch.location} was built for another Python ({', '.join(torch.built_for)}) than this"
-        f" {name} {interpreter.version}.",
+        message=say(
+            "The torch in {location} was built for another Python ({built_for}) than this {name} {version}.",
+            location=torch.location,
+            built_for=", ".join(torch.built_for),
+            name=name,
+            version=interpreter.version,
+        ),
         because=(
-            Evidence(fact="environment.startup", value=f"{torch.location}/_C.{torch.built_for[0]}", source="its files"),
-            cite("environment.interpreter", environment.interpreter, f"this interpreter loads {abi}"),
+            Evidence(
+                fact="environment.startup", value=f"{torch.location}/_C.{torch.built_for[0]}", source=say("its files")
+            ),
+            cite("environment.interpreter", environment.interpreter, say("this interpreter loads {abi}", abi=abi)),
         ),
         remedies=(with_python(well_served(tables, interpreter.platform_tag)),),
     )
@@ -128,21 +136,35 @@ def _no_wheel(environment: Environment, interpreter: Interpreter, tables: Tables
     if not served:
         return
     if not interpreter.tag.startswith("cp"):
-        why = f"wheels are for CPython, this is {interpreter.implementation}"
+        why = say("wheels are for CPython, this is {implementation}", implementation=interpreter.implementation)
     elif is_newer_than(interpreter, served[-1]):
-        why = (
-            f"this Python is newer than any that envfix knows wheels for ({dotted(served[0])} to {dotted(served[-1])})"
+        why = say(
+            "this Python is newer than any that envfix knows wheels for ({dotted} to {dotted_2})",
+            dotted=dotted(served[0]),
+            dotted_2=dotted(served[-1]),
         )
     else:
-        why = f"wheels exist for Python {dotted(served[0])} to {dotted(served[-1])}"
+        why = say(
+            "wheels exist for Python {dotted} to {dotted_2}", dotted=dotted(served[0]), dotted_2=dotted(served[-1])
+        )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"There is no torch wheel for this Python ({interpreter.tag}, {interpreter.version}) on {platform}: {why}.",
+        message=say(
+            "There is no torch wheel for this Python ({tag}, {version}) on {platform}: {why}.",
+            tag=interpreter.tag,
+            version=interpreter.version,
+            platform=platform,
+            why=why,
+        ),
         because=(
-            cite("environment.interpreter", environment.interpreter, f"{interpreter.tag} at {interpreter.executable}"),
-            Evidence(fact="tables.wheels", value=why, source=f"tables of {tables.origin}"),
+            cite(
+                "environment.interpreter",
+                environment.interpreter,
+                say("{tag} at {executable}", tag=interpreter.tag, executable=interpreter.executable),
+            ),
+            Evidence(fact="tables.wheels", value=why, source=say("tables of {origin}", origin=tables.origin)),
         ),
         remedies=(with_python(well_served(tables, platform)),),
     )
@@ -154,18 +176,34 @@ def _message(reading: Reading) -> str:
     if choice is not None and choice.wished:
         name = f"{choice.package} {choice.wished}"
         if choice.kind == "below":
-            return f"There is no {name} for this Python: the oldest that it can have is {choice.first_text}."
+            return say(
+                "There is no {name} for this Python: the oldest that it can have is {first_text}.",
+                name=name,
+                first_text=choice.first_text,
+            )
         if choice.kind == "above":
-            return f"There is no {name} for this Python: the newest that it can have is {choice.last_text}."
-        return f"There is no {name} for this Python, as far as pip sees."
+            return say(
+                "There is no {name} for this Python: the newest that it can have is {last_text}.",
+                name=name,
+                last_text=choice.last_text,
+            )
+        return say("There is no {name} for this Python, as far as pip sees.", name=name)
     groups = reading.groups
     if "have" in groups:
-        return f"This torch needs Python {groups.get('need', 'of another version')}, and this is {groups['have']}."
+        return say(
+            "This torch needs Python {need}, and this is {have}.",
+            need=groups.get("need", say("of another version")),
+            have=groups["have"],
+        )
     if "which" in groups:
-        return f"There is no wheel of {groups.get('package', 'torch')} {groups['which'].lstrip('=')} for this Python."
+        return say(
+            "There is no wheel of {package} {which} for this Python.",
+            package=groups.get("package", "torch"),
+            which=groups["which"].lstrip("="),
+        )
     if "file" in groups:
-        return f"The file {groups['file']} is for another Python than this one."
-    return "There is no wheel of this torch for this Python."
+        return say("The file {file} is for another Python than this one.", file=groups["file"])
+    return say("There is no wheel of this torch for this Python.")
 
 
 def _mends(reading: Reading) -> tuple[Remedy, ...]:
@@ -176,11 +214,11 @@ def _mends(reading: Reading) -> tuple[Remedy, ...]:
     release = as_text(choice.wish)
     return (
         Remedy(
-            text=f"Make an environment with a Python that has torch {release}.",
+            text=say("Make an environment with a Python that has torch {release}.", release=release),
             commands=((*NEW_ENV, "--python", python, "--torch", f"=={release}"),),
         ),
         Remedy(
-            text="Or take a torch that this Python has; its siblings go with it.",
+            text=say("Or take a torch that this Python has; its siblings go with it."),
             commands=(NEW_ENV,),
         ),
     )
@@ -261,7 +299,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT109",
     cause="wheel_python_mismatch",
-    title="no torch wheel for this Python",
+    title=later("no torch wheel for this Python"),
     needs=("environment.interpreter", "environment.torch"),
     check=check,
     rank=30,

@@ -34,6 +34,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Interpreter, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._choices import (
     NO_DISTRIBUTION,
@@ -73,24 +74,27 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if interpreter is None or interpreter.bits == 0 or not needs_a_wheel(environment):
         return
     if libc_family(machine) == "musl":
-        yield _finding(environment, interpreter, "torch wheels need glibc, and this system has musl", (_IMAGE,))
+        yield _finding(environment, interpreter, say("torch wheels need glibc, and this system has musl"), (_IMAGE,))
         return
     # What is installed came from somewhere; that it fails has another reason.
     if not environment.torch.is_absent or is_served(tables, interpreter):
         return
     served = pythons_with_wheels(tables, interpreter.platform_tag)
     if not served:
-        why = "none was ever made for this platform, as far as envfix knows"
+        why = say("none was ever made for this platform, as far as envfix knows")
         yield _finding(environment, interpreter, why, (_OTHER_MACHINE,))
     elif interpreter.platform_tag == "macosx_x86_64" and is_newer_than(interpreter, served[-1]):
         yield _intel_mac(machine, environment, interpreter, tables)
 
 
 _IMAGE = Remedy(
-    text="Use an image or a machine with glibc: Debian or Ubuntu instead of Alpine (python:3.11-slim, not python:3.11-alpine)."
+    text=later(
+        "Use an image or a machine with glibc: Debian or Ubuntu instead of Alpine"
+        " (python:3.11-slim, not python:3.11-alpine)."
+    )
 )
 _OTHER_MACHINE = Remedy(
-    text="Use a 64-bit system with an x86_64 or ARM processor, or a build of torch by the maker of this system."
+    text=later("Use a 64-bit system with an x86_64 or ARM processor, or a build of torch by the maker of this system.")
 )
 
 
@@ -99,10 +103,14 @@ def _finding(environment: Environment, interpreter: Interpreter, why: str, remed
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"There is no torch wheel for this platform ({interpreter.platform_tag}): {why}.",
+        message=say(
+            "There is no torch wheel for this platform ({platform_tag}): {why}.",
+            platform_tag=interpreter.platform_tag,
+            why=why,
+        ),
         because=(
             cite("environment.interpreter", environment.interpreter, interpreter.platform_tag),
-            Evidence(fact="tables.wheels", value=why, source="the table of torch wheels"),
+            Evidence(fact="tables.wheels", value=why, source=say("the table of torch wheels")),
         ),
         remedies=remedies,
     )
@@ -111,20 +119,24 @@ def _finding(environment: Environment, interpreter: Interpreter, why: str, remed
 def _intel_mac(machine: Machine, environment: Environment, interpreter: Interpreter, tables: Tables) -> Finding:
     newest = tables.wheels.find("torch", platform="macosx_x86_64")[0].version
     last = pythons_with_wheels(tables, "macosx_x86_64")[-1]
-    why = f"the last torch for Intel Macs is {newest}, for Python up to {dotted(last)}"
+    why = say(
+        "the last torch for Intel Macs is {newest}, for Python up to {dotted}", newest=newest, dotted=dotted(last)
+    )
     if machine.platform.value is not None and machine.platform.value.machine == "arm64":
-        native = Remedy(text="This Python is translated: use a native arm64 Python, for which current wheels exist.")
+        native = Remedy(
+            text=say("This Python is translated: use a native arm64 Python, for which current wheels exist.")
+        )
         return _finding(environment, interpreter, why, (native,))
     return _finding(environment, interpreter, why, (with_python(dotted(last)),))
 
 
 _INTEL_MAC = (
     Remedy(
-        text="On an Apple processor use a native arm64 Python: this must print arm64.",
+        text=later("On an Apple processor use a native arm64 Python: this must print arm64."),
         commands=(("python", "-c", "import platform; print(platform.machine())"),),
     ),
     Remedy(
-        text="On an Intel Mac take the last torch that was made for it.",
+        text=later("On an Intel Mac take the last torch that was made for it."),
         commands=((*NEW_ENV, "--python", "3.11", "--torch", "==2.2.2"),),
     ),
 )
@@ -140,10 +152,14 @@ def _is_mac(reading: Reading) -> bool:
 def _message(reading: Reading) -> str:
     choice = first_choice(reading)
     if choice is not None and choice.kind == "above":
-        return f"torch for Macs with an Intel processor ended with 2.2.2, and {choice.package} {choice.wished} was asked for."
+        return say(
+            "torch for Macs with an Intel processor ended with 2.2.2, and {package} {wished} was asked for.",
+            package=choice.package,
+            wished=choice.wished,
+        )
     if any("symbol not found" in hit.text or "ld-linux" in hit.text for hit in reading.hits):
-        return "torch needs glibc, and this system has another C library (musl, as in Alpine Linux)."
-    return "There is no wheel of what was asked for on this operating system or processor."
+        return say("torch needs glibc, and this system has another C library (musl, as in Alpine Linux).")
+    return say("There is no wheel of what was asked for on this operating system or processor.")
 
 
 def _mends(reading: Reading) -> tuple[Remedy, ...]:
@@ -233,7 +249,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT110",
     cause="platform_without_wheel",
-    title="no torch wheel for this platform",
+    title=later("no torch wheel for this platform"),
     needs=("environment.interpreter", "environment.torch"),
     check=check,
     rank=29,

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.model.regex import regex
 from envfix.rules._changing import in_place
@@ -51,16 +52,19 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if environment.torch.is_absent else Severity.INFO,
-        message=f"The package `pytorch` {rows[0].version} is a placeholder with no torch in it; the real one is `torch`.",
+        message=say(
+            "The package `pytorch` {version} is a placeholder with no torch in it; the real one is `torch`.",
+            version=rows[0].version,
+        ),
         because=(
             cite(
                 "environment.distributions",
                 environment.distributions,
-                f"pytorch {rows[0].version} in {rows[0].location}",
+                say("pytorch {version} in {location}", version=rows[0].version, location=rows[0].location),
             ),
         ),
         remedies=(
-            in_place(environment, "Remove the placeholder.", "uninstall", "--yes", "pytorch"),
+            in_place(environment, say("Remove the placeholder."), "uninstall", "--yes", "pytorch"),
             *((IN_NEW_ENVIRONMENT,) if environment.torch.is_absent else ()),
         ),
     )
@@ -100,11 +104,14 @@ LOG = LogSide(
             quoted=True,
         ),
     ),
-    message="The package `pytorch` of the Python package index is a placeholder with no torch in it; the real one is `torch`.",
+    message=later(
+        "The package `pytorch` of the Python package index is a placeholder with no torch in it;"
+        " the real one is `torch`."
+    ),
     remedies=(
-        Remedy(text="Install `torch`, not `pytorch`.", commands=(NEW_ENV,)),
+        Remedy(text=later("Install `torch`, not `pytorch`."), commands=(NEW_ENV,)),
         Remedy(
-            text="Or with pip, in the environment you have.",
+            text=later("Or with pip, in the environment you have."),
             commands=(("python", "-m", "pip", "install", "torch", "torchvision"),),
         ),
     ),
@@ -114,7 +121,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT111",
     cause="wrong_package_name_pytorch",
-    title="pytorch is not torch",
+    title=later("pytorch is not torch"),
     needs=("environment.interpreter", "environment.distributions", "environment.torch"),
     check=check,
     rank=28,

@@ -33,6 +33,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._downloads import installs, succeeded
 from envfix.rules._environments import IN_NEW_ENVIRONMENT
@@ -53,8 +54,14 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING,
-        message=f"You may not install into {interpreter.prefix}: its packages belong to another account.",
-        because=(cite("environment.interpreter", environment.interpreter, f"no permission to write {where}"),),
+        message=say(
+            "You may not install into {prefix}: its packages belong to another account.", prefix=interpreter.prefix
+        ),
+        because=(
+            cite(
+                "environment.interpreter", environment.interpreter, say("no permission to write {where}", where=where)
+            ),
+        ),
         remedies=(IN_NEW_ENVIRONMENT,),
     )
 
@@ -84,8 +91,11 @@ def _denied(hit: Hit, log: Log) -> float | None:
 
 
 _CLOSE = Remedy(
-    text="Close every program that uses this environment (notebook kernels, editors, trainings, a second pip), then try again;"
-    " remove folders in site-packages whose names begin with ~ first."
+    text=later(
+        "Close every program that uses this environment (notebook kernels, editors, trainings, a"
+        " second pip), then try again; remove folders in site-packages whose names begin with ~"
+        " first."
+    )
 )
 
 LOG = LogSide(
@@ -124,10 +134,13 @@ LOG = LogSide(
             quoted=True,
         ),
     ),
-    message="Files of this environment may not be changed: another program holds them open, or they belong to another account.",
+    message=later(
+        "Files of this environment may not be changed: another program holds them open, or they"
+        " belong to another account."
+    ),
     remedies=(_CLOSE, IN_NEW_ENVIRONMENT),
     tell_apart=Remedy(
-        text="See to whom the packages belong and whether you may write there.",
+        text=later("See to whom the packages belong and whether you may write there."),
         commands=(
             (
                 "python",
@@ -141,7 +154,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT112",
     cause="files_locked_or_permission",
-    title="the environment may not be changed",
+    title=later("the environment may not be changed"),
     needs=("environment.interpreter", "environment.torch"),
     check=check,
     rank=73,

@@ -23,6 +23,7 @@ Sources
 from __future__ import annotations
 
 from envfix.model.finding import Remedy
+from envfix.model.language import later
 from envfix.model.log import Signature
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
@@ -35,17 +36,20 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "There is no module called {module}: the name to import is written `torch` (and `ultralytics`), in small letters.",
-        "The module is called `torch`, in small letters, whatever its package is called.",
+        later(
+            "There is no module called {module}: the name to import is written `torch` (and"
+            " `ultralytics`), in small letters."
+        ),
+        later("The module is called `torch`, in small letters, whatever its package is called."),
     ),
     remedies=(
         Remedy(
-            text="Write `import torch` in the line that the traceback names; try it first.",
+            text=later("Write `import torch` in the line that the traceback names; try it first."),
             commands=(("python", "-c", "import torch; print(torch.__version__)"),),
         ),
     ),
     tell_apart=Remedy(
-        text="See whether torch itself is there.",
+        text=later("See whether torch itself is there."),
         commands=(("python", "-c", "import importlib.util as u; print(u.find_spec('torch'))"),),
     ),
 )
@@ -53,7 +57,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT113",
     cause="wrong_import_name",
-    title="The module is called torch, not pytorch",
+    title=later("The module is called torch, not pytorch"),
     needs=(),
     check=None,  # facts cannot show it: only a program or its error tells which name it imports
     rank=93,

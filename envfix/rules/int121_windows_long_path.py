@@ -31,6 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._downloads import installs
 from envfix.rules._environments import startup_of
@@ -55,17 +56,24 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING,
-        message=f"Windows allows no paths longer than {LIMIT} characters, and torch needs longer ones in this folder.",
+        message=say(
+            "Windows allows no paths longer than {limit} characters, and torch needs longer ones in this folder.",
+            limit=LIMIT,
+        ),
         because=(
-            cite("environment.interpreter", environment.interpreter, f"{folder} has {len(folder)} characters"),
-            cite("environment.startup", environment.startup, "LongPathsEnabled is 0 in the registry"),
+            cite(
+                "environment.interpreter",
+                environment.interpreter,
+                say("{folder} has {number} characters", folder=folder, number=len(folder)),
+            ),
+            cite("environment.startup", environment.startup, say("LongPathsEnabled is 0 in the registry")),
         ),
         remedies=(
             Remedy(
-                text="Make the environment in a short folder.",
+                text=say("Make the environment in a short folder."),
                 commands=(("envfix", "install", "--new-env", "C:\\envs\\yolo"),),
             ),
-            Remedy(text="Or let the administrator enable long paths in Windows and restart.", safe=False),
+            Remedy(text=say("Or let the administrator enable long paths in Windows and restart."), safe=False),
         ),
     )
 
@@ -106,24 +114,24 @@ LOG = LogSide(
         ),
         Signature(pattern=r"The filename or extension is too long", confidence=0.9, quoted=True),
     ),
-    message="A path got longer than the 260 characters that Windows allows here.",
+    message=later("A path got longer than the 260 characters that Windows allows here."),
     remedies=(
         Remedy(
-            text="Make the environment in a short folder.",
+            text=later("Make the environment in a short folder."),
             commands=(("envfix", "install", "--new-env", "C:\\envs\\yolo"),),
         ),
         Remedy(
-            text="Where sources are unpacked, let the temporary folder be short too.",
+            text=later("Where sources are unpacked, let the temporary folder be short too."),
             commands=(("set", "TEMP=C:\\t"), ("set", "TMP=C:\\t")),
         ),
-        Remedy(text="Or let the administrator enable long paths in Windows and restart.", safe=False),
+        Remedy(text=later("Or let the administrator enable long paths in Windows and restart."), safe=False),
     ),
 )
 
 RULE = Rule(
     code="INT121",
     cause="windows_long_path",
-    title="paths too long for Windows",
+    title=later("paths too long for Windows"),
     needs=("environment.interpreter", "environment.torch", "environment.startup"),
     check=check,
     rank=74,

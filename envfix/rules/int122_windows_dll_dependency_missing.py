@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._environments import NEW_ENV, startup_of
@@ -47,14 +48,19 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if imported is not None else Severity.WARNING,
-        message=f"Libraries of Microsoft's C++ runtime are missing that torch needs: {', '.join(missing)}.",
+        message=say(
+            "Libraries of Microsoft's C++ runtime are missing that torch needs: {missing}.", missing=", ".join(missing)
+        ),
         because=(
-            cite("environment.startup", environment.startup, f"{', '.join(missing)} found nowhere"),
+            cite(
+                "environment.startup", environment.startup, say("{missing} found nowhere", missing=", ".join(missing))
+            ),
             cite("environment.torch_import", environment.torch_import, imported.error if imported else None),
         ),
         remedies=(
             Remedy(
-                text="Install the Visual C++ redistributable (x64) of Microsoft, and start a new terminal.", safe=False
+                text=say("Install the Visual C++ redistributable (x64) of Microsoft, and start a new terminal."),
+                safe=False,
             ),
         ),
     )
@@ -104,12 +110,15 @@ def _weigh_import(hit: Hit, log: Log) -> float | None:
 def _message(reading: Reading) -> str:
     dll = reading.groups.get("dll")
     if dll:
-        return f"{dll} is there, but a library that it needs is missing or too old: mostly Microsoft's C++ runtime."
-    return "A library that torch needs is missing on this Windows: mostly Microsoft's C++ runtime."
+        return say(
+            "{dll} is there, but a library that it needs is missing or too old: mostly Microsoft's C++ runtime.",
+            dll=dll,
+        )
+    return say("A library that torch needs is missing on this Windows: mostly Microsoft's C++ runtime.")
 
 
 _REDISTRIBUTABLE = Remedy(
-    text="Install Microsoft's Visual C++ redistributable (x64), then open a new terminal.",
+    text=later("Install Microsoft's Visual C++ redistributable (x64), then open a new terminal."),
     commands=(("winget", "install", "Microsoft.VCRedist.2015+.x64"),),
     safe=False,
 )
@@ -117,7 +126,10 @@ _REDISTRIBUTABLE = Remedy(
 
 def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
     newer = Remedy(
-        text="Take another torch, in an environment of its own: 2.4.0 needs libomp140.x86_64.dll, which 2.4.1 brings along.",
+        text=say(
+            "Take another torch, in an environment of its own: 2.4.0 needs libomp140.x86_64.dll,"
+            " which 2.4.1 brings along."
+        ),
         commands=(NEW_ENV,),
     )
     return (newer, _REDISTRIBUTABLE) if reading.groups.get("dll") == "fbgemm.dll" else (_REDISTRIBUTABLE, newer)
@@ -157,7 +169,7 @@ LOG = LogSide(
     message=_message,
     remedies=_log_remedies,
     tell_apart=Remedy(
-        text="See whether Microsoft's libraries can be loaded at all.",
+        text=later("See whether Microsoft's libraries can be loaded at all."),
         commands=(("python", "-c", "import ctypes; ctypes.CDLL('vcruntime140_1.dll'); ctypes.CDLL('msvcp140.dll')"),),
     ),
     explains=("torch_import_fails",),
@@ -166,7 +178,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT122",
     cause="windows_dll_dependency_missing",
-    title="the C++ runtime of Windows is missing",
+    title=later("the C++ runtime of Windows is missing"),
     needs=("environment.torch", "environment.startup"),
     check=check,
     rank=44,

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._environments import startup_of
 from envfix.rules._log import LogSide
@@ -48,15 +49,21 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.INFO,
-        message="PowerShell is not allowed to run Activate.ps1 here: activating this environment in it fails.",
-        because=(cite("environment.startup", environment.startup, f"ExecutionPolicy is {policy} in the registry"),),
+        message=say("PowerShell is not allowed to run Activate.ps1 here: activating this environment in it fails."),
+        because=(
+            cite(
+                "environment.startup",
+                environment.startup,
+                say("ExecutionPolicy is {policy} in the registry", policy=policy),
+            ),
+        ),
         remedies=(
             Remedy(
-                text="Allow it for your own account, in PowerShell.",
+                text=say("Allow it for your own account, in PowerShell."),
                 commands=(("Set-ExecutionPolicy", "-Scope", "CurrentUser", "RemoteSigned"),),
             ),
             Remedy(
-                text="Or activate it in cmd.",
+                text=say("Or activate it in cmd."),
                 commands=((f"{interpreter.prefix}\\Scripts\\activate.bat",),),
             ),
         ),
@@ -81,17 +88,20 @@ LOG = LogSide(
         Signature(pattern=r"FullyQualifiedErrorId : UnauthorizedAccess\b", confidence=0.85),
     ),
     message=(
-        "PowerShell is not allowed to run {script}; what is typed afterwards runs outside the environment.",
-        "PowerShell is not allowed to run the activation script; what is typed afterwards runs outside the environment.",
+        later("PowerShell is not allowed to run {script}; what is typed afterwards runs outside the environment."),
+        later(
+            "PowerShell is not allowed to run the activation script; what is typed afterwards runs"
+            " outside the environment."
+        ),
     ),
     remedies=(
         Remedy(
-            text="Allow it for your own account, in PowerShell, then activate again.",
+            text=later("Allow it for your own account, in PowerShell, then activate again."),
             commands=(("Set-ExecutionPolicy", "-Scope", "CurrentUser", "RemoteSigned"),),
         ),
-        Remedy(text="Or activate it in cmd.", commands=((".venv\\Scripts\\activate.bat",),)),
+        Remedy(text=later("Or activate it in cmd."), commands=((".venv\\Scripts\\activate.bat",),)),
         Remedy(
-            text="Or call the environment's Python by its path; nothing has to be activated then.",
+            text=later("Or call the environment's Python by its path; nothing has to be activated then."),
             commands=((".venv\\Scripts\\python.exe", "-m", "pip", "list"),),
         ),
     ),
@@ -100,7 +110,7 @@ LOG = LogSide(
 RULE = Rule(
     code="INT123",
     cause="powershell_execution_policy",
-    title="PowerShell may not run the activation script",
+    title=later("PowerShell may not run the activation script"),
     needs=("environment.interpreter", "environment.startup"),
     check=check,
     rank=90,

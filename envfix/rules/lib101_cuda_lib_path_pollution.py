@@ -31,6 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure
@@ -61,14 +62,17 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if SAYS.search(failure) and (shadows or _on_path(machine)):
         severity, message = (
             Severity.ERROR,
-            "Importing torch fails, for LD_LIBRARY_PATH puts another CUDA library before torch's own.",
+            say("Importing torch fails, for LD_LIBRARY_PATH puts another CUDA library before torch's own."),
         )
     elif outside:
         severity = Severity.WARNING
-        message = f"torch runs with CUDA libraries from outside ({outside[0]}) instead of those that came with it."
+        message = say(
+            "torch runs with CUDA libraries from outside ({outside}) instead of those that came with it.",
+            outside=outside[0],
+        )
     elif environment.torch_import.is_unknown and any(older(library, environment) for library in shadows):
         severity = Severity.WARNING
-        message = "An older CUDA library on LD_LIBRARY_PATH is found before the one that came with torch."
+        message = say("An older CUDA library on LD_LIBRARY_PATH is found before the one that came with torch.")
     else:
         return
     yield Finding(
@@ -93,7 +97,7 @@ def _on_path(machine: Machine) -> bool:
 def _variable(machine: Machine) -> tuple[Evidence, ...]:
     value = machine.variables.get("LD_LIBRARY_PATH")
     return (
-        (Evidence(fact="machine.variables", value=f"LD_LIBRARY_PATH={value}", source="environment of this shell"),)
+        (Evidence(fact="machine.variables", value=f"LD_LIBRARY_PATH={value}", source=say("environment of this shell")),)
         if value
         else ()
     )
@@ -137,14 +141,23 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "A CUDA library of torch misses {symbol} in {companion}: an older copy, from outside, is loaded before torch's own.",
-        "A CUDA library of torch misses the symbol {symbol}: an older copy of its companion is loaded before torch's own.",
-        "A CUDA library from outside is loaded before torch's own, and they do not fit together.",
+        later(
+            "A CUDA library of torch misses {symbol} in {companion}: an older copy, from outside,"
+            " is loaded before torch's own."
+        ),
+        later(
+            "A CUDA library of torch misses the symbol {symbol}: an older copy of its companion is"
+            " loaded before torch's own."
+        ),
+        later("A CUDA library from outside is loaded before torch's own, and they do not fit together."),
     ),
     remedies=(
         Remedy(
-            text="Start the program without LD_LIBRARY_PATH: torch brings its own CUDA libraries. Where that helps, take"
-            " the CUDA folders out of ~/.bashrc, of the module or of the activation script that sets it.",
+            text=later(
+                "Start the program without LD_LIBRARY_PATH: torch brings its own CUDA libraries."
+                " Where that helps, take the CUDA folders out of ~/.bashrc, of the module or of the"
+                " activation script that sets it."
+            ),
             commands=(
                 ("env", "-u", "LD_LIBRARY_PATH", "python", "-c", "import torch; print(torch.zeros(1))"),
                 ("unset", "LD_LIBRARY_PATH"),
@@ -153,7 +166,10 @@ LOG = LogSide(
         NEW_ENVIRONMENT,
     ),
     tell_apart=Remedy(
-        text="See whether the same import works without the variable; if not, two installations are mixed in one environment.",
+        text=later(
+            "See whether the same import works without the variable; if not, two installations are"
+            " mixed in one environment."
+        ),
         commands=(("env", "-u", "LD_LIBRARY_PATH", "python", "-c", "import torch; print(torch.__version__)"),),
     ),
     explains=("torch_import_fails",),
@@ -163,7 +179,7 @@ LOG = LogSide(
 RULE = Rule(
     code="LIB101",
     cause="cuda_lib_path_pollution",
-    title="A CUDA library from outside comes before torch's own",
+    title=later("A CUDA library from outside comes before torch's own"),
     needs=("environment.torch",),
     check=check,
     rank=40,

@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 from envfix.model.facts import Distribution, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._changing import in_place
@@ -81,18 +82,23 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     outside = tuple(path for path in loaded_from_outside(environment, cudnn=True) if is_bundled(path, environment))
     if pinned is not None and (pinned.too_old or pinned.other_major):
         severity = Severity.WARNING if import_works(environment) and not pinned.other_major else Severity.ERROR
-        message = (
-            f"torch was built with cuDNN {pinned.wanted}, but {pinned.item.name} {pinned.item.version} is installed."
+        message = say(
+            "torch was built with cuDNN {wanted}, but {item} {version} is installed.",
+            wanted=pinned.wanted,
+            item=pinned.item.name,
+            version=pinned.item.version,
         )
     elif SAYS.search(text):
-        severity, message = Severity.ERROR, "torch meets another cuDNN than the one it was built with."
+        severity, message = Severity.ERROR, say("torch meets another cuDNN than the one it was built with.")
     elif outside:
         severity = Severity.WARNING
-        message = f"torch loads a cuDNN from outside ({outside[0]}) instead of the one that came with it."
+        message = say(
+            "torch loads a cuDNN from outside ({outside}) instead of the one that came with it.", outside=outside[0]
+        )
     elif environment.torch_import.is_unknown and any(older(library, environment) for library in shadows):
         severity, message = (
             Severity.WARNING,
-            "An older cuDNN on LD_LIBRARY_PATH is found before the one that came with torch.",
+            say("An older cuDNN on LD_LIBRARY_PATH is found before the one that came with torch."),
         )
     else:
         return
@@ -138,7 +144,7 @@ def _remedies(environment: Environment, pinned: Pinned | None, *, shadowed: bool
     if pinned is not None and (pinned.too_old or pinned.other_major):
         yield in_place(
             environment,
-            "Bring cuDNN back to what this torch names.",
+            say("Bring cuDNN back to what this torch names."),
             "install",
             f"{pinned.item.name}=={pinned.wanted}",
         )
@@ -228,13 +234,15 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "torch was built with cuDNN ({built}), and ({found}) is loaded instead.",
-        "Another cuDNN seems to be loaded than the one that the program was built with.",
+        later("torch was built with cuDNN ({built}), and ({found}) is loaded instead."),
+        later("Another cuDNN seems to be loaded than the one that the program was built with."),
     ),
     remedies=(
         Remedy(
-            text="Start the program without LD_LIBRARY_PATH: torch brings its own cuDNN. Where that helps, take the folder"
-            " with libcudnn out of the variable for good.",
+            text=later(
+                "Start the program without LD_LIBRARY_PATH: torch brings its own cuDNN. Where that"
+                " helps, take the folder with libcudnn out of the variable for good."
+            ),
             commands=(
                 (
                     "env",
@@ -248,8 +256,11 @@ LOG = LogSide(
             ),
         ),
         Remedy(
-            text="If the variable is empty, another package has replaced nvidia-cudnn: see which version torch asks for, and"
-            " bring that one back, or let envfix choose a stack that fits together.",
+            text=later(
+                "If the variable is empty, another package has replaced nvidia-cudnn: see which"
+                " version torch asks for, and bring that one back, or let envfix choose a stack"
+                " that fits together."
+            ),
             commands=(
                 ("python", "-m", "pip", "check"),
                 NEW_ENV,
@@ -257,8 +268,11 @@ LOG = LogSide(
         ),
     ),
     tell_apart=Remedy(
-        text="Run one small convolution without LD_LIBRARY_PATH: if it works, another cuDNN was in the way; if the same"
-        " message comes only with the full model, the card's memory is full.",
+        text=later(
+            "Run one small convolution without LD_LIBRARY_PATH: if it works, another cuDNN was in"
+            " the way; if the same message comes only with the full model, the card's memory is"
+            " full."
+        ),
         commands=(
             (
                 "env",
@@ -277,7 +291,7 @@ LOG = LogSide(
 RULE = Rule(
     code="LIB102",
     cause="cudnn_version_conflict",
-    title="Another cuDNN than torch's own",
+    title=later("Another cuDNN than torch's own"),
     needs=("environment.torch", "environment.distributions"),
     check=check,
     rank=41,

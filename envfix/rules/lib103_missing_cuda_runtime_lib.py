@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._askers import BUILT_FOR_TORCH, OWN, asker, carried_by
@@ -85,17 +86,21 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         return
     text = gaps[0].text
     if outside:
-        text += f"; {outside[0]} is used instead"
+        text += say("; {outside} is used instead", outside=outside[0])
     packages = tuple(dict.fromkeys(gap.package for gap in gaps if gap.package))
     taken = tuple(
-        Evidence(fact="environment.torch_import", value=f"loaded {path}", source=environment.torch_import.source)
+        Evidence(
+            fact="environment.torch_import",
+            value=say("loaded {path}", path=path),
+            source=environment.torch_import.source,
+        )
         for path in outside[:3]
     )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING if import_works(environment) else Severity.ERROR,
-        message=f"A CUDA library that torch needs is missing: {text}.",
+        message=say("A CUDA library that torch needs is missing: {text}.", text=text),
         because=(
             *dict.fromkeys(piece for gap in gaps for piece in gap.because),
             *taken,
@@ -110,10 +115,20 @@ def _damaged(environment: Environment) -> Iterator[Gap]:
     for name, item in installed(environment).items():
         gone = [path for path in item.missing_examples if CUDA_LIBRARY.match(path.rpartition("/")[2])]
         if gone and item.installer != "conda" and (name.startswith("nvidia-") or name == "torch"):
-            text = f"{gone[0].rpartition('/')[2]} of {item.name} {item.version} is gone"
+            text = say(
+                "{gone} of {item} {version} is gone",
+                gone=gone[0].rpartition("/")[2],
+                item=item.name,
+                version=item.version,
+            )
             because = Evidence(
                 fact="environment.distributions",
-                value=f"{item.name} {item.version}: {', '.join(gone[:3])} is listed and not there",
+                value=say(
+                    "{item} {version}: {gone} is listed and not there",
+                    item=item.name,
+                    version=item.version,
+                    gone=", ".join(gone[:3]),
+                ),
                 source=f"{item.location}/{item.metadata}/RECORD",
             )
             yield Gap(text, (because,), f"{item.name}=={item.version}" if name != "torch" else None)
@@ -124,8 +139,10 @@ def _unresolved(environment: Environment) -> Iterator[Gap]:
     for file in compiled(environment, "torch"):
         lacking = [name for name in file.unresolved if CUDA_LIBRARY.match(name)]
         if lacking:
-            because = Evidence(fact="environment.binaries", value=f"needs {', '.join(lacking)}", source=file.path)
-            yield Gap(f"{lacking[0]} is nowhere", (because,), None)
+            because = Evidence(
+                fact="environment.binaries", value=say("needs {lacking}", lacking=", ".join(lacking)), source=file.path
+            )
+            yield Gap(say("{lacking} is nowhere", lacking=lacking[0]), (because,), None)
 
 
 def _not_installed(environment: Environment) -> Iterator[Gap]:
@@ -140,10 +157,12 @@ def _not_installed(environment: Environment) -> Iterator[Gap]:
             wanted = f"{asked.requirement.name}{asked.requirement.specifier}"
             because = Evidence(
                 fact="environment.distributions",
-                value=f"torch {torch.version} asks for {wanted}, which is not installed",
+                value=say(
+                    "torch {version} asks for {wanted}, which is not installed", version=torch.version, wanted=wanted
+                ),
                 source=f"{torch.location}/{torch.metadata}",
             )
-            yield Gap(f"{asked.requirement.name} is not installed", (because,), wanted)
+            yield Gap(say("{requirement} is not installed", requirement=asked.requirement.name), (because,), wanted)
 
 
 def _silent_mix(environment: Environment) -> bool:
@@ -157,14 +176,16 @@ def _silent_mix(environment: Environment) -> bool:
 def _by_import(environment: Environment) -> Iterator[Gap]:
     match = SAYS.search(import_failure(environment) or "")
     if match:
-        yield Gap(f"{match[1].rpartition('/')[2]} cannot be opened", (), None)
+        yield Gap(say("{match} cannot be opened", match=match[1].rpartition("/")[2]), (), None)
 
 
 def _remedies(environment: Environment, packages: tuple[str, ...]) -> Iterator[Remedy]:
     if packages:
         # What is listed as installed is put there again only with this option, and nothing else is touched.
         arguments = ("install", "--force-reinstall", "--no-deps", *packages)
-        yield in_place(environment, "Put the missing libraries back, in the versions that torch names.", *arguments)
+        yield in_place(
+            environment, say("Put the missing libraries back, in the versions that torch names."), *arguments
+        )
 
 
 def _weigh_library(hit: Hit, log: Log) -> float | None:
@@ -201,10 +222,10 @@ def _weigh_dynamic(hit: Hit, log: Log) -> float | None:
 def _message(reading: Reading) -> str:
     library = reading.groups.get("library")
     by = next((asker(hit) for hit in reading.hits if hit.groups.get("library")), "")
-    who = by if by not in ("", OWN) else "The program"
+    who = by if by not in ("", OWN) else say("The program")
     if library is None:
-        return "A CUDA library that this program needs is not where the loader looks."
-    return f"{who} needs the CUDA library {library}, and the loader finds it nowhere."
+        return say("A CUDA library that this program needs is not where the loader looks.")
+    return say("{who} needs the CUDA library {library}, and the loader finds it nowhere.", who=who, library=library)
 
 
 def _mends(reading: Reading) -> Iterator[Remedy]:
@@ -213,19 +234,27 @@ def _mends(reading: Reading) -> Iterator[Remedy]:
     package = carried_by(library)
     if by == "torch":
         yield Remedy(
-            text="Put torch's own CUDA libraries back: install torch anew from its CUDA index, with what it asks for.",
+            text=say(
+                "Put torch's own CUDA libraries back: install torch anew from its CUDA index, with what it asks for."
+            ),
             commands=(NEW_ENV,),
         )
     if package is not None:
-        number = " (cuNN: the CUDA that the program was built for, such as cu12)" if "cuNN" in package else ""
+        number = say(" (cuNN: the CUDA that the program was built for, such as cu12)") if "cuNN" in package else ""
         yield Remedy(
-            text=f"Install the package that carries {library}{number}, and let the loader see its folder (nvidia/*/lib in"
-            " site-packages) if the program does not find it by itself.",
+            text=say(
+                "Install the package that carries {library}{number}, and let the loader see its"
+                " folder (nvidia/*/lib in site-packages) if the program does not find it by itself.",
+                library=library,
+                number=number,
+            ),
             commands=(("python", "-m", "pip", "install", package),),
         )
     yield Remedy(
-        text="Or take the release of the asking package that was built for the CUDA that is here; a link from another"
-        " number to this name does not help."
+        text=say(
+            "Or take the release of the asking package that was built for the CUDA that is here; a"
+            " link from another number to this name does not help."
+        )
     )
 
 
@@ -298,8 +327,10 @@ LOG = LogSide(
     message=_message,
     remedies=lambda reading: tuple(_mends(reading)),
     tell_apart=Remedy(
-        text="See which libraries of the environment and of the system the loader knows, and which package asks for one of"
-        " them.",
+        text=later(
+            "See which libraries of the environment and of the system the loader knows, and which"
+            " package asks for one of them."
+        ),
         commands=(("python", "-m", "pip", "list"), ("ldconfig", "-p")),
     ),
     explains=("torch_import_fails",),
@@ -309,7 +340,7 @@ LOG = LogSide(
 RULE = Rule(
     code="LIB103",
     cause="missing_cuda_runtime_lib",
-    title="A CUDA library that torch needs is missing",
+    title=later("A CUDA library that torch needs is missing"),
     needs=("environment.torch", "environment.distributions"),
     check=check,
     rank=42,

@@ -30,6 +30,7 @@ from packaging.version import Version
 
 from envfix.model.facts import CondaRecord, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.model.regex import regex
 from envfix.rules._changing import conda, in_place
@@ -55,17 +56,21 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if not said and pair is None:
         return
     what = (
-        f"torch {pair[0].version} of conda needs an mkl older than {pair[1].version}"
+        say(
+            "torch {version} of conda needs an mkl older than {version_2}",
+            version=pair[0].version,
+            version_2=pair[1].version,
+        )
         if pair
-        else "torch needs an older mkl"
+        else say("torch needs an older mkl")
     )
     commands = conda(machine, environment, "install", "mkl<2024.1") if pair or records(environment) else ()
-    text = "Hold mkl below 2024.1 in this environment."
+    text = say("Hold mkl below 2024.1 in this environment.")
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"{what}: newer ones lack a symbol that it imports.",
+        message=say("{what}: newer ones lack a symbol that it imports.", what=what),
         because=(
             *(
                 Evidence(
@@ -111,16 +116,16 @@ LOG = LogSide(
         Signature(pattern=r"Symbol not found: _?(?P<symbol>iJIT_\w+)", confidence=0.95),
     ),
     message=(
-        "This torch of conda needs {symbol}, which MKL took away in 2024.1.",
-        "This torch of conda needs an MKL older than 2024.1.",
+        later("This torch of conda needs {symbol}, which MKL took away in 2024.1."),
+        later("This torch of conda needs an MKL older than 2024.1."),
     ),
     remedies=(
         Remedy(
-            text="Hold MKL below 2024.1 in this environment.",
+            text=later("Hold MKL below 2024.1 in this environment."),
             commands=(("conda", "install", "mkl<2024.1", "intel-openmp<2024.1"),),
         ),
         Remedy(
-            text="Or take a newer torch, by pip's wheel in an environment of its own.",
+            text=later("Or take a newer torch, by pip's wheel in an environment of its own."),
             commands=(NEW_ENV,),
         ),
     ),
@@ -131,7 +136,7 @@ LOG = LogSide(
 RULE = Rule(
     code="LIB104",
     cause="mkl_ijit_symbol",
-    title="conda's torch needs an older MKL",
+    title=later("conda's torch needs an older MKL"),
     needs=("environment.torch",),
     check=check,
     rank=40,

@@ -29,6 +29,7 @@ from packaging.version import Version
 
 from envfix.model.facts import Binary, CppLibrary, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.model.regex import regex
 from envfix.rules._changing import conda
@@ -50,12 +51,14 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if said is None and gap is None:
         return
     wanted = said[1] if said else f"GLIBCXX_{gap[0].glibcxx}" if gap else ""
-    where = f" ({gap[1].path} offers {gap[1].glibcxx} at most)" if gap else ""
+    where = say(" ({path} offers {glibcxx} at most)", path=gap[1].path, glibcxx=gap[1].glibcxx) if gap else ""
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if said else Severity.WARNING,
-        message=f"The C++ library that is loaded is too old: torch needs {wanted}{where}.",
+        message=say(
+            "The C++ library that is loaded is too old: torch needs {wanted}{where}.", wanted=wanted, where=where
+        ),
         because=(*_because(environment, gap), *import_evidence(environment)),
         remedies=(*_remedies(machine, environment, gap), NEW_ENVIRONMENT),
     )
@@ -78,8 +81,16 @@ def _because(environment: Environment, gap: tuple[Binary, CppLibrary] | None) ->
         return ()
     source = environment.binaries.source
     return (
-        Evidence(fact="environment.binaries", value=f"{gap[0].path} asks for GLIBCXX_{gap[0].glibcxx}", source=source),
-        Evidence(fact="environment.binaries", value=f"{gap[1].path} offers GLIBCXX_{gap[1].glibcxx}", source=source),
+        Evidence(
+            fact="environment.binaries",
+            value=say("{path} asks for GLIBCXX_{glibcxx}", path=gap[0].path, glibcxx=gap[0].glibcxx),
+            source=source,
+        ),
+        Evidence(
+            fact="environment.binaries",
+            value=say("{path} offers GLIBCXX_{glibcxx}", path=gap[1].path, glibcxx=gap[1].glibcxx),
+            source=source,
+        ),
     )
 
 
@@ -91,7 +102,7 @@ def _remedies(machine: Machine, environment: Environment, gap: tuple[Binary, Cpp
         yield without_path(environment)
     if interpreter is not None and interpreter.kind in ("conda", "base"):
         commands = conda(machine, environment, "install", "-c", "conda-forge", "libstdcxx-ng")
-        yield Remedy(text="Put a newer libstdc++ into this conda environment.", commands=commands)
+        yield Remedy(text=say("Put a newer libstdc++ into this conda environment."), commands=commands)
 
 
 LOG = LogSide(
@@ -116,25 +127,27 @@ LOG = LogSide(
         Signature(pattern=r"lib(?:stdc\+\+\.so\.6|gcc_s\.so\.1): cannot open shared object file", confidence=0.8),
     ),
     message=(
-        "The C++ library {loaded} is loaded and is too old: {by} needs {version}.",
-        "The C++ library that is loaded is too old: {version} is needed.",
-        "The C++ library that is loaded is too old or not there.",
+        later("The C++ library {loaded} is loaded and is too old: {by} needs {version}."),
+        later("The C++ library that is loaded is too old: {version} is needed."),
+        later("The C++ library that is loaded is too old or not there."),
     ),
     remedies=(
         Remedy(
-            text="In a conda environment, put a newer libstdc++ into it and let the loader find that one first.",
+            text=later("In a conda environment, put a newer libstdc++ into it and let the loader find that one first."),
             commands=(
                 ("conda", "install", "-c", "conda-forge", "libstdcxx-ng"),
                 ("export", "LD_LIBRARY_PATH=FOLDER_OF_THE_ENVIRONMENT/lib"),
             ),
         ),
         Remedy(
-            text="Where the old copy comes from a folder on LD_LIBRARY_PATH, start the program without it.",
+            text=later("Where the old copy comes from a folder on LD_LIBRARY_PATH, start the program without it."),
             commands=(("unset", "LD_LIBRARY_PATH"),),
         ),
         Remedy(
-            text="Or take wheels that were built for this system, in an environment of their own; leave the system's own"
-            " library as it is.",
+            text=later(
+                "Or take wheels that were built for this system, in an environment of their own;"
+                " leave the system's own library as it is."
+            ),
             commands=(NEW_ENV,),
         ),
     ),
@@ -145,7 +158,7 @@ LOG = LogSide(
 RULE = Rule(
     code="LIB105",
     cause="glibcxx_missing",
-    title="The C++ library is too old",
+    title=later("The C++ library is too old"),
     needs=("environment.torch",),
     check=check,
     rank=43,

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Libc, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._environments import NEW_ENV
@@ -58,17 +59,22 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"The C library of this system ({_name(libc)}) is too old: {by} needs {wanted}.",
+        message=say(
+            "The C library of this system ({name}) is too old: {by} needs {wanted}.",
+            name=_name(libc),
+            by=by,
+            wanted=wanted,
+        ),
         because=(*((because,) if because else ()), *import_evidence(environment)),
         remedies=(
             NEW_ENVIRONMENT,
-            Remedy(text="Or run it in a container, or ask the administrator for a newer system.", safe=False),
+            Remedy(text=say("Or run it in a container, or ask the administrator for a newer system."), safe=False),
         ),
     )
 
 
 def _name(libc: Libc | None) -> str:
-    return f"{libc.family} {libc.version}" if libc and libc.version else "of unknown version"
+    return f"{libc.family} {libc.version}" if libc and libc.version else say("of unknown version")
 
 
 def _by_files(machine: Machine, environment: Environment) -> tuple[str, str, Evidence] | None:
@@ -84,7 +90,9 @@ def _by_files(machine: Machine, environment: Environment) -> tuple[str, str, Evi
             return (
                 str(wanted),
                 file.package,
-                Evidence(fact="environment.binaries", value=f"asks for GLIBC_{wanted}", source=file.path),
+                Evidence(
+                    fact="environment.binaries", value=say("asks for GLIBC_{wanted}", wanted=wanted), source=file.path
+                ),
             )
     item = installed(environment).get("torch")
     tags = [match for tag in (item.tags if item else ()) if (match := re.search(r"manylinux_(\d+)_(\d+)_", tag))]
@@ -135,22 +143,27 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "The C library of this system is too old: {by} needs glibc {wanted}.",
-        "The C library of this system is too old: glibc {wanted} or newer is needed.",
-        "The C library (glibc) of this system is too old for this build.",
+        later("The C library of this system is too old: {by} needs glibc {wanted}."),
+        later("The C library of this system is too old: glibc {wanted} or newer is needed."),
+        later("The C library (glibc) of this system is too old for this build."),
     ),
     remedies=(
         Remedy(
-            text="Let envfix choose the newest torch that this system can load, in an environment of its own; take the"
-            " extension's release that fits it, or compile the extension here.",
+            text=later(
+                "Let envfix choose the newest torch that this system can load, in an environment"
+                " of its own; take the extension's release that fits it, or compile the extension"
+                " here."
+            ),
             commands=(NEW_ENV,),
         ),
         Remedy(
-            text="Or run it in a container of a newer system (apptainer on clusters), or move to a machine with one.",
+            text=later(
+                "Or run it in a container of a newer system (apptainer on clusters), or move to a machine with one."
+            ),
             safe=False,
         ),
     ),
-    tell_apart=Remedy(text="See the version of the C library here.", commands=(("ldd", "--version"),)),
+    tell_apart=Remedy(text=later("See the version of the C library here."), commands=(("ldd", "--version"),)),
     explains=("glibcxx_missing", "torch_import_fails"),
 )
 
@@ -158,7 +171,7 @@ LOG = LogSide(
 RULE = Rule(
     code="LIB106",
     cause="glibc_too_old",
-    title="The system's C library is too old",
+    title=later("The system's C library is too old"),
     needs=("machine.platform",),
     check=check,
     rank=42,

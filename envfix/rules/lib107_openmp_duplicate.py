@@ -27,6 +27,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.model.regex import regex
 from envfix.rules._environments import NEW_ENV
@@ -52,8 +53,8 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if said else Severity.INFO if harmless else Severity.WARNING,
-        message="Two copies of the OpenMP library meet in one process"
-        + (": it ends the program." if said else ", if both are loaded."),
+        message=say("Two copies of the OpenMP library meet in one process")
+        + (say(": it ends the program.") if said else say(", if both are loaded.")),
         because=(
             *(Evidence(fact="environment.binaries", value=path, source=environment.binaries.source) for path in copies),
             *import_evidence(environment),
@@ -87,17 +88,21 @@ LOG = LogSide(
         Signature(pattern=r"OMP: Error #13\b", confidence=0.5),
     ),
     message=(
-        "Two copies of the OpenMP library meet in one process: {second} finds {first} there already.",
-        "Two copies of the OpenMP library meet in one process.",
+        later("Two copies of the OpenMP library meet in one process: {second} finds {first} there already."),
+        later("Two copies of the OpenMP library meet in one process."),
     ),
     remedies=(
         Remedy(
-            text="Keep one copy: take numpy, torch and opencv from one installer, in an environment of their own.",
+            text=later(
+                "Keep one copy: take numpy, torch and opencv from one installer, in an environment of their own."
+            ),
             commands=(NEW_ENV,),
         ),
         Remedy(
-            text="In a conda environment with a torch of pip, see which copies lie there; drop conda's numpy and MKL for"
-            " pip's, which brings no OpenMP of Intel.",
+            text=later(
+                "In a conda environment with a torch of pip, see which copies lie there; drop"
+                " conda's numpy and MKL for pip's, which brings no OpenMP of Intel."
+            ),
             commands=(("conda", "list", "openmp|mkl|numpy"),),
         ),
     ),
@@ -108,7 +113,7 @@ LOG = LogSide(
 RULE = Rule(
     code="LIB107",
     cause="openmp_duplicate",
-    title="Two copies of the OpenMP library",
+    title=later("Two copies of the OpenMP library"),
     needs=("environment.torch",),
     check=check,
     rank=44,

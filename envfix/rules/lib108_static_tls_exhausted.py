@@ -26,6 +26,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.model.regex import regex
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure
@@ -47,11 +48,14 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"The library {library} is loaded too late: there is no room left for its thread-local data.",
+        message=say(
+            "The library {library} is loaded too late: there is no room left for its thread-local data.",
+            library=library,
+        ),
         because=import_evidence(environment),
         remedies=(
             Remedy(
-                text="Load it before everything else.",
+                text=say("Load it before everything else."),
                 commands=(
                     ("env", f"LD_PRELOAD={library}", interpreter.executable, "-c", "import torch"),
                     ("export", f"LD_PRELOAD={library}"),
@@ -71,16 +75,18 @@ LOG = LogSide(
         Signature(pattern=r"(?:dlopen: )?cannot load any more object with static TLS", confidence=0.96),
     ),
     message=(
-        "The library {library} is loaded too late: there is no room left for its thread-local data.",
-        "A library is loaded too late: there is no room left for its thread-local data.",
+        later("The library {library} is loaded too late: there is no room left for its thread-local data."),
+        later("A library is loaded too late: there is no room left for its thread-local data."),
     ),
     remedies=lambda reading: (
         Remedy(
-            text="Load that library before everything else.",
+            text=say("Load that library before everything else."),
             commands=(("export", f"LD_PRELOAD={reading.groups.get('library', '/PATH/TO/libgomp.so.1')}"),),
         ),
         Remedy(
-            text="Or change the order: the package that fails (torch, cv2 or sklearn) is imported first in the program.",
+            text=say(
+                "Or change the order: the package that fails (torch, cv2 or sklearn) is imported first in the program."
+            ),
         ),
     ),
     explains=("torch_import_fails",),
@@ -90,7 +96,7 @@ LOG = LogSide(
 RULE = Rule(
     code="LIB108",
     cause="static_tls_exhausted",
-    title="No room for thread-local data",
+    title=later("No room for thread-local data"),
     needs=("environment.torch_import",),
     check=check,
     rank=45,

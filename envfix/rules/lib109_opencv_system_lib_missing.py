@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._askers import OWN, asker
 from envfix.rules._changing import pip
@@ -50,9 +51,10 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"OpenCV cannot be imported: it needs {lacking}, which this system does not have.",
+        message=say("OpenCV cannot be imported: it needs {lacking}, which this system does not have.", lacking=lacking),
         because=tuple(
-            Evidence(fact="environment.binaries", value=f"needs {lacking}", source=file.path) for file in files
+            Evidence(fact="environment.binaries", value=say("needs {lacking}", lacking=lacking), source=file.path)
+            for file in files
         ),
         remedies=(*_remedies(environment), NEW_ENVIRONMENT),
     )
@@ -70,9 +72,10 @@ def _remedies(environment: Environment) -> Iterator[Remedy]:
                 *pip(environment, "install", "--no-deps", wanted),
             )
         )
-        yield Remedy(text="Put the build without windows in its place.", commands=tuple(commands), safe=False)
+        yield Remedy(text=say("Put the build without windows in its place."), commands=tuple(commands), safe=False)
     yield Remedy(
-        text="Or ask the administrator to install the packages libgl1 and libglib2.0-0 (Debian, Ubuntu).", safe=False
+        text=say("Or ask the administrator to install the packages libgl1 and libglib2.0-0 (Debian, Ubuntu)."),
+        safe=False,
     )
 
 
@@ -96,7 +99,9 @@ _DEBIAN = {
 
 def _mends(reading: Reading) -> Iterator[Remedy]:
     yield Remedy(
-        text="Put the build of OpenCV without windows in its place; both use the same folder, so the other goes first.",
+        text=say(
+            "Put the build of OpenCV without windows in its place; both use the same folder, so the other goes first."
+        ),
         commands=(
             (
                 "python",
@@ -115,10 +120,17 @@ def _mends(reading: Reading) -> Iterator[Remedy]:
     library = reading.groups.get("library", "")
     stem = re.sub(r"\.so.*", ".so", library)
     package = _DEBIAN.get(stem)
-    which = f"{package} (it has {library})" if package else "libgl1 and libglib2.0-0"
+    which = (
+        say("{package} (it has {library})", package=package, library=library)
+        if package
+        else say("libgl1 and libglib2.0-0")
+    )
     yield Remedy(
-        text=f"Or have the system's package installed, in the image or by the administrator: {which} on Debian and Ubuntu,"
-        " mesa-libGL and glib2 on Fedora and Rocky.",
+        text=say(
+            "Or have the system's package installed, in the image or by the administrator: {which}"
+            " on Debian and Ubuntu, mesa-libGL and glib2 on Fedora and Rocky.",
+            which=which,
+        ),
         safe=False,
     )
 
@@ -152,8 +164,8 @@ LOG = LogSide(
         Signature(pattern=r"DLL load failed while importing cv2", confidence=0.45),
     ),
     message=(
-        "OpenCV cannot be imported: it needs {library}, which this system does not have.",
-        "OpenCV cannot be used here: what its window functions need is not there.",
+        later("OpenCV cannot be imported: it needs {library}, which this system does not have."),
+        later("OpenCV cannot be used here: what its window functions need is not there."),
     ),
     remedies=lambda reading: tuple(_mends(reading)),
 )
@@ -162,7 +174,7 @@ LOG = LogSide(
 RULE = Rule(
     code="LIB109",
     cause="opencv_system_lib_missing",
-    title="OpenCV misses a library of the system",
+    title=later("OpenCV misses a library of the system"),
     needs=("environment.binaries",),
     check=check,
     rank=46,

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._askers import asker
 from envfix.rules._changing import pip
@@ -53,19 +54,29 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     ]
     if lacking:
         name, file = lacking[0]
-        message = f"The CUDA part of onnxruntime-gpu {gpu.version} needs {name}, which is nowhere: it would use the processor."
+        message = say(
+            "The CUDA part of onnxruntime-gpu {version} needs {name}, which is nowhere: it would use the processor.",
+            version=gpu.version,
+            name=name,
+        )
         because = (
-            Evidence(fact="environment.binaries", value=f"needs {name}", source=file.path),
+            Evidence(fact="environment.binaries", value=say("needs {name}", name=name), source=file.path),
             *evidence(gpu),
         )
         remedy = Remedy(
-            text=f"Install the onnxruntime-gpu release for the CUDA of this torch, or the packages that carry {name}."
+            text=say(
+                "Install the onnxruntime-gpu release for the CUDA of this torch, or the packages that carry {name}.",
+                name=name,
+            )
         )
     elif cpu is not None and cpu.location == gpu.location:
-        message = "The packages onnxruntime and onnxruntime-gpu lie over each other in one folder: which of them works is chance."
+        message = say(
+            "The packages onnxruntime and onnxruntime-gpu lie over each other in one folder: which"
+            " of them works is chance."
+        )
         because = evidence(gpu, cpu)
         remedy = Remedy(
-            text="Remove both and install the GPU one again.",
+            text=say("Remove both and install the GPU one again."),
             commands=tuple(
                 dict.fromkeys(
                     (
@@ -138,14 +149,23 @@ LOG = LogSide(
         Signature(pattern=r"DLL load failed while importing onnxruntime_pybind11_state", confidence=0.4),
     ),
     message=(
-        "onnxruntime's GPU part needs CUDA {cuda} and cuDNN {cudnn}, and does not find them: it would use the processor.",
-        "onnxruntime's GPU part needs {library}, which is not there: it would use the processor.",
-        "onnxruntime cannot use the GPU: the CUDA that it was built for is not here, or its CPU package lies over the other.",
+        later(
+            "onnxruntime's GPU part needs CUDA {cuda} and cuDNN {cudnn}, and does not find them:"
+            " it would use the processor."
+        ),
+        later("onnxruntime's GPU part needs {library}, which is not there: it would use the processor."),
+        later(
+            "onnxruntime cannot use the GPU: the CUDA that it was built for is not here, or its"
+            " CPU package lies over the other."
+        ),
     ),
     remedies=(
         Remedy(
-            text="Keep one package only, the GPU one, with the CUDA libraries it was built for (1.19 and newer: CUDA 12 and"
-            " cuDNN 9; up to 1.18 by default CUDA 11.8 and cuDNN 8).",
+            text=later(
+                "Keep one package only, the GPU one, with the CUDA libraries it was built for"
+                " (1.19 and newer: CUDA 12 and cuDNN 9; up to 1.18 by default CUDA 11.8 and cuDNN"
+                " 8)."
+            ),
             commands=(
                 ("python", "-m", "pip", "uninstall", "-y", "onnxruntime", "onnxruntime-gpu"),
                 ("python", "-m", "pip", "install", "onnxruntime-gpu[cuda,cudnn]"),
@@ -153,12 +173,18 @@ LOG = LogSide(
             safe=False,
         ),
         Remedy(
-            text="In the program, import torch before onnxruntime, or call onnxruntime.preload_dlls() (1.21 and newer), so that"
-            " it finds the libraries that came with torch.",
+            text=later(
+                "In the program, import torch before onnxruntime, or call"
+                " onnxruntime.preload_dlls() (1.21 and newer), so that it finds the libraries that"
+                " came with torch."
+            ),
         ),
     ),
     tell_apart=Remedy(
-        text="See which providers this onnxruntime has at all: without CUDAExecutionProvider it is the package for processors.",
+        text=later(
+            "See which providers this onnxruntime has at all: without CUDAExecutionProvider it is"
+            " the package for processors."
+        ),
         commands=(("python", "-c", "import onnxruntime as o; print(o.__version__, o.get_available_providers())"),),
     ),
     severity=Severity.WARNING,
@@ -169,7 +195,7 @@ LOG = LogSide(
 RULE = Rule(
     code="LIB110",
     cause="onnxruntime_cuda_mismatch",
-    title="onnxruntime cannot use the GPU",
+    title=later("onnxruntime cannot use the GPU"),
     needs=("environment.distributions", "environment.binaries"),
     check=check,
     rank=47,

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure, import_works
@@ -48,21 +49,27 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     lacks = intel and flags is not None and "avx" not in flags
     if not said and (not lacks or import_works(environment) or environment.torch.value is None):
         return
-    offers = f"it offers {', '.join(flags)}" if flags else "which instruction sets it offers is not known"
+    offers = (
+        say("it offers {flags}", flags=", ".join(flags))
+        if flags
+        else say("which instruction sets it offers is not known")
+    )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if said else Severity.INFO,
-        message="Importing torch ends with an instruction that this processor does not have."
+        message=say("Importing torch ends with an instruction that this processor does not have.")
         if said
-        else "This processor offers no AVX instructions: some libraries end with 'Illegal instruction' here.",
+        else say("This processor offers no AVX instructions: some libraries end with 'Illegal instruction' here."),
         because=(
             Evidence(fact="environment.binaries", value=offers, source="/proc/cpuinfo"),
             *import_evidence(environment),
         ),
         remedies=(
             Remedy(
-                text="In a virtual machine, ask its administrator to pass the processor's features (AVX, AVX2) on.",
+                text=say(
+                    "In a virtual machine, ask its administrator to pass the processor's features (AVX, AVX2) on."
+                ),
                 safe=False,
             ),
             NEW_ENVIRONMENT,
@@ -82,17 +89,23 @@ _ARM = r"aarch64|tegra|Jetson|JetPack"
 def _mends(reading: Reading) -> Iterator[Remedy]:
     if reading.log.found(_ARM):
         yield Remedy(
-            text="On an ARM board, tell numpy's OpenBLAS which core this is; numpy 1.19.5 takes it for another one.",
+            text=say(
+                "On an ARM board, tell numpy's OpenBLAS which core this is; numpy 1.19.5 takes it for another one."
+            ),
             commands=(("export", "OPENBLAS_CORETYPE=ARMV8"),),
         )
     yield Remedy(
-        text="In a virtual machine, have its administrator pass the processor's own features on (CPU type host, with AVX and"
-        " AVX2).",
+        text=say(
+            "In a virtual machine, have its administrator pass the processor's own features on"
+            " (CPU type host, with AVX and AVX2)."
+        ),
         safe=False,
     )
     yield Remedy(
-        text="Otherwise take another machine, or an older build of the library that ends so; drivers and CUDA have nothing to do"
-        " with it."
+        text=say(
+            "Otherwise take another machine, or an older build of the library that ends so;"
+            " drivers and CUDA have nothing to do with it."
+        )
     )
 
 
@@ -131,12 +144,12 @@ LOG = LogSide(
         Signature(pattern=r"uncaught target signal 4", confidence=0.85),
     ),
     message=(
-        "The processor, or the virtual machine, lacks {wanted}, which a library uses.",
-        "The program uses an instruction that this processor, or the virtual machine, does not have.",
+        later("The processor, or the virtual machine, lacks {wanted}, which a library uses."),
+        later("The program uses an instruction that this processor, or the virtual machine, does not have."),
     ),
     remedies=lambda reading: tuple(_mends(reading)),
     tell_apart=Remedy(
-        text="See whether the processor offers avx and avx2, and where the program ends.",
+        text=later("See whether the processor offers avx and avx2, and where the program ends."),
         commands=(("lscpu",), ("python", "-X", "faulthandler", "-c", "import torch")),
     ),
     explains=("torch_import_fails",),
@@ -146,7 +159,7 @@ LOG = LogSide(
 RULE = Rule(
     code="LIB111",
     cause="cpu_without_avx",
-    title="The processor lacks instructions",
+    title=later("The processor lacks instructions"),
     needs=("environment.torch",),
     check=check,
     rank=40,

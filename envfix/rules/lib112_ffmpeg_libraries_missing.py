@@ -28,6 +28,7 @@ Sources
 from __future__ import annotations
 
 from envfix.model.finding import Remedy
+from envfix.model.language import later
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
@@ -101,26 +102,39 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "FFmpeg's libraries are missing: {library} is not where the loader looks, nor another release that would do.",
-        "FFmpeg's libraries, or the program ffmpeg, are missing here.",
+        later(
+            "FFmpeg's libraries are missing: {library} is not where the loader looks, nor another"
+            " release that would do."
+        ),
+        later("FFmpeg's libraries, or the program ffmpeg, are missing here."),
     ),
     remedies=(
         Remedy(
-            text="Put FFmpeg with its shared libraries into the conda environment (releases 4 to 7 serve every torchcodec).",
+            text=later(
+                "Put FFmpeg with its shared libraries into the conda environment (releases 4 to 7"
+                " serve every torchcodec)."
+            ),
             commands=(("conda", "install", "-c", "conda-forge", "ffmpeg<8"),),
         ),
         Remedy(
-            text="Or have the system's package installed (ffmpeg on Debian and Ubuntu); on Windows unpack a full-shared build and"
-            " put its bin folder on PATH.",
+            text=later(
+                "Or have the system's package installed (ffmpeg on Debian and Ubuntu); on Windows"
+                " unpack a full-shared build and put its bin folder on PATH."
+            ),
             safe=False,
         ),
         Remedy(
-            text="If FFmpeg is there and torchcodec still does not load, take the torchcodec made for the installed torch.",
+            text=later(
+                "If FFmpeg is there and torchcodec still does not load, take the torchcodec made"
+                " for the installed torch."
+            ),
             commands=(("python", "-m", "pip", "list"), ("ffmpeg", "-version")),
         ),
     ),
     tell_apart=Remedy(
-        text="See whether FFmpeg's shared libraries are there; if so, torchcodec and torch are of different releases.",
+        text=later(
+            "See whether FFmpeg's shared libraries are there; if so, torchcodec and torch are of different releases."
+        ),
         commands=(("ldconfig", "-p"), ("ffmpeg", "-version")),
     ),
 )
@@ -128,7 +142,7 @@ LOG = LogSide(
 RULE = Rule(
     code="LIB112",
     cause="ffmpeg_libraries_missing",
-    title="FFmpeg's libraries are missing",
+    title=later("FFmpeg's libraries are missing"),
     needs=(),
     check=None,  # no fact shows it yet: the libraries of torchcodec are not looked at
     rank=47,

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine, Resources
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import GIB, allowed_memory
 from envfix.rules._log import LogSide
@@ -54,11 +55,11 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING,
-        message=f"There is little main memory ({figures}): a training is likely to be killed.",
+        message=say("There is little main memory ({figures}): a training is likely to be killed.", figures=figures),
         because=(cite("machine.resources", machine.resources, figures),),
         remedies=(
             Remedy(
-                text="Ask for more memory, or train with fewer loader processes and without caching pictures.",
+                text=say("Ask for more memory, or train with fewer loader processes and without caching pictures."),
                 commands=(("yolo", "train", "workers=0", "cache=False"),) if small else (),
             ),
         ),
@@ -67,11 +68,11 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
 
 def _figures(memory: Resources) -> Iterator[str]:
     if memory.memory_limit is not None:
-        yield f"{memory.memory_limit / GIB:.1f} GiB allowed by the control group"
+        yield say("{memory_limit:.1f} GiB allowed by the control group", memory_limit=memory.memory_limit / GIB)
     if memory.memory_total is not None:
-        yield f"{memory.memory_total / GIB:.1f} GiB in the machine"
+        yield say("{memory_total:.1f} GiB in the machine", memory_total=memory.memory_total / GIB)
     if memory.memory_available is not None:
-        yield f"{memory.memory_available / GIB:.1f} GiB available"
+        yield say("{memory_available:.1f} GiB available", memory_available=memory.memory_available / GIB)
 
 
 # --- in a log ---
@@ -180,27 +181,33 @@ LOG = LogSide(
         Signature(pattern=WORKER_EXITED, confidence=0.3),
     ),
     message=(
-        "The kernel ended {process} because main memory (RAM) ran out.",
-        "Main memory (RAM) ran out, and the system ended a process; the card's memory and /dev/shm are not meant.",
+        later("The kernel ended {process} because main memory (RAM) ran out."),
+        later(
+            "Main memory (RAM) ran out, and the system ended a process; the card's memory and /dev/shm are not meant."
+        ),
     ),
     remedies=(
         Remedy(
-            text="Use fewer loader processes and keep pictures out of memory.",
+            text=later("Use fewer loader processes and keep pictures out of memory."),
             commands=(("yolo", "train", "model=MODEL.pt", "data=DATA.yaml", "workers=0", "cache=False"),),
         ),
         Remedy(
-            text="Or ask for more main memory: `--mem=32G` in Slurm, `--memory` in docker, `limits.memory` in Kubernetes."
+            text=later(
+                "Or ask for more main memory: `--mem=32G` in Slurm, `--memory` in docker,"
+                " `limits.memory` in Kubernetes."
+            )
         ),
     ),
     tell_apart=Remedy(
-        text="See whether the kernel ended it, and how much memory there is.", commands=(("dmesg",), ("free", "-h"))
+        text=later("See whether the kernel ended it, and how much memory there is."),
+        commands=(("dmesg",), ("free", "-h")),
     ),
 )
 
 RULE = Rule(
     code="MEM101",
     cause="host_ram_exhausted_runtime",
-    title="Too little main memory to train",
+    title=later("Too little main memory to train"),
     needs=("machine.resources",),
     check=check,
     rank=62,

@@ -33,6 +33,7 @@ from collections.abc import Iterator
 from envfix.logs.memory_arithmetic import in_words
 from envfix.model.facts import Environment, Gpu, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules import _memory
 from envfix.rules._devices import GIB, cards_to_choose, container, use_card, visible_cards
@@ -50,7 +51,12 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if not full:
         return
     names = ", ".join(
-        f"GPU {card.index} ({(card.memory_free or 0) / GIB:.1f} of {(card.memory_total or 0) / GIB:.1f} GiB free)"
+        say(
+            "GPU {index} ({memory_free:.1f} of {memory_total:.1f} GiB free)",
+            index=card.index,
+            memory_free=(card.memory_free or 0) / GIB,
+            memory_total=(card.memory_total or 0) / GIB,
+        )
         for card in full
     )
     own = all(process.own for card in full for process in card.processes) and any(card.processes for card in full)
@@ -58,8 +64,11 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING,
-        message=f"{'Your own' if own else 'Other'} processes hold nearly all memory of {names}: whatever starts there runs out of"
-        " memory.",
+        message=say(
+            "{which} processes hold nearly all memory of {names}: whatever starts there runs out of memory.",
+            which=say("Your own") if own else say("Other"),
+            names=names,
+        ),
         because=tuple(_holders(full, machine)),
         remedies=tuple(_remedies(full, machine)),
     )
@@ -69,18 +78,30 @@ def _remedies(full: list[Gpu], machine: Machine) -> Iterator[Remedy]:
     others = (card for card in cards_to_choose(machine) if card not in full and _free_share(card) >= FULL)
     idle = max(others, key=lambda card: card.memory_free or 0, default=None)
     if idle:
-        yield use_card(idle, f"Use GPU {idle.index}, of which {(idle.memory_free or 0) / GIB:.1f} GiB are free.")
+        yield use_card(
+            idle,
+            say(
+                "Use GPU {index}, of which {memory_free:.1f} GiB are free.",
+                index=idle.index,
+                memory_free=(idle.memory_free or 0) / GIB,
+            ),
+        )
     mine = [process for card in full for process in card.processes if process.own]
     for process in mine:
-        text = f"Process {process.pid} ({process.command or 'name unknown'}) is your own: if you no longer need it, end it."
+        text = say(
+            "Process {pid} ({command}) is your own: if you no longer need it, end it.",
+            pid=process.pid,
+            command=process.command or say("name unknown"),
+        )
         yield Remedy(text=text, commands=(("kill", str(process.pid)),), safe=False)
     if not any(card.processes for card in full) and container(machine) is None:
         files = tuple(f"/dev/nvidia{card.index}" for card in full)
         yield Remedy(
-            text="See who has the card's file open (leftovers of an earlier run?).", commands=(("fuser", "-v", *files),)
+            text=say("See who has the card's file open (leftovers of an earlier run?)."),
+            commands=(("fuser", "-v", *files),),
         )
     if not idle and not mine:
-        yield Remedy(text="No card is free that this shell may use: wait, or ask the owners of the processes.")
+        yield Remedy(text=say("No card is free that this shell may use: wait, or ask the owners of the processes."))
 
 
 def _free_share(card: Gpu) -> float:
@@ -93,15 +114,30 @@ def _free_share(card: Gpu) -> float:
 def _holders(full: list[Gpu], machine: Machine) -> Iterator[Evidence]:
     for card in full:
         for process in card.processes or ():
-            owner = f" of {process.user}{' (you)' if process.own else ''}" if process.user else ""
-            since = f" since {process.since}" if process.since else ""
-            memory = f"{process.memory / GIB:.1f} GiB" if process.memory is not None else "an unknown amount"
-            value = f"GPU {card.index}: process {process.pid}{owner} ({process.command or 'name unknown'}) holds {memory}{since}"
+            owner = (
+                say(" of {user}{which}", user=process.user, which=" (you)" if process.own else "")
+                if process.user
+                else ""
+            )
+            since = say(" since {since}", since=process.since) if process.since else ""
+            memory = f"{process.memory / GIB:.1f} GiB" if process.memory is not None else say("an unknown amount")
+            value = say(
+                "GPU {index}: process {pid}{owner} ({command}) holds {memory}{since}",
+                index=card.index,
+                pid=process.pid,
+                owner=owner,
+                command=process.command or say("name unknown"),
+                memory=memory,
+                since=since,
+            )
             yield Evidence(fact="machine.gpus", value=value, source=machine.gpus.source)
         if not card.processes:
-            where = " (in a container only the host can tell: nvidia-smi there)" if container(machine) else ""
-            value = (
-                f"GPU {card.index}: {(card.memory_free or 0) / GIB:.1f} GiB free, holders not told by the driver{where}"
+            where = say(" (in a container only the host can tell: nvidia-smi there)") if container(machine) else ""
+            value = say(
+                "GPU {index}: {memory_free:.1f} GiB free, holders not told by the driver{where}",
+                index=card.index,
+                memory_free=(card.memory_free or 0) / GIB,
+                where=where,
             )
             yield Evidence(fact="machine.gpus", value=value, source=machine.gpus.source)
 
@@ -118,12 +154,17 @@ PADDLE = r"Out of memory error on GPU \d+\. Cannot allocate [^\n]{0,200}availabl
 def _message(reading: Reading) -> str:
     found = _memory.of_reading(reading)
     if found is None:
-        return "Another process (or a leftover of an earlier run) holds the memory of this card."
-    named = ", ".join(f"process {pid} {in_words(held)}" for pid, held in found.holders)
+        return say("Another process (or a leftover of an earlier run) holds the memory of this card.")
+    named = ", ".join(say("process {pid} {held}", pid=pid, held=in_words(held)) for pid, held in found.holders)
     who = f" ({named})" if named else ""
-    return (
-        f"Others hold {in_words(found.others)} of {_memory.card(found)}{who}, and this program only {in_words(found.reserved)}:"
-        f" {_memory.whole(found)}. A smaller batch does not help."
+    return say(
+        "Others hold {others} of {card}{who}, and this program only {reserved}: {whole}. A"
+        " smaller batch does not help.",
+        others=in_words(found.others),
+        card=_memory.card(found),
+        who=who,
+        reserved=in_words(found.reserved),
+        whole=_memory.whole(found),
     )
 
 
@@ -134,15 +175,25 @@ def _log_remedies(reading: Reading) -> tuple[Remedy, ...]:
         default=None,
     )
     who = Remedy(
-        text="See who holds the card and which one is free; the line that chooses it is printed along.",
+        text=say("See who holds the card and which one is free; the line that chooses it is printed along."),
         commands=(("envfix", "gpus"),),
     )
     if idle is not None:
-        who = use_card(idle, f"Use GPU {idle.index}, of which {(idle.memory_free or 0) / GIB:.1f} GiB are free.")
+        who = use_card(
+            idle,
+            say(
+                "Use GPU {index}, of which {memory_free:.1f} GiB are free.",
+                index=idle.index,
+                memory_free=(idle.memory_free or 0) / GIB,
+            ),
+        )
     return (
         who,
         Remedy(
-            text="End it if it is a leftover of yours (a notebook's kernel, workers of a run that was stopped); else ask its owner."
+            text=say(
+                "End it if it is a leftover of yours (a notebook's kernel, workers of a run that"
+                " was stopped); else ask its owner."
+            )
         ),
     )
 
@@ -165,14 +216,14 @@ LOG = LogSide(
     remedies=_log_remedies,
     with_facts=_memory.by_numbers,
     tell_apart=Remedy(
-        text="See who holds the card's memory while your program does not run.", commands=(("envfix", "gpus"),)
+        text=later("See who holds the card's memory while your program does not run."), commands=(("envfix", "gpus"),)
     ),
 )
 
 RULE = Rule(
     code="MEM102",
     cause="oom_other_process",
-    title="Another process fills a card",
+    title=later("Another process fills a card"),
     needs=("machine.gpus",),
     check=check,
     rank=60,

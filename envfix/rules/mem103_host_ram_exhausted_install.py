@@ -31,6 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._devices import GIB, allowed_memory
@@ -56,12 +57,15 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.INFO,
-        message=f"Only {figure} of main memory can be had: pip may be killed while it caches the big torch wheel.",
-        because=(cite("machine.resources", machine.resources, f"{figure} can be had"),),
+        message=say(
+            "Only {figure} of main memory can be had: pip may be killed while it caches the big torch wheel.",
+            figure=figure,
+        ),
+        because=(cite("machine.resources", machine.resources, say("{figure} can be had", figure=figure)),),
         remedies=(
-            Remedy(text="envfix installs with uv, which needs no such memory.", commands=(("envfix", "install"),)),
+            Remedy(text=say("envfix installs with uv, which needs no such memory."), commands=(("envfix", "install"),)),
             Remedy(
-                text="With pip, go without its cache.",
+                text=say("With pip, go without its cache."),
                 commands=((interpreter.executable, "-m", "pip", "install", "--no-cache-dir", "torch"),),
             ),
         ),
@@ -146,28 +150,34 @@ LOG = LogSide(
             quoted=True,
         ),
     ),
-    message="The installation was ended for want of main memory: pip keeps the whole wheel in memory while it fills its cache.",
+    message=later(
+        "The installation was ended for want of main memory: pip keeps the whole wheel in memory"
+        " while it fills its cache."
+    ),
     remedies=(
         Remedy(
-            text="Install with uv, which writes to the disk as it downloads; envfix does so.",
+            text=later("Install with uv, which writes to the disk as it downloads; envfix does so."),
             commands=(NEW_ENV,),
         ),
         Remedy(
-            text="With pip, go without its cache.",
+            text=later("With pip, go without its cache."),
             commands=(("python", "-m", "pip", "install", "--no-cache-dir", "torch", "torchvision"),),
         ),
         Remedy(
-            text="Give the container or the virtual machine more memory or some swap; where something is compiled, use fewer jobs.",
+            text=later(
+                "Give the container or the virtual machine more memory or some swap; where"
+                " something is compiled, use fewer jobs."
+            ),
             commands=(("export", "MAX_JOBS=2"),),
         ),
     ),
-    tell_apart=Remedy(text="See what the kernel ended and why.", commands=(("dmesg", "-T"), ("free", "-h"))),
+    tell_apart=Remedy(text=later("See what the kernel ended and why."), commands=(("dmesg", "-T"), ("free", "-h"))),
 )
 
 RULE = Rule(
     code="MEM103",
     cause="host_ram_exhausted_install",
-    title="Too little main memory for pip's cache",
+    title=later("Too little main memory for pip's cache"),
     needs=("machine.resources", "environment.torch"),
     check=check,
     rank=63,

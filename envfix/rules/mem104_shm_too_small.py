@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import container
 from envfix.rules._log import LogSide
@@ -40,9 +41,9 @@ from envfix.tables.loader import Tables
 MIB = 1024**2
 SMALL = 128 * MIB
 _WAYS = {
-    "kubernetes": "Mount an emptyDir with `medium: Memory` at /dev/shm in the pod.",
+    "kubernetes": later("Mount an emptyDir with `medium: Memory` at /dev/shm in the pod."),
 }
-_DOCKER = "Start the container again with `--ipc=host` or `--shm-size=8g`."
+_DOCKER = later("Start the container again with `--ipc=host` or `--shm-size=8g`.")
 
 
 def check(machine: Machine, environment: Environment, tables: Tables) -> Iterator[Finding]:
@@ -57,11 +58,14 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING,
-        message=f"The shared memory of this container has {disk.total / MIB:.0f} MiB: a training with loader processes will stop.",
+        message=say(
+            "The shared memory of this container has {total:.0f} MiB: a training with loader processes will stop.",
+            total=disk.total / MIB,
+        ),
         because=(cite("machine.resources", machine.resources, f"{disk.path}: {disk.total / MIB:.0f} MiB"),),
         remedies=(
             Remedy(text=_WAYS.get(kind, _DOCKER), safe=False),
-            Remedy(text="Until then train without loader processes.", commands=(("yolo", "train", "workers=0"),)),
+            Remedy(text=say("Until then train without loader processes."), commands=(("yolo", "train", "workers=0"),)),
         ),
     )
 
@@ -119,24 +123,29 @@ LOG = LogSide(
         ),
         Signature(pattern=WORKER_EXITED, weigh=_weigh_exited, looks_at=(CONTAINER,)),
     ),
-    message="The shared memory (/dev/shm) is too small for what loader processes or NCCL put into it; a container has 64 MB by"
-    " default.",
+    message=later(
+        "The shared memory (/dev/shm) is too small for what loader processes or NCCL put into it;"
+        " a container has 64 MB by default."
+    ),
     remedies=(
         Remedy(
-            text="Start a new container with more shared memory (in Kubernetes mount an emptyDir with medium Memory at /dev/shm).",
+            text=later(
+                "Start a new container with more shared memory (in Kubernetes mount an emptyDir"
+                " with medium Memory at /dev/shm)."
+            ),
             commands=(("docker", "run", "--gpus", "all", "--shm-size=8g", "IMAGE"),),
         ),
         Remedy(
-            text="Or share the host's.",
+            text=later("Or share the host's."),
             commands=(("docker", "run", "--gpus", "all", "--ipc=host", "IMAGE"),),
         ),
         Remedy(
-            text="Until then load in the process itself: workers=0 for YOLO, num_workers=0 in a DataLoader.",
+            text=later("Until then load in the process itself: workers=0 for YOLO, num_workers=0 in a DataLoader."),
             commands=(("yolo", "train", "model=MODEL.pt", "data=DATA.yaml", "workers=0"),),
         ),
     ),
     tell_apart=Remedy(
-        text="See how large it is.",
+        text=later("See how large it is."),
         commands=(("df", "-h", "/dev/shm"),),  # noqa: S108 - only looked at
     ),
     explains=("disk_or_tmp_full", "host_ram_exhausted_runtime"),
@@ -145,7 +154,7 @@ LOG = LogSide(
 RULE = Rule(
     code="MEM104",
     cause="shm_too_small",
-    title="The container's shared memory is too small",
+    title=later("The container's shared memory is too small"),
     needs=("machine.resources", "machine.platform"),
     check=check,
     rank=64,

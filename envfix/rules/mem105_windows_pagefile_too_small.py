@@ -28,6 +28,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._environments import startup_of
 from envfix.rules._log import LogSide
@@ -48,14 +49,21 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.INFO,
-        message=f"Windows can promise {limit / GIB:.1f} GiB of memory here: several data workers with CUDA may not start.",
+        message=say(
+            "Windows can promise {limit:.1f} GiB of memory here: several data workers with CUDA may not start.",
+            limit=limit / GIB,
+        ),
         because=(
-            cite("environment.startup", environment.startup, f"commit limit {limit / GIB:.1f} GiB"),
-            cite("environment.torch", environment.torch, f"torch {torch.build} with CUDA {torch.cuda}"),
+            cite("environment.startup", environment.startup, say("commit limit {limit:.1f} GiB", limit=limit / GIB)),
+            cite(
+                "environment.torch",
+                environment.torch,
+                say("torch {build} with CUDA {cuda}", build=torch.build, cuda=torch.cuda),
+            ),
         ),
         remedies=(
-            Remedy(text="Use fewer workers: `workers=2` (or 0) for YOLO."),
-            Remedy(text="Or enlarge the page file in the advanced system settings and restart.", safe=False),
+            Remedy(text=say("Use fewer workers: `workers=2` (or 0) for YOLO.")),
+            Remedy(text=say("Or enlarge the page file in the advanced system settings and restart."), safe=False),
         ),
     )
 
@@ -82,25 +90,31 @@ LOG = LogSide(
         Signature(pattern=WORKER_EXITED, weigh=_weigh_exit, looks_at=(WINDOWS,)),
         Signature(pattern=r"DefaultCPUAllocator: not enough memory", confidence=0.25),
     ),
-    message="Windows can promise no more memory: main memory and page file together are too small for so many processes.",
+    message=later(
+        "Windows can promise no more memory: main memory and page file together are too small for so many processes."
+    ),
     remedies=(
         Remedy(
-            text="Use fewer loader processes (2, or 0 for none).",
+            text=later("Use fewer loader processes (2, or 0 for none)."),
             commands=(("yolo", "train", "model=MODEL.pt", "data=DATA.yaml", "workers=0"),),
         ),
         Remedy(
-            text="Or enlarge the page file: advanced system settings, performance, virtual memory, then restart.",
+            text=later(
+                "Or enlarge the page file: advanced system settings, performance, virtual memory, then restart."
+            ),
             safe=False,
         ),
     ),
-    tell_apart=Remedy(text="See how much memory Windows can promise (its commit limit).", commands=(("systeminfo",),)),
+    tell_apart=Remedy(
+        text=later("See how much memory Windows can promise (its commit limit)."), commands=(("systeminfo",),)
+    ),
     explains=("windows_dll_dependency_missing", "torch_import_fails", "host_ram_exhausted_runtime"),
 )
 
 RULE = Rule(
     code="MEM105",
     cause="windows_pagefile_too_small",
-    title="the page file of Windows is small",
+    title=later("the page file of Windows is small"),
     needs=("environment.torch", "environment.startup"),
     check=check,
     rank=91,

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from envfix.logs.memory_arithmetic import in_words
 from envfix.model.finding import Remedy
+from envfix.model.language import later, say
 from envfix.rules import _memory
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule
@@ -39,17 +40,32 @@ from envfix.rules._rule import Rule
 def _message(reading: Reading) -> str:
     found = _memory.of_reading(reading)
     if found is None:
-        return "The card's memory does not hold what this program wants to put there."
-    need = f"{in_words(found.allocated)} in use and {in_words(found.asked)} more asked for"
-    unused = f"only {in_words(found.unused)} of it is held without being used, so it is not fragmentation"
+        return say("The card's memory does not hold what this program wants to put there.")
+    need = say(
+        "{allocated} in use and {asked} more asked for",
+        allocated=in_words(found.allocated),
+        asked=in_words(found.asked),
+    )
+    unused = say(
+        "only {unused} of it is held without being used, so it is not fragmentation", unused=in_words(found.unused)
+    )
     if found.allowed is not None and found.reserved + found.asked > found.allowed < found.total:
-        return (
-            f"This process may have {in_words(found.allowed)} of {_memory.card(found)} (a limit that the program sets, as by"
-            f" torch.cuda.set_per_process_memory_fraction), and needs more: {need}."
+        return say(
+            "This process may have {allowed} of {card} (a limit that the program sets, as by"
+            " torch.cuda.set_per_process_memory_fraction), and needs more: {need}.",
+            allowed=in_words(found.allowed),
+            card=_memory.card(found),
+            need=need,
         )
     if found.allocated > found.total:
-        unused = "the rest is main memory, which Windows lends"
-    return f"The work is too big for {_memory.card(found)}: {need}. {_memory.whole(found)}; {unused}."
+        unused = say("the rest is main memory, which Windows lends")
+    return say(
+        "The work is too big for {card}: {need}. {whole}; {unused}.",
+        card=_memory.card(found),
+        need=need,
+        whole=_memory.whole(found),
+        unused=unused,
+    )
 
 
 def _remedies(reading: Reading) -> tuple[Remedy, ...]:
@@ -61,7 +77,7 @@ LOG = LogSide(
     message=_message,
     remedies=_remedies,
     tell_apart=Remedy(
-        text="See how much of the card is free before the program starts, and who holds the rest.",
+        text=later("See how much of the card is free before the program starts, and who holds the rest."),
         commands=(("envfix", "gpus"),),
     ),
 )
@@ -69,7 +85,7 @@ LOG = LogSide(
 RULE = Rule(
     code="MEM106",
     cause="oom_workload_too_big",
-    title="The work needs more memory than the card has",
+    title=later("The work needs more memory than the card has"),
     needs=(),
     check=None,  # no fact shows it: what a program will ask for is seen when it asks
     rank=62,

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from envfix.logs.memory_arithmetic import in_words
 from envfix.model.finding import Remedy
+from envfix.model.language import later, say
 from envfix.rules import _memory
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._rule import Rule
@@ -36,18 +37,22 @@ from envfix.rules._rule import Rule
 def _message(reading: Reading) -> str:
     found = _memory.of_reading(reading)
     if found is None:
-        return "The card's memory may be fragmented: enough is free, but not in one piece."
-    return (
-        f"The memory of {_memory.card(found)} is fragmented: {in_words(found.asked)} were asked for, and"
-        f" {in_words(found.unused)} are held without being used (+ {in_words(found.free)} free), but not in one piece."
-        f" {_memory.whole(found)}."
+        return say("The card's memory may be fragmented: enough is free, but not in one piece.")
+    return say(
+        "The memory of {card} is fragmented: {asked} were asked for, and {unused} are held"
+        " without being used (+ {free} free), but not in one piece. {whole}.",
+        card=_memory.card(found),
+        asked=in_words(found.asked),
+        unused=in_words(found.unused),
+        free=in_words(found.free),
+        whole=_memory.whole(found),
     )
 
 
 def _remedies(reading: Reading) -> tuple[Remedy, ...]:
     return (
         _memory.allocator_setting(reading),
-        Remedy(text="Or keep shapes constant from step to step (pad, drop the last smaller batch)."),
+        Remedy(text=say("Or keep shapes constant from step to step (pad, drop the last smaller batch).")),
     )
 
 
@@ -56,7 +61,7 @@ LOG = LogSide(signatures=_memory.signatures("fragmentation"), message=_message, 
 RULE = Rule(
     code="MEM107",
     cause="oom_fragmentation",
-    title="The card's memory is in too many pieces",
+    title=later("The card's memory is in too many pieces"),
     needs=(),
     check=None,  # no fact shows it: it is in the allocator of a running program
     rank=61,

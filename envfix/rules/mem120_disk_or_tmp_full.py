@@ -34,6 +34,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Disk, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, look_up, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._cards import nvidia_displays
@@ -49,11 +50,11 @@ NOTHING = 1024**2
 # Room in GiB with and without a CUDA build. A cache that is too small costs time, not the installation: pip goes on without.
 NEEDED = {"prefix": (6.0, 1.5), "temporary files": (3.0, 0.5), "uv cache": (6.0, 1.5)}
 WHERE = {
-    "prefix": "in the environment",
-    "temporary files": "for temporary files",
-    "uv cache": "in uv's cache",
-    "pip cache": "in pip's cache",
-    "shared memory": "in shared memory",
+    "prefix": later("in the environment"),
+    "temporary files": later("for temporary files"),
+    "uv cache": later("in uv's cache"),
+    "pip cache": later("in pip's cache"),
+    "shared memory": later("in shared memory"),
 }
 
 
@@ -90,16 +91,28 @@ def _disks(machine: Machine, environment: Environment) -> Iterator[Disk]:
 
 def _finding(disk: Disk, needed: float, roomy: Disk | None) -> Finding:
     full = (disk.free or 0) < NOTHING
-    room = "no room at all" if full else f"only {(disk.free or 0) / GIB:.1f} GiB free"
-    demand = "" if full else f", and installing torch takes about {needed / GIB:g} GiB there"
+    room = say("no room at all") if full else say("only {free:.1f} GiB free", free=(disk.free or 0) / GIB)
+    demand = "" if full else say(", and installing torch takes about {needed:g} GiB there", needed=needed / GIB)
     fact = "environment.disk" if disk.purpose == "prefix" else "machine.resources"
-    size = f"{(disk.total or 0) / GIB:.1f} GiB in all" if disk.total else "size unknown"
+    size = say("{total:.1f} GiB in all", total=(disk.total or 0) / GIB) if disk.total else say("size unknown")
     return Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if full else Severity.WARNING,
-        message=f"There is {room} {WHERE[disk.purpose]} ({disk.path}){demand}.",
-        because=(Evidence(fact=fact, value=f"{disk.path}: {disk.free} bytes free, {size}", source="the file system"),),
+        message=say(
+            "There is {room} {where} ({path}){demand}.",
+            room=room,
+            where=look_up(WHERE[disk.purpose]),
+            path=disk.path,
+            demand=demand,
+        ),
+        because=(
+            Evidence(
+                fact=fact,
+                value=say("{path}: {free} bytes free, {size}", path=disk.path, free=disk.free, size=size),
+                source=say("the file system"),
+            ),
+        ),
         remedies=tuple(_remedies(disk, roomy)),
     )
 
@@ -108,24 +121,26 @@ def _remedies(disk: Disk, roomy: Disk | None) -> Iterator[Remedy]:
     if disk.purpose == "temporary files" and roomy is not None:
         folder = roomy.path.rpartition("/")[0] + "/temporary"
         yield Remedy(
-            text=f"Let temporary files go to a disk with more room ({(roomy.free or 0) / GIB:.0f} GiB free).",
+            text=say(
+                "Let temporary files go to a disk with more room ({free:.0f} GiB free).", free=(roomy.free or 0) / GIB
+            ),
             commands=(("mkdir", "-p", folder), ("export", f"TMPDIR={folder}")),
         )
     elif disk.purpose == "temporary files":
-        yield Remedy(text="Clear old files there, or name a folder on a bigger disk in TMPDIR.")
+        yield Remedy(text=say("Clear old files there, or name a folder on a bigger disk in TMPDIR."))
     elif disk.purpose == "uv cache":
         yield Remedy(
-            text="Clear uv's cache, or name a folder on a bigger disk in UV_CACHE_DIR.",
+            text=say("Clear uv's cache, or name a folder on a bigger disk in UV_CACHE_DIR."),
             commands=(("uv", "cache", "clean"),),
         )
     elif disk.purpose == "pip cache":
         yield Remedy(
-            text="Clear pip's cache, or name a folder on a bigger disk in PIP_CACHE_DIR.",
+            text=say("Clear pip's cache, or name a folder on a bigger disk in PIP_CACHE_DIR."),
             commands=(("pip", "cache", "purge"),),
         )
     else:
         yield Remedy(
-            text="Make room by clearing caches, or make the environment on a bigger disk.",
+            text=say("Make room by clearing caches, or make the environment on a bigger disk."),
             commands=(("pip", "cache", "purge"), ("uv", "cache", "clean"), ("conda", "clean", "--all")),
         )
 
@@ -147,10 +162,12 @@ _SHARED = regex(
 def _where(reading: Reading) -> str:
     text = " ".join(hit.shown + hit.before[-1500:] for hit in reading.hits[:1])
     if "quota" in " ".join(hit.text for hit in reading.hits).lower():
-        return "The quota of this account is used up."
+        return say("The quota of this account is used up.")
     if re.search(r"pip|whl|Collecting|/tmp", text):
-        return "There is no room left on a disk that installing needs; it may be the one for temporary files (/tmp)."
-    return "There is no room left on a disk."
+        return say(
+            "There is no room left on a disk that installing needs; it may be the one for temporary files (/tmp)."
+        )
+    return say("There is no room left on a disk.")
 
 
 LOG = LogSide(
@@ -186,18 +203,18 @@ LOG = LogSide(
     message=_where,
     remedies=(
         Remedy(
-            text="See which of the disks is full: temporary files, cache, environment.",
+            text=later("See which of the disks is full: temporary files, cache, environment."),
             commands=(("df", "-h"),),
         ),
         Remedy(
-            text="Let temporary files and caches go to a disk with room, and try again.",
+            text=later("Let temporary files and caches go to a disk with room, and try again."),
             commands=(
                 ("mkdir", "-p", "BIG-DISK/tmp"),
                 ("export", "TMPDIR=BIG-DISK/tmp", "PIP_CACHE_DIR=BIG-DISK/pip", "UV_CACHE_DIR=BIG-DISK/uv"),
             ),
         ),
         Remedy(
-            text="Or make room by clearing caches.",
+            text=later("Or make room by clearing caches."),
             commands=(("pip", "cache", "purge"), ("uv", "cache", "clean"), ("conda", "clean", "--all")),
         ),
     ),
@@ -207,7 +224,7 @@ LOG = LogSide(
 RULE = Rule(
     code="MEM120",
     cause="disk_or_tmp_full",
-    title="No room on a disk that installing needs",
+    title=later("No room on a disk that installing needs"),
     needs=("machine.resources",),
     check=check,
     rank=65,

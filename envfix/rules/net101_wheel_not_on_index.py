@@ -37,6 +37,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine, PackageSource
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.versions import CudaVersion
 from envfix.rules._cards import nvidia_displays
@@ -84,7 +85,7 @@ def _problem(
 ) -> str | None:
     if source.kind == "no-index":
         folders = [one for one in sources if one.kind == "find-links"]
-        return None if folders else "No index may be used and no folder is named, so nothing can be installed"
+        return None if folders else say("No index may be used and no folder is named, so nothing can be installed")
     if source.kind == "find-links":
         return None
     location = source.location.rstrip("/")
@@ -92,10 +93,15 @@ def _problem(
     if index is None or index.kind == "registry":
         return None
     if index.kind == "none":
-        return f"The index {location} holds no torch wheels ({index.title} mirrors the default registry only)"
+        return say(
+            "The index {location} holds no torch wheels ({title} mirrors the default registry only)",
+            location=location,
+            title=index.title,
+        )
     if not index.index_url:
-        return (
-            f"The address {location} is a listing of files, not an index: pip finds nothing there except by find-links"
+        return say(
+            "The address {location} is a listing of files, not an index: pip finds nothing there except by find-links",
+            location=location,
         )
     return _problem_of_variant(location, index, tables, has_card=has_card)
 
@@ -105,29 +111,35 @@ def _problem_of_variant(location: str, index: Index, tables: Tables, *, has_card
         return None
     variant = location.rsplit("/", 1)[-1]
     if variant == "cpu" and has_card:
-        return f"The index {location} has only builds without CUDA, and there is an NVIDIA card here"
+        return say(
+            "The index {location} has only builds without CUDA, and there is an NVIDIA card here", location=location
+        )
     published = tables.wheels.variants()
     if re.fullmatch(r"cu\d{2,3}", variant) and variant not in published:
         newest = max(CudaVersion.parse(name) for name in published if name.startswith("cu"))
         if CudaVersion.parse(variant) < newest:
-            return f"There is no index {location}: torch was never published for CUDA {CudaVersion.parse(variant)}"
+            return say(
+                "There is no index {location}: torch was never published for CUDA {parse}",
+                location=location,
+                parse=CudaVersion.parse(variant),
+            )
     return None
 
 
 def _finding(environment: Environment, source: PackageSource, problem: str) -> Finding:
     # A place that is only asked besides the usual one does no harm by holding nothing.
-    decides = source.kind != "extra-index" or "without CUDA" in problem
+    decides = source.kind != "extra-index" or say("without CUDA") in problem
     value = f"{source.kind} {source.location}".strip()
     return Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING if decides else Severity.INFO,
-        message=f"{problem}.",
+        message=say("{problem}.", problem=problem),
         because=(Evidence(fact="environment.package_sources", value=value, source=source.configured_in),),
         remedies=(
             take_back(source.configured_in, source.kind),
             Remedy(
-                text="See which builds exist for this machine and where they come from.",
+                text=say("See which builds exist for this machine and where they come from."),
                 commands=(("envfix", "plan", *_target(environment)),),
             ),
         ),
@@ -145,19 +157,33 @@ def _message(reading: Reading) -> str:
     if choice is None or not choice.wished:
         missing = reading.groups.get("missing") or reading.groups.get("which")
         return (
-            f"The places that were asked do not have {missing.strip().strip('.,')}."
+            say("The places that were asked do not have {missing}.", missing=missing.strip().strip(".,"))
             if missing
-            else "The places that were asked do not have the wanted torch."
+            else say("The places that were asked do not have the wanted torch.")
         )
     name = f"{choice.package} {choice.wished}"
     if choice.kind == "label":
-        return f"There is a {name} where it was looked for, but none with the label +{choice.label}."
+        return say(
+            "There is a {name} where it was looked for, but none with the label +{label}.",
+            name=name,
+            label=choice.label,
+        )
     asked = f"{name}+{choice.label}" if choice.label else name
     if choice.kind == "above":
-        return f"The newest {choice.package} where it was looked for is {choice.last_text}; {asked} is not there."
+        return say(
+            "The newest {package} where it was looked for is {last_text}; {asked} is not there.",
+            package=choice.package,
+            last_text=choice.last_text,
+            asked=asked,
+        )
     if choice.kind == "below":
-        return f"The oldest {choice.package} where it was looked for is {choice.first_text}; {asked} is not there."
-    return f"The places that were asked have no {asked}."
+        return say(
+            "The oldest {package} where it was looked for is {first_text}; {asked} is not there.",
+            package=choice.package,
+            first_text=choice.first_text,
+            asked=asked,
+        )
+    return say("The places that were asked have no {asked}.", asked=asked)
 
 
 def _mends(reading: Reading) -> tuple[Remedy, ...]:
@@ -165,11 +191,13 @@ def _mends(reading: Reading) -> tuple[Remedy, ...]:
     wish = ("--torch", f"=={as_text(choice.wish)}") if choice is not None and choice.wish else ()
     return (
         Remedy(
-            text="See which builds exist for this machine and where they come from.",
+            text=say("See which builds exist for this machine and where they come from."),
             commands=(("envfix", "plan", *wish),),
         ),
         Remedy(
-            text="Let envfix choose a build that exists and that the driver can run, and install it from its own index.",
+            text=say(
+                "Let envfix choose a build that exists and that the driver can run, and install it from its own index."
+            ),
             commands=((*NEW_ENV, *wish),),
         ),
     )
@@ -306,7 +334,7 @@ LOG = LogSide(
 RULE = Rule(
     code="NET101",
     cause="wheel_not_on_index",
-    title="A configured index cannot have the torch that is needed",
+    title=later("A configured index cannot have the torch that is needed"),
     needs=("environment.package_sources", "environment.torch"),
     check=check,
     rank=70,

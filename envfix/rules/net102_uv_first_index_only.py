@@ -36,6 +36,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine, PackageSource
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._choices import FAMILY, UV_FIRST, UV_NO_FILE, UV_NO_TAG, of_file, of_tag, weighing
 from envfix.rules._fetching import holds, is_of_uv, settings_of, take_back, torch_is_wanted
@@ -54,10 +55,10 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         if not is_of_uv(source) or not _is_torch_index(source, tables):
             continue
         if source.kind == "index":
-            message = "All packages are taken by uv from a torch index, which does not have ultralytics."
+            message = say("All packages are taken by uv from a torch index, which does not have ultralytics.")
             yield _finding(source, message, Severity.WARNING if wanted else Severity.INFO)
         elif source.kind == "extra-index" and (strategy is None or strategy.value == "first-index"):
-            message = "A torch index is asked first by uv for every package, also for those it has only in part."
+            message = say("A torch index is asked first by uv for every package, also for those it has only in part.")
             yield _finding(source, message, Severity.INFO)
 
 
@@ -82,7 +83,7 @@ def _finding(source: PackageSource, message: str, severity: Severity) -> Finding
         remedies=(
             take_back(source.configured_in, source.kind),
             Remedy(
-                text="Then let uv choose the torch build, and take everything else from the default index.",
+                text=say("Then let uv choose the torch build, and take everything else from the default index."),
                 commands=(("uv", "pip", "install", "--torch-backend=auto", "torch", "torchvision", "ultralytics"),),
             ),
         ),
@@ -99,7 +100,7 @@ def _not_found(hit: Hit, log: Log) -> float | None:
 
 
 _BACKEND = Remedy(
-    text="Let uv choose the torch build, and take everything else from the default index.",
+    text=later("Let uv choose the torch build, and take everything else from the default index."),
     commands=(("uv", "pip", "install", "--torch-backend=auto", "torch", "torchvision", "ultralytics"),),
 )
 
@@ -144,13 +145,17 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "uv takes {package} from the first index that has that name, and there it finds no version that will do.",
-        "uv takes every package from the first index that has its name, and here that is the wrong one.",
+        later(
+            "uv takes {package} from the first index that has that name, and there it finds no version that will do."
+        ),
+        later("uv takes every package from the first index that has its name, and here that is the wrong one."),
     ),
     remedies=(
         Remedy(
-            text="Bind the torch index to the torch family: mark it `explicit = true` and name it for torch and torchvision in"
-            " [tool.uv.sources] of pyproject.toml."
+            text=later(
+                "Bind the torch index to the torch family: mark it `explicit = true` and name it"
+                " for torch and torchvision in [tool.uv.sources] of pyproject.toml."
+            )
         ),
         _BACKEND,
     ),
@@ -161,7 +166,7 @@ LOG = LogSide(
 RULE = Rule(
     code="NET102",
     cause="uv_first_index_only",
-    title="uv takes other packages from a torch index",
+    title=later("uv takes other packages from a torch index"),
     needs=("environment.package_sources", "environment.torch"),
     check=check,
     rank=71,

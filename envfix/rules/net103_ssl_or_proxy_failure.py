@@ -37,6 +37,7 @@ from urllib.parse import urlsplit
 
 from envfix.model.facts import Environment, Machine, NetworkSetting
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, look_up, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._downloads import fetches, runs, succeeded
 from envfix.rules._environments import NEW_ENV
@@ -47,7 +48,7 @@ from envfix.tables.loader import Tables
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 Key = TypeVar("Key")
-BY_HTTPS = "is a local one addressed by https, but such proxies speak http"
+BY_HTTPS = later("is a local one addressed by https, but such proxies speak http")
 SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
@@ -65,19 +66,22 @@ def _without_ssl(environment: Environment, *, wanted: bool) -> Iterator[Finding]
         return
     if interpreter.kind in ("conda", "base"):
         remedy = Remedy(
-            text="Activate the environment: its libraries are found only then.",
+            text=say("Activate the environment: its libraries are found only then."),
             commands=(("conda", "activate", interpreter.prefix),),
         )
     else:
         remedy = Remedy(
-            text="Make an environment with another Python; this one must be built again with OpenSSL's development files.",
+            text=say(
+                "Make an environment with another Python; this one must be built again with"
+                " OpenSSL's development files."
+            ),
             commands=((*NEW_ENV, "--python", "3.11"),),
         )
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR if wanted else Severity.WARNING,
-        message="This Python cannot load its ssl module, so its pip can fetch nothing over https.",
+        message=say("This Python cannot load its ssl module, so its pip can fetch nothing over https."),
         because=(cite("environment.interpreter", environment.interpreter, interpreter.ssl_problem),),
         remedies=(remedy,),
     )
@@ -90,7 +94,12 @@ def _certificates(machine: Machine) -> Iterator[Finding]:
         passed_over = all(setting.name == "SSL_CERT_FILE" for setting in settings)
         yield _finding(
             settings,
-            f"The certificate file {value}, set by {_names(settings)}, cannot be used: {problem}",
+            say(
+                "The certificate file {value}, set by {names}, cannot be used: {problem}",
+                value=value,
+                names=_names(settings),
+                problem=problem,
+            ),
             Severity.INFO if passed_over else Severity.WARNING,
         )
 
@@ -99,15 +108,23 @@ def _proxies(machine: Machine, environment: Environment, *, wanted: bool) -> Ite
     proxies = [one for one in settings_of(machine, "proxy") if one.name != "no_proxy"]
     broken = [one for one in proxies if _broken(one) is not None]
     for (value, problem), settings in _alike(broken, lambda one: (one.value, _broken(one))).items():
-        yield _finding(settings, f"The proxy {value}, set by {_names(settings)}, {problem}", Severity.WARNING)
+        yield _finding(
+            settings,
+            say("The proxy {value}, set by {names}, {problem}", value=value, names=_names(settings), problem=problem),
+            Severity.WARNING,
+        )
     by_name: dict[str, NetworkSetting] = {}
     for setting in proxies:
         if setting.tool == "everything":
             first = by_name.setdefault(setting.name, setting)
             if first.value.rstrip("/") != setting.value.rstrip("/"):
-                text = (
-                    f"The variables {first.name} and {setting.name.upper()} name different proxies"
-                    f" ({first.value}, {setting.value}): some programs use the one, some the other"
+                text = say(
+                    "The variables {first} and {setting} name different proxies ({first_2},"
+                    " {setting_2}): some programs use the one, some the other",
+                    first=first.name,
+                    setting=setting.name.upper(),
+                    first_2=first.value,
+                    setting_2=setting.value,
                 )
                 yield _finding([first], text, Severity.INFO)
     effective = next((by_name[name] for name in ("https_proxy", "all_proxy") if name in by_name), None)
@@ -115,7 +132,10 @@ def _proxies(machine: Machine, environment: Environment, *, wanted: bool) -> Ite
     if effective is None or installed is None or not effective.value.lower().startswith("socks"):
         return
     if not holds(environment, "pysocks") and not settings_of(machine, "proxy", tool="pip"):
-        text = f"The SOCKS proxy {effective.value} cannot be used by pip in this environment, which has no PySocks"
+        text = say(
+            "The SOCKS proxy {effective} cannot be used by pip in this environment, which has no PySocks",
+            effective=effective.value,
+        )
         yield _finding([effective], text, Severity.WARNING if wanted else Severity.INFO)
 
 
@@ -129,8 +149,11 @@ def _alike(settings: list[NetworkSetting], key: Callable[[NetworkSetting], Key])
 
 def _names(settings: list[NetworkSetting]) -> str:
     """The variables, or the options with the files they stand in."""
-    names = [variable_of(one.configured_in) or f"{one.name} in {one.configured_in}" for one in settings]
-    return " and ".join((", ".join(names[:-1]), names[-1]) if len(names) > 1 else names)
+    names = [
+        variable_of(one.configured_in) or say("{one} in {configured_in}", one=one.name, configured_in=one.configured_in)
+        for one in settings
+    ]
+    return say(" and ").join((", ".join(names[:-1]), names[-1]) if len(names) > 1 else names)
 
 
 def _broken(setting: NetworkSetting) -> str | None:
@@ -140,11 +163,11 @@ def _broken(setting: NetworkSetting) -> str | None:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        return "is no address of a proxy"
+        return say("is no address of a proxy")
     if not host or parts.scheme.lower() not in SCHEMES:
-        return "is no address of a proxy"
+        return say("is no address of a proxy")
     if parts.scheme == "https" and host in LOCAL:
-        return BY_HTTPS
+        return look_up(BY_HTTPS)
     return None
 
 
@@ -154,7 +177,7 @@ def _finding(settings: list[NetworkSetting], problem: str, severity: Severity) -
         code=RULE.code,
         cause=RULE.cause,
         severity=severity,
-        message=f"{problem}.",
+        message=say("{problem}.", problem=problem),
         because=tuple(map(_evidence, settings)),
         remedies=(*_by_http(settings), *_taken_back(settings)),
     )
@@ -162,7 +185,9 @@ def _finding(settings: list[NetworkSetting], problem: str, severity: Severity) -
 
 def _by_http(settings: list[NetworkSetting]) -> Iterator[Remedy]:
     of_shell = [
-        one for one in settings if one.kind == "proxy" and one.tool == "everything" and _broken(one) == BY_HTTPS
+        one
+        for one in settings
+        if one.kind == "proxy" and one.tool == "everything" and _broken(one) == look_up(BY_HTTPS)
     ]
     if of_shell:
         words = [
@@ -170,14 +195,14 @@ def _by_http(settings: list[NetworkSetting]) -> Iterator[Remedy]:
             for one in of_shell
             for name in (one.name, one.name.upper())
         ]
-        text = "Write http instead of https; what goes through it stays encrypted."
+        text = say("Write http instead of https; what goes through it stays encrypted.")
         yield Remedy(text=text, commands=(("export", *dict.fromkeys(words)),))
 
 
 def _taken_back(settings: list[NetworkSetting]) -> Iterator[Remedy]:
     variables = [name for one in settings if (name := variable_of(one.configured_in))]
     if len(variables) > 1:
-        text = f"Unset {', '.join(variables)} (and take them out of your shell's start file)."
+        text = say("Unset {variables} (and take them out of your shell's start file).", variables=", ".join(variables))
         yield Remedy(text=text, commands=(("unset", *variables),))
         settings = [one for one in settings if not variable_of(one.configured_in)]
     yield from (take_back(one.configured_in, one.name) for one in settings)
@@ -188,32 +213,39 @@ def _evidence(setting: NetworkSetting) -> Evidence:
 
 
 _CERTIFICATE = Remedy(
-    text="Get the certificate file of your network (ask its administrator), and tell all programs of this shell to use it.",
+    text=later(
+        "Get the certificate file of your network (ask its administrator), and tell all programs"
+        " of this shell to use it."
+    ),
     commands=(("export", "SSL_CERT_FILE=NETWORK.pem", "REQUESTS_CA_BUNDLE=NETWORK.pem", "PIP_CERT=NETWORK.pem"),),
 )
 _OWN_STORE = Remedy(
-    text="Newer programs can use the certificates of the operating system instead.",
+    text=later("Newer programs can use the certificates of the operating system instead."),
     commands=(
         ("python", "-m", "pip", "install", "--use-feature=truststore", "torch"),
         ("uv", "pip", "install", "--native-tls", "torch"),
     ),
 )
 _PROXY = Remedy(
-    text="Set the proxy that this network wants (mostly http:// also for https), or unset one that is not there any more.",
+    text=later(
+        "Set the proxy that this network wants (mostly http:// also for https), or unset one that"
+        " is not there any more."
+    ),
     commands=(("export", "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT", "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT"),),
 )
 _MODULE = (
     Remedy(
-        text="Activate the environment first: a conda Python finds its OpenSSL only then.",
+        text=later("Activate the environment first: a conda Python finds its OpenSSL only then."),
         commands=(("conda", "activate", "ENVIRONMENT"),),
     ),
     Remedy(
-        text="If it is a Python that was built from source, use another one: its ssl module was left out.",
+        text=later("If it is a Python that was built from source, use another one: its ssl module was left out."),
         commands=((*NEW_ENV, "--python", "3.11"),),
     ),
 )
 _CLOCK = Remedy(
-    text="Set the clock of this machine right: no certificate is valid at the time it shows.", commands=(("date",),)
+    text=later("Set the clock of this machine right: no certificate is valid at the time it shows."),
+    commands=(("date",),),
 )
 
 
@@ -228,12 +260,16 @@ def _what(reading: Reading) -> str:
 
 def _message(reading: Reading) -> str:
     return {
-        "clock": "A certificate is refused because of its dates: the clock of this machine is probably wrong.",
-        "module": "This Python cannot load its ssl module, so it can fetch nothing over https.",
-        "proxy": "The proxy refuses or cannot be reached, so packages cannot be fetched.",
-        "certificate": "The certificate that the network shows is not trusted here (often a company opens encrypted connections),"
-        " so nothing can be fetched.",
-        "network": "The server cannot be reached from here: no name service, no route, or a firewall or proxy in between.",
+        "clock": say("A certificate is refused because of its dates: the clock of this machine is probably wrong."),
+        "module": say("This Python cannot load its ssl module, so it can fetch nothing over https."),
+        "proxy": say("The proxy refuses or cannot be reached, so packages cannot be fetched."),
+        "certificate": say(
+            "The certificate that the network shows is not trusted here (often a company opens"
+            " encrypted connections), so nothing can be fetched."
+        ),
+        "network": say(
+            "The server cannot be reached from here: no name service, no route, or a firewall or proxy in between."
+        ),
     }[_what(reading)]
 
 
@@ -355,7 +391,7 @@ LOG = LogSide(
     message=_message,
     remedies=_mends,
     tell_apart=Remedy(
-        text="See whether the ssl module loads and whether the index answers.",
+        text=later("See whether the ssl module loads and whether the index answers."),
         commands=(
             ("python", "-c", "import ssl; print(ssl.OPENSSL_VERSION)"),
             ("python", "-m", "pip", "index", "versions", "torch"),
@@ -375,7 +411,7 @@ LOG = LogSide(
 RULE = Rule(
     code="NET103",
     cause="ssl_or_proxy_failure",
-    title="Packages cannot be fetched: ssl, certificates or proxy",
+    title=later("Packages cannot be fetched: ssl, certificates or proxy"),
     needs=("machine.network",),
     check=check,
     rank=72,

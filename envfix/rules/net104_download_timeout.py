@@ -32,6 +32,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine, NetworkSetting
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._downloads import fetches, installs, runs, succeeded
 from envfix.rules._fetching import settings_of, take_back, torch_is_wanted
@@ -52,9 +53,19 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
             code=RULE.code,
             cause=RULE.cause,
             severity=Severity.WARNING if torch_is_wanted(environment) else Severity.INFO,
-            message=f"Downloads by {setting.tool} end after a pause of {setting.value} seconds, which is too short for torch.",
-            because=(Evidence(fact="machine.network", value=f"timeout {setting.value}", source=setting.configured_in),),
-            remedies=(take_back(setting.configured_in, "the time limit"), *_longer(setting)),
+            message=say(
+                "Downloads by {tool} end after a pause of {setting} seconds, which is too short for torch.",
+                tool=setting.tool,
+                setting=setting.value,
+            ),
+            because=(
+                Evidence(
+                    fact="machine.network",
+                    value=say("timeout {setting}", setting=setting.value),
+                    source=setting.configured_in,
+                ),
+            ),
+            remedies=(take_back(setting.configured_in, say("the time limit")), *_longer(setting)),
         )
 
 
@@ -72,7 +83,7 @@ def _longer(setting: NetworkSetting) -> Iterator[Remedy]:
         "conda": ("conda", "config", "--set", "remote_read_timeout_secs", "120"),
     }
     if setting.tool in commands:
-        yield Remedy(text="Or set a longer one.", commands=(commands[setting.tool],))
+        yield Remedy(text=say("Or set a longer one."), commands=(commands[setting.tool],))
 
 
 def _stalled(hit: Hit, log: Log) -> float | None:
@@ -93,21 +104,26 @@ def _broken(hit: Hit, log: Log) -> float | None:
 
 _LONGER = (
     Remedy(
-        text="Try again with a longer limit; uv and pip keep what has come through.",
+        text=later("Try again with a longer limit; uv and pip keep what has come through."),
         commands=(
             ("python", "-m", "pip", "install", "--timeout", "300", "--retries", "20", "torch", "torchvision"),
             ("export", "UV_HTTP_TIMEOUT=600"),
         ),
     ),
     Remedy(
-        text="Or load the one big file with a program that can go on where it stopped, and install it from there.",
+        text=later(
+            "Or load the one big file with a program that can go on where it stopped, and install it from there."
+        ),
         commands=(
             ("curl", "-L", "-C", "-", "-O", "ADDRESS-OF-THE-WHEEL"),
             ("python", "-m", "pip", "install", "WHEEL.whl"),
         ),
     ),
     Remedy(
-        text="Or use a mirror near you that has the folder of the wanted variant (envfix knows some: `envfix install --index`)."
+        text=later(
+            "Or use a mirror near you that has the folder of the wanted variant (envfix knows"
+            " some: `envfix install --index`)."
+        )
     ),
 )
 
@@ -188,7 +204,7 @@ LOG = LogSide(
         ),
         Signature(pattern=r"Attempting to resume incomplete download", confidence=0.4),
     ),
-    message="The download stalled or broke off before it was complete.",
+    message=later("The download stalled or broke off before it was complete."),
     remedies=_LONGER,
     explains=("corrupt_download_hash", "torch_not_installed", "wheel_not_on_index", "wheel_python_mismatch"),
 )
@@ -196,7 +212,7 @@ LOG = LogSide(
 RULE = Rule(
     code="NET104",
     cause="download_timeout",
-    title="The time limit for downloads is very short",
+    title=later("The time limit for downloads is very short"),
     needs=("machine.network",),
     check=check,
     rank=74,

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.model.regex import regex
 from envfix.rules._fetching import torch_is_wanted
@@ -51,7 +52,9 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
             code=RULE.code,
             cause=RULE.cause,
             severity=Severity.ERROR if torch_is_wanted(environment) else Severity.WARNING,
-            message=f"The configuration file {path} is broken and keeps every pip from starting ({why}).",
+            message=say(
+                "The configuration file {path} is broken and keeps every pip from starting ({why}).", path=path, why=why
+            ),
             because=(Evidence(fact="environment.package_sources", value=why, source=path),),
             remedies=(_aside(path), _bypass(machine)),
         )
@@ -59,15 +62,15 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
 
 def _aside(path: str) -> Remedy:
     if path.startswith(OF_ALL):
-        return Remedy(text=f"Ask the administrator to correct {path}.", safe=False)
-    return Remedy(text="Correct that line, or move the file aside.", commands=(("mv", path, f"{path}.broken"),))
+        return Remedy(text=say("Ask the administrator to correct {path}.", path=path), safe=False)
+    return Remedy(text=say("Correct that line, or move the file aside."), commands=(("mv", path, f"{path}.broken"),))
 
 
 def _bypass(machine: Machine) -> Remedy:
     place = machine.platform.value
     windows = place is not None and place.system == "win32"
     line = ("Set-Item", "Env:PIP_CONFIG_FILE", "nul") if windows else ("export", "PIP_CONFIG_FILE=/dev/null")
-    return Remedy(text="Or let pip pass over all its configuration files in this shell.", commands=(line,))
+    return Remedy(text=say("Or let pip pass over all its configuration files in this shell."), commands=(line,))
 
 
 LOG = LogSide(
@@ -91,16 +94,16 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "The configuration file {file} is broken and keeps every pip from starting.",
-        "A configuration file is broken and keeps every pip from starting.",
+        later("The configuration file {file} is broken and keeps every pip from starting."),
+        later("A configuration file is broken and keeps every pip from starting."),
     ),
     remedies=(
         Remedy(
-            text="See which files pip reads, and correct the line that is named or move the file aside.",
+            text=later("See which files pip reads, and correct the line that is named or move the file aside."),
             commands=(("python", "-m", "pip", "config", "debug"),),
         ),
         Remedy(
-            text="Or let pip pass over all its configuration files in this shell.",
+            text=later("Or let pip pass over all its configuration files in this shell."),
             commands=(("export", "PIP_CONFIG_FILE=/dev/null"),),
         ),
     ),
@@ -109,7 +112,7 @@ LOG = LogSide(
 RULE = Rule(
     code="NET105",
     cause="pip_configuration_broken",
-    title="A configuration file keeps pip from starting",
+    title=later("A configuration file keeps pip from starting"),
     needs=(),
     check=check,
     rank=70,

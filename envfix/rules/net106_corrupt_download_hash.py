@@ -28,6 +28,7 @@ Sources
 from __future__ import annotations
 
 from envfix.model.finding import Remedy
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._downloads import fetches, installs, succeeded
 from envfix.rules._log import LogSide, Reading
@@ -62,12 +63,12 @@ def _pickle(hit: Hit, log: Log) -> float | None:
 def _message(reading: Reading) -> str:
     groups = reading.groups
     if any(hit.groups.get("weights") for hit in reading.hits[:1]):
-        return "The file of weights is damaged or incomplete: it is no whole archive."
+        return say("The file of weights is damaged or incomplete: it is no whole archive.")
     name = groups.get("package")
     return (
-        f"The downloaded file of {name} is damaged or incomplete."
+        say("The downloaded file of {name} is damaged or incomplete.", name=name)
         if name
-        else "A downloaded file is damaged or incomplete."
+        else say("A downloaded file is damaged or incomplete.")
     )
 
 
@@ -75,7 +76,10 @@ def _mends(reading: Reading) -> tuple[Remedy, ...]:
     if any(hit.groups.get("weights") for hit in reading.hits[:1]):
         return (
             Remedy(
-                text="Delete that file and let it be loaded again; compare its size with the one on the page it comes from.",
+                text=say(
+                    "Delete that file and let it be loaded again; compare its size with the one on"
+                    " the page it comes from."
+                ),
                 commands=(("rm", "WEIGHTS.pt"),),
                 safe=False,
             ),
@@ -83,21 +87,21 @@ def _mends(reading: Reading) -> tuple[Remedy, ...]:
     if any("onda" in hit.text or "InvalidArchive" in hit.text for hit in reading.hits):
         return (
             Remedy(
-                text="Drop conda's downloaded and unpacked packages, and install again.",
+                text=say("Drop conda's downloaded and unpacked packages, and install again."),
                 commands=(("conda", "clean", "--packages", "--tarballs"),),
             ),
         )
     return (
         Remedy(
-            text="Load it again without the cache.",
+            text=say("Load it again without the cache."),
             commands=(("python", "-m", "pip", "install", "--no-cache-dir", "torch", "torchvision"),),
         ),
         Remedy(
-            text="With uv, drop what it keeps of torch first.",
+            text=say("With uv, drop what it keeps of torch first."),
             commands=(("uv", "cache", "clean", "torch"),),
         ),
         Remedy(
-            text="If it fails each time, load the wheel with a program that can resume, and install the file.",
+            text=say("If it fails each time, load the wheel with a program that can resume, and install the file."),
             commands=(
                 ("curl", "-L", "-C", "-", "-O", "ADDRESS-OF-THE-WHEEL"),
                 ("python", "-m", "pip", "install", "WHEEL.whl"),
@@ -184,7 +188,7 @@ LOG = LogSide(
 RULE = Rule(
     code="NET106",
     cause="corrupt_download_hash",
-    title="A downloaded file is damaged",
+    title=later("A downloaded file is damaged"),
     needs=(),
     check=None,  # facts do not show it: nobody knows what a file should hold
     rank=75,

@@ -32,6 +32,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.model.versions import CudaVersion
 from envfix.rules._changing import conda
@@ -52,10 +53,28 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=reason.severity,
-        message=f"Extensions cannot be compiled here: nvcc is of CUDA {kit.version}, torch {torch.build} of CUDA {torch.cuda}.",
+        message=say(
+            "Extensions cannot be compiled here: nvcc is of CUDA {version}, torch {build} of CUDA {cuda}.",
+            version=kit.version,
+            build=torch.build,
+            cuda=torch.cuda,
+        ),
         because=(
-            cite("machine.toolkits", machine.toolkits, f"{kit.nvcc} is of CUDA {kit.release} ({kit.found_by})"),
-            cite("environment.torch", environment.torch, f"torch {torch.build} has CUDA {torch.cuda} inside"),
+            cite(
+                "machine.toolkits",
+                machine.toolkits,
+                say(
+                    "{nvcc} is of CUDA {release} ({found_by})",
+                    nvcc=kit.nvcc,
+                    release=kit.release,
+                    found_by=kit.found_by,
+                ),
+            ),
+            cite(
+                "environment.torch",
+                environment.torch,
+                say("torch {build} has CUDA {cuda} inside", build=torch.build, cuda=torch.cuda),
+            ),
             reason.sign,
         ),
         remedies=tuple(_remedies(machine, environment, torch.cuda)),
@@ -69,12 +88,14 @@ def _remedies(machine: Machine, environment: Environment, wanted: CudaVersion) -
     if others:
         best = min(others, key=lambda kit: (kit.version != wanted, kit.version))
         yield Remedy(
-            text=f"Before building, choose the toolkit of CUDA {best.version} that is here already.",
+            text=say(
+                "Before building, choose the toolkit of CUDA {version} that is here already.", version=best.version
+            ),
             commands=(("export", f"CUDA_HOME={home(best)}"),),
         )
     elif interpreter is not None and interpreter.kind == "conda" and get:
         yield Remedy(
-            text=f"Before building, get an nvcc of CUDA {wanted} into the environment.",
+            text=say("Before building, get an nvcc of CUDA {wanted} into the environment.", wanted=wanted),
             commands=(
                 *get,
                 ("export", f"CUDA_HOME={interpreter.prefix}"),
@@ -82,11 +103,14 @@ def _remedies(machine: Machine, environment: Environment, wanted: CudaVersion) -
         )
     else:
         yield Remedy(
-            text=f"Before building, ask for a CUDA {wanted} toolkit and point CUDA_HOME to it, or use a ready-made wheel of"
-            " the extension.",
+            text=say(
+                "Before building, ask for a CUDA {wanted} toolkit and point CUDA_HOME to it, or"
+                " use a ready-made wheel of the extension.",
+                wanted=wanted,
+            ),
             safe=False,
         )
-    yield Remedy(text="If you compile nothing, do nothing: ready-made wheels bring their own CUDA.")
+    yield Remedy(text=say("If you compile nothing, do nothing: ready-made wheels bring their own CUDA."))
 
 
 LOG = LogSide(
@@ -124,26 +148,31 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "nvcc is of CUDA {nvcc} and torch of CUDA {torch}: an extension compiled by it would not fit, so the build is refused.",
-        "nvcc and torch are of different CUDA families, so the build is refused.",
+        later(
+            "nvcc is of CUDA {nvcc} and torch of CUDA {torch}: an extension compiled by it would"
+            " not fit, so the build is refused."
+        ),
+        later("nvcc and torch are of different CUDA families, so the build is refused."),
     ),
     remedies=lambda reading: (
-        Remedy(text="If a ready-made wheel of the extension exists for your torch, take it: nothing is compiled then."),
         Remedy(
-            text="Or get the compiler of torch's own CUDA into the environment and let the build use it.",
+            text=say("If a ready-made wheel of the extension exists for your torch, take it: nothing is compiled then.")
+        ),
+        Remedy(
+            text=say("Or get the compiler of torch's own CUDA into the environment and let the build use it."),
             commands=(
                 ("conda", "install", "-c", "nvidia", f"cuda-nvcc={reading.groups.get('torch', 'TORCH_CUDA')}"),
                 ("export", "CUDA_HOME=FOLDER_OF_THE_ENVIRONMENT"),
             ),
         ),
         Remedy(
-            text="Or install a torch for the CUDA of the nvcc that is here"
+            text=say("Or install a torch for the CUDA of the nvcc that is here")
             + (f" ({reading.groups['nvcc']})." if "nvcc" in reading.groups else "."),
             commands=(NEW_ENV,),
         ),
     ),
     tell_apart=Remedy(
-        text="Compare the two numbers; what nvidia-smi shows has nothing to do with it.",
+        text=later("Compare the two numbers; what nvidia-smi shows has nothing to do with it."),
         commands=(("nvcc", "--version"), ("python", "-c", "import torch; print(torch.version.cuda)")),
     ),
 )
@@ -152,7 +181,7 @@ LOG = LogSide(
 RULE = Rule(
     code="TKT101",
     cause="nvcc_torch_mismatch",
-    title="nvcc and torch are of different CUDA families",
+    title=later("nvcc and torch are of different CUDA families"),
     needs=("environment.torch",),
     check=check,
     rank=50,

@@ -31,6 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine, TorchBuild
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import conda
 from envfix.rules._log import LogSide
@@ -56,7 +57,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=reason.severity,
-        message="There is no CUDA compiler (nvcc), and something here compiles CUDA code.",
+        message=say("There is no CUDA compiler (nvcc), and something here compiles CUDA code."),
         because=(reason.sign, cite("machine.toolkits", machine.toolkits)),
         remedies=(_get_compiler(machine, environment, torch),),
     )
@@ -65,19 +66,25 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
 def _leads_nowhere(machine: Machine, variable: str) -> Finding:
     value = f"{variable}={machine.variables[variable]}"
     others = machine.toolkits.value or ()
-    where = f" (there is one at {others[0].nvcc})" if others else ""
+    where = say(" (there is one at {nvcc})", nvcc=others[0].nvcc) if others else ""
     return Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.INFO,
-        message=f"{variable} names {machine.variables[variable]}, where there is no nvcc: building an extension would fail.",
+        message=say(
+            "{variable} names {variables}, where there is no nvcc: building an extension would fail.",
+            variable=variable,
+            variables=machine.variables[variable],
+        ),
         because=(
-            Evidence(fact="machine.variables", value=value, source="the shell's environment"),
-            cite("machine.toolkits", machine.toolkits, f"no nvcc below it{where}"),
+            Evidence(fact="machine.variables", value=value, source=say("the shell's environment")),
+            cite("machine.toolkits", machine.toolkits, say("no nvcc below it{where}", where=where)),
         ),
         remedies=(
             Remedy(
-                text=f"Take {variable} out of your shell's start file; torch itself does not need it.",
+                text=say(
+                    "Take {variable} out of your shell's start file; torch itself does not need it.", variable=variable
+                ),
                 commands=(("unset", variable),),
             ),
         ),
@@ -89,16 +96,22 @@ def _get_compiler(machine: Machine, environment: Environment, torch: TorchBuild)
     get = conda(machine, environment, "install", "-c", "nvidia", f"cuda-nvcc={torch.cuda}")
     if interpreter is not None and interpreter.kind == "conda" and get:
         return Remedy(
-            text=f"If you need to compile, get the compiler of torch's CUDA {torch.cuda} into the environment; a ready-made"
-            " wheel of the extension needs none.",
+            text=say(
+                "If you need to compile, get the compiler of torch's CUDA {cuda} into the"
+                " environment; a ready-made wheel of the extension needs none.",
+                cuda=torch.cuda,
+            ),
             commands=(
                 *get,
                 ("export", f"CUDA_HOME={interpreter.prefix}"),
             ),
         )
     return Remedy(
-        text=f"If you need to compile, ask the administrator for the CUDA {torch.cuda} toolkit; a ready-made wheel of the"
-        " extension needs none.",
+        text=say(
+            "If you need to compile, ask the administrator for the CUDA {cuda} toolkit; a"
+            " ready-made wheel of the extension needs none.",
+            cuda=torch.cuda,
+        ),
         safe=False,
     )
 
@@ -194,18 +207,25 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "Something here compiles CUDA code and looks for the compiler at {nvcc}, where there is none.",
-        "Something here compiles CUDA code, and the toolkit's {header} is not there.",
-        "Something here compiles CUDA code, and there is no CUDA compiler (nvcc) where it looks: torch's wheels bring none.",
+        later("Something here compiles CUDA code and looks for the compiler at {nvcc}, where there is none."),
+        later("Something here compiles CUDA code, and the toolkit's {header} is not there."),
+        later(
+            "Something here compiles CUDA code, and there is no CUDA compiler (nvcc) where it"
+            " looks: torch's wheels bring none."
+        ),
     ),
     remedies=(
         Remedy(
-            text="If a ready-made wheel of the package exists for your torch, Python and CUDA, take that: nothing has to be"
-            " compiled.",
+            text=later(
+                "If a ready-made wheel of the package exists for your torch, Python and CUDA, take"
+                " that: nothing has to be compiled."
+            ),
         ),
         Remedy(
-            text="If it must be compiled, get the compiler of torch's own CUDA (print torch.version.cuda) and point CUDA_HOME to"
-            " it.",
+            text=later(
+                "If it must be compiled, get the compiler of torch's own CUDA (print"
+                " torch.version.cuda) and point CUDA_HOME to it."
+            ),
             commands=(
                 ("python", "-c", "import torch; print(torch.version.cuda)"),
                 ("conda", "install", "-c", "nvidia", "cuda-nvcc=TORCH_CUDA", "cuda-cudart-dev=TORCH_CUDA"),
@@ -213,12 +233,14 @@ LOG = LogSide(
             ),
         ),
         Remedy(
-            text="If a toolkit is installed already (often /usr/local/cuda), point CUDA_HOME to it; one folder, no list.",
+            text=later(
+                "If a toolkit is installed already (often /usr/local/cuda), point CUDA_HOME to it; one folder, no list."
+            ),
             commands=(("export", "CUDA_HOME=/usr/local/cuda"),),
         ),
     ),
     tell_apart=Remedy(
-        text="See whether there is a compiler anywhere.",
+        text=later("See whether there is a compiler anywhere."),
         commands=(("which", "-a", "nvcc"), ("ls", "/usr/local")),
     ),
 )
@@ -227,7 +249,7 @@ LOG = LogSide(
 RULE = Rule(
     code="TKT102",
     cause="cuda_home_or_nvcc_missing",
-    title="There is no nvcc where a build would look for it",
+    title=later("There is no nvcc where a build would look for it"),
     needs=("environment.torch",),
     check=check,
     rank=51,

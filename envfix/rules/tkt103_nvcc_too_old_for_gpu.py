@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Gpu, Machine
 from envfix.model.finding import Finding, Remedy
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.versions import ComputeCapability, CudaVersion
 from envfix.rules._log import LogSide, Reading
@@ -52,10 +53,29 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=reason.severity,
-        message=f"The compiler nvcc {kit.version} cannot compile for the {card.name} ({_sm(card)}): that needs CUDA {since}.",
+        message=say(
+            "The compiler nvcc {version} cannot compile for the {card} ({sm}): that needs CUDA {since}.",
+            version=kit.version,
+            card=card.name,
+            sm=_sm(card),
+            since=since,
+        ),
         because=(
-            cite("machine.toolkits", machine.toolkits, f"{kit.nvcc} is of CUDA {kit.release} ({kit.found_by})"),
-            cite("machine.gpus", machine.gpus, f"{card.name}, compute capability {card.capability}"),
+            cite(
+                "machine.toolkits",
+                machine.toolkits,
+                say(
+                    "{nvcc} is of CUDA {release} ({found_by})",
+                    nvcc=kit.nvcc,
+                    release=kit.release,
+                    found_by=kit.found_by,
+                ),
+            ),
+            cite(
+                "machine.gpus",
+                machine.gpus,
+                say("{card}, compute capability {capability}", card=card.name, capability=card.capability),
+            ),
             reason.sign,
         ),
         remedies=tuple(_remedies(machine, since)),
@@ -70,20 +90,25 @@ def _firsts(machine: Machine, tables: Tables) -> Iterator[tuple[Gpu, CudaVersion
 
 
 def _sm(card: Gpu) -> str:
-    return card.capability.sm if card.capability else "unknown"
+    return card.capability.sm if card.capability else say("unknown")
 
 
 def _remedies(machine: Machine, since: CudaVersion) -> Iterator[Remedy]:
     newer = [kit for kit in machine.toolkits.value or () if kit.version >= since]
     if newer:
         yield Remedy(
-            text=f"Before building, choose the toolkit of CUDA {newer[0].version} that is here already.",
+            text=say(
+                "Before building, choose the toolkit of CUDA {version} that is here already.", version=newer[0].version
+            ),
             commands=(("export", f"CUDA_HOME={home(newer[0])}"),),
         )
         return
     yield Remedy(
-        text=f"Use a ready-made wheel of the extension, or ask for a toolkit of CUDA {since} or newer that is of the same"
-        " family as torch.",
+        text=say(
+            "Use a ready-made wheel of the extension, or ask for a toolkit of CUDA {since} or"
+            " newer that is of the same family as torch.",
+            since=since,
+        ),
         safe=False,
     )
 
@@ -100,14 +125,18 @@ OFTEN = 0.2
 def _message(reading: Reading) -> str:
     hit = next((one for one in reading.hits if number_of(one)), None)
     if hit is None:
-        return "The CUDA compiler is older than the card and cannot compile for it."
+        return say("The CUDA compiler is older than the card and cannot compile for it.")
     release = next((one for pattern in RELEASES for one in reading.log.found(pattern)), None)
-    which = f"of CUDA {release.groups['release']} " if release else ""
+    which = say("of CUDA {release} ", release=release.groups["release"]) if release else ""
     number = number_of(hit)
     since = reading.tables.host_compilers.oldest_cuda_for(ComputeCapability.parse(f"sm_{number}"))
-    need = f"; that needs CUDA {since}" if since else ""
-    return (
-        f"The CUDA compiler {which}is older than the card: it knows no architecture {number // 10}.{number % 10}{need}."
+    need = say("; that needs CUDA {since}", since=since) if since else ""
+    return say(
+        "The CUDA compiler {which}is older than the card: it knows no architecture {number}.{number_2}{need}.",
+        which=which,
+        number=number // 10,
+        number_2=number % 10,
+        need=need,
     )
 
 
@@ -130,23 +159,27 @@ LOG = LogSide(
     message=_message,
     remedies=(
         Remedy(
-            text="Take a ready-made wheel of the extension, or a toolkit that knows the card and is of torch's own CUDA family;"
-            " print that first.",
+            text=later(
+                "Take a ready-made wheel of the extension, or a toolkit that knows the card and is"
+                " of torch's own CUDA family; print that first."
+            ),
             commands=(("python", "-c", "import torch; print(torch.version.cuda)"),),
         ),
         Remedy(
-            text="Or compile for the newest architecture that this nvcc knows and let the driver do the rest (+PTX).",
+            text=later(
+                "Or compile for the newest architecture that this nvcc knows and let the driver do the rest (+PTX)."
+            ),
             commands=(("nvcc", "--list-gpu-arch"), ("export", "TORCH_CUDA_ARCH_LIST=NEWEST_KNOWN+PTX")),
         ),
     ),
-    tell_apart=Remedy(text="See which release of nvcc the build takes.", commands=(("nvcc", "--version"),)),
+    tell_apart=Remedy(text=later("See which release of nvcc the build takes."), commands=(("nvcc", "--version"),)),
 )
 
 
 RULE = Rule(
     code="TKT103",
     cause="nvcc_too_old_for_gpu",
-    title="nvcc is older than the card",
+    title=later("nvcc is older than the card"),
     needs=("environment.torch",),
     check=check,
     rank=52,

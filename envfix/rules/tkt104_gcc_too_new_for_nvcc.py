@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, HostCompiler, Machine, Toolkit
 from envfix.model.finding import Evidence, Finding, Remedy
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._changing import conda
 from envfix.rules._log import LogSide, Reading
@@ -50,13 +51,27 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=reason.severity,
-        message=f"The compiler nvcc {kit.version} accepts {kind} up to {limit[0]}, and would call {compiler.path}, which is"
-        f" {compiler.version}.",
+        message=say(
+            "The compiler nvcc {version} accepts {kind} up to {limit}, and would call {path}, which is {version_2}.",
+            version=kit.version,
+            kind=kind,
+            limit=limit[0],
+            path=compiler.path,
+            version_2=compiler.version,
+        ),
         because=(
             Evidence(
-                fact="machine.toolkits", value=f"CUDA {kit.release} accepts {kind} up to {limit[0]}", source=limit[1]
+                fact="machine.toolkits",
+                value=say(
+                    "CUDA {release} accepts {kind} up to {limit}", release=kit.release, kind=kind, limit=limit[0]
+                ),
+                source=limit[1],
             ),
-            cite("machine.host_compilers", machine.host_compilers, f"{compiler.path} is version {compiler.version}"),
+            cite(
+                "machine.host_compilers",
+                machine.host_compilers,
+                say("{path} is version {version}", path=compiler.path, version=compiler.version),
+            ),
             reason.sign,
         ),
         remedies=(_remedy(machine, environment, kind, limit[0]),),
@@ -72,7 +87,7 @@ def newest_accepted(kit: Toolkit, kind: str, tables: Tables) -> tuple[int, str] 
     if known is None or known.confidence == "inferred":
         return None
     value = known.clang_max if kind == "clang" else known.gcc_max
-    return None if value is None else (value, "table of compilers")
+    return None if value is None else (value, say("table of compilers"))
 
 
 def _remedy(machine: Machine, environment: Environment, kind: str, limit: int) -> Remedy:
@@ -82,17 +97,21 @@ def _remedy(machine: Machine, environment: Environment, kind: str, limit: int) -
         best = max(accepted, key=major)
         cc = best.path.replace("clang++", "clang").replace("g++", "gcc")
         return Remedy(
-            text=f"Before building, let nvcc call {best.name}, which is here already.",
+            text=say("Before building, let nvcc call {best}, which is here already.", best=best.name),
             commands=(("export", f"CC={cc}", f"CXX={best.path}", f"CUDAHOSTCXX={best.path}"),),
         )
     get = conda(machine, environment, "install", "-c", "conda-forge", f"gxx_linux-64={limit}")
     if interpreter is not None and interpreter.kind == "conda" and get:
         return Remedy(
-            text="Before building, get a compiler that nvcc accepts into the environment, and activate it again.",
+            text=say("Before building, get a compiler that nvcc accepts into the environment, and activate it again."),
             commands=get,
         )
     return Remedy(
-        text=f"Use a ready-made wheel of the extension, or ask the administrator to add g++-{limit} beside the usual one.",
+        text=say(
+            "Use a ready-made wheel of the extension, or ask the administrator to add g++-{limit}"
+            " beside the usual one.",
+            limit=limit,
+        ),
         safe=False,
     )
 
@@ -141,13 +160,14 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "The C++ compiler is newer than nvcc accepts: this nvcc takes gcc up to {limit}.",
-        "The C++ compiler is newer than nvcc accepts: {name} is {own}, too new for CUDA {cuda}.",
-        "The C++ compiler, or its headers, are newer than this nvcc understands.",
+        later("The C++ compiler is newer than nvcc accepts: this nvcc takes gcc up to {limit}."),
+        later("The C++ compiler is newer than nvcc accepts: {name} is {own}, too new for CUDA {cuda}."),
+        later("The C++ compiler, or its headers, are newer than this nvcc understands."),
     ),
     remedies=lambda reading: tuple(_mends(reading)),
     tell_apart=Remedy(
-        text="Compare nvcc with the compiler that it calls.", commands=(("nvcc", "--version"), ("g++", "--version"))
+        text=later("Compare nvcc with the compiler that it calls."),
+        commands=(("nvcc", "--version"), ("g++", "--version")),
     ),
 )
 
@@ -155,8 +175,12 @@ LOG = LogSide(
 def _mends(reading: Reading) -> Iterator[Remedy]:
     limit = reading.groups.get("limit", "LIMIT").partition(".")[0]
     yield Remedy(
-        text=f"Let nvcc call an older compiler, where one is installed beside the usual one (gcc {limit} or older); in a conda"
-        f" environment install gxx_linux-64={limit} from conda-forge.",
+        text=say(
+            "Let nvcc call an older compiler, where one is installed beside the usual one (gcc"
+            " {limit} or older); in a conda environment install gxx_linux-64={limit} from"
+            " conda-forge.",
+            limit=limit,
+        ),
         commands=(
             (
                 "export",
@@ -168,8 +192,10 @@ def _mends(reading: Reading) -> Iterator[Remedy]:
         ),
     )
     yield Remedy(
-        text="Or take a newer toolkit of torch's own CUDA family, which accepts newer compilers, or a ready-made wheel of the"
-        " extension.",
+        text=say(
+            "Or take a newer toolkit of torch's own CUDA family, which accepts newer compilers, or"
+            " a ready-made wheel of the extension."
+        ),
         safe=False,
     )
 
@@ -177,7 +203,7 @@ def _mends(reading: Reading) -> Iterator[Remedy]:
 RULE = Rule(
     code="TKT104",
     cause="gcc_too_new_for_nvcc",
-    title="The C++ compiler is newer than nvcc accepts",
+    title=later("The C++ compiler is newer than nvcc accepts"),
     needs=("environment.torch",),
     check=check,
     rank=53,

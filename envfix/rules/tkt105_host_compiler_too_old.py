@@ -31,6 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, HostCompiler, Machine, TorchBuild
 from envfix.model.finding import Finding, Remedy
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import conda
 from envfix.rules._log import LogSide
@@ -55,9 +56,19 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=reason.severity,
-        message=f"Extensions for torch {torch.build} need gcc {needed} or newer, and {compiler.path} is {compiler.version}.",
+        message=say(
+            "Extensions for torch {build} need gcc {needed} or newer, and {path} is {version}.",
+            build=torch.build,
+            needed=needed,
+            path=compiler.path,
+            version=compiler.version,
+        ),
         because=(
-            cite("machine.host_compilers", machine.host_compilers, f"{compiler.path} is version {compiler.version}"),
+            cite(
+                "machine.host_compilers",
+                machine.host_compilers,
+                say("{path} is version {version}", path=compiler.path, version=compiler.version),
+            ),
             cite("environment.torch", environment.torch, torch.build),
             reason.sign,
         ),
@@ -83,18 +94,21 @@ def _remedy(machine: Machine, environment: Environment, needed: int) -> Remedy:
     if newer:
         path = min(newer, key=major).path
         return Remedy(
-            text="Before building, choose the newer compiler that is here already.",
+            text=say("Before building, choose the newer compiler that is here already."),
             commands=(("export", f"CC={path.replace('g++', 'gcc')}", f"CXX={path}"),),
         )
     get = conda(machine, environment, "install", "-c", "conda-forge", f"gxx_linux-64={max(needed, 11)}")
     if interpreter is not None and interpreter.kind == "conda" and get:
         return Remedy(
-            text="Before building, get a newer compiler into the environment, and activate it again.",
+            text=say("Before building, get a newer compiler into the environment, and activate it again."),
             commands=get,
         )
     return Remedy(
-        text=f"Use a ready-made wheel of the extension, load a module with gcc {needed} or newer, or ask the administrator for"
-        " one.",
+        text=say(
+            "Use a ready-made wheel of the extension, load a module with gcc {needed} or newer, or"
+            " ask the administrator for one.",
+            needed=needed,
+        ),
         safe=False,
     )
 
@@ -175,29 +189,35 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "The C++ compiler is too old: {name} is {own}, and CUDA {cuda} needs a newer one.",
-        "The C++ compiler is too old for torch's headers: gcc {needed} or newer is needed.",
-        "torch's headers need C++{std}, and the compiler, or the flag that the project gives it, is older.",
-        "The C++ compiler, or the standard that the project asks for, is too old for torch's headers.",
+        later("The C++ compiler is too old: {name} is {own}, and CUDA {cuda} needs a newer one."),
+        later("The C++ compiler is too old for torch's headers: gcc {needed} or newer is needed."),
+        later("torch's headers need C++{std}, and the compiler, or the flag that the project gives it, is older."),
+        later("The C++ compiler, or the standard that the project asks for, is too old for torch's headers."),
     ),
     remedies=(
         Remedy(
-            text="If the project asks for an older standard by hand (-std=c++14 in"
-            " setup.py or CMake), take that flag out or make it"
-            " what the message names: torch's builder sets the right one itself.",
+            text=later(
+                "If the project asks for an older standard by hand (-std=c++14 in setup.py or"
+                " CMake), take that flag out or make it what the message names: torch's builder"
+                " sets the right one itself."
+            ),
         ),
         Remedy(
-            text="If g++ itself is old, get a newer one: a module of the cluster, or conda's in the environment.",
+            text=later(
+                "If g++ itself is old, get a newer one: a module of the cluster, or conda's in the environment."
+            ),
             commands=(
                 ("g++", "--version"),
                 ("conda", "install", "-c", "conda-forge", "gxx_linux-64=11"),
                 ("export", "CXX=FOLDER_OF_THE_ENVIRONMENT/bin/x86_64-conda-linux-gnu-g++"),
             ),
         ),
-        Remedy(text="Or use a ready-made wheel of the extension, or a torch of the time of the project."),
+        Remedy(text=later("Or use a ready-made wheel of the extension, or a torch of the time of the project.")),
     ),
     tell_apart=Remedy(
-        text="See how old the compiler is: from gcc 9 on it knows C++17, and then the project's flag is at fault.",
+        text=later(
+            "See how old the compiler is: from gcc 9 on it knows C++17, and then the project's flag is at fault."
+        ),
         commands=(("g++", "--version"),),
     ),
 )
@@ -206,7 +226,7 @@ LOG = LogSide(
 RULE = Rule(
     code="TKT105",
     cause="host_compiler_too_old",
-    title="The C++ compiler is too old for torch's headers",
+    title=later("The C++ compiler is too old for torch's headers"),
     needs=("environment.torch",),
     check=check,
     rank=54,

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, HostCompiler, Machine
 from envfix.model.finding import Evidence, Finding, Remedy
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
@@ -57,20 +58,32 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=reason.severity,
-        message=f"The compiler nvcc {kit.version} does not accept this Visual C++ ({in_shell.version}, _MSC_VER {number}).",
+        message=say(
+            "The compiler nvcc {version} does not accept this Visual C++ ({version_2}, _MSC_VER {number}).",
+            version=kit.version,
+            version_2=in_shell.version,
+            number=number,
+        ),
         because=(
             Evidence(
                 fact="machine.toolkits",
-                value=f"CUDA {kit.release} accepts _MSC_VER {accepted[0]} to {accepted[1]}",
-                source=kit.limits_from or "table of compilers",
+                value=say(
+                    "CUDA {release} accepts _MSC_VER {accepted} to {accepted_2}",
+                    release=kit.release,
+                    accepted=accepted[0],
+                    accepted_2=accepted[1],
+                ),
+                source=kit.limits_from or say("table of compilers"),
             ),
             cite("machine.host_compilers", machine.host_compilers, in_shell.path),
             reason.sign,
         ),
         remedies=(
             Remedy(
-                text="Add a toolset that nvcc accepts in the Visual Studio installer and build in its prompt, take a newer"
-                " toolkit, or use a ready-made wheel of the extension.",
+                text=say(
+                    "Add a toolset that nvcc accepts in the Visual Studio installer and build in"
+                    " its prompt, take a newer toolkit, or use a ready-made wheel of the extension."
+                ),
                 safe=False,
             ),
         ),
@@ -93,19 +106,23 @@ def _not_here(machine: Machine, found: list[HostCompiler], reason: Compiling) ->
         code=RULE.code,
         cause=RULE.cause,
         severity=reason.severity,
-        message="The C++ compiler (cl.exe) is installed, but not reachable from this shell."
+        message=say("The C++ compiler (cl.exe) is installed, but not reachable from this shell.")
         if installed
-        else "There is no Microsoft C++ compiler (cl.exe), and something here compiles extensions.",
+        else say("There is no Microsoft C++ compiler (cl.exe), and something here compiles extensions."),
         because=(
-            cite("machine.host_compilers", machine.host_compilers, found[0].path if installed else "no cl.exe"),
+            cite("machine.host_compilers", machine.host_compilers, found[0].path if installed else say("no cl.exe")),
             reason.sign,
         ),
         remedies=(
             Remedy(
-                text='Open the "x64 Native Tools Command Prompt for VS", activate the environment there, and build.'
+                text=say(
+                    'Open the "x64 Native Tools Command Prompt for VS", activate the environment there, and build.'
+                )
                 if installed
-                else 'Install the "Desktop development with C++" part of the Visual Studio Build Tools, or use a ready-made'
-                " wheel of the extension.",
+                else say(
+                    'Install the "Desktop development with C++" part of the Visual Studio Build'
+                    " Tools, or use a ready-made wheel of the extension."
+                ),
                 safe=installed,
             ),
         ),
@@ -172,19 +189,27 @@ LOG = LogSide(
         Signature(pattern=r"C1189: #error: ", confidence=0.3, unless=(r"You need C\+\+1",)),
     ),
     message=(
-        "nvcc does not accept this Visual C++: it takes those of Visual Studio {first} to {last}, up to a certain update.",
-        "Microsoft's C++ compiler ({vc} or newer) is not here, or not reachable from this shell.",
-        "This Visual C++ is newer than the CUDA toolkit: it expects {expected}.",
-        "Microsoft's C++ compiler (cl.exe) is not here, not reachable from this shell, or not the one that nvcc accepts.",
+        later(
+            "nvcc does not accept this Visual C++: it takes those of Visual Studio {first} to"
+            " {last}, up to a certain update."
+        ),
+        later("Microsoft's C++ compiler ({vc} or newer) is not here, or not reachable from this shell."),
+        later("This Visual C++ is newer than the CUDA toolkit: it expects {expected}."),
+        later(
+            "Microsoft's C++ compiler (cl.exe) is not here, not reachable from this shell, or not"
+            " the one that nvcc accepts."
+        ),
     ),
     remedies=lambda reading: (
         *(_other_toolset() if {"first", "expected"} & set(reading.groups) else _get_compiler()),
         Remedy(
-            text="Or take a ready-made wheel of the package, for this Python and torch: nothing has to be compiled then."
+            text=say(
+                "Or take a ready-made wheel of the package, for this Python and torch: nothing has to be compiled then."
+            )
         ),
     ),
     tell_apart=Remedy(
-        text="See whether the compiler is in this shell, and which.", commands=(("where", "cl"), ("cl",))
+        text=later("See whether the compiler is in this shell, and which."), commands=(("where", "cl"), ("cl",))
     ),
 )
 
@@ -192,12 +217,17 @@ LOG = LogSide(
 def _get_compiler() -> tuple[Remedy, ...]:
     return (
         Remedy(
-            text='Install the "Desktop development with C++" part of the Visual Studio Build Tools, with a Windows SDK; the'
-            " redistributable alone is no compiler.",
+            text=say(
+                'Install the "Desktop development with C++" part of the Visual Studio Build Tools,'
+                " with a Windows SDK; the redistributable alone is no compiler."
+            ),
             safe=False,
         ),
         Remedy(
-            text='If it is installed, open the "x64 Native Tools Command Prompt for VS", activate the environment, and build.',
+            text=say(
+                'If it is installed, open the "x64 Native Tools Command Prompt for VS", activate'
+                " the environment, and build."
+            ),
             commands=(("set", "DISTUTILS_USE_SDK=1"),),
         ),
     )
@@ -206,8 +236,11 @@ def _get_compiler() -> tuple[Remedy, ...]:
 def _other_toolset() -> tuple[Remedy, ...]:
     return (
         Remedy(
-            text="Add an older toolset (v142 or an earlier v143) in the Visual Studio installer and build in its prompt, or take a"
-            " newer toolkit of torch's CUDA family, which accepts newer compilers.",
+            text=say(
+                "Add an older toolset (v142 or an earlier v143) in the Visual Studio installer and"
+                " build in its prompt, or take a newer toolkit of torch's CUDA family, which"
+                " accepts newer compilers."
+            ),
             safe=False,
         ),
     )
@@ -216,7 +249,7 @@ def _other_toolset() -> tuple[Remedy, ...]:
 RULE = Rule(
     code="TKT106",
     cause="msvc_missing_or_unsupported",
-    title="Microsoft's C++ compiler is missing or not accepted by nvcc",
+    title=later("Microsoft's C++ compiler is missing or not accepted by nvcc"),
     needs=("environment.torch",),
     check=check,
     rank=55,

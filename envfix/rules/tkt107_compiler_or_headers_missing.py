@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Interpreter, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import conda
 from envfix.rules._log import LogSide
@@ -52,16 +53,16 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     no_compiler = machine.host_compilers.is_absent
     if not no_compiler and interpreter.headers is not False:
         return
-    what = "C compiler" if no_compiler else f"Python.h of Python {interpreter.version}"
+    what = say("C compiler") if no_compiler else say("Python.h of Python {version}", version=interpreter.version)
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.INFO,
-        message=f"There is no {what} here: torch.compile would fail; everything else works without it.",
+        message=say("There is no {what} here: torch.compile would fail; everything else works without it.", what=what),
         because=(
             cite("machine.host_compilers", machine.host_compilers)
             if no_compiler
-            else cite("environment.interpreter", environment.interpreter, "its include folder holds no Python.h"),
+            else cite("environment.interpreter", environment.interpreter, say("its include folder holds no Python.h")),
         ),
         remedies=(_remedy(machine, environment, interpreter, no_compiler=no_compiler),),
     )
@@ -71,12 +72,18 @@ def _remedy(machine: Machine, environment: Environment, interpreter: Interpreter
     get = conda(machine, environment, "install", "-c", "conda-forge", "gcc_linux-64")
     if interpreter.kind in ("conda", "base") and no_compiler and get:
         return Remedy(
-            text="If you use torch.compile, get a compiler into the environment, and activate it again.",
+            text=say("If you use torch.compile, get a compiler into the environment, and activate it again."),
             commands=get,
         )
     minor = ".".join(interpreter.version.split(".")[:2])
-    package = "a C compiler" if no_compiler else f"the development files of this Python (python{minor}-dev)"
-    return Remedy(text=f"If you use torch.compile, ask the administrator to install {package}.", safe=False)
+    package = (
+        say("a C compiler")
+        if no_compiler
+        else say("the development files of this Python (python{minor}-dev)", minor=minor)
+    )
+    return Remedy(
+        text=say("If you use torch.compile, ask the administrator to install {package}.", package=package), safe=False
+    )
 
 
 def _weigh_triton(hit: Hit, log: Log) -> float | None:
@@ -169,27 +176,30 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "Something here compiles C code, and there is no {compiler} on this machine, or not on PATH.",
-        "Something here compiles C code, and the header {header} is not installed.",
-        "Something here compiles C code, and the compiler or the headers of this Python are not installed.",
+        later("Something here compiles C code, and there is no {compiler} on this machine, or not on PATH."),
+        later("Something here compiles C code, and the header {header} is not installed."),
+        later("Something here compiles C code, and the compiler or the headers of this Python are not installed."),
     ),
     remedies=(
         Remedy(
-            text="Get a compiler into the conda environment; its Python has the headers already.",
+            text=later("Get a compiler into the conda environment; its Python has the headers already."),
             commands=(("conda", "install", "-c", "conda-forge", "gcc_linux-64", "gxx_linux-64", "ninja"),),
         ),
         Remedy(
-            text="Or have the system's packages installed, in the image or by the administrator: build-essential and python3.X-dev"
-            " (Debian, Ubuntu) or gcc-c++ and python3.X-devel (Fedora, Rocky), X as in the Python that runs the program.",
+            text=later(
+                "Or have the system's packages installed, in the image or by the administrator:"
+                " build-essential and python3.X-dev (Debian, Ubuntu) or gcc-c++ and python3.X-devel"
+                " (Fedora, Rocky), X as in the Python that runs the program."
+            ),
             safe=False,
         ),
         Remedy(
-            text="Only where torch.compile asks for it and you can do without: leave the compilation out.",
+            text=later("Only where torch.compile asks for it and you can do without: leave the compilation out."),
             commands=(("export", "TORCHDYNAMO_DISABLE=1"),),
         ),
     ),
     tell_apart=Remedy(
-        text="See whether there is a compiler and where this Python looks for its headers.",
+        text=later("See whether there is a compiler and where this Python looks for its headers."),
         commands=(
             ("which", "gcc", "g++", "ninja"),
             ("python", "-c", "import sysconfig; print(sysconfig.get_path('include'))"),
@@ -201,7 +211,7 @@ LOG = LogSide(
 RULE = Rule(
     code="TKT107",
     cause="compiler_or_headers_missing",
-    title="torch.compile has no C compiler or no Python headers",
+    title=later("torch.compile has no C compiler or no Python headers"),
     needs=("environment.torch",),
     check=check,
     rank=56,

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide, Reading
@@ -56,21 +57,45 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=reason.severity,
-        message=f"The compiler nvcc {kit.version} no longer compiles for the {card.name}: CUDA {first} dropped such cards.",
+        message=say(
+            "The compiler nvcc {version} no longer compiles for the {card}: CUDA {first} dropped such cards.",
+            version=kit.version,
+            card=card.name,
+            first=first,
+        ),
         because=(
-            cite("machine.toolkits", machine.toolkits, f"{kit.nvcc} is of CUDA {kit.release} ({kit.found_by})"),
-            cite("machine.gpus", machine.gpus, f"{card.name}, compute capability {card.capability}"),
+            cite(
+                "machine.toolkits",
+                machine.toolkits,
+                say(
+                    "{nvcc} is of CUDA {release} ({found_by})",
+                    nvcc=kit.nvcc,
+                    release=kit.release,
+                    found_by=kit.found_by,
+                ),
+            ),
+            cite(
+                "machine.gpus",
+                machine.gpus,
+                say("{card}, compute capability {capability}", card=card.name, capability=card.capability),
+            ),
             reason.sign,
         ),
         remedies=(
             Remedy(
-                text=f"Before building, choose the toolkit of CUDA {older[0].version} that is here already.",
+                text=say(
+                    "Before building, choose the toolkit of CUDA {version} that is here already.",
+                    version=older[0].version,
+                ),
                 commands=(("export", f"CUDA_HOME={home(older[0])}"),),
             )
             if older
             else Remedy(
-                text=f"Use a ready-made wheel of the extension, or ask for a toolkit older than CUDA {first} that is of torch's"
-                " own family.",
+                text=say(
+                    "Use a ready-made wheel of the extension, or ask for a toolkit older than CUDA"
+                    " {first} that is of torch's own family.",
+                    first=first,
+                ),
                 safe=False,
             ),
         ),
@@ -90,9 +115,15 @@ def _message(reading: Reading) -> str:
     number = number_of(reading.hits[0])
     release = next((one.groups["release"] for pattern in RELEASES for one in reading.log.found(pattern)), None)
     first = dropped_in(number)
-    which = f" of CUDA {release}" if release else ""
-    since = f": CUDA {first} and newer dropped it" if first else ""
-    return f"The CUDA compiler{which} no longer knows the architecture {number // 10}.{number % 10}{since}."
+    which = say(" of CUDA {release}", release=release) if release else ""
+    since = say(": CUDA {first} and newer dropped it", first=first) if first else ""
+    return say(
+        "The CUDA compiler{which} no longer knows the architecture {number}.{number_2}{since}.",
+        which=which,
+        number=number // 10,
+        number_2=number % 10,
+        since=since,
+    )
 
 
 def _mends(reading: Reading) -> tuple[Remedy, ...]:
@@ -100,16 +131,21 @@ def _mends(reading: Reading) -> tuple[Remedy, ...]:
     first = dropped_in(number)
     return (
         Remedy(
-            text="If your card is newer, build for your card only, and take the old numbers out of the project's own list"
-            " (-gencode lines in setup.py, CUDA_ARCHITECTURES in CMake).",
+            text=say(
+                "If your card is newer, build for your card only, and take the old numbers out of"
+                " the project's own list (-gencode lines in setup.py, CUDA_ARCHITECTURES in CMake)."
+            ),
             commands=(
                 ("nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv"),
                 ("export", "TORCH_CUDA_ARCH_LIST=YOUR_CARDS_NUMBER"),
             ),
         ),
         Remedy(
-            text=f"If it is your card's own number, compile with a toolkit older than CUDA {first}, of the family of a torch that"
-            " still runs on the card.",
+            text=say(
+                "If it is your card's own number, compile with a toolkit older than CUDA {first},"
+                " of the family of a torch that still runs on the card.",
+                first=first,
+            ),
             commands=(NEW_ENV,),
         ),
     )
@@ -120,7 +156,7 @@ LOG = LogSide(
     message=_message,
     remedies=_mends,
     tell_apart=Remedy(
-        text="See which release of nvcc the build takes and what it knows.",
+        text=later("See which release of nvcc the build takes and what it knows."),
         commands=(("nvcc", "--version"), ("nvcc", "--list-gpu-arch")),
     ),
 )
@@ -128,7 +164,7 @@ LOG = LogSide(
 RULE = Rule(
     code="TKT108",
     cause="nvcc_too_new_for_gpu",
-    title="nvcc no longer knows the card",
+    title=later("nvcc no longer knows the card"),
     needs=("environment.torch",),
     check=check,
     rank=52,

@@ -30,6 +30,7 @@ from __future__ import annotations
 import re
 
 from envfix.model.finding import Remedy
+from envfix.model.language import later
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule
@@ -130,19 +131,23 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "{package} needs CUDA {needed} or newer to be compiled, and the nvcc that the build takes is older.",
-        "The source needs CUDA {needed} or newer to be compiled, and the nvcc that the build takes is older.",
-        "The nvcc that the build takes is older than the source needs: it has no {header}.",
-        "The nvcc that the build takes is older than the source needs: it does not know the option {option}.",
-        "The nvcc that the build takes is older than the source needs.",
+        later("{package} needs CUDA {needed} or newer to be compiled, and the nvcc that the build takes is older."),
+        later("The source needs CUDA {needed} or newer to be compiled, and the nvcc that the build takes is older."),
+        later("The nvcc that the build takes is older than the source needs: it has no {header}."),
+        later("The nvcc that the build takes is older than the source needs: it does not know the option {option}."),
+        later("The nvcc that the build takes is older than the source needs."),
     ),
     remedies=(
         Remedy(
-            text="Take a ready-made wheel of the extension for your torch and Python, or the older release of it that still"
-            " builds with this nvcc.",
+            text=later(
+                "Take a ready-made wheel of the extension for your torch and Python, or the older"
+                " release of it that still builds with this nvcc."
+            ),
         ),
         Remedy(
-            text="Or get the compiler of torch's own CUDA (often newer than the nvcc on PATH) and let the build use it.",
+            text=later(
+                "Or get the compiler of torch's own CUDA (often newer than the nvcc on PATH) and let the build use it."
+            ),
             commands=(
                 ("python", "-c", "import torch; print(torch.version.cuda)"),
                 ("conda", "install", "-c", "nvidia", "cuda-nvcc=TORCH_CUDA", "cuda-libraries-dev=TORCH_CUDA"),
@@ -150,19 +155,21 @@ LOG = LogSide(
             ),
         ),
         Remedy(
-            text="If a newer toolkit is installed beside the distribution's (see /usr/local), point CUDA_HOME to it.",
+            text=later(
+                "If a newer toolkit is installed beside the distribution's (see /usr/local), point CUDA_HOME to it."
+            ),
             commands=(("export", "CUDA_HOME=/usr/local/cuda"),),
         ),
     ),
     tell_apart=Remedy(
-        text="See which nvcc the build takes.", commands=(("which", "-a", "nvcc"), ("nvcc", "--version"))
+        text=later("See which nvcc the build takes."), commands=(("which", "-a", "nvcc"), ("nvcc", "--version"))
     ),
 )
 
 RULE = Rule(
     code="TKT109",
     cause="nvcc_too_old_for_extension",
-    title="nvcc is older than the source needs",
+    title=later("nvcc is older than the source needs"),
     needs=(),
     check=None,  # no fact shows it: what a source needs is seen when it is compiled
     rank=52,

@@ -33,6 +33,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine, TorchBuild
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules import _log_patterns as texts
 from envfix.rules._cards import nvidia_displays
@@ -56,20 +57,25 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if maker is not None and any(display.vendor_id == MAKERS[maker] for display in machine.displays.value or ()):
         return  # Of two makers' cards this torch was chosen for the other's.
     cards = _cards(machine)
-    built = f"for cards of {maker}" if maker else "without CUDA"
+    built = say("for cards of {maker}", maker=maker) if maker else say("without CUDA")
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR,
-        message=f"torch {torch.build} was built {built}: it cannot use the GPU of this machine ({cards}).",
+        message=say(
+            "torch {build} was built {built}: it cannot use the GPU of this machine ({cards}).",
+            build=torch.build,
+            built=built,
+            cards=cards,
+        ),
         because=(
-            cite("environment.torch", environment.torch, f"{torch.build}, torch.version.cuda is None"),
+            cite("environment.torch", environment.torch, say("{build}, torch.version.cuda is None", build=torch.build)),
             _seen(machine, cards),
         ),
         remedies=(
             Remedy(
-                text="Install a CUDA build that the driver can run, in an environment of its own.",
+                text=say("Install a CUDA build that the driver can run, in an environment of its own."),
                 commands=(NEW_ENV,),
             ),
         ),
@@ -85,7 +91,7 @@ def _maker(torch: TorchBuild) -> str | None:
 
 def _cards(machine: Machine) -> str:
     names = [gpu.name for gpu in machine.gpus.value or ()]
-    names = names or [display.name or "NVIDIA card" for display in nvidia_displays(machine)]
+    names = names or [display.name or say("NVIDIA card") for display in nvidia_displays(machine)]
     return ", ".join(
         f"{names.count(name)} x {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)
     )
@@ -95,7 +101,7 @@ def _seen(machine: Machine, cards: str) -> Evidence:
     """By the driver, or on the PCI bus where it does not answer."""
     if machine.gpus.value:
         return cite("machine.gpus", machine.gpus, cards)
-    return cite("machine.displays", machine.displays, f"{cards} on the PCI bus")
+    return cite("machine.displays", machine.displays, say("{cards} on the PCI bus", cards=cards))
 
 
 # What shows beside a version without CUDA that the GPU was wanted.
@@ -160,17 +166,19 @@ LOG = LogSide(
         Signature(pattern=texts.BITSANDBYTES_CPU, confidence=0.25),
     ),
     message=(
-        "torch {build} was built without CUDA: it cannot use any GPU.",
-        "This torch was built without CUDA: it cannot use any GPU.",
+        later("torch {build} was built without CUDA: it cannot use any GPU."),
+        later("This torch was built without CUDA: it cannot use any GPU."),
     ),
     remedies=(
         Remedy(
-            text="Install a CUDA build that the driver can run, in an environment of its own.",
+            text=later("Install a CUDA build that the driver can run, in an environment of its own."),
             commands=(NEW_ENV,),
         ),
         Remedy(
-            text="Or replace it where it is: remove all three packages, then install them from one CUDA index that"
-            " the driver can run.",
+            text=later(
+                "Or replace it where it is: remove all three packages, then install them from one"
+                " CUDA index that the driver can run."
+            ),
             commands=(
                 ("python", "-m", "pip", "uninstall", "-y", "torch", "torchvision", "torchaudio"),
                 (
@@ -189,7 +197,7 @@ LOG = LogSide(
         ),
     ),
     tell_apart=Remedy(
-        text="See whether this torch has any CUDA inside (None means it has not).",
+        text=later("See whether this torch has any CUDA inside (None means it has not)."),
         commands=(("python", "-c", "import torch; print(torch.__version__, torch.version.cuda)"),),
     ),
 )
@@ -198,7 +206,7 @@ LOG = LogSide(
 RULE = Rule(
     code="TOR101",
     cause="cpu_only_build_installed",
-    title="torch was built without CUDA",
+    title=later("torch was built without CUDA"),
     needs=("environment.torch",),
     check=check,
     rank=32,

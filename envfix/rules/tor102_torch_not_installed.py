@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules import _log_patterns as texts
 from envfix.rules._environments import NEW_ENV
@@ -47,14 +48,18 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"torch is not installed in this Python ({interpreter.version}, {interpreter.executable}).",
+        message=say(
+            "torch is not installed in this Python ({version}, {executable}).",
+            version=interpreter.version,
+            executable=interpreter.executable,
+        ),
         because=(
-            cite("environment.torch", environment.torch, "there is no folder named torch"),
+            cite("environment.torch", environment.torch, say("there is no folder named torch")),
             cite("environment.interpreter", environment.interpreter, interpreter.executable),
         ),
         remedies=(
             Remedy(
-                text="Let envfix choose and install a stack that runs here, in an environment of its own.",
+                text=say("Let envfix choose and install a stack that runs here, in an environment of its own."),
                 commands=(NEW_ENV,),
             ),
         ),
@@ -73,19 +78,19 @@ LOG = LogSide(
         Signature(pattern=texts.NO_TORCH_FOR_LIBRARY, confidence=0.35),
         Signature(pattern=r"Package\(s\) not found: torch\b", confidence=0.6),
     ),
-    message="The Python that ran this has no torch, or it is installed for another Python.",
+    message=later("The Python that ran this has no torch, or it is installed for another Python."),
     remedies=(
         Remedy(
-            text="Let envfix choose and install a stack that runs here, in an environment of its own.",
+            text=later("Let envfix choose and install a stack that runs here, in an environment of its own."),
             commands=(NEW_ENV,),
         ),
         Remedy(
-            text="Or start the program with the Python that has torch: this shows which one runs now.",
+            text=later("Or start the program with the Python that has torch: this shows which one runs now."),
             commands=(("python", "-c", "import sys; print(sys.executable, sys.path)"),),
         ),
     ),
     tell_apart=Remedy(
-        text="See whether torch is installed for the Python that ran the program.",
+        text=later("See whether torch is installed for the Python that ran the program."),
         commands=(("python", "-m", "pip", "show", "torch"),),
     ),
 )
@@ -94,7 +99,7 @@ LOG = LogSide(
 RULE = Rule(
     code="TOR102",
     cause="torch_not_installed",
-    title="torch is not installed in this Python",
+    title=later("torch is not installed in this Python"),
     needs=("environment.interpreter", "environment.torch"),
     check=check,
     rank=40,

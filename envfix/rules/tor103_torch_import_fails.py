@@ -27,6 +27,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failure, shortened
 from envfix.rules._log import LogSide
@@ -49,11 +50,11 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         cause=RULE.cause,
         follows_from=root_of_torch(machine, environment),
         severity=Severity.ERROR,
-        message=f"Importing torch fails: {shortened(text, 200).rstrip('.')}.",
+        message=say("Importing torch fails: {shortened}.", shortened=shortened(text, 200).rstrip(".")),
         because=import_evidence(environment),
         remedies=(
             NEW_ENVIRONMENT,
-            Remedy(text="See the whole message, or after 30 seconds the line that hangs.", commands=again),
+            Remedy(text=say("See the whole message, or after 30 seconds the line that hangs."), commands=again),
         ),
     )
 
@@ -72,22 +73,22 @@ LOG = LogSide(
         ),
         Signature(pattern=r"Failed to load PyTorch C extensions", confidence=0.3),
     ),
-    message="Importing torch itself fails.",
+    message=later("Importing torch itself fails."),
     remedies=(
         NEW_ENVIRONMENT,
         Remedy(
-            text="See the whole message, or after 30 seconds the line that hangs.",
+            text=later("See the whole message, or after 30 seconds the line that hangs."),
             commands=(("python", "-X", "faulthandler", "-c", SHOW),),
         ),
     ),
-    tell_apart=Remedy(text="Let envfix look at this machine.", commands=(("envfix", "diagnose"),)),
+    tell_apart=Remedy(text=later("Let envfix look at this machine."), commands=(("envfix", "diagnose"),)),
 )
 
 
 RULE = Rule(
     code="TOR103",
     cause="torch_import_fails",
-    title="Importing torch fails",
+    title=later("Importing torch fails"),
     needs=("environment.torch_import",),
     check=check,
     rank=49,

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._environments import variable
 from envfix.rules._log import LogSide
@@ -45,11 +46,14 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=f"PYTHONHOME={home} sends Python to that folder for its own library, and it does not start.",
+        message=say(
+            "PYTHONHOME={home} sends Python to that folder for its own library, and it does not start.", home=home
+        ),
         because=(variable("PYTHONHOME", home), cite("environment.interpreter", environment.interpreter)),
         remedies=(
             Remedy(
-                text="Unset it here, and take it out of the shell's start files.", commands=(("unset", "PYTHONHOME"),)
+                text=say("Unset it here, and take it out of the shell's start files."),
+                commands=(("unset", "PYTHONHOME"),),
             ),
         ),
     )
@@ -93,20 +97,23 @@ LOG = LogSide(
         Signature(pattern=r"SRE module mismatch", confidence=0.5),
     ),
     message=(
-        "PYTHONHOME={home} sends Python to that folder for its own library, and it cannot start.",
-        "Python looks for its own library in the wrong folder and cannot start; mostly PYTHONHOME is set and names another Python.",
+        later("PYTHONHOME={home} sends Python to that folder for its own library, and it cannot start."),
+        later(
+            "Python looks for its own library in the wrong folder and cannot start; mostly"
+            " PYTHONHOME is set and names another Python."
+        ),
     ),
     remedies=(
         Remedy(
-            text="Unset it here, and take it out of the shell's start files.",
+            text=later("Unset it here, and take it out of the shell's start files."),
             commands=(("unset", "PYTHONHOME", "PYTHONPATH"),),
         ),
         Remedy(
-            text="On Windows: remove it in PowerShell, and from the user's environment variables.",
+            text=later("On Windows: remove it in PowerShell, and from the user's environment variables."),
             commands=(("Remove-Item", "Env:PYTHONHOME"),),
         ),
     ),
-    tell_apart=Remedy(text="See whether the variable is set.", commands=(("printenv", "PYTHONHOME"),)),
+    tell_apart=Remedy(text=later("See whether the variable is set."), commands=(("printenv", "PYTHONHOME"),)),
     explains=("interpreter_not_answering",),
 )
 
@@ -114,7 +121,7 @@ LOG = LogSide(
 RULE = Rule(
     code="VAR101",
     cause="pythonhome_misleads",
-    title="PYTHONHOME keeps Python from starting",
+    title=later("PYTHONHOME keeps Python from starting"),
     needs=(),
     check=check,
     rank=5,

@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 from envfix.model.facts import Environment, Interpreter, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._environments import variable
 from envfix.rules._fetching import settings_of, take_back
@@ -56,7 +57,7 @@ class Setting(NamedTuple):
         return (
             f"PIP_{self.option.upper()}={self.value}"
             if self.file is None
-            else f"the setting {self.option} = {self.value} in {self.file}"
+            else say("the setting {option} = {self_} in {file}", option=self.option, self_=self.value, file=self.file)
         )
 
     @property
@@ -78,10 +79,16 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if elsewhere:
         named = ", ".join(one.shown for one in elsewhere)
         yield _finding(
-            environment, interpreter, elsewhere, f"{named} makes pip install to where this Python does not look."
+            environment,
+            interpreter,
+            elsewhere,
+            say("{named} makes pip install to where this Python does not look.", named=named),
         )
     if refused:
-        text = f"{refused[0].shown} makes pip refuse every installation here: a virtual environment takes no '--user' install."
+        text = say(
+            "{shown} makes pip refuse every installation here: a virtual environment takes no '--user' install.",
+            shown=refused[0].shown,
+        )
         yield _finding(environment, interpreter, refused, text)
 
 
@@ -109,7 +116,7 @@ def _misleads(setting: Setting, interpreter: Interpreter) -> bool:
 
 def _finding(environment: Environment, interpreter: Interpreter, settings: list[Setting], message: str) -> Finding:
     variables = tuple(f"PIP_{one.option.upper()}" for one in settings if one.file is None)
-    unset = (Remedy(text="Unset it before installing into an environment.", commands=(("unset", *variables),)),)
+    unset = (Remedy(text=say("Unset it before installing into an environment."), commands=(("unset", *variables),)),)
     return Finding(
         code=RULE.code,
         cause=RULE.cause,
@@ -117,7 +124,11 @@ def _finding(environment: Environment, interpreter: Interpreter, settings: list[
         message=f"{message[0].upper()}{message[1:]}",
         because=(
             *(one.evidence for one in settings),
-            cite("environment.interpreter", environment.interpreter, f"{interpreter.executable} looks elsewhere"),
+            cite(
+                "environment.interpreter",
+                environment.interpreter,
+                say("{executable} looks elsewhere", executable=interpreter.executable),
+            ),
         ),
         remedies=(
             *(unset if variables else ()),
@@ -161,18 +172,24 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "pip installs into {folder}, which is not where this Python looks.",
-        "A setting or option makes pip install into another place than this environment, or refuse to install at all.",
+        later("pip installs into {folder}, which is not where this Python looks."),
+        later(
+            "A setting or option makes pip install into another place than this environment, or"
+            " refuse to install at all."
+        ),
     ),
     remedies=(
-        Remedy(text="See the setting and where it stands.", commands=(("python", "-m", "pip", "config", "debug"),)),
         Remedy(
-            text="Unset it, and install without --user or --target into the environment.",
+            text=later("See the setting and where it stands."), commands=(("python", "-m", "pip", "config", "debug"),)
+        ),
+        Remedy(
+            text=later("Unset it, and install without --user or --target into the environment."),
             commands=(("unset", "PIP_USER", "PIP_TARGET", "PIP_PREFIX"), ("python", "-m", "pip", "install", "PACKAGE")),
         ),
     ),
     tell_apart=Remedy(
-        text="See what pip was told by files and variables.", commands=(("python", "-m", "pip", "config", "list"),)
+        text=later("See what pip was told by files and variables."),
+        commands=(("python", "-m", "pip", "config", "list"),),
     ),
 )
 
@@ -180,7 +197,7 @@ LOG = LogSide(
 RULE = Rule(
     code="VAR102",
     cause="pip_installs_elsewhere",
-    title="a setting makes pip install elsewhere",
+    title=later("a setting makes pip install elsewhere"),
     needs=("environment.interpreter",),
     check=check,
     rank=71,

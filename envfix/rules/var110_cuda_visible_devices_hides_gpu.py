@@ -32,6 +32,7 @@ from collections.abc import Iterator, Sequence
 
 from envfix.model.facts import Environment, Gpu, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature, Weigh
 from envfix.rules._devices import VISIBLE, batch_without_card, names_a_card, repeated, shown_cards
 from envfix.rules._log import LogSide
@@ -61,7 +62,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         severity=Severity.WARNING if value.strip() in ("", "-1") else Severity.ERROR,
         message=_message(value, repeated([part.strip() for part in value.split(",")], cards)),
         because=(
-            Evidence(fact="machine.variables", value=f"{VISIBLE}={value}", source="the environment of this shell"),
+            Evidence(fact="machine.variables", value=f"{VISIBLE}={value}", source=say("the environment of this shell")),
             cite("machine.gpus", machine.gpus, ", ".join(f"GPU {card.index} {card.name}" for card in cards)),
         ),
         remedies=(*_each_once(value, cards), unset(machine)),
@@ -70,8 +71,15 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
 
 def _message(value: str, twice: str | None) -> str:
     if twice is not None:
-        return f"{VISIBLE} is {value!r} and names a card twice ({twice}): CUDA then shows none, so torch finds no GPU."
-    return f"{VISIBLE} is {value!r} and hides every card from CUDA: torch finds no GPU."
+        return say(
+            "{visible} is {value!r} and names a card twice ({twice}): CUDA then shows none, so torch finds no GPU.",
+            visible=VISIBLE,
+            value=value,
+            twice=twice,
+        )
+    return say(
+        "{visible} is {value!r} and hides every card from CUDA: torch finds no GPU.", visible=VISIBLE, value=value
+    )
 
 
 def _each_once(value: str, cards: Sequence[Gpu]) -> Iterator[Remedy]:
@@ -85,7 +93,7 @@ def _each_once(value: str, cards: Sequence[Gpu]) -> Iterator[Remedy]:
             break
         if repeated([*once, entry], cards) is None:
             once.append(entry)
-    yield Remedy(text="Name each card once.", commands=(("export", f"{VISIBLE}={','.join(once)}"),))
+    yield Remedy(text=say("Name each card once."), commands=(("export", f"{VISIBLE}={','.join(once)}"),))
 
 
 def unset(machine: Machine) -> Remedy:
@@ -93,7 +101,9 @@ def unset(machine: Machine) -> Remedy:
     place = machine.platform.value
     windows = place is not None and place.system == "win32"
     return Remedy(
-        text="Remove the variable, also where it is set (~/.bashrc, a launch script, `conda env config vars list`).",
+        text=say(
+            "Remove the variable, also where it is set (~/.bashrc, a launch script, `conda env config vars list`)."
+        ),
         commands=(("Remove-Item", f"Env:{VISIBLE}") if windows else ("unset", VISIBLE),),
     )
 
@@ -146,24 +156,32 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "CUDA_VISIBLE_DEVICES is '{visible}' and hides every card from CUDA: the program finds no GPU although there may be one.",
-        "The program finds no GPU; most often CUDA_VISIBLE_DEVICES is empty, -1, or names a card that this machine has not.",
+        later(
+            "CUDA_VISIBLE_DEVICES is '{visible}' and hides every card from CUDA: the program finds"
+            " no GPU although there may be one."
+        ),
+        later(
+            "The program finds no GPU; most often CUDA_VISIBLE_DEVICES is empty, -1, or names a"
+            " card that this machine has not."
+        ),
     ),
     remedies=(
         Remedy(
             text=(
-                "Remove the variable, also where it is set (~/.bashrc, a launch script, the program itself, `conda "
-                "env config vars list`)."
+                later(
+                    "Remove the variable, also where it is set (~/.bashrc, a launch script, the"
+                    " program itself, `conda env config vars list`)."
+                )
             ),
             commands=(("unset", VISIBLE),),
         ),
         Remedy(
-            text="Or name cards that exist, counted from 0, before torch is imported.",
+            text=later("Or name cards that exist, counted from 0, before torch is imported."),
             commands=(("export", f"{VISIBLE}=0"),),
         ),
     ),
     tell_apart=Remedy(
-        text="Run the same without the variable: if a card is counted now, the variable hid it.",
+        text=later("Run the same without the variable: if a card is counted now, the variable hid it."),
         commands=(
             ("printenv", VISIBLE),
             ("env", "-u", VISIBLE, "python", "-c", "import torch; print(torch.cuda.device_count())"),
@@ -176,7 +194,7 @@ LOG = LogSide(
 RULE = Rule(
     code="VAR110",
     cause="cuda_visible_devices_hides_gpu",
-    title="CUDA_VISIBLE_DEVICES hides every card",
+    title=later("CUDA_VISIBLE_DEVICES hides every card"),
     needs=("machine.gpus",),
     check=check,
     rank=20,

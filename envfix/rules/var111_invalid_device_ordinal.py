@@ -31,6 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._devices import VISIBLE, shown_cards
 from envfix.rules._log import LogSide
@@ -53,14 +54,21 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.WARNING,
-        message=f"{VISIBLE} names a card that is not there ({dropped[0]}): CUDA sees {len(shown.cards)} of"
-        f" {len(shown.cards) + len(dropped)}, numbered from 0.",
+        message=say(
+            "{visible} names a card that is not there ({dropped}): CUDA sees {number} of {number_2}, numbered from 0.",
+            visible=VISIBLE,
+            dropped=dropped[0],
+            number=len(shown.cards),
+            number_2=len(shown.cards) + len(dropped),
+        ),
         because=(
-            Evidence(fact="machine.variables", value=f"{VISIBLE}={value}", source="the environment of this shell"),
-            cite("machine.gpus", machine.gpus, f"{len(cards)} cards"),
+            Evidence(fact="machine.variables", value=f"{VISIBLE}={value}", source=say("the environment of this shell")),
+            cite("machine.gpus", machine.gpus, say("{number} cards", number=len(cards))),
         ),
         remedies=(
-            Remedy(text="Name only cards that exist.", commands=(("export", f"{VISIBLE}={','.join(shown.cards)}"),)),
+            Remedy(
+                text=say("Name only cards that exist."), commands=(("export", f"{VISIBLE}={','.join(shown.cards)}"),)
+            ),
         ),
     )
 
@@ -142,25 +150,34 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "The program asks for card {index}, and torch counts {count}: cards are numbered from 0 within the visible ones.",
-        (
-            "The program asks for card {index}, which is not there: cards are numbered from 0 within those that "
-            "CUDA_VISIBLE_DEVICES shows."
+        later(
+            "The program asks for card {index}, and torch counts {count}: cards are numbered from"
+            " 0 within the visible ones."
         ),
-        "The program asks for a card that is not there: cards are numbered from 0 within those that CUDA_VISIBLE_DEVICES shows.",
+        (
+            later(
+                "The program asks for card {index}, which is not there: cards are numbered from 0"
+                " within those that CUDA_VISIBLE_DEVICES shows."
+            )
+        ),
+        later(
+            "The program asks for a card that is not there: cards are numbered from 0 within those"
+            " that CUDA_VISIBLE_DEVICES shows."
+        ),
     ),
     remedies=(
         Remedy(
-            text="See how many cards this Python counts, and ask for 0 up to one less (device=0, cuda:0).",
+            text=later("See how many cards this Python counts, and ask for 0 up to one less (device=0, cuda:0)."),
             commands=(("python", "-c", "import torch; print(torch.cuda.device_count())"),),
         ),
         Remedy(
-            text="Or show all cards again, if the variable hides the one that is meant.", commands=(("unset", VISIBLE),)
+            text=later("Or show all cards again, if the variable hides the one that is meant."),
+            commands=(("unset", VISIBLE),),
         ),
-        Remedy(text="Start no more processes (ranks) on this machine than it has cards."),
+        Remedy(text=later("Start no more processes (ranks) on this machine than it has cards.")),
     ),
     tell_apart=Remedy(
-        text="See the cards and what the variable leaves of them.",
+        text=later("See the cards and what the variable leaves of them."),
         commands=(("nvidia-smi", "-L"), ("printenv", VISIBLE)),
     ),
     explains=("cuda_does_not_start",),
@@ -170,7 +187,7 @@ LOG = LogSide(
 RULE = Rule(
     code="VAR111",
     cause="invalid_device_ordinal",
-    title="CUDA_VISIBLE_DEVICES names a card that is not there",
+    title=later("CUDA_VISIBLE_DEVICES names a card that is not there"),
     needs=("machine.gpus",),
     check=check,
     rank=21,

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Environment, Machine, Scheduler
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.rules._cards import nvidia_displays
 from envfix.rules._devices import batch_without_card
@@ -61,19 +62,19 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         severity=Severity.WARNING if scheduler.job and wants_card and node_has_some else Severity.INFO,
         message=_message(scheduler),
         because=(cite("machine.scheduler", machine.scheduler, _seen(scheduler)),),
-        remedies=(Remedy(text="Ask for a card when you start the job.", commands=(ASK[scheduler.kind],)),),
+        remedies=(Remedy(text=say("Ask for a card when you start the job."), commands=(ASK[scheduler.kind],)),),
     )
 
 
 def _message(scheduler: Scheduler) -> str:
     name = NAMES[scheduler.kind]
     if scheduler.job:
-        return f"This {name} job was given no GPU: torch runs on the processor in it."
-    return f"This node of a {name} cluster has no GPU: the cards are where the jobs run."
+        return say("This {name} job was given no GPU: torch runs on the processor in it.", name=name)
+    return say("This node of a {name} cluster has no GPU: the cards are where the jobs run.", name=name)
 
 
 def _seen(scheduler: Scheduler) -> str:
-    return f"job {scheduler.job}, no card granted" if scheduler.job else "in no job"
+    return say("job {job}, no card granted", job=scheduler.job) if scheduler.job else say("in no job")
 
 
 # The prompt of a node to log in.
@@ -97,18 +98,20 @@ LOG = LogSide(
         ),
     ),
     message=(
-        "The batch system gave this job no GPU, or this is a node where one only logs in: the cards are "
-        "where jobs that ask for one run."
+        later(
+            "The batch system gave this job no GPU, or this is a node where one only logs in: the"
+            " cards are where jobs that ask for one run."
+        )
     ),
     remedies=(
         Remedy(
-            text="Ask Slurm for a card when you start the job.",
+            text=later("Ask Slurm for a card when you start the job."),
             commands=(ASK["slurm"], ("sbatch", "--gres=gpu:1", "JOB_SCRIPT")),
         ),
-        Remedy(text="With PBS or LSF likewise.", commands=(ASK["pbs"], ASK["lsf"])),
+        Remedy(text=later("With PBS or LSF likewise."), commands=(ASK["pbs"], ASK["lsf"])),
     ),
     tell_apart=Remedy(
-        text="See on which node this runs and what the job was given.",
+        text=later("See on which node this runs and what the job was given."),
         commands=(
             ("hostname",),
             ("printenv", "SLURM_JOB_ID", "SLURM_JOB_GPUS", "CUDA_VISIBLE_DEVICES"),
@@ -122,7 +125,7 @@ LOG = LogSide(
 RULE = Rule(
     code="VAR112",
     cause="job_without_gpu",
-    title="The batch system gave this job no GPU",
+    title=later("The batch system gave this job no GPU"),
     needs=("machine.scheduler",),
     check=check,
     rank=17,

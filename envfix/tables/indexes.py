@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from envfix.errors import TableError
+from envfix.model.language import say
 from envfix.tables.rows import ReleaseText, Row, TableFile, UrlText
 
 IndexKind = Literal["official", "registry", "mirror", "special", "none"]
@@ -66,7 +67,7 @@ class Indexes:
         """The official index of torch; raises ``TableError`` when the table has none."""
         found = next((index for index in self._indexes if index.kind == "official" and index.base), None)
         if found is None:
-            raise TableError("indexes.yaml, rows of indexes, key 'kind': no row with a base is official")
+            raise TableError(say("indexes.yaml, rows of indexes, key 'kind': no row with a base is official"))
         return found
 
     def mirrors(self, region: str | None = None) -> tuple[Index, ...]:

@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from envfix._version import __version__
 from envfix.errors import TableError
+from envfix.model.language import say
 from envfix.tables.rows import TableFile, check_rows, decode
 from envfix.tables.sources import NAMES, SourceError, compile_table
 
@@ -177,7 +178,7 @@ def load(folder: Path | None = None, *, cache: Path | None = None) -> Tables:
     contradicts another one; that is looked at once after each change.
     """
     if folder is not None and not folder.is_dir():
-        raise TableError(f"{folder}: there is no such folder of tables", hint=_HINT)
+        raise TableError(say("{folder}: there is no such folder of tables", folder=folder), hint=_HINT)
     chosen = folder or _checkout()
     return _checked(FolderStore(chosen, cache)) if chosen else Tables(PackagedStore())
 
@@ -220,7 +221,8 @@ class PackagedStore:
             return importlib.resources.files("envfix").joinpath("_compat_tables").joinpath(f"{name}.json").read_bytes()
         except (OSError, ModuleNotFoundError) as error:
             raise TableError(
-                f"{name}.yaml is missing from this installation of envfix", hint="install envfix again"
+                say("{name}.yaml is missing from this installation of envfix", name=name),
+                hint=say("install envfix again"),
             ) from error
 
 
@@ -273,7 +275,9 @@ def _state(source: Path) -> str:
     try:
         state = source.stat()
     except OSError as error:
-        raise TableError(f"{source.name} is missing from {source.parent}", hint=_HINT) from error
+        raise TableError(
+            say("{source} is missing from {parent}", source=source.name, parent=source.parent), hint=_HINT
+        ) from error
     return f"{state.st_size}-{state.st_mtime_ns}"
 
 
@@ -289,7 +293,9 @@ def _compile(source: Path) -> bytes:
         key = f", key {error.key!r}" if error.key else ""
         raise TableError(f"{source.name}{row}{key}: {error}") from error
     except OSError as error:
-        raise TableError(f"{source.name} cannot be read: {error.strerror}", hint=_HINT) from error
+        raise TableError(
+            say("{source} cannot be read: {strerror}", source=source.name, strerror=error.strerror), hint=_HINT
+        ) from error
 
 
 def _keep(target: Path, compiled: bytes) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from packaging.version import Version
 
 from envfix.errors import TableError
+from envfix.model.language import say
 
 Confidence = Literal["verified", "partly_verified", "inferred"]
 """``verified``: read in the source; ``partly_verified``: in indirect sources; ``inferred``: follows from a rule."""
@@ -162,7 +163,10 @@ def wrong(name: str, problem: Problem) -> TableError:
 
 
 def _wrong(name: str, where: tuple[str, ...], key: str, problem: str) -> TableError:
-    return TableError(f"{', '.join((f'{name}.yaml', *where))}, key {key!r}: {problem}", hint=_HINT)
+    return TableError(
+        say("{value}, key {key!r}: {problem}", value=", ".join((f"{name}.yaml", *where)), key=key, problem=problem),
+        hint=_HINT,
+    )
 
 
 @lru_cache(maxsize=128)

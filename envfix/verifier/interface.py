@@ -7,6 +7,8 @@ from typing import Literal, get_args
 
 import msgspec
 
+from envfix.model.language import later
+
 Level = Literal["import", "cuda", "yolo", "train"]
 
 _OWN_RUNGS: Mapping[Level, tuple[str, ...]] = {
@@ -18,18 +20,18 @@ _OWN_RUNGS: Mapping[Level, tuple[str, ...]] = {
 
 # What a user sees while a rung is climbed.
 STAGES: Mapping[str, str] = {
-    "interpreter": "starting the interpreter",
-    "import": "importing torch",
-    "versions": "comparing versions",
-    "driver": "opening the driver",
-    "allocate": "taking GPU memory",
-    "matmul": "multiplying matrices",
+    "interpreter": later("starting the interpreter"),
+    "import": later("importing torch"),
+    "versions": later("comparing versions"),
+    "driver": later("opening the driver"),
+    "allocate": later("taking GPU memory"),
+    "matmul": later("multiplying matrices"),
     "conv": "convolving",
-    "nms": "suppressing overlapping boxes",
-    "memory": "measuring where GPU memory goes",
-    "yolo_predict": "predicting with YOLOv8n",
-    "yolo_weights": "looking for a person and a bus with trained weights",
-    "train": "training for one short epoch",
+    "nms": later("suppressing overlapping boxes"),
+    "memory": later("measuring where GPU memory goes"),
+    "yolo_predict": later("predicting with YOLOv8n"),
+    "yolo_weights": later("looking for a person and a bus with trained weights"),
+    "train": later("training for one short epoch"),
 }
 
 # Seconds. A cold import from a network disk takes a minute; on a card without ready-made binaries the first kernels are

@@ -14,6 +14,7 @@ import msgspec
 
 from envfix.errors import TargetError
 from envfix.host.interface import CommandResult, Deadline, Host
+from envfix.model.language import later, say
 from envfix.model.outcome import NOT_TRIED, Rung, RungStatus, Verification
 from envfix.model.reporter import NullReporter, Reporter
 from envfix.verifier.causes import classify, classify_signal
@@ -37,8 +38,8 @@ _WINDOWS_CRASHES = {0xC0000005: "SIGSEGV", 0xC000001D: "SIGILL", 0xC0000409: "SI
 # What is sure of a rung that failed, where nothing says why.
 _AT_LEAST = {"import": "torch_import_fails"}
 _KILLED = {
-    "SIGILL": "killed by SIGILL: this processor lacks an instruction that the library uses",
-    "SIGKILL": "killed by SIGKILL, most likely by the system for lack of memory",
+    "SIGILL": later("killed by SIGILL: this processor lacks an instruction that the library uses"),
+    "SIGKILL": later("killed by SIGKILL, most likely by the system for lack of memory"),
 }
 
 
@@ -237,14 +238,14 @@ class _Climb:
         """Decide the rungs that gave no answer themselves; raises ``TargetError`` if nothing was heard at all."""
         if self._too_old is not None:
             raise TargetError(
-                f"Python {self._too_old} is too old to be verified: {python}",
-                hint="envfix verifies Python 3.6 and newer",
+                say("Python {too_old} is too old to be verified: {python}", too_old=self._too_old, python=python),
+                hint=say("envfix verifies Python 3.6 and newer"),
             )
         if not self._rungs and self._started_at is None:
-            reason = result.failure if not result.ok else "it ran but did not answer as a Python would"
+            reason = result.failure if not result.ok else say("it ran but did not answer as a Python would")
             if result.outcome == "timed-out":
-                reason = f"no answer in {self.limits[self._expected[0]]:g} s"
-            raise TargetError(f"{python} cannot be asked: {reason}")
+                reason = say("no answer in {limits:g} s", limits=self.limits[self._expected[0]])
+            raise TargetError(say("{python} cannot be asked: {reason}", python=python, reason=reason))
         if not self._failed and self._next is not None:
             self._add(self._lost_rung(self._next, result, noise))
         self._skip_rest()
@@ -294,7 +295,7 @@ class _Climb:
     def _skip_rest(self) -> None:
         culprit = next((rung.name for rung in self._rungs if rung.status == "failed"), None)
         for name in self._expected[len(self._rungs) :]:
-            message = f"an earlier rung failed: {culprit}"
+            message = say("an earlier rung failed: {culprit}", culprit=culprit)
             self._add(Rung(name=name, status="skipped", seconds=0.0, message=message, detail={NOT_TRIED: culprit}))
 
 
@@ -313,12 +314,18 @@ def _ending(
     """How the process ended in the middle of a rung, and where: one sentence, and the cause if its last words prove one."""
     place = _place(noise)
     if result.outcome == "timed-out":
-        return f"no answer in {limit:g} s{place and f'; it hangs in {place}'}", None
+        return say(
+            "no answer in {limit:g} s{place}", limit=limit, place=place and say("; it hangs in {place}", place=place)
+        ), None
     killed_by = _signal_name(result.returncode)
     if killed_by is not None:
-        told = _KILLED.get(killed_by, f"killed by {killed_by}")
-        return f"{told}{place and f'; it was in {place}'}", classify_signal(name, killed_by, noise, facts)
-    return f"the process ended early with exit code {result.returncode}", classify(name, noise, facts)
+        told = _KILLED.get(killed_by, say("killed by {killed_by}", killed_by=killed_by))
+        return say(
+            "{told}{place}", told=told, place=place and say("; it was in {place}", place=place)
+        ), classify_signal(name, killed_by, noise, facts)
+    return say("the process ended early with exit code {returncode}", returncode=result.returncode), classify(
+        name, noise, facts
+    )
 
 
 def _place(noise: str) -> str:
@@ -327,7 +334,11 @@ def _place(noise: str) -> str:
     start = crashed if crashed >= 0 else noise.rfind("(most recent call first)")
     frames = _FRAME.finditer(noise, start) if start >= 0 else iter(())
     inner = next((frame for frame in frames if "<frozen" not in frame[1]), None)
-    return "" if inner is None or inner[1].endswith(SCRIPT) else f"{inner[1]}, line {inner[2]}"
+    return (
+        ""
+        if inner is None or inner[1].endswith(SCRIPT)
+        else say("{inner}, line {inner_2}", inner=inner[1], inner_2=inner[2])
+    )
 
 
 def _signal_name(code: int | None) -> str | None:
@@ -338,4 +349,4 @@ def _signal_name(code: int | None) -> str | None:
     try:
         return signal.Signals(-code).name
     except ValueError:
-        return f"signal {-code}"
+        return say("signal {value}", value=-code)

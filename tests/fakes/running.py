@@ -72,6 +72,8 @@ def cleaned_environment(**changes: str) -> dict[str, str]:
         "NO_COLOR",
         "FORCE_COLOR",
         "COLUMNS",
+        "LANG",
+        "LC_",
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
     cache = os.environ.get("ENVFIX_CACHE_DIR")

@@ -1,0 +1,126 @@
+"""The help of every command in the chosen language: click lays it out in English and asks this for the words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import click
+
+from envfix.model.language import LANGUAGES, language, later, look_up, speak
+
+# Click's own words.
+WORDS = (
+    later("Usage: "),
+    later("Options"),
+    later("Commands"),
+    later("Show this message and exit."),
+    later("Show the version and exit."),
+    later("default: "),
+    later("required"),
+)
+# What click adds to the help of an option: its default, or that it is required.
+_EXTRA = re.compile(r"(?s)(.*?)(  \[[^\[\]]*\])?")
+
+
+def _speak(_context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        speak(value)
+
+
+# Every command has it, also before the name of the command.
+lang_option = click.Option(
+    ["--lang"],
+    type=click.Choice(tuple(LANGUAGES)),
+    is_eager=True,
+    expose_value=False,
+    callback=_speak,
+    help=later("English or Simplified Chinese (default: as LANG says; --json is English unless --lang is given)."),
+)
+
+
+class Formatter(click.HelpFormatter):
+    """As click has it in English; else each paragraph is looked up, and broken where its language allows."""
+
+    # What the commands of a group do; click itself gives the beginning only, which no catalogue knows.
+    summaries: Mapping[str, str] = {}
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        """The line that says how the command is called."""
+        super().write_usage(prog, args, look_up("Usage: ") if prefix is None else prefix)
+
+    def write_heading(self, heading: str) -> None:
+        """The name of a section."""
+        super().write_heading(look_up(heading))
+
+    def write_text(self, text: str) -> None:
+        """What a command does, and its examples, which are no words."""
+        if language() == "en":
+            super().write_text(text)
+            return
+        indent = " " * self.current_indent
+        blocks = [self._lines(block, self.width - self.current_indent) for block in look_up(text).split("\n\n")]
+        self.write("\n\n".join("\n".join(f"{indent}{line}" for line in block) for block in blocks) + "\n")
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """Options or commands, with what each does."""
+        if language() == "en":
+            super().write_dl(rows, col_max, col_spacing)
+            return
+        from envfix.render.wrapping import wrapped
+
+        rows = list(rows)
+        column = min(max((len(term) for term, _ in rows), default=0), col_max) + col_spacing
+        for term, text in rows:
+            first, *more = wrapped(_translated(self.summaries.get(term, text)), self.width - column - col_spacing) or [
+                ""
+            ]
+            start = f"{'':{self.current_indent}}{term}"
+            if len(term) > column - col_spacing:
+                self.write(f"{start}\n")
+                start = " " * self.current_indent
+            self.write(f"{start}{'':{self.current_indent + column - len(start)}}{first}\n")
+            self.write("".join(f"{'':{self.current_indent + column}}{line}\n" for line in more))
+
+    @staticmethod
+    def _lines(block: str, width: int) -> list[str]:
+        from envfix.render.wrapping import wrapped
+
+        examples = block.startswith("\b\n")
+        return block.split("\n")[1:] if examples else wrapped(look_up(" ".join(block.split())), width)
+
+
+class Context(click.Context):
+    """Click's, with the help above."""
+
+    formatter_class = Formatter
+
+    def make_formatter(self) -> click.HelpFormatter:
+        """One that knows the commands of a group; the group that imports its commands late says itself what they do."""
+        formatter = super().make_formatter()
+        if isinstance(formatter, Formatter) and type(self.command) is click.Group:
+            formatter.summaries = {name: _summary(one) for name, one in self.command.commands.items()}
+        return formatter
+
+
+def speaking(command: click.Command) -> click.Command:
+    """A command, and those below it, with ``--lang`` and with help in the chosen language."""
+    command.context_class = Context
+    if all(parameter.name != lang_option.name for parameter in command.params):
+        command.params.append(lang_option)
+    for one in command.commands.values() if isinstance(command, click.Group) else ():
+        speaking(one)
+    return command
+
+
+def _summary(command: click.Command) -> str:
+    return " ".join((command.help or "").partition("\n\n")[0].split())
+
+
+def _translated(text: str) -> str:
+    match = _EXTRA.fullmatch(text)
+    assert match is not None  # noqa: S101 - it matches any text
+    extra = match[2] or ""
+    for word in ("default: ", "required"):
+        extra = extra.replace(word, look_up(word))
+    return look_up(match[1]) + extra
