@@ -728,7 +728,7 @@ def test_a_job_without_a_card_and_a_variable_that_hides_all_are_told() -> None:
 def test_a_card_that_is_named_is_taken_as_it_is(
     target: Callable[..., list[dict[str, Any]]], capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    for device, export, more in (("3", [], ["device=3"]), ("GPU-1a", ["CUDA_VISIBLE_DEVICES=GPU-1a"], [])):
+    for device, export, more in (("0", [], ["device=0"]), ("GPU-1a", ["CUDA_VISIBLE_DEVICES=GPU-1a"], [])):
         requests = target({**GOOD, "steps": [canned(1, 19000)]})
         _, document = fit_json(capsysbinary, "yolov8n.pt", "--device", device, "--no-amp")
         assert (requests[0]["device"], requests[0]["amp"]) == (device, False)
