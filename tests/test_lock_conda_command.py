@@ -76,6 +76,36 @@ def test_what_conda_has_installed_is_locked_and_is_what_is_installed(conda: Cond
     assert "- pytorch=1.8.0=py3.8_cuda11.1_cudnn8.0.5_0" in rows
 
 
+def rewritten(conda: Conda, **values: str) -> None:
+    """Change what conda has written down of pytorch."""
+    (record,) = (conda.prefix / "conda-meta").glob("pytorch-*.json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | values))
+
+
+@pytest.mark.online
+def test_another_file_or_a_changed_one_is_not_what_was_locked(conda: Conda, tmp_path: Path) -> None:
+    assert conda.install("--keep").code == 4
+    path = tmp_path / "conda-lock.yml"
+    assert lock(conda, "-q", "-o", str(path)).code == 0
+    before = path.read_bytes()
+    again = lock(conda, "-q", "--update", "cudatoolkit", "-o", str(path))
+    assert (again.code, "nothing has changed" in again.stdout) == (0, True), again
+    assert path.read_bytes() == before
+
+    def difference() -> str | None:
+        rows = lock(conda, "--check", str(path), "--json").document["differences"]
+        return next((row["there"] for row in rows if row["name"] == "pytorch"), None)
+
+    assert difference() is None
+    code = conda.prefix / "lib/python3.8/site-packages/torch/__init__.py"
+    code.write_text(code.read_text() + "# changed\n")
+    assert difference() == "installed, with 1 of its files changed"
+    code.unlink()
+    assert difference() == "installed, with 1 of its files gone"
+    rewritten(conda, sha256="0" * 64)
+    assert difference() == "of another file"
+
+
 @pytest.mark.online
 def test_a_channel_with_a_login_is_named_without_it(conda: Conda) -> None:
     assert conda.install("--keep").code == 4

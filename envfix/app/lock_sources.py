@@ -89,8 +89,10 @@ def _lock_of(priced: Priced, resolution: Resolution, tables: Tables) -> Lock:
     files = [msgspec.structs.replace(file, size=file.size or sizes.get(file.filename)) for file in files]
     places = _Places(resolution, {row.name: row.index for row in resolution.downloads})
     pins = (pin for pin in priced.plan.packages if not pin.bound_only)
+    # Planned for the CPU it needs no driver, also where only a build with CUDA inside could be had.
+    variant = CPU if choice.compatibility == "cpu" else choice.variant
     return Lock(
-        needs=needs_of(resolution.target, choice.torch, choice.variant, [file.filename for file in files], tables),
+        needs=needs_of(resolution.target, choice.torch, variant, [file.filename for file in files], tables),
         packages=tuple(sorted(map(places.package, files), key=lambda one: one.name)),
         asked=tuple(f"{pin.name}{pin.specifier}" for pin in pins),
     )

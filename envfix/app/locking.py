@@ -24,7 +24,7 @@ from envfix.installer.changes import same_version
 from envfix.lockers import formats
 from envfix.lockers.conda_family import dependency, files_beside
 from envfix.lockers.interface import Locker, LockError, LockFileError
-from envfix.lockers.pip_family import is_elsewhere
+from envfix.lockers.pip_family import is_elsewhere, read_toml
 from envfix.model.facts import Environment
 from envfix.model.language import say
 from envfix.model.lock import Difference, Lock, LockCheck, LockedAs, LockedPackage, Locking, Status, Suitability
@@ -41,6 +41,8 @@ _OURS = re.compile(r"(?:# syntax=[^\n]*\n)?# Locked by envfix from ")
 # What people build upon: it is written anew only as long as nobody has.
 _EXTENDED = ("uv", "dockerfile")
 _RECORD_LIMIT = 50_000_000
+# So many notes an error tells.
+_REASONS = 6
 _FAMILY = ("torch", "torchvision", "torchaudio")
 
 
@@ -86,7 +88,7 @@ def lock(request: LockRequest, *, reporter: Reporter = NOBODY) -> Locking | Plan
         names = (_default_for(sourced.lock),)
         places = _places(names, request.out)
         _check_places(host, names, places)
-    left_out = _left_out(sourced.lock)
+    left_out = _left_out(sourced.lock, sourced.notes)
     made, beside = sourced.lock, dict[str, str]()
     if request.download:
         made, beside = lock_sources.with_hashes(made, request.plan, reporter=reporter)
@@ -230,13 +232,14 @@ def _is_ours(name: str, text: str) -> bool:
         return False
 
 
-def _left_out(made: Lock) -> tuple[str, ...]:
-    """What no lockfile brings back elsewhere; raises ``LockError`` where that is everything."""
+def _left_out(made: Lock, notes: Sequence[str]) -> tuple[str, ...]:
+    """What no lockfile brings back elsewhere; raises ``LockError`` with the reasons where that is everything."""
     names = tuple(one.name for one in made.wheels() if is_elsewhere(one))
     if names and len(names) == len(made.packages):
+        why = "; ".join(notes[:_REASONS])
         raise LockError(
-            say("nothing that is installed comes back on another machine: {names}", names=", ".join(names)),
-            hint=say("`envfix lock -v` without -o says why for each; a plan can be locked: envfix lock --cuda auto"),
+            say("nothing that is installed comes back on another machine: {why}", why=why or ", ".join(names)),
+            hint=say("lock a plan instead: envfix lock --cuda auto"),
         )
     return names
 
@@ -380,15 +383,27 @@ def _conda_updated(request: LockRequest, old: Lock, reporter: Reporter) -> Sourc
         channels=old.channels,
     )
     sourced = lock_sources.from_conda_plan(plan, kept=kept, reporter=reporter)
-    if sourced.lock is None or not wheels:
+    if sourced.lock is None:
+        return sourced
+    # What has not changed is told as before, and so is where the lock came from and what was asked for.
+    new = {one.name: one for one in sourced.lock.packages}
+    new |= {one.name: one for one in old.conda() if _is_same(one, new)}
+    lock = msgspec.structs.replace(
+        sourced.lock,
+        packages=tuple(new[name] for name in sorted(new)),
+        specs=sourced.lock.specs if old.specs else (),
+        channels=old.channels or sourced.lock.channels,
+        source=old.source,
+    )
+    sourced = msgspec.structs.replace(sourced, lock=lock)
+    if not wheels:
         return sourced
     note = say(
         "{wheels}: of pip, kept as before; nobody has checked that they fit the new conda packages",
         wheels=", ".join(sorted(wheels)),
     )
-    packages = (*sourced.lock.packages, *old.wheels())
-    ordered = tuple(sorted(packages, key=lambda one: (one.name, one.origin == "conda")))
-    lock = msgspec.structs.replace(sourced.lock, packages=ordered, asked=old.asked)
+    ordered = tuple(sorted((*lock.packages, *old.wheels()), key=lambda one: (one.name, one.origin == "conda")))
+    lock = msgspec.structs.replace(lock, packages=ordered, asked=old.asked)
     return msgspec.structs.replace(sourced, lock=lock, notes=(*sourced.notes, note))
 
 
@@ -423,8 +438,11 @@ def _for_the_same(plan: PlanRequest, old: Lock, torch: LockedPackage | None) -> 
 def _is_same(one: LockedPackage, packages: Mapping[str, LockedPackage]) -> bool:
     """Whether the very file that was locked is the one that comes."""
     new = packages.get(one.name)
-    hashes = [row.file.sha256 if row is not None and row.file is not None else None for row in (one, new)]
-    return hashes[0] is not None and hashes[0] == hashes[1]
+    if new is None or new.file is None or one.file is None:
+        return False
+    sums = ((one.file.sha256, new.file.sha256), (one.file.md5, new.file.md5))
+    known = [row for row in sums if all(row)]
+    return bool(known) and all(mine == theirs for mine, theirs in known)
 
 
 def _of_indexes(old: Lock) -> list[LockedPackage]:
@@ -488,7 +506,7 @@ def _differences(host: RealHost, locked: Lock, environment: Environment) -> Iter
     conda_there = {one.name: one for one in found.conda}
     for one in locked.packages:
         if one.origin == "conda":
-            yield from _conda_difference(one, conda_there.get(one.name))
+            yield from _conda_difference(host, layout.prefix, one, conda_there.get(one.name))
         elif one.name not in SEEDED:
             yield from _difference(one, there.get(one.name)) or _damage(host, rows.get(one.name, ()), one)
     names = {one.name for one in locked.wheels()}
@@ -510,6 +528,10 @@ def _taken_by_uv(host: RealHost, path: str, locked: Lock) -> Iterator[Difference
     answer = host.read_text(os.path.join(os.path.dirname(path), "uv.lock"), limit=_LIMIT)
     if answer.outcome != "read":
         return
+    try:
+        read_toml(answer.text)
+    except LockFileError as error:
+        raise LockFileError(say("uv.lock beside it: {message}", message=error.message)) from error
     there = set(re.findall(r"sha256:([0-9a-f]{64})", answer.text))
     for one in locked.wheels():
         if one.file is not None and one.file.sha256 is not None and one.file.sha256 not in there:
@@ -525,40 +547,65 @@ def _difference(one: LockedPackage, row: There | None) -> list[Difference]:
     if one.file is not None and row.tags and not lock_sources.fits(one.file.filename, row.tags):
         there = f"{row.version} ({row.tags[0]})"
         return [Difference(name=one.name, kind="changed", locked=f"{one.version} ({one.file.filename})", there=there)]
-    own = directly(row)
-    if own is None or own.origin == one.origin or (own.file is not None and one.file is not None):
-        sums = {file.sha256 for file in (own.file if own else None, one.file) if file is not None and file.sha256}
-        if len(sums) < 2:
-            return []
-        return [Difference(name=one.name, kind="changed", locked=one.version, there=say("of another file"))]
-    return [
-        Difference(
-            name=one.name,
-            kind="changed",
-            locked=one.version,
-            there=say("another one: {note}", note=own.note or own.direct_url),
-        )
-    ]
+    origin = _other_origin(one, directly(row))
+    return [] if origin is None else [Difference(name=one.name, kind="changed", locked=one.version, there=origin)]
+
+
+def _other_origin(one: LockedPackage, own: LockedPackage | None) -> str | None:
+    """What is there in place of the locked file, address or commit; None where nothing speaks against it."""
+    if own is None:  # it came from an index, as far as anybody has written down
+        if one.origin != "direct":
+            return None
+        return say("installed, and nothing says that it came from {address}", address=one.direct_url)
+    if own.file is not None and one.file is not None:
+        if own.file.sha256 and one.file.sha256:
+            return None if own.file.sha256 == one.file.sha256 else say("of another file")
+        if not (own.file.url and one.file.url) or own.file.url == one.file.url:
+            return None
+        return say("from another address, and no hash tells whether it is the same file: {url}", url=own.file.url)
+    if own.origin == one.origin and (one.origin != "direct" or own.direct_url == one.direct_url):
+        return None
+    return say("another one: {note}", note=own.note or own.direct_url)
 
 
 def _damage(host: RealHost, rows: Sequence[changes.Installed], one: LockedPackage) -> list[Difference]:
     """Files of a package that are gone, or are not what its own list says."""
-    gone, other = changes.damaged_files(rows, lambda path: host.read_text(path, limit=_RECORD_LIMIT).text)
-    if not gone and not other:
-        return []
+    there = _in_words(*changes.damaged_files(rows, lambda path: _record(host, path)))
+    return [] if there is None else [Difference(name=one.name, kind="changed", locked=one.version, there=there)]
+
+
+def _in_words(gone: int, other: int) -> str | None:
+    """How many files are gone and how many are not what they were; None where all is well."""
     parts = (
         say("{gone} of its files gone", gone=gone) if gone else "",
         say("{other} of its files changed", other=other) if other else "",
     )
-    there = say("installed, with {filter}", filter=" and ".join(filter(None, parts)))
-    return [Difference(name=one.name, kind="changed", locked=one.version, there=there)]
+    return say("installed, with {filter}", filter=" and ".join(filter(None, parts))) if gone or other else None
 
 
-def _conda_difference(one: LockedPackage, package: LockedPackage | None) -> Iterator[Difference]:
+def _conda_difference(
+    host: RealHost, prefix: str, one: LockedPackage, package: LockedPackage | None
+) -> list[Difference]:
     if package is None:
-        yield Difference(name=one.name, kind="missing", locked=_with_build(one))
-    elif (package.version, package.build) != (one.version, one.build):
-        yield Difference(name=one.name, kind="changed", locked=_with_build(one), there=_with_build(package))
+        return [Difference(name=one.name, kind="missing", locked=_with_build(one))]
+    there = None
+    if (package.version, package.build) != (one.version, one.build):
+        there = _with_build(package)
+    elif package.file is not None and one.file is not None:
+        sums = [(package.file.sha256, one.file.sha256), (package.file.md5, one.file.md5)]
+        known = [row for row in sums if all(row)]
+        if any(mine != locked for mine, locked in known):
+            there = say("of another file")
+        elif not known and package.file.url and one.file.url and package.file.url != one.file.url:
+            url = package.file.url
+            there = say("from another address, and no hash tells whether it is the same file: {url}", url=url)
+    if there is None:
+        there = _in_words(*changes.damaged_conda_files(prefix, package.name, lambda path: _record(host, path)))
+    return [] if there is None else [Difference(name=one.name, kind="changed", locked=_with_build(one), there=there)]
+
+
+def _record(host: RealHost, path: str) -> str:
+    return host.read_text(path, limit=_RECORD_LIMIT).text
 
 
 def _with_build(one: LockedPackage) -> str:

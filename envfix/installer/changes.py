@@ -280,6 +280,53 @@ def damaged_files(rows: Sequence[Installed], read: Callable[[str], str]) -> tupl
     return gone, other
 
 
+def damaged_conda_files(prefix: str, name: str, read: Callable[[str], str]) -> tuple[int, int]:
+    """The same for a conda package, by the record in ``conda-meta``."""
+    gone = other = 0
+    for record in glob.glob(os.path.join(glob.escape(prefix), "conda-meta", f"{glob.escape(name)}-*-*.json")):
+        try:
+            told = msgspec.json.decode(read(record), type=_CondaRecord)
+        except (msgspec.DecodeError, UnicodeError):
+            continue  # damaged records are told where the environment is read
+        if told.name != name:
+            continue
+        for row in told.paths_data.paths:
+            place = os.path.normpath(os.path.join(prefix, row.path))
+            digest = row.sha256_in_prefix or (None if row.prefix_placeholder else row.sha256)
+            if row.path.endswith(".pyc") or not place.startswith(prefix + os.sep):
+                continue
+            try:
+                size = os.lstat(place).st_size
+                if digest and row.path_type == "hardlink" and size <= _EDITABLE:
+                    other += sha256_of(place) != digest
+            except OSError:
+                gone += 1
+    return gone, other
+
+
+class _CondaPath(msgspec.Struct, frozen=True, kw_only=True):
+    """A file in a conda record."""
+
+    path: str = msgspec.field(name="_path")
+    path_type: str = "hardlink"
+    sha256: str | None = None
+    sha256_in_prefix: str | None = None
+    prefix_placeholder: str | None = None
+
+
+class _CondaPaths(msgspec.Struct, frozen=True, kw_only=True):
+    """The list of files in a conda record."""
+
+    paths: tuple[_CondaPath, ...] = ()
+
+
+class _CondaRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What conda wrote down of a package, as far as its files go."""
+
+    name: str = ""
+    paths_data: _CondaPaths = _CondaPaths()
+
+
 def _is_written(path: str, layout: Layout) -> bool:
     """Whether installers write into it where others replace it: lists of folders, and commands (pip 18)."""
     folder, name = os.path.split(path)
