@@ -136,6 +136,25 @@ def test_smaller_model_of_the_family(name: str, smaller: str | None) -> None:
     assert smaller_model(name) == smaller
 
 
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("activation: nn.ReLU()\nbackbone:\n  - [-1, 1, Conv, [64, 3, 2]] # (0)\n", False),
+        ("activation: nn.SiLU(inplace=True)\nhead:\n  - [-1, 1, nn.Upsample, [None, 2, 'nearest']]\n", False),
+        ("activation: open('/tmp/x', 'w').close() or nn.SiLU()\n", True),
+        ("backbone:\n  - [-1, 1, Conv, [\"__import__('os').getpid()\", 3, 2]]\n", True),
+    ],
+)
+def test_a_model_file_that_would_run_something_is_refused(tmp_path: Path, text: str, *, refused: bool) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    if not refused:
+        script.refuse_code(str(path), "mine.yaml")
+        return
+    with pytest.raises(script.Problem, match=r"mine\.yaml holds code that ultralytics would run"):
+        script.refuse_code(str(path), "mine.yaml")
+
+
 def result(**more: Any) -> Fit:
     facts: dict[str, Any] = {
         "status": "fits",

@@ -249,9 +249,28 @@ def test_a_long_message_stays_in_its_column(
     [
         ("nosuch.pt", "there is no file nosuch.pt", "name the .pt file of a YOLOv8 model, or leave --weights out"),
         (".", ". is a folder", "name the .pt file in it"),
+        ("", "there is no file ", "name the .pt file of a YOLOv8 model, or leave --weights out"),
+        (
+            "~nosuchuser/x.pt",
+            "there is no file ~nosuchuser/x.pt",
+            "name the .pt file of a YOLOv8 model, or leave --weights out",
+        ),
     ],
 )
 def test_weights_that_are_not_there_are_a_wrong_request(name: str, message: str, hint: str) -> None:
     result = envfix("verify", "--weights", name)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-2:] == [f"error: {message}", f"hint: {hint}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "hint"),
+    [
+        ("nosuch/x.jpg", "there is no folder for nosuch/x.jpg", "name another place"),
+        (".", ". is a folder", "name a file in it"),
+    ],
+)
+def test_a_picture_needs_a_place_before_anything_is_measured(name: str, message: str, hint: str) -> None:
+    result = envfix("verify", "--picture", name)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-2:] == [f"error: {message}", f"hint: {hint}"]

@@ -135,9 +135,9 @@ def test_distributions_are_found_by_their_metadata_folder(tmp_path: Path, monkey
 
 
 def test_everything_can_be_written_as_json() -> None:
-    value = {1: (math.nan, math.inf, 1.5), "path": Path("/x"), "ok": True, "none": None}
+    value = {1: (math.nan, math.inf, 1.5), "path": Path("/x"), "ok": True, "none": None, "bytes": "/\udce4n"}
     text = json.dumps(script.jsonable(value), allow_nan=False)
-    assert json.loads(text) == {"1": ["nan", "inf", 1.5], "path": "/x", "ok": True, "none": None}
+    assert json.loads(text) == {"1": ["nan", "inf", 1.5], "path": "/x", "ok": True, "none": None, "bytes": "/?n"}
 
 
 def test_long_texts_keep_their_beginning_and_end() -> None:

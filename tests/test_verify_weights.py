@@ -273,6 +273,19 @@ def test_our_own_earlier_picture_is_replaced_and_no_link_of_anybody(tmp_path: Pa
     assert (tmp_path / "mine").read_bytes() == b"mine"
 
 
+def test_a_picture_goes_through_links_and_into_pipes_and_replaces_neither(tmp_path: Path) -> None:
+    (tmp_path / "link.jpg").symlink_to("target.jpg")
+    trained.write_picture(wish(tmp_path, picture="link.jpg"), b"picture")
+    assert (tmp_path / "link.jpg").is_symlink()
+    assert (tmp_path / "target.jpg").read_bytes() == b"picture"
+    os.mkfifo(tmp_path / "pipe.jpg")
+    reader = os.open(tmp_path / "pipe.jpg", os.O_RDONLY | os.O_NONBLOCK)
+    trained.write_picture(wish(tmp_path, picture="pipe.jpg"), b"picture")
+    assert os.read(reader, 100) == b"picture"
+    os.close(reader)
+    assert (tmp_path / "pipe.jpg").is_fifo()
+
+
 def test_weights_need_the_level_at_which_they_are_tried() -> None:
     with pytest.raises(UsageError, match="weights are not tried at --level cuda") as caught:
         verifying.verify("3", level="cuda", weights="yolov8n.pt")

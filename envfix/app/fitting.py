@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import signal
 from contextlib import suppress
@@ -212,7 +213,7 @@ def ask_target(host: RealHost, python: str, request: dict[str, Any]) -> Answer:
     """What the script measured; raises ``FitError`` where it could not, in its own words."""
     scratch = host.make_temporary_folder()
     try:
-        text = msgspec.json.encode({**request, "scratch": scratch}).decode()
+        text = json.dumps({**request, "scratch": scratch})
         # Not as a probe is run: an interrupted envfix must leave nobody on the card.
         result = host.stream(
             [python, host.script_path(SCRIPT), COOKIE, text],

@@ -88,7 +88,7 @@ def _by_what_was_seen(
     missing, problem = failed.detail.get("missing"), failed.detail.get("problem")
     if missing and missing != "torch":
         return _install(str(missing), failed.name, environment, target, tables)
-    if problem == "unsafe" and weights.file is not None:
+    if problem in ("unsafe", "old_format") and weights.file is not None:
         command = ("envfix", "verify", "--python", target, "--weights", weights.file, "--trust-weights")
         return Remedy(
             text=say(

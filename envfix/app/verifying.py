@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Callable
-from pathlib import Path
 
 from envfix.app import gpu_failure, holding, idle_card, mending
 from envfix.app.recovering import settle
@@ -53,8 +53,7 @@ def verify(
     if memory and level == "import":
         raise UsageError(say("memory is not measured at --level import"), hint=say("take --level cuda or higher"))
     host = RealHost()
-    if weights is not None:
-        _must_be_there(host, weights)
+    _check_files(host, weights, picture)
     chosen = named_target(host, target)
     settle(chosen, reporter)
     limit = time_limit(host)
@@ -88,16 +87,31 @@ def verify(
     return verification
 
 
+def _check_files(host: RealHost, weights: str | None, picture: str | None) -> None:
+    """A wrong name is the user's, and no fault of the environment: it is told before anything is measured."""
+    if weights is not None:
+        _must_be_there(host, weights)
+    if picture is not None:
+        _must_be_a_place(picture)
+
+
 def _must_be_there(host: RealHost, weights: str) -> None:
-    """A wrong name is the user's, and no fault of the environment."""
-    path = literal(str(Path(weights).expanduser()))
-    if not host.glob(path):
+    path = literal(os.path.expanduser(weights))
+    if not weights or not host.glob(path):
         raise UsageError(
             say("there is no file {weights}", weights=weights),
             hint=say("name the .pt file of a YOLOv8 model, or leave --weights out"),
         )
     if host.glob(f"{path}/"):
         raise UsageError(say("{weights} is a folder", weights=weights), hint=say("name the .pt file in it"))
+
+
+def _must_be_a_place(picture: str) -> None:
+    path = os.path.abspath(os.path.expanduser(picture))
+    if os.path.isdir(path):
+        raise UsageError(say("{picture} is a folder", picture=picture), hint=say("name a file in it"))
+    if not os.path.isdir(os.path.dirname(path)):
+        raise UsageError(say("there is no folder for {picture}", picture=picture), hint=say("name another place"))
 
 
 def _card(machine: Machine, device: str, reporter: Reporter) -> str:

@@ -25,6 +25,7 @@ import contextlib
 import copy
 import gc
 import importlib
+import io
 import json
 import os
 import re
@@ -36,12 +37,15 @@ sys.path.insert(0, OWN_FOLDER)
 try:
     import envfix_verify_memory as accounts
     import envfix_verify_weights as trained
-    from envfix_verify_basics import RungError, first_line, shorten
+    from envfix_verify_basics import first_line, jsonable, RungError, shorten
 finally:
     sys.path.remove(OWN_FOLDER)
 
 # Boxes in each picture that is made up: the loss compares every box with every place of the network.
 LABELS = 32
+# So many bytes of a model's .yaml are looked at; those of YOLOv8 have 2 kB.
+YAML_LIMIT = 1 << 20
+PLAIN_CALL = re.compile(r"\bnn\.[A-Z]\w*\((?:\w+=[\w.]+)?\)")
 # With less than this free (CUDA itself takes half of it) a card is left to those who use it.
 LEAST_FREE = 1 << 30
 TIMED_STEPS = 2
@@ -279,6 +283,14 @@ def source_of(model, folder):
     return root + (ending or ".yaml"), False, None
 
 
+def refuse_code(path, name):
+    """A model's .yaml is evaluated by ultralytics; what calls more than a layer of torch could do anything."""
+    with io.open(path, encoding="utf-8", errors="replace") as stream:
+        text = stream.read(YAML_LIMIT)
+    if "(" in PLAIN_CALL.sub("", re.sub(r"#.*", "", text)):
+        raise Problem("model", "%s holds code that ultralytics would run; only if you know who wrote it, add --trust-weights" % name)
+
+
 def build(request, holder, folder):
     """The network, by ultralytics; and what the user should know."""
     source, is_weights, note = source_of(request["model"], folder)
@@ -295,6 +307,8 @@ def build(request, holder, folder):
             names = trained.inspect(source, request["trust"])
             yolo = trained.load(holder, source, [] if request["trust"] else names)
         else:
+            if os.path.isfile(source) and not request["trust"]:
+                refuse_code(source, request["model"])
             yolo = ultralytics.YOLO(source)
     except RungError as error:
         raise Problem("model", str(error))
@@ -422,7 +436,7 @@ def main(arguments):
     stream = os.dup(1)
 
     def say():
-        rest = ("\n%s%s%s\n" % (cookie, json.dumps(answer), cookie)).encode("ascii")
+        rest = ("\n%s%s%s\n" % (cookie, json.dumps(jsonable(answer)), cookie)).encode("ascii")
         while rest:
             rest = rest[os.write(stream, rest) :]
 

@@ -116,3 +116,16 @@ def draw_picture(seed):
 def mebibytes(size):
     """Bytes in words: ``6.2 MiB``, small ones exactly."""
     return "%d bytes" % size if size < 10 * 1024 else "%.1f MiB" % (size / 1048576.0)
+
+
+def jsonable(value):
+    """The value with everything JSON cannot hold turned into text: NaN, infinities, and bytes that are no UTF-8."""
+    if isinstance(value, dict):
+        return {jsonable(str(key)): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if abs(value) != float("inf") and value == value else repr(value)
+    return str(value).encode("utf-8", "replace").decode("utf-8")

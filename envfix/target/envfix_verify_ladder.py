@@ -46,6 +46,7 @@ try:
         error_detail,
         first_line,
         first_words,
+        jsonable,
         outdated,
         root_of,
         shorten,
@@ -136,19 +137,6 @@ class Ladder(object):
     def on_gpu(self):
         """Whether the rungs run on a GPU."""
         return self.device is not None and self.device.type == "cuda"
-
-
-def jsonable(value):
-    """The value with everything JSON cannot hold turned into text; NaN and infinities are not JSON."""
-    if isinstance(value, dict):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, float):
-        return value if abs(value) != float("inf") and value == value else repr(value)
-    return str(value)
 
 
 @contextlib.contextmanager

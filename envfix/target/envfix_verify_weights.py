@@ -31,7 +31,7 @@ COCO_NAMES = {0: "person", 5: "bus"}
 IMAGE_SIZE = 640
 DEFAULT_PICTURE = "envfix-verify.jpg"
 # The list of names of a YOLOv8x is 0.3 MiB; hundreds of them would be a bomb.
-NAMES_LIMIT = 64 * 1024 * 1024
+NAMES_LIMIT = 8 * 1024 * 1024
 TRUST = "--trust-weights loads it if you know who made it"
 
 # Data that stands in checkpoints beside the model.
@@ -614,11 +614,16 @@ def write_picture(wish, content):
     """At once and whole; without being told a name, only our own earlier picture is replaced."""
     if not wish.picture_given and (os.path.islink(wish.picture) or os.path.isdir(wish.picture)):
         raise OSError(17, "%s is not a picture of envfix" % wish.picture)
-    part = "%s.%d.part" % (wish.picture, os.getpid())
+    picture = os.path.realpath(wish.picture)
+    if os.path.exists(picture) and not os.path.isfile(picture):
+        with open(picture, "wb") as stream:  # a pipe or /dev/null is written into, never replaced
+            stream.write(content)
+        return
+    part = "%s.%d.part" % (picture, os.getpid())
     with open(part, "xb") as stream:
         stream.write(content)
     try:
-        os.replace(part, wish.picture)
+        os.replace(part, picture)
     except OSError:
         os.unlink(part)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import signal
@@ -111,7 +112,7 @@ def verify(
 
     try:
         result = host.stream(
-            [python, host.script_path(SCRIPT), cookie, msgspec.json.encode(request).decode()],
+            [python, host.script_path(SCRIPT), cookie, json.dumps(msgspec.to_builtins(request))],
             on_text=follow,
             deadline=climb.deadline,
             env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
@@ -147,7 +148,7 @@ class Prepared:
             "scratch": folder,
             "weights": self._weights,
         }
-        return self._cookie, msgspec.json.encode(request).decode()
+        return self._cookie, json.dumps(msgspec.to_builtins(request))
 
     def read(self, python: str, result: CommandResult, *, gpu_expected: bool) -> Verification:
         """The rungs in what it printed; raises ``TargetError`` where it could not be asked."""
