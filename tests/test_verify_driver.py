@@ -73,6 +73,13 @@ HIDES = " and hides every card from CUDA: torch finds no GPU."
         ),
         (
             VOLTA,
+            {"cuinit": 304},
+            {"CUDA_VISIBLE_DEVICES": ""},
+            "cuda_visible_devices_hides_gpu",
+            "Error 304: OS call failed or operation not supported on this OS. CUDA_VISIBLE_DEVICES is ''" + HIDES,
+        ),
+        (
+            VOLTA,
             {"cuinit": 100},
             {"CUDA_VISIBLE_DEVICES": "3"},
             "cuda_visible_devices_hides_gpu",

@@ -20,7 +20,7 @@ from envfix.model.language import later, say
 from envfix.model.outcome import Rung, Verification
 from envfix.model.reporter import Reporter
 from envfix.probes.interpreter import literal
-from envfix.rules._devices import batch_without_card
+from envfix.rules._devices import VISIBLE, batch_without_card
 from envfix.rules._rule import judge, spoken
 
 GIB = 1 << 30
@@ -42,8 +42,9 @@ def explained(verification: Verification, host: RealHost, target: str, reporter:
     failed = verification.failed
     if failed is None:
         return verification
-    if failed.name == "driver" and failed.cause in (None, HIDDEN):
-        return _by_facts(verification, failed, host, target)
+    hides = (host.getenv(VISIBLE) or "0").strip() == "-1" or host.getenv(VISIBLE) == ""
+    if failed.name == "driver" and (hides or failed.cause in (None, HIDDEN)):
+        return _by_facts(verification, failed, host, target, hides=hides)
     # What the driver rung learned of the card: its number, what was free, and the ladder's own limit.
     card: dict[str, Any] = next((rung.detail for rung in verification.rungs if rung.name == "driver"), {})
     text = _refusal(failed.detail) if failed.detail.get("refused") else _said(failed)
@@ -64,11 +65,11 @@ def explained(verification: Verification, host: RealHost, target: str, reporter:
     return _replaced(verification, rung, remedies)
 
 
-def _by_facts(verification: Verification, failed: Rung, host: RealHost, target: str) -> Verification:
-    """Where torch only says that there is no GPU: what keeps it from those that are there."""
+def _by_facts(verification: Verification, failed: Rung, host: RealHost, target: str, *, hides: bool) -> Verification:
+    """Where torch only says that there is no GPU, or every one is hidden from it: what keeps it from those that are there."""
     machine, environment = detect(host, target, with_import=False, timeout=time_limit(host))
     wanted = SHUT
-    if failed.cause == HIDDEN:
+    if hides or failed.cause == HIDDEN:
         wanted = (HIDDEN if batch_without_card(machine) is None else "job_without_gpu",)
     finding = next((one for one in _findings(machine, environment, host) if one.cause in wanted), None)
     if finding is None or (wanted is SHUT and finding.severity is not Severity.ERROR):

@@ -37,7 +37,7 @@ sys.path.insert(0, OWN_FOLDER)
 try:
     import envfix_verify_memory as accounts
     import envfix_verify_weights as trained
-    from envfix_verify_basics import first_line, jsonable, RungError, shorten
+    from envfix_verify_basics import RungError, first_line, jsonable, shorten, without_advice
 finally:
     sys.path.remove(OWN_FOLDER)
 
@@ -89,7 +89,7 @@ class Card(object):
         except Exception as error:
             if is_out_of_memory(error):
                 raise Problem("full", "the card is so full that CUDA does not even start on it: %s" % shorten(error, 500))
-            raise Problem("no_gpu", first_line(error))
+            raise Problem("no_gpu", without_advice(first_line(error)))
 
     def memory(self):
         """Free and total bytes of the card, as the driver counts them."""
@@ -360,7 +360,7 @@ def find_device(torch, index):
         try:
             torch.zeros(1, device="cuda")
         except Exception as error:
-            raise Problem("no_gpu", first_line(error))
+            raise Problem("no_gpu", without_advice(first_line(error)))
         raise Problem("no_gpu", "torch.cuda.is_available() is False")
     if index >= torch.cuda.device_count():
         raise Problem("no_gpu", "invalid device ordinal: torch sees %d" % torch.cuda.device_count())
