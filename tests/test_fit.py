@@ -691,7 +691,10 @@ def test_what_cannot_be_measured_ends_with_three(
     code, document = fit_json(capsysbinary, "best.pt")
     assert (code, document["schema"]) == (3, "envfix.error/1")
     assert (document["error"]["reference"], document["error"]["message"]) == (reference, message)
-    assert document["error"]["hint"] == fitting.HINTS.get(kind)
+    hints = fitting.HINTS | {
+        "no_gpu": "`envfix causes cpu_only_build_installed` explains it, and `envfix verify` says what mends it here"
+    }
+    assert document["error"]["hint"] == hints.get(kind)
 
 
 @pytest.mark.parametrize(

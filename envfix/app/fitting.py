@@ -23,7 +23,8 @@ from envfix.model.facts import Machine
 from envfix.model.fit import Fit, Line, Step
 from envfix.model.language import later, say
 from envfix.model.reporter import Reporter
-from envfix.rules._devices import batch_without_card
+from envfix.rules._devices import VISIBLE, batch_without_card
+from envfix.verifier.causes import classify
 
 SCRIPT = "envfix_fit.py"
 # A cold import from a network disk takes minutes, as does compiling kernels for a card without ready-made ones.
@@ -256,6 +257,10 @@ def ask_target(host: RealHost, python: str, request: dict[str, Any]) -> Answer:
 def _told(problem: _Problem, host: RealHost, python: str) -> FitError:
     hint = HINTS.get(problem.kind)
     if problem.kind == "no_gpu":
+        facts = {"gpu_expected": True, "asked": "auto", "visible_devices": host.getenv(VISIBLE)}
+        cause = classify("driver", problem.text, facts)
+        if cause is not None:
+            hint = say("`envfix causes {cause}` explains it, and `envfix verify` says what mends it here", cause=cause)
         return NoGpuError(say("torch cannot use the card: {problem}", problem=problem.text), hint=hint)
     finding = gpu_failure.full_card(host, python) if problem.kind == "full" else None
     if finding is None:
