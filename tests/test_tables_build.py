@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import zipfile
@@ -81,3 +82,11 @@ def test_a_broken_table_stops_the_build(project: Path) -> None:
     (project / "compat_tables" / "drivers.yaml").write_text("a: [\n")
     with pytest.raises(ValueError, match="broken YAML"):
         _build(project, "standard")
+
+
+def test_what_compiles_tables_needs_nothing_of_envfix() -> None:
+    """The build runs it before there is an envfix that could be imported."""
+    tree = ast.parse((ROOT / "envfix" / "tables" / "sources.py").read_text("utf-8"))
+    imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    imported += [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
+    assert not [name for name in imported if name.partition(".")[0] == "envfix"]

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from envfix.model.language import say
-
 NAMES = (
     "architectures",
     "companions",
@@ -56,13 +54,11 @@ def parse_table(source: bytes) -> dict[str, Any]:
         data = yaml.load(_decode(source), Loader=_loader())  # noqa: S506 - the loader is a safe one
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise SourceError(
-            say("broken YAML: {problem}", problem=error.problem), row=mark.line + 1 if mark else None
-        ) from error
+        raise SourceError(f"broken YAML: {error.problem}", row=mark.line + 1 if mark else None) from error
     except yaml.YAMLError as error:
-        raise SourceError(say("broken YAML: {error}", error=error)) from error
+        raise SourceError(f"broken YAML: {error}") from error
     if not isinstance(data, dict):
-        raise SourceError(say("a table is a mapping of names to rows"))
+        raise SourceError("a table is a mapping of names to rows")
     return data
 
 
@@ -71,7 +67,7 @@ def _decode(source: bytes) -> str:
         return source.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = source.count(b"\n", 0, error.start) + 1
-        raise SourceError(say("the file is not UTF-8"), row=line) from error
+        raise SourceError("the file is not UTF-8", row=line) from error
 
 
 @lru_cache(maxsize=1)
@@ -96,10 +92,8 @@ def _construct_mapping(loader: Any, node: Any) -> dict[str, Any]:
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
-            raise SourceError(
-                say("the key {key!r} is not text", key=key), row=key_node.start_mark.line + 1, key=str(key)
-            )
+            raise SourceError(f"the key {key!r} is not text", row=key_node.start_mark.line + 1, key=str(key))
         if key in pairs:
-            raise SourceError(say("the key {key!r} is given twice", key=key), row=key_node.start_mark.line + 1, key=key)
+            raise SourceError(f"the key {key!r} is given twice", row=key_node.start_mark.line + 1, key=key)
         pairs[key] = loader.construct_object(value_node, deep=True)
     return pairs
