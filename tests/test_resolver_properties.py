@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import time
 from collections.abc import Sequence
@@ -232,7 +233,13 @@ def test_hundreds_of_plans_a_second(tables: Tables) -> None:
     ]
     for facts, indexes in cases[:20]:
         choose(facts, Goal(), indexes, tables)
-    started = time.process_time()
-    for facts, indexes in cases[:600]:
-        choose(facts, Goal(), indexes, tables)
-    assert (time.process_time() - started) / min(len(cases), 600) <= 0.006
+    gc.collect()
+    gc.freeze()  # what thousands of other tests have left is no part of a plan
+    try:
+        started = time.process_time()
+        for facts, indexes in cases[:600]:
+            choose(facts, Goal(), indexes, tables)
+        took = time.process_time() - started
+    finally:
+        gc.unfreeze()
+    assert took / min(len(cases), 600) <= 0.006
