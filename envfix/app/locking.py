@@ -27,7 +27,17 @@ from envfix.lockers.interface import Locker, LockError, LockFileError
 from envfix.lockers.pip_family import is_elsewhere, read_toml
 from envfix.model.facts import Environment
 from envfix.model.language import say
-from envfix.model.lock import Difference, Lock, LockCheck, LockedAs, LockedPackage, Locking, Status, Suitability
+from envfix.model.lock import (
+    Difference,
+    Lock,
+    LockCheck,
+    LockedAs,
+    LockedFile,
+    LockedPackage,
+    Locking,
+    Status,
+    Suitability,
+)
 from envfix.model.plan import Plan
 from envfix.model.reporter import Reporter
 from envfix.resolver.conda_choice import TORCH, conda_name
@@ -438,11 +448,13 @@ def _for_the_same(plan: PlanRequest, old: Lock, torch: LockedPackage | None) -> 
 def _is_same(one: LockedPackage, packages: Mapping[str, LockedPackage]) -> bool:
     """Whether the very file that was locked is the one that comes."""
     new = packages.get(one.name)
-    if new is None or new.file is None or one.file is None:
-        return False
-    sums = ((one.file.sha256, new.file.sha256), (one.file.md5, new.file.md5))
-    known = [row for row in sums if all(row)]
-    return bool(known) and all(mine == theirs for mine, theirs in known)
+    return new is not None and new.file is not None and one.file is not None and _same_sums(one.file, new.file) is True
+
+
+def _same_sums(one: LockedFile, other: LockedFile) -> bool | None:
+    """Whether two files are the same by every checksum that both tell; None where they have none in common."""
+    known = [row for row in ((one.sha256, other.sha256), (one.md5, other.md5)) if all(row)]
+    return all(mine == theirs for mine, theirs in known) if known else None
 
 
 def _of_indexes(old: Lock) -> list[LockedPackage]:
@@ -558,14 +570,20 @@ def _other_origin(one: LockedPackage, own: LockedPackage | None) -> str | None:
             return None
         return say("installed, and nothing says that it came from {address}", address=one.direct_url)
     if own.file is not None and one.file is not None:
-        if own.file.sha256 and one.file.sha256:
-            return None if own.file.sha256 == one.file.sha256 else say("of another file")
-        if not (own.file.url and one.file.url) or own.file.url == one.file.url:
-            return None
-        return say("from another address, and no hash tells whether it is the same file: {url}", url=own.file.url)
+        return _other_file(own.file, one.file)
     if own.origin == one.origin and (one.origin != "direct" or own.direct_url == one.direct_url):
         return None
     return say("another one: {note}", note=own.note or own.direct_url)
+
+
+def _other_file(there: LockedFile, locked: LockedFile) -> str | None:
+    """What speaks against the file that is there being the locked one: its checksum, or else its address."""
+    same = _same_sums(there, locked)
+    if same is not None:
+        return None if same else say("of another file")
+    if not (there.url and locked.url) or there.url == locked.url:
+        return None
+    return say("from another address, and no hash tells whether it is the same file: {url}", url=there.url)
 
 
 def _damage(host: RealHost, rows: Sequence[changes.Installed], one: LockedPackage) -> list[Difference]:
@@ -592,13 +610,7 @@ def _conda_difference(
     if (package.version, package.build) != (one.version, one.build):
         there = _with_build(package)
     elif package.file is not None and one.file is not None:
-        sums = [(package.file.sha256, one.file.sha256), (package.file.md5, one.file.md5)]
-        known = [row for row in sums if all(row)]
-        if any(mine != locked for mine, locked in known):
-            there = say("of another file")
-        elif not known and package.file.url and one.file.url and package.file.url != one.file.url:
-            url = package.file.url
-            there = say("from another address, and no hash tells whether it is the same file: {url}", url=url)
+        there = _other_file(package.file, one.file)
     if there is None:
         there = _in_words(*changes.damaged_conda_files(prefix, package.name, lambda path: _record(host, path)))
     return [] if there is None else [Difference(name=one.name, kind="changed", locked=_with_build(one), there=there)]

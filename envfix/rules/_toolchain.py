@@ -13,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 from envfix.model.facts import Environment, HostCompiler, Machine, Toolkit, TorchBuild
 from envfix.model.finding import Evidence, Severity
 from envfix.model.language import say
+from envfix.rules._rule import cite
 
 # Packages that compile CUDA code at the user's when they are used.
 COMPILE_WHEN_USED = frozenset({"deepspeed", "flashinfer-python"})
@@ -67,6 +68,12 @@ def build_toolkit(machine: Machine) -> Toolkit | None:
             return next((kit for kit in toolkits if variable in kit.found_by.split(", ")), None)
     on_path = next((kit for kit in toolkits if "PATH" in kit.found_by.split(", ")), None)
     return on_path or next((kit for kit in toolkits if kit.nvcc == "/usr/local/cuda/bin/nvcc"), None)
+
+
+def nvcc_there(machine: Machine, kit: Toolkit) -> Evidence:
+    """Which nvcc compiles here, and of which CUDA it is."""
+    text = say("{nvcc} is of CUDA {release} ({found_by})", nvcc=kit.nvcc, release=kit.release, found_by=kit.found_by)
+    return cite("machine.toolkits", machine.toolkits, text)
 
 
 def home(kit: Toolkit) -> str:

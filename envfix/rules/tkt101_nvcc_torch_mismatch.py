@@ -39,7 +39,7 @@ from envfix.rules._changing import conda
 from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide
 from envfix.rules._rule import Rule, cite
-from envfix.rules._toolchain import build_toolkit, compiling, home
+from envfix.rules._toolchain import build_toolkit, compiling, home, nvcc_there
 from envfix.tables.loader import Tables
 
 
@@ -60,16 +60,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
             cuda=torch.cuda,
         ),
         because=(
-            cite(
-                "machine.toolkits",
-                machine.toolkits,
-                say(
-                    "{nvcc} is of CUDA {release} ({found_by})",
-                    nvcc=kit.nvcc,
-                    release=kit.release,
-                    found_by=kit.found_by,
-                ),
-            ),
+            nvcc_there(machine, kit),
             cite(
                 "environment.torch",
                 environment.torch,

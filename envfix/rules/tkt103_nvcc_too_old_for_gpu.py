@@ -35,7 +35,7 @@ from envfix.model.versions import ComputeCapability, CudaVersion
 from envfix.rules._log import LogSide, Reading
 from envfix.rules._nvcc_architectures import RELEASES, UNSUPPORTED, is_dropped, number_of
 from envfix.rules._rule import Rule, cite
-from envfix.rules._toolchain import build_toolkit, compiling, home
+from envfix.rules._toolchain import build_toolkit, compiling, home, nvcc_there
 from envfix.tables.loader import Tables
 
 
@@ -61,16 +61,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
             since=since,
         ),
         because=(
-            cite(
-                "machine.toolkits",
-                machine.toolkits,
-                say(
-                    "{nvcc} is of CUDA {release} ({found_by})",
-                    nvcc=kit.nvcc,
-                    release=kit.release,
-                    found_by=kit.found_by,
-                ),
-            ),
+            nvcc_there(machine, kit),
             cite(
                 "machine.gpus",
                 machine.gpus,
