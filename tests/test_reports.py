@@ -18,14 +18,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from envfix.app.sharing import redacted, shareable
+from envfix.app.sharing import redacted, shareable, shareable_answer
 from envfix.model.documents import Redactor
 from envfix.model.facts import found
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.plan import GpuChoice, Plan, PlanTarget, TargetGpu
 from envfix.model.stack import SharedReport
 from envfix.model.words import readable
 from envfix.render.elements import document, element
 from envfix.render.html import HtmlReport
+from envfix.render.html_answers import HtmlAnswers
 from envfix.render.html_style import DARK, LIGHT, PAIRS
 from envfix.render.interface import ReportFormat
 from envfix.render.markdown import MarkdownReport, escaped, fenced
@@ -126,6 +128,45 @@ def test_number_of_a_card_is_that_of_the_card_whose_id_was_named() -> None:
     text = FORMATS["markdown"].diagnosis(shared("memory full"))
     assert "→ Use GPU 1, of which 24.0 GiB are free." in text
     assert "export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=1\n" in text
+
+
+FULL = str(FOLDER / "seed-lab-server" / "snapshot.json")
+OUT_OF_MEMORY = (
+    "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 84.00 MiB (GPU 0; 23.69 GiB total capacity;"
+    " 1.71 GiB already allocated; 13.12 MiB free; 1.84 GiB reserved in total by PyTorch)\n"
+)
+NUMBERED = "export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=1"
+
+
+@pytest.mark.parametrize("command", [("diagnose",), ("explain", "log")])
+def test_card_of_a_saved_machine_is_named_by_its_number(command: tuple[str, ...], tmp_path: Path) -> None:
+    """Its serial ids are stand-ins: pasted, they would hide every card."""
+    (tmp_path / "log").write_text(OUT_OF_MEMORY)
+    text = envfix(*command, "--from", FULL, cwd=tmp_path).stdout
+    assert [line.strip() for line in text.splitlines() if "export" in line] == [NUMBERED]
+    findings = envfix(*command, "--from", FULL, "--json", cwd=tmp_path).document
+    assert '"CUDA_VISIBLE_DEVICES=1"' in json.dumps(findings.get("findings", findings.get("causes")))
+
+
+def test_page_of_an_explanation_names_the_card_by_its_number(
+    fake_machine: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "log").write_text(OUT_OF_MEMORY)
+    env = fake_machine("seed-server")
+    finished = envfix("explain", "log", "--python", base_python(), "--html", "a.html", env=env, cwd=tmp_path)
+    assert "CUDA_VISIBLE_DEVICES=GPU-5eed0001-" in finished.stdout
+    assert NUMBERED in Page((tmp_path / "a.html").read_text(encoding="utf-8")).text
+
+
+def test_page_of_a_plan_names_cards_by_their_numbers() -> None:
+    cards = tuple(
+        TargetGpu(name="RTX 3090", uuid=f"GPU-8a1b2c3{at}-1111-2222-3333-0123456789ab", index=at) for at in (4, 5)
+    )
+    target = PlanTarget(python="3.11", tag="cp311", platform="linux_x86_64", gpus=cards)
+    gpu = GpuChoice(uuid=None, export=f"CUDA_VISIBLE_DEVICES={cards[1].uuid},{cards[0].uuid}")
+    read = Page(HtmlAnswers().plan(shareable_answer(Plan(status="ok", target=target, gpu=gpu))))
+    assert "export CUDA_VISIBLE_DEVICES=5,4" in read.text
+    assert ", 2 x RTX 3090" in read.text
 
 
 def test_id_that_two_cards_share_is_no_number() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
@@ -16,12 +15,14 @@ from envfix.app.stacking import links
 from envfix.errors import EnvfixError
 from envfix.host.real import RealHost
 from envfix.model.documents import Redactor, to_json
-from envfix.model.explanation import Cause
+from envfix.model.explanation import Cause, Explanation
 from envfix.model.facts import Machine
-from envfix.model.finding import Finding, Remedy
+from envfix.model.finding import Finding
 from envfix.model.fleet import Difference, Explains, FleetReport, FleetSeen, Group, SharedFleet, Unreached, Value
+from envfix.model.gpu_use import by_number, numbered, numbers
 from envfix.model.language import say
 from envfix.model.outcome import Rung
+from envfix.model.plan import Plan
 from envfix.model.report import Report
 from envfix.model.stack import Link, SharedAnswer, SharedReport
 from envfix.model.words import readable
@@ -63,14 +64,20 @@ def shareable(report: Report) -> SharedReport:
 
 def shareable_answer(answer: T) -> SharedAnswer[T]:
     """A plan, an explanation or a verification as it may be shown to anybody."""
-    return SharedAnswer(answer=redacted(answer, _redactor(RealHost(), answer)), made=_today())
+    clean: Any = redacted(answer, _redactor(RealHost(), answer))
+    if isinstance(clean, Explanation):
+        clean = msgspec.structs.replace(clean, causes=by_number(clean.causes, clean.cards))
+    if isinstance(clean, Plan) and clean.gpu is not None:
+        export = numbered(clean.gpu.export, numbers(clean.target.gpus))
+        clean = msgspec.structs.replace(clean, gpu=msgspec.structs.replace(clean.gpu, export=export))
+    return SharedAnswer(answer=clean, made=_today())
 
 
 def shareable_fleet(seen: FleetSeen) -> SharedFleet:
     """All nodes as they may be shown to anybody; their own names are kept, what stands in sentences is not."""
     behind = [seen.behind[group.shown] for group in seen.report.groups]
     groups = [
-        msgspec.structs.replace(group, findings=_numbered_findings(group.findings, there.cards))
+        msgspec.structs.replace(group, findings=by_number(group.findings, there.cards))
         for group, there in zip(seen.report.groups, behind, strict=True)
     ]
     report = msgspec.structs.replace(seen.report, groups=tuple(groups))
@@ -93,34 +100,9 @@ def _today() -> str:
 
 
 def by_index(report: Report) -> Report:
-    """Commands name cards by their number: the stand-in of a serial id would choose none."""
-    findings = _numbered_findings(report.diagnosis.findings, numbers(report.machine))
+    """Commands name cards by their number."""
+    findings = by_number(report.diagnosis.findings, numbers(report.machine.gpus.value or ()))
     return msgspec.structs.replace(report, diagnosis=msgspec.structs.replace(report.diagnosis, findings=findings))
-
-
-def numbers(machine: Machine) -> dict[str, str]:
-    """The number of each card by its serial id, where that is its own."""
-    cards = machine.gpus.value or ()
-    count = Counter(card.uuid for card in cards)
-    return {card.uuid: str(card.index) for card in cards if card.uuid and count[card.uuid] == 1}
-
-
-def _numbered_findings(findings: tuple[Finding, ...], cards: dict[str, str]) -> tuple[Finding, ...]:
-    return tuple(
-        msgspec.structs.replace(finding, remedies=tuple(_by_index(remedy, cards) for remedy in finding.remedies))
-        for finding in findings
-    )
-
-
-def _by_index(remedy: Remedy, cards: dict[str, str]) -> Remedy:
-    commands = tuple(tuple(_numbered(word, cards) for word in argv) for argv in remedy.commands)
-    return msgspec.structs.replace(remedy, commands=commands)
-
-
-def _numbered(word: str, cards: dict[str, str]) -> str:
-    for uuid, number in cards.items():
-        word = word.replace(uuid, number)
-    return word
 
 
 def redacted(value: Any, redactor: Redactor) -> Any:

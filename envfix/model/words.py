@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 
 from envfix.model.language import later, say
 
@@ -15,6 +17,12 @@ _UNREADABLE = re.compile(
 def readable(text: str) -> str:
     """The text with ``?`` for each character that is not meant to be read; lines and tabs stay."""
     return _UNREADABLE.sub("?", text)
+
+
+def counted(names: Iterable[str]) -> str:
+    """``2 x RTX 3090, A100``: each name once, in order."""
+    count = Counter(names)
+    return ", ".join(f"{many} x {name}" if many > 1 else name for name, many in count.items())
 
 
 def time_span(seconds: float) -> str:

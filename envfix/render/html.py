@@ -25,6 +25,7 @@ from envfix.render.report_parts import (
     VERDICTS,
     Chain,
     afterwards_lines,
+    afterwards_title,
     chains,
     machine_line,
     made_by,
@@ -47,8 +48,9 @@ class HtmlReport:
         verdict = report.diagnosis.verdict
         sections = [_stack(shared.links), *findings(chains(report.diagnosis.findings))]
         if report.afterwards is not None:
-            lines = [element("p", *prose(line)) for line in afterwards_lines(report.afterwards)]
-            sections.append(element("section", element("h2", say("After an installation")), *lines))
+            lines = [element("li", *prose(line)) for line in afterwards_lines(report.afterwards)]
+            title = element("h2", afterwards_title(report.afterwards))
+            sections.append(element("section", title, element("ul", *lines)))
         sections += [*_memory(shared.use), _facts(shared), *_not_judged(shared)]
         header = element(
             "header",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from envfix.model.language import say
 from envfix.model.plan import Plan, PlanTarget
+from envfix.model.words import counted
 from envfix.render.facts_table import Row
 from envfix.render.words import duration, size
 
@@ -41,9 +42,8 @@ def _price(plan: Plan, everything: int) -> str:
 
 
 def _target(target: PlanTarget) -> str:
-    cards = ", ".join(f"{gpu.name}{f' ({gpu.capability})' if gpu.capability else ''}" for gpu in target.gpus) or say(
-        "no NVIDIA GPU"
-    )
+    names = (f"{gpu.name} ({gpu.capability})" if gpu.capability else gpu.name for gpu in target.gpus)
+    cards = counted(names) or say("no NVIDIA GPU")
     driver = (
         say("driver {driver}", driver=target.driver)
         if target.driver
