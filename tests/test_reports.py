@@ -362,8 +362,22 @@ def test_picture_is_as_wide_as_the_longest_command() -> None:
     diagnosis = msgspec.structs.replace(before.diagnosis, verdict="broken", findings=(long,))
     text = FORMATS["svg"].diagnosis(shareable(msgspec.structs.replace(before, diagnosis=diagnosis)))
     width = float((ET.fromstring(text).get("viewBox") or "").split()[2])  # noqa: S314
-    assert f"python&#160;-m&#160;pip&#160;install&#160;{'x' * 150}" in text
+    assert f"&#160;-m&#160;pip&#160;install&#160;{'x' * 150}" in text
     assert width > 170 * 12
+
+
+def test_chinese_characters_have_two_columns_each_in_the_picture() -> None:
+    from rich.cells import cell_len
+
+    text = envfix("--lang", "zh", "diagnose", "--from", SAVED, "--svg", "-", "-q").stdout
+    told = [
+        (float(one.get("textLength") or 0), one.text or "")
+        for one in ET.fromstring(text).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314
+        if one.get("textLength")
+    ]
+    assert any(cell_len(words) > len(words) for _, words in told)
+    for length, words in told:
+        assert length == pytest.approx(12.2 * cell_len(words), rel=0.001), words
 
 
 def test_picture_shows_a_line_whole_whatever_is_in_it() -> None:
@@ -526,7 +540,7 @@ def verify_page(folder: Path, env: dict[str, str]) -> Finished:
 
 ANSWERS: dict[str, tuple[Callable[[Path, dict[str, str]], Finished], int, str]] = {
     "plan": (plan_page, 0, "torch 2.7.1+cu118CUDA inside: cu118, with torchvision 0.22.1, from official."),
-    "conflict": (conflict_page, 1, "No stack fitsBlocked by: driver."),
+    "conflict": (conflict_page, 1, "No stack fitsBlocked by: the driver."),
     "explain": (
         explain_page,
         1,

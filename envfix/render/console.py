@@ -82,6 +82,8 @@ DIFFERENCES_SHOWN = 12
 GROUPS_SHOWN = 25
 # Lines to copy.
 COMMAND = "green"
+# Behind a sentence: how it is called.
+ASIDE = "not bold dim"
 RUNGS = {"passed": ("✓", "ok", "green"), "failed": ("✗", "FAILED", "bold red"), "skipped": ("·", "skipped", "dim")}
 
 
@@ -149,10 +151,10 @@ class ConsoleOutput:
         if report.afterwards is not None:
             self._afterwards(report.afterwards)
         text, style = VERDICTS[report.diagnosis.verdict]
-        text = look_up(text)
-        self._say(
-            Text(say("Verdict: {verdict}. {text}", verdict=look_up(report.diagnosis.verdict), text=text), style=style)
-        )
+        verdict = look_up(report.diagnosis.verdict)
+        line = Text(say("Verdict: {verdict}. {text}", verdict=verdict, text=look_up(text)), style="bold")
+        line.highlight_words([verdict], style)
+        self._say(line)
 
     def shared(self, text: str) -> None:
         """As it is, and in UTF-8 whatever the terminal speaks."""
@@ -205,9 +207,9 @@ class ConsoleOutput:
         mark, plain, style = MARKS[finding.severity]
         head = Text(f"{mark if self._unicode else plain} ", style=style)
         head.append(finding.message, style="bold")
-        head.append(f"  ({look_up(finding.severity.value)} {finding.code} {finding.cause})", style="dim")
+        head.append(f"  ({look_up(finding.severity.value)} {finding.code} {finding.cause})", style=ASIDE)
         if finding.follows_from:
-            head.append(say("  follows from {follows_from}", follows_from=finding.follows_from), style="dim")
+            head.append(say("  follows from {follows_from}", follows_from=finding.follows_from), style=ASIDE)
         self._say(head)
         # What follows from another finding, or is only good to know, takes one line.
         if self._verbose or (not finding.follows_from and finding.severity != Severity.INFO):
@@ -279,7 +281,7 @@ class ConsoleOutput:
         head = Text(f"{mark if self._unicode else plain} ", style=style)
         head.append(look_up(difference.link), style="bold" if difference.matters else "dim")
         if not difference.matters:
-            head.append(say("  (no finding rests on it)"), style="dim")
+            head.append(say("  (no finding rests on it)"), style=ASIDE)
         self._indented(head)
         for line in fleet_table.values(difference, everything=self._verbose):
             self._indented(Text(line, style="" if difference.matters else "dim"), by=4)
@@ -316,7 +318,7 @@ class ConsoleOutput:
             head.append(
                 _stack(choice)
                 if choice
-                else say("no stack fits: blocked by {blocked_by}", blocked_by=stack.plan.blocked_by)
+                else say("no stack fits: blocked by {blocked_by}", blocked_by=plan_table.blocker(stack.plan))
             )
             self._say(head)
             if self._verbose:
@@ -465,10 +467,10 @@ class ConsoleOutput:
         head.append(cause.message, style="bold")
         head.append(
             f"  ({look_up(cause.severity.value)} {cause.code} {cause.cause}, {_likelihood(cause.confidence)})",
-            style="dim",
+            style=ASIDE,
         )
         if cause.follows_from:
-            head.append(say("  follows from {follows_from}", follows_from=cause.follows_from), style="dim")
+            head.append(say("  follows from {follows_from}", follows_from=cause.follows_from), style=ASIDE)
         self._say(head)
         if cause.follows_from and not self._verbose:
             self._say("")
@@ -569,7 +571,10 @@ class ConsoleOutput:
             self._say(Text(say("Plan: {stack}", stack=_stack(plan.choice)), style="bold green"))
         else:
             self._say(
-                Text(say("No stack fits: blocked by {blocked_by}.", blocked_by=plan.blocked_by), style="bold red")
+                Text(
+                    say("No stack fits: blocked by {blocked_by}.", blocked_by=plan_table.blocker(plan)),
+                    style="bold red",
+                )
             )
         self._facts(plan_table.plan_rows(plan))
         for reason in plan.reasons:

@@ -1,7 +1,8 @@
-"""Rich's text, broken between Chinese characters as well."""
+"""Rich's text, broken between Chinese characters as well; of a line only the first word has a colour."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rich.console import Console
@@ -11,9 +12,22 @@ from rich.text import Text as RichText
 from envfix.model.language import language
 from envfix.render.wrapping import breaks
 
+_COLOUR = re.compile(r"\b(red|yellow|green|cyan)\b")
+_FIRST_WORD = re.compile(r"[^\s，。：；]+?(?=[.,:;]?(?:\s|$)|[，。：；])")  # noqa: RUF001
+
 
 class Text(RichText):
-    """As rich has it, which breaks lines at blanks only, in English."""
+    """As rich has it, which breaks lines at blanks only, in English.
+
+    A colour of ``style`` marks the first word; what is to be read stands in the terminal's own colour: no yellow and no green can
+    be read on white and on black.
+    """
+
+    def __init__(self, text: str = "", style: str = "") -> None:
+        super().__init__(text, style=_COLOUR.sub("", style).strip())
+        first = _FIRST_WORD.search(text)
+        if first is not None and _COLOUR.search(style):
+            self.stylize(style, *first.span())
 
     def wrap(self, console: Console, width: int, **options: Any) -> Lines:
         """The lines that fit into ``width`` columns."""
