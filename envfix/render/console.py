@@ -492,7 +492,9 @@ class ConsoleOutput:
         """A bar for each card, the processes on it, then the line to paste."""
         self._progress.done()
         for line in self._gpu_lines(use):
-            self._say(line, soft_wrap=line.style == COMMAND)
+            self._say(line)
+        if use.best is not None:
+            self._command(command_line(("export", *use.export)))
 
     def watch_gpus(self, uses: Iterator[GpuUse]) -> None:
         """The same in one place of a terminal; without one, one below the other."""
@@ -543,7 +545,6 @@ class ConsoleOutput:
             say("Most is free on GPU {index}. Paste this before you start your program:", index=use.best.card.index),
             style="bold",
         )
-        yield Text(f"  {command_line(('export', *use.export))}", style=COMMAND)
 
     def fit(self, fit: Fit) -> None:
         """The batch first, then how that is known, and what would let a larger one fit."""
