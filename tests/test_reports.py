@@ -39,6 +39,7 @@ from envfix.render.words import command_line
 from tests.fakes.running import ENVFIX, Finished, cleaned_environment, envfix
 from tests.fakes.targets import base_python, make_venv, write_torch
 from tests.shown_reports import HOSTILE, NAMES, STATES, healthy, hostile, judged, shared
+from tests.small_disk import small_disk
 from tests.test_machines import FOLDER
 
 FORMATS: dict[str, ReportFormat] = {"html": HtmlReport(), "markdown": MarkdownReport(), "svg": TerminalPicture()}
@@ -456,6 +457,9 @@ def test_bare_options_are_those_of_diagnose(fake_machine: Callable[..., dict[str
         (("--html", "-", "--json"), "standard output", "--html"),
         (("--html", "-", "--svg", "-"), "standard output", "--html"),
         (("--html", "x", "--svg", "x"), "x", "--html"),
+        (("--html", "x", "--svg", "./no/../x"), "x", "--html"),
+        (("--html", "/dev/stdout", "--svg", "-"), "standard output", "--html"),
+        (("--svg", "/dev/stdout", "--json"), "standard output", "--svg"),
     ],
 )
 def test_two_answers_in_one_place_are_refused_before_anything(
@@ -479,6 +483,62 @@ def test_file_that_cannot_be_written_is_named_and_nothing_is_left(form: str, tmp
     assert finished.document["error"]["message"] == "cannot write no/such/a: No such file or directory"
     assert finished.document["error"]["hint"] == f"name another file with --{form}"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "message"),
+    [
+        (("diagnose",), "folder", "cannot write folder: Is a directory"),
+        (("verify",), "no/such/a", "cannot write no/such/a: No such file or directory"),
+        (("plan",), "file/a", "cannot write file/a: Not a directory"),
+        (("explain", "file"), "folder", "cannot write folder: Is a directory"),
+    ],
+)
+def test_file_that_cannot_be_is_told_before_anything_is_looked_at(
+    command: tuple[str, ...], name: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    finished = envfix(*command, "--html", name, cwd=tmp_path)
+    assert (finished.code, finished.stdout) == (3, "")
+    assert finished.stderr == f"error: {message}\nhint: name another file with --html\n"
+
+
+def test_option_without_a_name_says_so(tmp_path: Path) -> None:
+    for arguments in (("diagnose", "--svg", ""), ("plan", "--html", ""), ("diagnose", "--markdown", "")):
+        finished = envfix(*arguments, cwd=tmp_path)
+        assert finished.code == 2
+        assert finished.stderr == f"error: {arguments[1]} names no file\nhint: {arguments[1]} FILE\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("diagnose", "--from", "read", "--svg"), ("plan", "--from", "read", "--html"), ("explain", "read", "--html")],
+)
+def test_what_is_read_is_never_written_over(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "read").write_bytes(Path(SAVED).read_bytes())
+    (tmp_path / "other-name").symlink_to("read")
+    for name in ("read", "./read", "other-name"):
+        finished = envfix(*arguments, name, cwd=tmp_path)
+        assert finished.code == 2
+        assert finished.stderr.startswith(f"error: {name} is what is read, and would be lost\nhint: name a file")
+    assert (tmp_path / "read").read_bytes() == Path(SAVED).read_bytes()
+
+
+def test_many_machines_have_no_page_of_a_plan(tmp_path: Path) -> None:
+    (tmp_path / "nodes").mkdir()
+    finished = envfix("plan", "--from", "nodes", "--html", "a.html", cwd=tmp_path)
+    assert finished.code == 2
+    assert "error: there is no page for the plan of many machines\n" in finished.stderr
+
+
+def test_report_on_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "size=16k") as disk:
+        (disk / "a.html").write_text("old")
+        finished = envfix("diagnose", "--from", SAVED, "--html", "disk/a.html", cwd=tmp_path)
+        assert finished.code == 3
+        assert finished.stderr.startswith("error: cannot write disk/a.html: No space left on device\n")
+        assert [(one.name, one.read_text()) for one in disk.iterdir()] == [("a.html", "old")]
 
 
 def test_file_that_was_there_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is shown to others: a diagnosis without names and secrets, its links and memory, and writing it to a file."""
+"""What is shown to others: a diagnosis without names and secrets, its links and its memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from envfix import snapshots
 from envfix.app import holding
 from envfix.app.settings import tables_for
 from envfix.app.stacking import links
-from envfix.errors import EnvfixError
 from envfix.host.real import RealHost
 from envfix.model.documents import Redactor, to_json
 from envfix.model.explanation import Cause, Explanation
@@ -121,14 +120,3 @@ def redacted(value: Any, redactor: Redactor) -> Any:
         others = {redactor.text(key): redacted(item, redactor) for key, item in value.items() if key not in texts}
         return {**redactor.value(texts), **others}
     return value
-
-
-def write(path: str, text: str, option: str) -> None:
-    """Write a report to a file, whole or not at all; raises ``EnvfixError`` where that is impossible."""
-    try:
-        RealHost().write_text(path, text)
-    except OSError as error:
-        raise EnvfixError(
-            say("cannot write {path}: {strerror}", path=path, strerror=error.strerror or error),
-            hint=say("name another file with {option}", option=option),
-        ) from error
