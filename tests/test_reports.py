@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from envfix.app.sharing import redacted, shareable, shareable_answer
+from envfix.app.stacking import links
 from envfix.model.documents import Redactor
+from envfix.model.explanation import Cause, Explanation
 from envfix.model.facts import found
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.plan import GpuChoice, Plan, PlanTarget, TargetGpu
@@ -36,6 +38,7 @@ from envfix.render.stack_picture import NAMES as PARTS
 from envfix.render.stack_picture import WORDS
 from envfix.render.terminal_picture import TerminalPicture
 from envfix.render.words import command_line
+from envfix.tables.loader import load
 from tests.fakes.running import ENVFIX, Finished, cleaned_environment, envfix
 from tests.fakes.targets import base_python, make_venv, write_torch
 from tests.shown_reports import HOSTILE, NAMES, STATES, healthy, hostile, judged, shared
@@ -187,6 +190,40 @@ def test_names_of_the_catalogue_are_never_redacted() -> None:
     clean = redacted((finding,), Redactor(people=["anna", "other", "oom_other_process", "MEM102"]))[0]
     assert (clean.code, clean.cause, clean.severity) == ("MEM102", "oom_other_process", Severity.ERROR)
     assert clean.message == "user2 holds it"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("C:\\Users\\Anna Müller\\envs", "C:\\Users\\user2\\envs"),
+        ("in C:\\Users\\anna is the", "in C:\\Users\\user2 is the"),
+        ("/home/山田/x of 山田", "/home/user2/x of user2"),
+        ("/Users/li-wei.2/x", "/Users/user2/x"),
+        ("(yolo) zzanna@zzgpu7.lab:~$ python", "(yolo) user3@user2:~$ python"),
+        ("git@github.com:/lab/yolo", "git@github.com:/lab/yolo"),
+    ],
+)
+def test_homes_and_prompts_of_others_name_nobody(said: str, shown: str) -> None:
+    """Logs and pasted reports are of any machine."""
+    cause = Cause(cause="x", code="X101", title="t", severity=Severity.ERROR, confidence=1, message=said)
+    answer = Explanation(causes=(cause,), ambiguous=False, facts="none", lines=1, bytes=1)
+    assert shareable_answer(answer).answer.causes[0].message == shown
+
+
+@pytest.mark.parametrize(
+    "user", ["broken", "degraded", "healthy", "works", "absent", "conda", "index", "error", "compute"]
+)
+def test_person_named_like_a_word_of_envfix_spoils_no_report(user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", user)
+    for name in ("healthy", "memory full", "seed-wrong-interpreter"):
+        report = shared(name)
+        assert report.report.diagnosis.verdict == STATES[name]().diagnosis.verdict
+        assert [link.state for link in report.links] == [
+            link.state
+            for link in links(STATES[name]().machine, STATES[name]().environment, STATES[name]().diagnosis, load())
+        ]
+        for form in FORMATS.values():
+            assert form.diagnosis(report)
 
 
 # --- HTML ---

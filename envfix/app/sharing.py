@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -17,7 +18,7 @@ from envfix.model.documents import Redactor, to_json
 from envfix.model.explanation import Cause, Explanation
 from envfix.model.facts import Machine
 from envfix.model.finding import Finding
-from envfix.model.fleet import Difference, Explains, FleetReport, FleetSeen, Group, SharedFleet, Unreached, Value
+from envfix.model.fleet import Difference, Explains, FleetSeen, Group, SharedFleet, Unreached, Value
 from envfix.model.gpu_use import by_number, numbered, numbers
 from envfix.model.language import say
 from envfix.model.outcome import Rung
@@ -26,21 +27,22 @@ from envfix.model.report import Report
 from envfix.model.stack import Link, SharedAnswer, SharedReport
 from envfix.model.words import readable
 
-# Whose homes facts speak of: `--from` reads reports that nobody has redacted.
-HOMES = re.compile(r"(?:/home/|/Users/|\\+Users\\+)([A-Za-z0-9][\w.-]*)")
+# Whose homes facts speak of, in other alphabets as well, and on Windows with blanks; and who sat at a prompt, on which host:
+# `--from` and `explain` read what nobody has redacted.
+HOMES = re.compile(r"(?:/home/|/Users/|\\+Users\\+)([^\W_][\w.-]*)(?:((?: [\w.-]+){1,5})(?=\\))?")
+PROMPTS = re.compile(r"(?<![\w.@/-])(?!git@)([^\W\d][\w.-]{0,60})@([\w.-]{1,60}):(?=[~/])")
 # Names of the catalogue stay as they are: people look them up.
 KEPT: dict[type, frozenset[str]] = {
     Finding: frozenset(("code", "cause", "follows_from")),
     Cause: frozenset(("code", "cause", "follows_from")),
-    Rung: frozenset(("name", "status", "cause")),
+    Rung: frozenset(("name", "cause")),
     # Names of nodes are the answer.
-    Group: frozenset(("name", "nodes", "shown", "verdict")),
+    Group: frozenset(("name", "nodes", "shown")),
     Value: frozenset(("nodes",)),
     Explains: frozenset(("code", "cause", "nodes")),
     Difference: frozenset(("link",)),
-    FleetReport: frozenset(("verdict",)),
     Unreached: frozenset(("nodes",)),
-    Link: frozenset(("part", "state", "code")),
+    Link: frozenset(("code",)),
 }
 T = TypeVar("T")
 
@@ -84,14 +86,22 @@ def shareable_fleet(seen: FleetSeen) -> SharedFleet:
     for home in dict.fromkeys(there.home for there in behind):
         shared = redacted(shared, Redactor(home=home))
     people = dict.fromkeys(name for there in behind for name in there.people)
-    others = [*people, *HOMES.findall(to_json(shared))]
+    others = [*people, *_people_in(shared)]
     clean: SharedFleet = redacted(shared, snapshots.redactor_here(RealHost().system_facts()["home"], None, others))
     return clean
 
 
 def _redactor(host: RealHost, record: object, machine: Machine | None = None) -> Redactor:
     """For the people of this machine, and for those whose homes the record speaks of."""
-    return snapshots.redactor_here(host.system_facts()["home"], machine, HOMES.findall(to_json(record)))
+    return snapshots.redactor_here(host.system_facts()["home"], machine, _people_in(record))
+
+
+def _people_in(record: object) -> list[str]:
+    """Names that stand in homes and prompts, the longest first: one may begin another."""
+    text = to_json(record)
+    names = {whole for first, more in HOMES.findall(text) for whole in (first, first + more)}
+    names.update(name for pair in PROMPTS.findall(text) for name in pair)
+    return sorted(names, key=lambda name: (-len(name), name))
 
 
 def _today() -> str:
@@ -104,10 +114,19 @@ def by_index(report: Report) -> Report:
     return msgspec.structs.replace(report, diagnosis=msgspec.structs.replace(report.diagnosis, findings=findings))
 
 
+@cache
+def _words(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Fields that hold one of envfix's own words, such as a verdict: somebody may be called like it."""
+    fields = msgspec.structs.fields(kind)
+    return frozenset(
+        field.name for field in fields if any(get_origin(one) is Literal for one in (field.type, *get_args(field.type)))
+    )
+
+
 def redacted(value: Any, redactor: Redactor) -> Any:
     """The same record with every text redacted and readable; values keep their types, names of the catalogue stay."""
     if isinstance(value, msgspec.Struct):
-        kept = KEPT.get(type(value), frozenset())
+        kept = KEPT.get(type(value), frozenset()) | _words(type(value))
         fields = {name: getattr(value, name) for name in value.__struct_fields__ if name not in kept}
         return msgspec.structs.replace(value, **{name: redacted(item, redactor) for name, item in fields.items()})
     if type(value) is str:  # members of an Enum are names of envfix's own
