@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from envfix.model.facts import Display, found
 from envfix.model.finding import Diagnosis, Evidence, Finding, Remedy, Severity, Skipped
 from envfix.model.outcome import Rung, Verification
-from envfix.model.plan import Choice, Constraint, Plan, PlanTarget
+from envfix.model.plan import Choice, Constraint, PackagePin, Plan, PlanTarget
 from envfix.model.report import Afterwards, CausePage, Report
+from envfix.model.words import readable
 from envfix.render import open_output
 from envfix.render.console import ConsoleOutput
 from envfix.render.interface import Output
@@ -115,6 +116,40 @@ def test_colour_stands_on_marks_and_first_words_only() -> None:
     out.diagnosis(report(FINDING))
     coloured = {segment.text.strip() for segment in out.console._record_buffer if segment.style and segment.style.color}
     assert coloured == {"!", "export", "python", "degraded"}
+
+
+def test_packages_of_a_plan_are_lines_where_a_table_has_no_room() -> None:
+    target = PlanTarget(python="3.11", tag="cp311", platform="linux_x86_64")
+    pins = tuple(
+        PackagePin(name=name, specifier="==2.7.1+cu118", index="official", because="the one that was built with it")
+        for name in ("torch", "torchvision")
+    )
+    texts = {}
+    choice = Choice(
+        torch="2.7.1", variant="cu118", local_label="+cu118", torchvision="0.22.1", torchaudio=None, index="official",
+        index_url=None, compatibility="minor",
+    )  # fmt: skip
+    for width in (24, 59, 60):
+        stream = io.StringIO()
+        ConsoleOutput(stream=stream, width=width).plan(Plan(status="ok", target=target, choice=choice, packages=pins))
+        texts[width] = stream.getvalue()
+        assert all(len(line) <= width for line in texts[width].splitlines())
+    assert "torchvision ==2.7.1+cu118 (official): the one that was" in texts[59]
+    assert "torchvision" in texts[24]
+    assert "package" in texts[60]
+
+
+@pytest.mark.parametrize("sign", ["\x1b[31m", "\u202e", "\u200b", "\U000e0041", "\udce9"])
+def test_terminal_is_told_nothing_that_is_not_to_be_read(sign: str) -> None:
+    odd = machine(cards=[card(f"RTX {sign} 3090")])
+    text = shown(Report(machine=odd, environment=environment(), diagnosis=report().diagnosis), width=120)
+    assert sign not in text
+    assert f"RTX {readable(sign)} 3090" in text
+
+
+def test_names_written_with_joiners_stay_as_they_are() -> None:
+    for name in ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "👩\u200d💻", "显卡"):
+        assert readable(name) == name
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from envfix.render.stack_picture import WORDS
 from envfix.render.terminal_picture import TerminalPicture
 from envfix.render.words import command_line
 from envfix.tables.loader import load
+from tests.conftest import CHECKOUT
 from tests.fakes.running import ENVFIX, Finished, cleaned_environment, envfix
 from tests.fakes.targets import base_python, make_venv, write_torch
 from tests.shown_reports import HOSTILE, NAMES, STATES, healthy, hostile, judged, shared
@@ -297,6 +298,16 @@ def luminance(colour: str) -> float:
 def test_letters_stand_out_from_their_ground_in_both_themes(theme: dict[str, str], ink: str, ground: str) -> None:
     lighter, darker = sorted((luminance(theme[ink]), luminance(theme[ground])), reverse=True)
     assert (lighter + 0.05) / (darker + 0.05) >= 4.5
+
+
+def test_findings_of_one_code_have_one_place_to_go_to() -> None:
+    before = healthy()
+    twice = (one("FAM105"), one("FAM105"), one("X101", "FAM105"))
+    diagnosis = msgspec.structs.replace(before.diagnosis, verdict="broken", findings=twice)
+    read = Page(FORMATS["html"].diagnosis(shareable(msgspec.structs.replace(before, diagnosis=diagnosis))))
+    identities = [attributes["id"] for _, attributes in read.elements if "id" in attributes]
+    assert len(identities) == len(set(identities))
+    assert {"FAM105", "X101"} <= set(identities)
 
 
 @settings(deadline=None)
@@ -598,6 +609,23 @@ def test_without_a_report_nothing_for_it_is_imported() -> None:
     assert modules.isdisjoint(
         {"envfix.app.sharing", "envfix.app.stacking", "envfix.render.html", "envfix.render.markdown"}
     )
+
+
+def test_error_tells_the_terminal_nothing_that_is_not_to_be_read() -> None:
+    finished = envfix("diagnose", "--from", "a\u202e\x1b]0;owned\x07b.json")
+    assert finished.code == 3
+    assert finished.stderr.startswith("error: cannot read a??]0;owned?b.json: ")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"), [("cp437", "the machine saved in"), ("gbk", "中的机器"), ("utf-8", "中的机器")]
+)
+def test_language_of_the_environment_is_spoken_where_it_can_be_written(encoding: str, words: str) -> None:
+    env = cleaned_environment(LANG="zh_CN.UTF-8", PYTHONIOENCODING=encoding)
+    finished = envfix("diagnose", "--from", SAVED, env=env, cwd=CHECKOUT, start=[sys.executable, "-m", "envfix"])
+    text = finished.raw.decode(encoding)
+    assert words in text
+    assert "\\u" not in text
 
 
 # --- the pages of plan, explain and verify ---

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 
 from envfix.model.language import later, say
 
-# Control characters, halves of characters, and those that turn the direction of writing: what is read must be what is copied.
+# Control characters, halves of characters, those that turn the direction of writing and those that nobody sees: what is read must
+# be what is copied. Joiners stay, which some alphabets and pictures of people are written with.
 _UNREADABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\ufffe\uffff\U000e0000-\U000e007f]"
 )
 
 

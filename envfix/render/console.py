@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
@@ -34,6 +33,7 @@ from envfix.model.outcome import NOT_TRIED, Installation, Rung, Undone, Verifica
 from envfix.model.plan import Choice, Examination, Plan
 from envfix.model.report import Afterwards, CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
+from envfix.model.words import readable
 from envfix.render import facts_table, fleet_table, gpu_table, plan_table
 from envfix.render.facts_table import FAMILY
 from envfix.render.progress import ConsoleReporter
@@ -80,6 +80,8 @@ NAMES = (
 REASONS_SHOWN = 6
 DIFFERENCES_SHOWN = 12
 GROUPS_SHOWN = 25
+# In a narrower window a table of four columns is a heap of letters.
+FOUR_COLUMNS = 60
 # Lines to copy.
 COMMAND = "green"
 # Behind a sentence: how it is called.
@@ -87,17 +89,13 @@ ASIDE = "not bold dim"
 RUNGS = {"passed": ("✓", "ok", "green"), "failed": ("✗", "FAILED", "bold red"), "skipped": ("·", "skipped", "dim")}
 
 
-# All control characters but tab and newline.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
 class _SafeConsole(Console):
     """Never obeys what a driver, a file or a snapshot of somebody else wants to do to the terminal."""
 
     def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """The segments, with ``?`` for control characters; rich's own styles are added later and stay."""
+        """The segments, with ``?`` for what is not to be read; rich's own styles are added later and stay."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(_CONTROL.sub("?", segment.text), segment.style)
+            yield segment if segment.control else Segment(readable(segment.text), segment.style)
 
 
 class ConsoleOutput:
@@ -606,6 +604,10 @@ class ConsoleOutput:
         if not plan.packages:
             return
         self._say("")
+        if self.console.width < FOUR_COLUMNS:
+            for pin in plan.packages:
+                self._indented(Text(f"{pin.name} {pin.specifier or say('any')} ({pin.index}): {pin.because}"))
+            return
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         for column in (later("package"), later("version"), later("from"), later("why")):
             table.add_column(look_up(column), overflow="fold")

@@ -102,7 +102,7 @@ def fields(use: CardUse) -> Iterator[Text | Padding]:
 
 
 def _style(field: CardField) -> str:
-    return "bold yellow" if field.matters else "dim" if field.value is None else "not bold"
+    return "bold yellow" if field.matters else "not bold dim" if field.value is None else "not bold"
 
 
 def _sentence(field: CardField) -> str:

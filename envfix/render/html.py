@@ -76,7 +76,17 @@ def page(title: str, *body: Element) -> str:
         element("title", title),
         element("style", style),
     )
-    return document(element("html", head, element("body", *body), lang=web_tag()))
+    return document(_each_once(element("html", head, element("body", *body), lang=web_tag())))
+
+
+def _each_once(root: Element) -> Element:
+    """Of findings with the same code the first one is where links lead."""
+    seen: set[str] = set()
+    for one in root.iter():
+        if one.get("id") in seen:
+            del one.attrib["id"]
+        seen.add(one.get("id", ""))
+    return root
 
 
 def footer(*more: str) -> Element:
