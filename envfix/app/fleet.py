@@ -22,6 +22,7 @@ from envfix.fleet.gathering import Answered, Limits, Talk
 from envfix.fleet.interface import Engine, Listing
 from envfix.host.interface import ProbeHost
 from envfix.host.real import RealHost
+from envfix.model import reasons
 from envfix.model.documents import Redactor, to_json
 from envfix.model.facts import Environment, Machine, unknown
 from envfix.model.finding import Diagnosis
@@ -36,6 +37,8 @@ from envfix.tables.loader import Tables
 BINDINGS = "pynvml"
 # States that are kept to be compared with what is read next.
 KEPT_STATES = 500
+# How often it is told how many have answered.
+TOLD_TIMES = 20
 # What lies in a folder of snapshots for a node that was not reached.
 UNREACHED, SHORT = "envfix.unreached/1", 5000
 HOST_NAME = "/proc/sys/kernel/hostname"
@@ -85,6 +88,20 @@ def request_of(*, seconds: float | None = None, fan_out: int | None = None, **wi
     if request.ssh_config is not None and request.ssh is None:
         raise UsageError(say("--ssh-config is for --ssh NODES"))
     return request
+
+
+def way(request: FleetRequest) -> tuple[str, ...]:
+    """The same way to the same nodes, in the options of the command line."""
+    named = {
+        "-p": request.partition,
+        "-w": request.nodes,
+        "--ssh": request.ssh,
+        "--ssh-config": request.ssh_config,
+        "--image": request.image,
+        "-n": request.namespace,
+    }
+    first = ("--slurm",) if request.slurm else ("--kubernetes",) if request.kubernetes else ()
+    return (*first, *(word for name, value in named.items() if value is not None for word in (name, value) if word))
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,7 +267,7 @@ def _why_unreached(text: str) -> str | None:
     try:
         return msgspec.json.decode(text, type=_Unreached).reason[:300]
     except msgspec.DecodeError:
-        return say("it was not reached, and the reason is damaged")
+        return reasons.REASON_DAMAGED
 
 
 class _Unreached(msgspec.Struct):
@@ -312,11 +329,13 @@ def ask_nodes(
     """The answers as they come; ``more`` are scripts that travel too. Closing it ends all conversations."""
     total = len(listing.nodes)
     reporter.stage(say("asking {total} node{s}", total=total, s="" if total == 1 else "s"))
+    step = max(1, total // TOLD_TIMES)
     answers = gathering.gather(engine, listing.nodes, talk, collector_files(host, *more), limits)
     with closing(answers):
         for number, answer in enumerate(answers, start=1):
             yield answer
-            reporter.stage(say("{number} of {total} nodes have answered", number=number, total=total))
+            if number % step == 0 or number == total:
+                reporter.stage(say("{number} of {total} have answered", number=number, total=total))
 
 
 def _from_nodes(host: RealHost, request: FleetRequest, judge: _Judge, reporter: Reporter) -> FleetSeen:

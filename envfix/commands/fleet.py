@@ -187,11 +187,12 @@ def verify(*, level: Any, device: str, as_json: bool, verbose: bool, quiet: bool
     from envfix.render import open_output
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
-    verified = fleet_proof.verify(fleet.request_of(**wishes), level=level, device=device, reporter=out.reporter)
+    request = fleet.request_of(**wishes)
+    verified = fleet_proof.verify(request, level=level, device=device, reporter=out.reporter, on_node=out.fleet_node)
     out.fleet_verified(verified)
     if not verified.nodes:
         return 3
-    return 0 if all(node.verification and node.verification.failed is None for node in verified.nodes) else 4
+    return 4 if verified.failures else 0
 
 
 @click.command(name="next", hidden=True)

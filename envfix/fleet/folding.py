@@ -26,6 +26,7 @@ T = TypeVar("T")
 LONGEST = 200
 # Words of a link that name something: a version, a model, a path.
 _TELLING = re.compile(r"(?:\S*\d\S{2,}|/\S+|\S+\d\S*\.\S*)")
+_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}|\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}\b", re.IGNORECASE)
 # The link that a fact belongs to, by which evidence is read.
 _LINK_OF = {
     "machine.platform": "system",
@@ -126,7 +127,7 @@ class Fold:
         groups = [
             Group(
                 name=fold(nodes),
-                nodes=tuple(sorted(nodes, key=_in_order)),
+                nodes=tuple(sorted(nodes, key=in_order)),
                 shown=state.node,
                 links=state.links,
                 verdict=state.verdict,
@@ -134,10 +135,10 @@ class Fold:
             )
             for state, nodes in self._groups.values()
         ]
-        return tuple(sorted(groups, key=lambda group: (-len(group.nodes), _in_order(group.nodes[0]))))
+        return tuple(sorted(groups, key=lambda group: (-len(group.nodes), in_order(group.nodes[0]))))
 
 
-def _in_order(name: str) -> list[tuple[int, str]]:
+def in_order(name: str) -> list[tuple[int, str]]:
     """gpu2 before gpu10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
@@ -170,12 +171,18 @@ def report(
 
 
 def by_reason(unreached: Mapping[str, str]) -> Iterator[Unreached]:
-    """Nodes that were not reached for the same reason stand together."""
-    reasons: dict[str, list[str]] = {}
-    for node, reason in unreached.items():
-        reasons.setdefault(" ".join(reason.split())[:300], []).append(node)
-    for reason, nodes in sorted(reasons.items(), key=lambda row: -len(row[1])):
+    """Nodes that were not reached for the same reason stand together, with the words that were said of the first of them."""
+    reasons: dict[str, tuple[str, list[str]]] = {}
+    for node in sorted(unreached, key=in_order):
+        reason = " ".join(unreached[node].split())[:300]
+        reasons.setdefault(_without_address(reason, node), (reason, []))[1].append(node)
+    for reason, nodes in sorted(reasons.values(), key=lambda row: -len(row[1])):
         yield Unreached(nodes=fold(nodes), count=len(nodes), reason=reason)
+
+
+def _without_address(reason: str, node: str) -> str:
+    """A program like ssh names the node and its address in whatever it says."""
+    return _ADDRESS.sub("*", re.sub(rf"(?<![\w.-]){re.escape(node)}(?![\w-])", "*", reason))
 
 
 def differences(groups: tuple[Group, ...]) -> Iterator[Difference]:

@@ -19,6 +19,7 @@ from envfix.fleet.interface import Listing
 from envfix.fleet.travelling import start
 from envfix.host.interface import CommandResult
 from envfix.host.real import RealHost
+from envfix.model import reasons
 from envfix.model.language import say
 
 IMAGE = "python:3-slim"
@@ -41,10 +42,8 @@ def parse_nodes(text: str) -> dict[str, tuple[int, str | None]]:
         ready: dict[str, Any] = next((row for row in status.get("conditions") or () if row.get("type") == "Ready"), {})
         problem = None
         if ready.get("status") != "True":
-            problem = say(
-                "it is not ready: {message}",
-                message=ready.get("message") or ready.get("reason") or say("no reason given"),
-            )
+            reason = ready.get("message") or ready.get("reason") or reasons.NO_REASON
+            problem = reasons.NOT_READY.format(reason=reason)
         cards = str((status.get("capacity") or {}).get(CARDS, "0"))
         if nodesets.NAME.fullmatch(name):
             found[name] = (int(cards) if cards.isdecimal() else 0, problem)
@@ -61,7 +60,7 @@ def parse_pods(text: str) -> dict[str, tuple[str, str, str | None]]:
             (f"{row['reason']}: {row.get('message', '')}".rstrip(": ") for row in waiting if "reason" in row), None
         )
         if status.get("phase") == "Failed":
-            reason = str(status.get("message") or status.get("reason") or say("it has failed"))
+            reason = str(status.get("message") or status.get("reason") or reasons.FAILED)
         node = str((item.get("spec") or {}).get("nodeName") or "")
         found[node] = (str(item["metadata"]["name"]), str(status.get("phase") or "Pending"), reason)
     return found
@@ -150,8 +149,8 @@ class Kubernetes:
         self._pods = {node: name for node, (name, phase, _) in pods.items() if phase == "Running"}
         for node in wanted:
             if node not in self._pods:
-                _, phase, reason = pods.get(node, ("", say("no pod was made there"), None))
-                unreached[node] = say("its pod has not started: {reason}", reason=reason or phase)
+                _, phase, reason = pods.get(node, ("", reasons.NO_POD, None))
+                unreached[node] = reasons.NOT_STARTED.format(reason=reason or phase)
         return Listing(nodes=tuple(node for node in wanted if node in self._pods), unreached=unreached, cards=cards)
 
     def print(self) -> str:
@@ -224,7 +223,7 @@ class Kubernetes:
 
 def _lost(named: tuple[str, ...], known: dict[str, tuple[int, str | None]]) -> Iterator[tuple[str, str]]:
     for name in named:
-        _, problem = known.get(name, (0, say("Kubernetes lists no node of that name")))
+        _, problem = known.get(name, (0, reasons.NOT_IN_KUBERNETES))
         if problem is not None:
             yield name, problem
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from envfix.model.finding import Finding
+from envfix.model.finding import Finding, Remedy
 from envfix.model.gpu_use import CardUse
 from envfix.model.lock import Locking
 from envfix.model.outcome import Verification
@@ -154,12 +154,33 @@ class NodeVerified(msgspec.Struct, frozen=True, kw_only=True):
     verification: Verification | None = None
     problem: str | None = None
 
+    @property
+    def holds(self) -> bool:
+        """Whether no rung failed."""
+        return self.verification is not None and self.verification.failed is None
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Nodes on which the same rung fails for the same reason; ``rung`` None: it could not be climbed at all.
+
+    The sentence is that of ``shown``, the first of them; ``remedies`` mend all of them.
+    """
+
+    nodes: str
+    count: int
+    shown: str
+    rung: str | None
+    cause: str | None
+    message: str
+    remedies: tuple[Remedy, ...] = ()
+
 
 class FleetVerified(msgspec.Struct, frozen=True, kw_only=True):
-    """The ladder on every node."""
+    """The ladder on every node, and those on which it fails by why it does."""
 
     origin: str
     nodes: tuple[NodeVerified, ...]
+    failures: tuple[Failure, ...] = ()
     unreached: tuple[Unreached, ...] = ()
 
 

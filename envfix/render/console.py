@@ -24,6 +24,7 @@ from envfix.model.fleet import (
     FleetReport,
     FleetVerified,
     Group,
+    NodeVerified,
     Stuck,
     Unreached,
 )
@@ -32,6 +33,7 @@ from envfix.model.language import language, later, look_up, say
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import NOT_TRIED, Installation, Rung, Undone, Verification
 from envfix.model.plan import Choice, Examination, Plan
+from envfix.model.reasons import spoken
 from envfix.model.report import Afterwards, CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
 from envfix.render import facts_table, fleet_table, gpu_table, plan_table
@@ -301,7 +303,7 @@ class ConsoleOutput:
         if rows:
             self._say(Text(say("Not reached:"), style="bold yellow"))
         for row in rows:
-            self._indented(Text(f"{fleet_table.names(row.nodes)}: {row.reason}"))
+            self._indented(Text(f"{fleet_table.nodes(row.nodes, row.count)}: {spoken(row.reason)}"))
 
     def fleet_plan(self, plan: FleetPlan) -> None:
         """A stack with its nodes each; with -v as `envfix plan` shows it."""
@@ -388,17 +390,30 @@ class ConsoleOutput:
                 )
             )
 
-    def fleet_verified(self, verified: FleetVerified) -> None:
+    def fleet_node(self, node: NodeVerified) -> None:
         """A line a node: how far its ladder holds."""
         self._progress.done()
-        for node in verified.nodes:
-            good = node.verification is not None and node.verification.failed is None
-            mark, plain, style = RUNGS["passed" if good else "failed"]
-            line = Text(f"{mark if self._unicode else plain} ", style=style)
-            line.append(node.node, style="bold")
-            line.append(f": {fleet_table.proof(node)}")
-            self._say(line)
+        mark, plain, style = RUNGS["passed" if node.holds else "failed"]
+        line = Text(f"{mark if self._unicode else plain} ", style=style)
+        line.append(node.node, style="bold")
+        line.append(f": {fleet_table.proof(node)}")
+        self._say(line)
+
+    def fleet_verified(self, verified: FleetVerified) -> None:
+        """What mends those that fail alike; who was not reached; the last line: on how many it holds."""
+        self._progress.done()
+        for failure in verified.failures:
+            self._say("")
+            self._say(Text(fleet_table.failure(failure), style="bold"))
+            for remedy in failure.remedies:
+                self._remedy(remedy)
+            if failure.cause:
+                self._command(command_line(("envfix", "causes", failure.cause)))
+        if verified.failures:
+            self._say("")
         self._unreached(verified.unreached)
+        good = not verified.failures and not verified.unreached and bool(verified.nodes)
+        self._say(Text(fleet_table.proven(verified), style="bold green" if good else "bold red"))
 
     def explanation(self, explanation: Explanation) -> None:
         """The root cause with the lines that prove it and what mends it; consequences and other candidates after it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from envfix.model.fleet import Difference, FleetReport, Group, NodeVerified
+from envfix.model.fleet import Difference, Failure, FleetReport, FleetVerified, Group, NodeVerified
 from envfix.model.language import later, look_up, say
 
 VALUES_SHOWN = 6
@@ -115,6 +115,21 @@ def proof(node: NodeVerified) -> str:
         return say("failed at {failed}: {failed_2}{cause}", failed=failed.name, failed_2=failed.message, cause=cause)
     best = next((rung.name for rung in reversed(node.verification.rungs) if rung.status == "passed"), say("nothing"))
     return say("all rungs up to {best} hold on {device}", best=best, device=node.verification.device)
+
+
+def failure(row: Failure) -> str:
+    """Which nodes fail alike, where, and what that is called."""
+    cause = f" ({row.cause})" if row.cause else ""
+    if row.rung is None:
+        return f"{nodes(row.nodes, row.count)}: {row.message}"
+    return say("{nodes}: failed at {rung}{cause}", nodes=nodes(row.nodes, row.count), rung=row.rung, cause=cause)
+
+
+def proven(verified: FleetVerified) -> str:
+    """The last line: on how many of the nodes that were meant the ladder holds."""
+    holding = sum(node.holds for node in verified.nodes)
+    meant = len(verified.nodes) + sum(row.count for row in verified.unreached)
+    return say("Verified on {holding} of {meant}.", holding=holding, meant=_nodes(meant))
 
 
 def _nodes(count: int) -> str:
