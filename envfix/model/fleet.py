@@ -203,9 +203,10 @@ class Stuck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The fewest stacks that serve all nodes for which there is one."""
+    """The fewest stacks that serve all nodes for which there is one; not ``fewest``: perhaps fewer would do."""
 
     stacks: tuple[Stack, ...]
+    fewest: bool = True
     stuck: tuple[Stuck, ...] = ()
     unreached: tuple[Unreached, ...] = ()
 

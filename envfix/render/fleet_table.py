@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from envfix.model.fleet import Difference, Failure, FleetReport, FleetVerified, Group, NodeVerified
+from envfix.fleet.nodesets import fold
+from envfix.model.finding import Severity
+from envfix.model.fleet import (
+    Difference,
+    Failure,
+    FleetPlan,
+    FleetReport,
+    FleetVerified,
+    Group,
+    NodeCards,
+    NodeVerified,
+)
 from envfix.model.language import later, look_up, say
 
 VALUES_SHOWN = 6
@@ -14,17 +26,11 @@ _BETWEEN = re.compile(r",(?![^\[]*\])")
 
 
 def headline(report: FleetReport) -> str:
-    """``8 nodes of Slurm in 2 states``."""
-    states = (
-        say("in {number} states", number=len(report.groups))
-        if len(report.groups) > 1
-        else say("in one state")
-        if report.groups
-        else ""
-    )
-    return say(
-        "{many} told by {origin} {states}", many=_nodes(report.count), origin=report.origin, states=states
-    ).strip()
+    """``8 nodes told by Slurm, 2 states``."""
+    if not report.groups:
+        return say("{many} told by {origin}", many=_nodes(report.count), origin=report.origin)
+    states = say("{number} states", number=len(report.groups)) if len(report.groups) > 1 else say("one state")
+    return say("{many} told by {origin}: {states}", many=_nodes(report.count), origin=report.origin, states=states)
 
 
 def names(folded: str) -> str:
@@ -48,6 +54,33 @@ def stack(group: Group) -> str:
     )
     torch = say("no torch") if links["torch"] == "none" else f"torch {look_up(links['torch'])}"
     return f"{driver}, {cards}, {torch}"
+
+
+def worst(groups: Sequence[Group], most: int) -> list[int]:
+    """Where the groups stand that are shown when there is no room for all: those in the worst condition, in their order."""
+    ranked = sorted(range(len(groups)), key=lambda number: -_WORDS.index(groups[number].verdict))
+    return sorted(ranked[:most])
+
+
+class Everywhere(NamedTuple):
+    """A cause, and all the nodes that it was found on."""
+
+    code: str
+    cause: str
+    severity: Severity
+    nodes: str
+    number: int
+
+
+def causes(groups: Sequence[Group]) -> Iterator[Everywhere]:
+    """What is wrong and follows from nothing else, the commonest first: for when not every group is shown."""
+    found: dict[tuple[str, str, Severity], list[str]] = {}
+    for group in groups:
+        roots = [one for one in group.findings if one.severity != Severity.INFO and one.follows_from is None]
+        for key in dict.fromkeys((one.code, one.cause, one.severity) for one in roots):
+            found.setdefault(key, []).extend(group.nodes)
+    for (code, cause, severity), names_of in sorted(found.items(), key=lambda row: -len(row[1])):
+        yield Everywhere(code, cause, severity, fold(names_of), len(names_of))
 
 
 def is_doubt(text: str) -> bool:
@@ -105,6 +138,12 @@ def counts(report: FleetReport) -> str:
 _WORDS = ("healthy", "degraded", "broken")
 
 
+def models(node: NodeCards) -> str | None:
+    """``4 x NVIDIA A100``; None where the cards of a node are of several models."""
+    found = {use.card.name for use in node.cards}
+    return f"{len(node.cards)} x {found.pop()}" if len(found) == 1 else None
+
+
 def proof(node: NodeVerified) -> str:
     """How far the ladder of a node holds."""
     if node.verification is None:
@@ -123,6 +162,16 @@ def failure(row: Failure) -> str:
     if row.rung is None:
         return f"{nodes(row.nodes, row.count)}: {row.message}"
     return say("{nodes}: failed at {rung}{cause}", nodes=nodes(row.nodes, row.count), rung=row.rung, cause=cause)
+
+
+def number_of_stacks(plan: FleetPlan) -> str:
+    """How many stacks there are, and whether it is sure that fewer do not do."""
+    if plan.fewest:
+        return say("The fewest stacks: {number}.", number=len(plan.stacks))
+    return say(
+        "A small set of stacks, perhaps not the smallest: {number}. The nodes differ in too many ways to try all.",
+        number=len(plan.stacks),
+    )
 
 
 def proven(verified: FleetVerified) -> str:
