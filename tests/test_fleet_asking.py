@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from envfix.host.replay import ReplayHost
 from envfix.model.documents import to_builtins
 from envfix.model.facts import Environment, Machine
 from tests.conftest import interpreter
-from tests.fakes.running import cleaned_environment
+from tests.fakes.running import CHECKOUT, cleaned_environment
 from tests.fakes.targets import SM_OF_CU111, make_venv, write_torch
 from tests.fleet_nodes import running_with, settled, wait_for
 
@@ -137,6 +138,39 @@ def test_nothing_is_left_behind(version: str, node: str, tmp_path: Path, monkeyp
     answer = ask_one([interpreter(version), *BOOT], lambda host: detect(host, node))
     assert answer.problem is None
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+FIRST_USE_IN_THREADS = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+from envfix.app.detecting import detect
+from envfix.fleet.gathering import Limits, gather
+from envfix.model.documents import from_builtins, to_builtins
+from envfix.model.facts import Machine
+from envfix.host.real import RealHost
+from tests.test_fleet_asking import BOOT, FILES, Local
+machine = to_builtins(detect(RealHost(), sys.executable, with_import=False)[0])
+together = threading.Barrier(8)
+def talk(ask):
+    together.wait()
+    return from_builtins(machine, Machine)
+nodes = {f"node{number}": ["/bin/cat"] for number in range(8)}
+answers = list(gather(Local(**nodes), list(nodes), talk, FILES, Limits()))
+print(sum(answer.problem is None for answer in answers))
+"""
+
+
+def test_records_are_known_before_threads_make_them() -> None:
+    """The first use of a record in several threads at once brings Python down, with msgspec 0.22."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_USE_IN_THREADS],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "8\n"), done
 
 
 def test_hostile_nodes_do_not_hurt_the_others(node: str, tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from typing import Any
@@ -162,7 +163,8 @@ def snapshot_files(host: RealHost, folder: str) -> dict[str, str]:
     for path in (*host.glob(f"{place}/*.json"), *host.glob(f"{place}/*.txt"), *host.glob(f"{place}/*/snapshot.json")):
         name = os.path.basename(path)
         name = os.path.basename(os.path.dirname(path)) if name == "snapshot.json" else os.path.splitext(name)[0]
-        found.setdefault(name, path)
+        # Of two files for the same node none is passed over in silence.
+        found[name if name not in found else os.path.relpath(path, folder)] = path
     if not found:
         there = host.glob(place + "/.")
         raise SnapshotError(
@@ -375,8 +377,20 @@ def _from_nodes(host: RealHost, request: FleetRequest, judge: _Judge, reporter: 
         )
         for python, nodes in carried.items()
     ]
+    notes += _older(host, request.save, {*listing.nodes, *unreached}) if request.save is not None else ()
     report = folding.report(engine.name, fold.groups(), unreached, notes=notes, saved=request.save)
     return FleetSeen(report=report, behind=fold.behind())
+
+
+def _older(host: RealHost, folder: str, asked: Collection[str]) -> Iterator[str]:
+    """Whoever plans from the folder takes all that lies in it."""
+    others = [name for name in snapshot_files(host, folder) if name not in asked]
+    if others:
+        yield say(
+            "{folder} holds files of nodes that were not asked now as well: {names}.",
+            folder=folder,
+            names=nodesets.fold(others),
+        )
 
 
 def _with_names(state: NodeState, seen: Seen) -> NodeState:
@@ -460,6 +474,11 @@ def make_folder(path: str) -> None:
             say("cannot make {path}: {strerror}", path=path, strerror=error.strerror or error),
             hint=say("name another --save FOLDER"),
         ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise EnvfixError(
+            say("cannot write into {path}: {strerror}", path=path, strerror=os.strerror(errno.EACCES)),
+            hint=say("name another --save FOLDER"),
+        )
 
 
 def save(host: RealHost, request: FleetRequest, node: str, seen: Seen, told: Told) -> None:

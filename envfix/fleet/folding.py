@@ -13,6 +13,7 @@ from envfix.model.fleet import (
     LINKS,
     Behind,
     Difference,
+    Everywhere,
     Explains,
     FleetReport,
     Group,
@@ -163,6 +164,7 @@ def report(
         verdict=verdict,
         count=sum(len(group.nodes) for group in groups),
         groups=groups,
+        causes=tuple(causes(groups)),
         differences=tuple(differences(groups)),
         unreached=tuple(by_reason(unreached)),
         notes=tuple(notes),
@@ -183,6 +185,20 @@ def by_reason(unreached: Mapping[str, str]) -> Iterator[Unreached]:
 def _without_address(reason: str, node: str) -> str:
     """A program like ssh names the node and its address in whatever it says."""
     return _ADDRESS.sub("*", re.sub(rf"(?<![\w.-]){re.escape(node)}(?![\w-])", "*", reason))
+
+
+def causes(groups: tuple[Group, ...]) -> Iterator[Everywhere]:
+    """What is wrong and follows from nothing else, with all its nodes."""
+    found: dict[tuple[str, str, Severity], list[str]] = {}
+    for group in groups:
+        for key in dict.fromkeys((one.code, one.cause, one.severity) for one in group.findings if _is_root(one)):
+            found.setdefault(key, []).extend(group.nodes)
+    for (code, cause, severity), nodes in sorted(found.items(), key=lambda row: -len(row[1])):
+        yield Everywhere(code=code, cause=cause, severity=severity, nodes=fold(nodes), count=len(nodes))
+
+
+def _is_root(finding: Finding) -> bool:
+    return finding.severity != Severity.INFO and finding.follows_from is None
 
 
 def differences(groups: tuple[Group, ...]) -> Iterator[Difference]:
@@ -213,7 +229,7 @@ def _parting(groups: tuple[Group, ...]) -> dict[str, Finding]:
     found: dict[str, Finding] = {}
     for group in groups:
         for finding in group.findings:
-            if finding.severity != Severity.INFO and finding.follows_from is None:
+            if _is_root(finding):
                 found.setdefault(finding.code, finding)
     return {
         code: finding

@@ -94,7 +94,12 @@ class Slurm:
         listing = parse_sinfo(answer.stdout)
         missing = [name for name in self._named or () if name not in listing.nodes and name not in listing.unreached]
         if not listing.nodes and not listing.unreached and not missing:
-            raise UsageError(say("Slurm lists no such nodes"), hint=say("`sinfo` shows partitions and nodes"))
+            raise UsageError(
+                say("Slurm lists no nodes")
+                if self._partition is None
+                else say("Slurm lists no nodes in a partition {partition}", partition=self._partition),
+                hint=say("`sinfo` shows partitions and nodes"),
+            )
         return Listing(
             nodes=listing.nodes,
             unreached={**listing.unreached, **dict.fromkeys(missing, reasons.NOT_IN_SLURM)},

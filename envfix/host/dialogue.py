@@ -121,7 +121,10 @@ class Dialogue:
         with contextlib.suppress(OSError):
             self._complaints += os.read(self._stderr.fileno(), STDERR_KEPT)
         said = bytes(self._complaints).decode("utf-8", "replace")
-        return CommandResult(outcome="exited", returncode=self._process.poll(), stderr=said).failure
+        code = self._process.poll()
+        if code == 0:
+            return reasons.ENDED_EARLY
+        return CommandResult(outcome="exited", returncode=code, stderr=said).failure
 
     def interrupt(self) -> None:
         """End it from another thread."""

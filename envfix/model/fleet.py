@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from envfix.model.finding import Finding, Remedy
+from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.gpu_use import CardUse
 from envfix.model.lock import Locking
 from envfix.model.outcome import Verification
@@ -84,6 +84,16 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.explains)
 
 
+class Everywhere(msgspec.Struct, frozen=True, kw_only=True):
+    """A root cause that is not only good to know, and all the nodes that it was found on."""
+
+    code: str
+    cause: str
+    severity: Severity
+    nodes: str
+    count: int
+
+
 class Unreached(msgspec.Struct, frozen=True, kw_only=True):
     """Nodes that told nothing, and why."""
 
@@ -93,12 +103,13 @@ class Unreached(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All nodes, folded. ``origin`` says how they were asked, ``count`` how many told something."""
+    """All nodes, folded; ``causes`` the commonest first. ``origin`` says how they were asked, ``count`` how many told something."""
 
     origin: str
     verdict: VerdictWord
     count: int
     groups: tuple[Group, ...]
+    causes: tuple[Everywhere, ...] = ()
     differences: tuple[Difference, ...] = ()
     unreached: tuple[Unreached, ...] = ()
     notes: tuple[str, ...] = ()

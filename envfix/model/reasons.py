@@ -22,6 +22,7 @@ NO_ANSWER = later("no answer within {seconds} seconds")
 TOO_MUCH = later("it sent more than {most} MB, and was left")
 ENDED, SIGNALLED = later("exit code {code}: {reason}"), later("killed by signal {number}")
 ENDED_SILENTLY = later("exit code {code}")
+ENDED_EARLY = later("it ended before it answered: does a log-in there start another program?")
 NO_PYTHON = later("there is no Python on this node")
 # What its answers were worth.
 DAMAGED, MISCOUNTED = later("its answer is damaged"), later("its answer is damaged: not as many answers as questions")
@@ -30,7 +31,7 @@ UNREADABLE = later("its answers cannot be read ({name}: {error})")
 UNFINISHED = later("it had not told everything after the last round")
 LOST_TRACK = later("what is known of it so far is damaged ({file})")
 NOTHING_SAID, REASON_DAMAGED = later("no answer"), later("it was not reached, and the reason is damaged")
-_ALL = tuple(text for name, text in globals().items() if name.isupper() and isinstance(text, str))
+ALL = tuple(text for name, text in globals().items() if name.isupper() and isinstance(text, str))
 _BLANK = re.compile(r"\\\{(\w+)\\\}")
 
 
@@ -48,5 +49,5 @@ def spoken(reason: str) -> str:
 @cache
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     """Those that say most first."""
-    ordered = sorted(_ALL, key=lambda text: len(_BLANK.sub("", re.escape(text))), reverse=True)
+    ordered = sorted(ALL, key=lambda text: len(_BLANK.sub("", re.escape(text))), reverse=True)
     return tuple((text, re.compile(_BLANK.sub(r"(?P<\1>.+)", re.escape(text)), re.DOTALL)) for text in ordered)

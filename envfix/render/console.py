@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
@@ -40,7 +39,7 @@ from envfix.model.reporter import Reporter
 from envfix.render import facts_table, fleet_table, gpu_table, plan_table
 from envfix.render.facts_table import FAMILY
 from envfix.render.progress import ConsoleReporter
-from envfix.render.text import Text
+from envfix.render.text import Text, safe
 from envfix.render.words import command_line, duration, size
 from envfix.render.wrapping import filled
 
@@ -88,17 +87,13 @@ COMMAND = "green"
 RUNGS = {"passed": ("✓", "ok", "green"), "failed": ("✗", "FAILED", "bold red"), "skipped": ("·", "skipped", "dim")}
 
 
-# All control characters but tab and newline.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
 class _SafeConsole(Console):
     """Never obeys what a driver, a file or a snapshot of somebody else wants to do to the terminal."""
 
     def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """The segments, with ``?`` for control characters; rich's own styles are added later and stay."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(_CONTROL.sub("?", segment.text), segment.style)
+            yield segment if segment.control else Segment(safe(segment.text), segment.style)
 
 
 class ConsoleOutput:
@@ -257,10 +252,10 @@ class ConsoleOutput:
     def _causes(self, report: FleetReport) -> None:
         """Each with all its nodes: that of a group which is not shown is told at least."""
         self._say(Text(say("All causes:"), style="bold"))
-        for one in fleet_table.causes(report.groups):
+        for one in report.causes:
             mark, plain, style = MARKS[one.severity]
             line = Text(f"{mark if self._unicode else plain} ", style=style)
-            line.append(f"{one.code} {one.cause}: {fleet_table.nodes(one.nodes, one.number)}", style="not bold")
+            line.append(f"{one.code} {one.cause}: {fleet_table.nodes(one.nodes, one.count)}", style="not bold")
             self._indented(line)
         self._say("")
 
@@ -375,7 +370,8 @@ class ConsoleOutput:
     def fleet_gpus(self, cards: FleetCards) -> None:
         """A line a card with its bar, node by node, the freest first."""
         self._progress.done()
-        self._say(gpu_table.legend(unicode=self._unicode))
+        if any(node.cards for node in cards.nodes):
+            self._say(gpu_table.legend(unicode=self._unicode))
         shown = cards.nodes if self._verbose else cards.nodes[:NODES_SHOWN]
         for node in shown:
             self._node_cards(node)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-from envfix.fleet.nodesets import fold
-from envfix.model.finding import Severity
 from envfix.model.fleet import (
     Difference,
     Failure,
@@ -60,27 +57,6 @@ def worst(groups: Sequence[Group], most: int) -> list[int]:
     """Where the groups stand that are shown when there is no room for all: those in the worst condition, in their order."""
     ranked = sorted(range(len(groups)), key=lambda number: -_WORDS.index(groups[number].verdict))
     return sorted(ranked[:most])
-
-
-class Everywhere(NamedTuple):
-    """A cause, and all the nodes that it was found on."""
-
-    code: str
-    cause: str
-    severity: Severity
-    nodes: str
-    number: int
-
-
-def causes(groups: Sequence[Group]) -> Iterator[Everywhere]:
-    """What is wrong and follows from nothing else, the commonest first: for when not every group is shown."""
-    found: dict[tuple[str, str, Severity], list[str]] = {}
-    for group in groups:
-        roots = [one for one in group.findings if one.severity != Severity.INFO and one.follows_from is None]
-        for key in dict.fromkeys((one.code, one.cause, one.severity) for one in roots):
-            found.setdefault(key, []).extend(group.nodes)
-    for (code, cause, severity), names_of in sorted(found.items(), key=lambda row: -len(row[1])):
-        yield Everywhere(code, cause, severity, fold(names_of), len(names_of))
 
 
 def is_doubt(text: str) -> bool:

@@ -93,9 +93,9 @@ def _causes(report: FleetReport, first: Mapping[str, int]) -> Iterator[Element]:
         element(
             "tr",
             element("th", *_code(one.code, first), f" {one.cause}", scope="row"),
-            element("td", *_names(fleet_table.nodes(one.nodes, one.number))),
+            element("td", *_names(fleet_table.nodes(one.nodes, one.count))),
         )
-        for one in fleet_table.causes(report.groups)
+        for one in report.causes
     ]
     made = table((say("Cause"), say("Nodes")), rows)
     made.set("class", "values")
