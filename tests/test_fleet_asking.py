@@ -27,6 +27,7 @@ from envfix.fleet.interface import Listing
 from envfix.host.interface import ProbeHost
 from envfix.host.real import RealHost
 from envfix.host.replay import ReplayHost
+from envfix.model import reasons
 from envfix.model.documents import to_builtins
 from envfix.model.facts import Environment, Machine
 from tests.conftest import interpreter
@@ -207,7 +208,7 @@ def test_hostile_nodes_do_not_hurt_the_others(node: str, tmp_path: Path) -> None
         "deaf": "no answer within 8 seconds",
         "flood": "it sent more than 5 MB, and was left",
         "complains": "it sent more than 5 MB, and was left",
-        "silent": "exit code 0",
+        "silent": reasons.ENDED_EARLY,
         "refused": "exit code 255: ssh: connect to host n port 22: Connection refused",
         "missing": "/nonexistent/ssh cannot be started: No such file or directory",
         "rubbish": "its answer is damaged",

@@ -289,6 +289,7 @@ def test_same_reason_is_told_once_whatever_the_address(one: str, other: str, tog
         (reasons.NO_ANSWER.format(seconds=10), "10 秒内没有应答"),
         (reasons.NOT_STARTED.format(reason=reasons.NO_POD), "它的 pod 没有启动：那里没有创建 pod"),
         (reasons.ENDED.format(code=127, reason=reasons.NO_PYTHON), "退出码 127：这个节点上没有 Python"),
+        ("exit code 255: ssh: connect to host a port 1: refused", "退出码 255：ssh: connect to host a port 1: refused"),
         ("what others say", "what others say"),
         ("", ""),
     ],

@@ -50,4 +50,4 @@ def spoken(reason: str) -> str:
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     """Those that say most first."""
     ordered = sorted(ALL, key=lambda text: len(_BLANK.sub("", re.escape(text))), reverse=True)
-    return tuple((text, re.compile(_BLANK.sub(r"(?P<\1>.+)", re.escape(text)), re.DOTALL)) for text in ordered)
+    return tuple((text, re.compile(_BLANK.sub(r"(?P<\1>.+?)", re.escape(text)), re.DOTALL)) for text in ordered)
