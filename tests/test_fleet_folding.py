@@ -391,6 +391,29 @@ def test_command_tells_it_as_text_and_as_json(tmp_path: Path, capsys: pytest.Cap
     assert main(["fleet", "diagnose", "--from", str(tmp_path / "good"), "-q"]) == 0
 
 
+def test_cards_of_many_nodes_stay_readable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The model is told once for each node, so that a line fits; with -v all nodes are there."""
+    folder = gathered(tmp_path / "all", **{f"gpu{number}": GOOD for number in range(30)})
+    assert main(["fleet", "gpus", "--from", str(folder), "-q"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("  2 x GeForce RTX 3090\n   0 [") == 24
+    assert "\n... and 6 more nodes; -v shows all\nFreest: GPU 1 of gpu0, " in text
+    assert max(map(len, text.splitlines())) < 80
+    assert main(["fleet", "gpus", "--from", str(folder), "-q", "-v"]) == 0
+    assert capsys.readouterr().out.count("  2 x GeForce RTX 3090\n") == 30
+
+
+def test_folder_that_nobody_may_write_into_is_told_before_nodes_are_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # whoever runs tests as root may write everywhere
+    assert main(["fleet", "diagnose", "--ssh", "nobody.invalid", "--save", str(tmp_path)]) == 3
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: cannot write into {tmp_path}: Permission denied",
+        "hint: name another --save FOLDER",
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

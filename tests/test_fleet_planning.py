@@ -201,6 +201,19 @@ def test_other_nodes_get_stacks_of_their_own_and_broken_ones_a_reason(tmp_path: 
     assert not found.complete
 
 
+def test_what_a_node_calls_its_parts_does_not_hurt_the_others(tmp_path: Path) -> None:
+    folder = gathered(tmp_path / "all", gpu1=AMPERE, gpu2=PASCAL, gpu8=BROKEN)
+    for node, old, new in (("gpu2", "NVIDIA GeForce GTX 1080 Ti", "::"), ("gpu8", '"550.163.01"', '"<script>x"')):
+        text = (folder / f"{node}.json").read_text()
+        assert old in text
+        (folder / f"{node}.json").write_text(text.replace(old, new))
+    found = plan(folder, target="3.11")
+    assert [(stack.nodes, stack.plan.status) for stack in found.stacks] == [("gpu[1-2]", "ok")]
+    assert [(row.nodes, row.reason.partition(":")[0]) for row in found.stuck] == [
+        ("gpu8", "the NVIDIA driver is broken")
+    ]
+
+
 def test_command_tells_stacks_as_text_and_as_json(tmp_path: Path) -> None:
     folder = gathered(tmp_path / "all", gpu1=AMPERE, gpu2=PASCAL, login=NO_CARD)
     options = ("--from", str(folder), "--python", "3.11", "--offline", "--index", "official", "--with", "none")

@@ -18,7 +18,7 @@ from envfix.fleet.nodesets import fold
 from envfix.host.real import RealHost
 from envfix.model.fleet import FleetLocking, FleetPlan, Stack, StackLock, Stuck
 from envfix.model.language import say
-from envfix.model.plan import Plan, PlanTarget
+from envfix.model.plan import Plan, PlanTarget, TargetGpu
 from envfix.model.reporter import Reporter
 from envfix.resolver import sharing
 from envfix.resolver.target import Elsewhere, describe
@@ -169,10 +169,16 @@ def _live(host: RealHost, request: PlanRequest, tables: Tables, reporter: Report
     return LiveIndexes(host, environment, planning.named_indexes(request, host), reporter)
 
 
+def _card(card: TargetGpu) -> str:
+    """As ``--gpu`` takes it; what a node calls a card may be anything."""
+    name = " ".join(card.name.replace(":", " ").replace(";", " ").split()) or "GPU"
+    return f"{name}:{card.capability}" if card.capability else name
+
+
 def _request(request: PlanRequest, machine: PlanTarget, members: list[_Kind]) -> PlanRequest:
     """The stack's machine in the options of ``envfix plan``: the snapshot of a member, with what the others ask for."""
     base = next((kind for kind in members if kind.target.gpus), members[0])
-    cards = tuple(f"{card.name}:{card.capability}" if card.capability else card.name for card in machine.gpus)
+    cards = tuple(_card(card) for card in machine.gpus)
     alone = len(members) == 1
     return msgspec.structs.replace(
         request,
