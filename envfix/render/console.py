@@ -34,7 +34,6 @@ from envfix.model.language import language, later, look_up, say
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import NOT_TRIED, Installation, Rung, Undone, Verification
 from envfix.model.plan import Choice, Examination, Plan
-from envfix.model.reasons import spoken
 from envfix.model.report import Afterwards, CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
 from envfix.render import facts_table, fleet_table, gpu_table, plan_table
@@ -308,7 +307,7 @@ class ConsoleOutput:
             self._say(Text(say("Not reached:"), style="bold yellow"))
         shown = rows if self._verbose else rows[:ROWS_SHOWN]
         for row in shown:
-            self._indented(Text(f"{fleet_table.nodes(row.nodes, row.count)}: {spoken(row.reason)}"))
+            self._indented(Text(f"{fleet_table.lost(row)}"))
         if len(shown) < len(rows):
             left = sum(row.count for row in rows[ROWS_SHOWN:])
             self._indented(Text(say("... and {number} more nodes; -v shows all", number=left), style="dim"))

@@ -14,6 +14,7 @@ from envfix.model.fleet import (
     Group,
     NodeCards,
     NodeVerified,
+    Unreached,
 )
 from envfix.model.language import later, look_up, say
 
@@ -38,6 +39,13 @@ def names(folded: str) -> str:
 def nodes(folded: str, count: int) -> str:
     """``gpu[1-6] (6 nodes)``."""
     return names(folded) if count == 1 else say("{names} ({count} nodes)", names=names(folded), count=count)
+
+
+def lost(row: Unreached) -> str:
+    """``gpu[8-9] (2 nodes): it is down``."""
+    from envfix.model.reasons import spoken
+
+    return f"{nodes(row.nodes, row.count)}: {spoken(row.reason)}"
 
 
 def stack(group: Group) -> str:
