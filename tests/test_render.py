@@ -359,6 +359,8 @@ def test_what_comes_after_the_first_cause_is_told() -> None:
 @pytest.mark.parametrize(
     ("word", "shown"),
     [
+        ("=a", "'=a'"),
+        ("='", '"=\'"'),
         ("plain", "plain"),
         ("~/my env/bin", "~/'my env/bin'"),
         ("import torch; print(1)", "'import torch; print(1)'"),
