@@ -372,6 +372,30 @@ def test_what_others_ask_of_torch_is_read_and_nothing_else(site: Path) -> None:
     assert said["egg"].requires == ("torch==1.8.0",)
 
 
+def test_required_package_without_metadata_is_known_by_its_module(site: Path) -> None:
+    """As some of conda's, and those that an import hook or a folder of a .pth brings; an empty folder is none."""
+    requires = [
+        "opencv-python>=4.6",
+        "PyYAML",
+        "matplotlib",
+        "psutil",
+        "py-cpuinfo",
+        "lap; extra == 'solutions'",
+        "scipy",
+    ]
+    write_distribution(site, "ultralytics", "8.3.40", requires=requires)
+    write_distribution(site, "psutil", "6.0", files={"psutil/__init__.py": ""})
+    for path in ("cv2/__init__.py", "lap.py", "cpuinfo/cpuinfo.py"):
+        (site / path).parent.mkdir(exist_ok=True)
+        (site / path).write_text("")
+    (site / "matplotlib").mkdir()
+    extra = site.parent / "extra"
+    (extra / "yaml").mkdir(parents=True)
+    (extra / "yaml" / "__init__.py").write_text("")
+    (site / "more.pth").write_text(f"{extra}\n")
+    assert installed(site)["ultralytics"].findable == ("opencv-python", "pyyaml")
+
+
 def test_wheel_tags_build_and_address_of_an_extension_are_read(site: Path) -> None:
     folder = write_distribution(site, "flash_attn", "2.5.8")
     (folder / "WHEEL").write_text("Wheel-Version: 1.0\nTag: cp311-cp311-linux_x86_64\n")

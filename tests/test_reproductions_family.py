@@ -247,6 +247,39 @@ def test_cpu_torch_with_the_torchvision_of_the_registry(made: Reproduction) -> N
     assert made.codes("--no-import") in ([], ["TOR101"]), "on a machine with a card a CPU build is another fault"
 
 
+def test_ultralytics_without_what_it_requires(made: Reproduction) -> None:
+    """Installed with --no-deps: the printed command puts exactly that there, and torch stays."""
+    made.torch_wheel("2.4.1", "12.1")
+    made.torch_wheel("2.5.0", "12.1")
+    needs = ["torch>=1.8.0", "zz-drawing>=3.3.0", "zz-later; python_version < '3'", "zz-extra; extra == 'export'"]
+    made.wheel("ultralytics", "8.3.40", {"ultralytics/__init__.py": b"import zz_drawing\n"}, needs)
+    for version in ("3.2.0", "3.9.1"):
+        made.wheel("zz_drawing", version, {"zz_drawing/__init__.py": b""})
+    made.pip("install", "torch==2.4.1")
+    made.pip("install", "--no-deps", "ultralytics")
+    assert made.codes() == ["FAM118"]
+    broken = made.diagnose()
+    assert (first(broken), broken["verdict"]) == ("required_package_missing", "degraded")
+    assert commands(broken, "FAM118") == [[str(made.python), "-m", "pip", "install", "zz-drawing>=3.3.0"]]
+    failed = subprocess.run(
+        [str(made.python), "-c", "import ultralytics"],
+        env=made.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "No module named 'zz_drawing'" in failed.stderr
+    log = made.prefix / "failed.log"
+    log.write_text(failed.stderr)
+    said = envfix("explain", "--no-machine", "--json", str(log), env=made.environment()).document
+    assert [one["cause"] for one in said["causes"]] == ["required_package_missing"]
+    for argv in commands(broken, "FAM118"):
+        made.run(argv)
+    made.run([str(made.python), "-c", "import ultralytics"])
+    assert made.codes() == []
+    assert (made.site / "torch-2.4.1.dist-info").is_dir()
+
+
 def cudnn(made: Reproduction, version: str) -> None:
     """A torch that needs libcudnn.so.9, which comes with a package of its own."""
     folder = made.prefix / "build"

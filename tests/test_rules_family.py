@@ -201,6 +201,75 @@ def test_conda_that_chose_a_cpu_build_explains_the_cpu_build(tables: Tables) -> 
     assert "/opt/conda/bin/conda install -p /env pytorch=*=*cuda*" in commands(findings[0])
 
 
+# --- required and missing ---
+
+
+@pytest.mark.parametrize(
+    ("name", "severity", "message", "command"),
+    [
+        (
+            "ultralytics whose OpenCV and matplotlib are missing",
+            Severity.ERROR,
+            (
+                "The package ultralytics 8.3.40 asks for matplotlib, opencv-python, pyyaml, psutil, py-cpuinfo, which this Python"
+                " does not have: it cannot be imported without matplotlib, opencv-python, pyyaml."
+            ),
+            "/env/bin/python -m pip install matplotlib>=3.3.0 opencv-python>=4.6.0 pyyaml>=5.3.1 psutil py-cpuinfo",
+        ),
+        (
+            "ultralytics that lacks what is imported later only",
+            Severity.WARNING,
+            (
+                "The package ultralytics 8.3.40 asks for psutil, py-cpuinfo, which this Python does not have: what uses it stops"
+                " with \"No module named 'psutil'\"."
+            ),
+            "/env/bin/python -m pip install psutil py-cpuinfo",
+        ),
+        (
+            "torchvision without Pillow",
+            Severity.ERROR,
+            (
+                "The package torchvision 0.19.1+cu121 asks for pillow, which this Python does not have: it cannot be imported"
+                " without pillow."
+            ),
+            "/env/bin/python -m pip install pillow!=8.3.*,>=5.3.0",
+        ),
+        (
+            "torch that imports without one of them",
+            Severity.INFO,
+            (
+                "The package torch 2.4.1+cu121 asks for networkx, which this Python does not have: what uses it stops with"
+                " \"No module named 'networkx'\"."
+            ),
+            "/env/bin/python -m pip install networkx",
+        ),
+        (
+            "ultralytics that conda has brought, without matplotlib",
+            Severity.ERROR,
+            (
+                "The package ultralytics 8.3.40 asks for matplotlib, opencv-python, which this Python does not have: it cannot be"
+                " imported without matplotlib, opencv-python."
+            ),
+            "/opt/conda/bin/conda install -p /env --freeze-installed -c conda-forge matplotlib py-opencv",
+        ),
+    ],
+)
+def test_what_is_required_and_missing_is_told_with_exactly_that(
+    name: str, severity: Severity, message: str, command: str, tables: Tables
+) -> None:
+    there, inside, _ = HAND_MADE[name]
+    finding = next(one for one in judged(tables, inside, there).findings if one.code == "FAM118")
+    assert (finding.severity, finding.message) == (severity, message)
+    assert commands(finding) == [command]
+
+
+def test_what_is_missing_is_installed_under_the_constraints_of_envfix(tables: Tables) -> None:
+    _, inside, _ = HAND_MADE["torchvision without Pillow"]
+    held = msgspec.structs.replace(inside, held=found(("torch==2.4.1+cu121",), "/env/envfix-constraints.txt"))
+    finding = only(tables, "FAM118", held)
+    assert commands(finding) == ["/env/bin/python -m pip install -c /env/envfix-constraints.txt pillow!=8.3.*,>=5.3.0"]
+
+
 # --- companions ---
 
 

@@ -104,7 +104,9 @@ FACTS: dict[str, tuple[tuple[Machine, Environment], str, str, str]] = {
                 "torch>=1", "torchvision", "opencv-python>=4", "PyYAML", "matplotlib>=3.3", "polars", "lap; extra == 'solutions'")),
             Distribution(name="opencv_python_headless", version="4.9", location="/env"),
             Distribution(name="pyyaml", version="6", location="/env")), "files"))),
-        "ultralytics", "unknown", "It asks for matplotlib, polars, which this Python does not have.",
+        "ultralytics", "doubtful",
+        ("The package ultralytics 9.0 asks for matplotlib, polars, which this Python does not have: what uses it stops with"
+         " \"No module named 'matplotlib'\"."),
     ),
     "ultralytics whose files are gone": (
         (serving(), working(distributions=found((Distribution(

@@ -334,10 +334,6 @@ def _ultralytics_fits(environment: Environment, package: Distribution) -> Link:
     needs = [one.requirement for one in requirements(environment, iter((package,))) if one.extra is None]
     asked = [one.specifier for one in needs if key_of(one.name) == "torch"]
     unmet = [one for one in asked if not one.contains(here.public, prereleases=True)]
-    lacking = _lacking([one.name for one in needs], environment)
-    if lacking and not unmet:
-        reason = say("It asks for {lacking}, which this Python does not have.", lacking=", ".join(lacking))
-        return Link(part="ultralytics", state="unknown", value=package.version, reason=reason)
     if not asked:
         reason = say("It is installed; its metadata do not say which torch it takes.")
         return Link(part="ultralytics", state="unknown", value=package.version, reason=reason)
@@ -349,14 +345,6 @@ def _ultralytics_fits(environment: Environment, package: Distribution) -> Link:
         public=here.public,
     )
     return Link(part="ultralytics", state="doubtful" if unmet else "ok", value=package.version, reason=reason)
-
-
-def _lacking(names: list[str], environment: Environment) -> list[str]:
-    """Packages that are asked for and not there; each OpenCV stands for any, and a pasted report does not list them all."""
-    if environment.binaries.problem == NOT_TOLD:
-        return []
-    here = {"opencv-python" if "opencv" in name else name for name in installed(environment)}
-    return [name for name in dict.fromkeys(map(key_of, names)) if name not in here | {"torch", "torchvision"}]
 
 
 def _sentence(text: str) -> str:

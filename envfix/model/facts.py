@@ -497,7 +497,8 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     Of those, ``missing_code`` counts modules and libraries, and ``missing_examples`` names some, libraries first.
     ``build`` is the ``__version__`` in its version.py, ``tags`` the platforms of its wheel, ``modified`` when its metadata
-    was written (seconds since 1970). All but name, version and location are read for what torch depends on only.
+    was written (seconds since 1970). ``findable`` are packages it requires that have no metadata, but a module. All but
+    name, version and location are read for what torch depends on only.
     """
 
     name: str
@@ -514,6 +515,7 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     modified: float | None = None
     build: str | None = None
     tags: tuple[str, ...] = ()
+    findable: tuple[str, ...] = ()
 
 
 class TorchBuild(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

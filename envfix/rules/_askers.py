@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from envfix.model.log import Hit
 from envfix.model.regex import regex
@@ -37,7 +38,8 @@ OWN = "own"
 # Frames that only open what others asked for.
 _LOADERS = regex(r"torch[/\\]_?(?:ops|classes)\.py|torch[/\\]utils[/\\]cpp_extension\.py|pkg_resources|setuptools")
 _FRAME = regex(
-    r"File \"?([^\"\n,:]{1,400}?\.pyx?)\"?(?:, line \d+|:\d+)?,? in [^\n]*\n(?:[ \t]*(?:--> ?\d+|\d+)?[ \t]*([^\n]*))?"
+    r"File \"?((?:[A-Za-z]:)?[^\"\n,:]{1,400}?\.pyx?)\"?"
+    r"(?:, line \d+|:\d+)?,? in [^\n]*\n(?:[ \t]*(?:--> ?\d+|\d+)?[ \t]*([^\n]*))?"
 )
 _PACKAGE = regex(r"(?:site|dist)-packages[/\\]([A-Za-z]\w*)")
 _STANDARD = regex(r"[/\\]lib[/\\](?:python[\d.]+[/\\])?(?:importlib|ctypes|runpy|contextlib)|<frozen")
@@ -51,7 +53,7 @@ def asker(hit: Hit) -> str:
         return in_line[1].lower()
     above = hit.before[-_NEARBY:].rpartition("Traceback (most recent call last)")[2]
     last = ""
-    for frame in _FRAME.finditer(above):
+    for frame in _frames(above):
         path = frame[1]
         if _STANDARD.search(path) or _LOADERS.search(path):
             continue
@@ -60,6 +62,14 @@ def asker(hit: Hit) -> str:
         if last == OWN and re.search(r"import torch\b|from torch\b", frame[2] or ""):
             last = "torch"
     return last or (in_line[1].lower() if in_line else "")
+
+
+def _frames(text: str) -> Iterator[re.Match[str]]:
+    """Each place of a traceback with its line of code; where that is not known, the next place follows at once."""
+    at = 0
+    while (frame := _FRAME.search(text, at)) is not None:
+        yield frame
+        at = frame.start(2) if (frame[2] or "").startswith("File ") else frame.end()
 
 
 _NUMBERED = frozenset(("libcudart", "libcublas", "libcublasLt", "libcusparse", "libcupti", "libnvrtc", "libnvJitLink"))

@@ -10,6 +10,7 @@ if sys.version_info < (3, 6):  # noqa: UP036 - the target may be any Python
     sys.exit(88)
 
 import ast
+import importlib.util
 import json
 import mmap
 import os
@@ -46,6 +47,11 @@ STANDARD = ("calendar", "code", "collections", "copy", "dataclasses", "datetime"
 # Modules of other people that torch or ultralytics import, and whose names people give to their own files too.
 THIRD_PARTY = ("PIL", "cpuinfo", "cv2", "filelock", "fsspec", "jinja2", "matplotlib", "mpmath", "networkx", "packaging", "pandas",
                "polars", "psutil", "requests", "scipy", "seaborn", "sympy", "thop", "tqdm", "typing_extensions", "yaml")
+# Packages whose requirements are followed, and the modules of those that are not called like their package.
+REQUIRING = re.compile(r"^(torch|torchvision|torchaudio|ultralytics)$", re.IGNORECASE)
+MODULES = {"gitpython": "git", "hydra-core": "hydra", "ipython": "IPython", "nvidia-ml-py": "pynvml", "pillow": "PIL",
+           "py-cpuinfo": "cpuinfo", "pyyaml": "yaml", "scikit-image": "skimage", "scikit-learn": "sklearn",
+           "ultralytics-thop": "thop"}
 SHELL_FILES = (".bashrc", ".bash_aliases", ".bash_profile", ".profile", ".zshrc", ".config/fish/config.fish")
 ALIAS = re.compile(r"^[ \t]*alias[ \t]+(python3?|pip3?|conda|mamba|yolo)[= \t]+(.+?)[ \t]*$", re.MULTILINE)
 LAUNCHER = re.compile(br"#!\"?([^\r\n\"]+?python[^\r\n\"]*?)\"?[ \t]*\r?\n(?=PK)")
@@ -125,7 +131,34 @@ def distributions(folders):
                 seen.append(row)
             elif name.startswith("~"):
                 seen.append({"name": name, "version": "0", "location": folder, "leftover": True})
+    note_findable(seen)
     return seen
+
+
+def note_findable(rows):
+    """Which required packages have no metadata, but a module that an import would find: some of conda's, eggs, folders of a .pth."""
+    names = {key_of(row["name"]) for row in rows}
+    for row in rows:
+        if REQUIRING.match(row["name"]):
+            lines = [line for line in row.get("requires", ()) if "extra ==" not in line]
+            wanted = {key_of(re.split(r"[^A-Za-z0-9._-]", line)[0]) for line in lines} - names
+            findable = sorted(name for name in wanted if is_findable(name))
+            if findable:
+                row["findable"] = findable
+
+
+def key_of(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def is_findable(package):
+    """Whether there is a module of that package; an empty folder, which an uninstallation may leave, is none."""
+    module = "cv2" if "opencv" in package else MODULES.get(package, package.replace("-", "_"))
+    try:
+        spec = importlib.util.find_spec(module)
+    except Exception:  # noqa: BLE001 - hooks of other packages may raise anything
+        return False
+    return spec is not None and spec.origin not in (None, "namespace")
 
 
 def head_of(metadata, limit=4000000):

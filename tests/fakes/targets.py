@@ -103,5 +103,5 @@ def write_torchvision(site: Path, build: str, cuda: str | None, *, torch_pin: st
         "torchvision/version.py": f"__version__ = {build!r}\ngit_version = 'abc'\n"
         + (f"cuda = {cuda!r}\n" if cuda else ""),
     }
-    requires = ["numpy", f"torch (=={torch_pin})"] if torch_pin else ["numpy"]
+    requires = [f"torch (=={torch_pin})"] if torch_pin else []
     return write_distribution(site, "torchvision", build, requires=requires, files=files)

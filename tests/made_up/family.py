@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from envfix.model.facts import (
+    NOT_TOLD,
     Binaries,
     Binary,
     CondaInstall,
@@ -116,8 +117,22 @@ PIP = dist("pip", "24.0")
 TORCH = torch("2.4.1+cu121", "12.1", "sm_50 sm_80 sm_86 sm_90")
 CUDNN_PIN = 'nvidia-cudnn-cu12==9.1.0.70; platform_system == "Linux" and platform_machine == "x86_64"'
 TORCH_DIST = dist("torch", "2.4.1+cu121")
-VISION_DIST = dist("torchvision", "0.19.1+cu121", "numpy", "torch==2.4.1")
+VISION_DIST = dist("torchvision", "0.19.1+cu121", "torch==2.4.1")
+NUMPY = dist("numpy", "1.26.4")
 WELL = (TORCH_DIST, VISION_DIST, PIP)
+ULTRALYTICS = dist(
+    "ultralytics",
+    "8.3.40",
+    "numpy>=1.23.0",
+    "matplotlib>=3.3.0",
+    "opencv-python>=4.6.0",
+    "pyyaml>=5.3.1",
+    "torch>=1.8.0",
+    "torchvision>=0.9.0",
+    "psutil",
+    "py-cpuinfo",
+    'lap; extra == "solutions"',
+)
 PINNING = dist("torch", "2.4.1", CUDNN_PIN)
 NO_CARD: dict[str, Any] = {"version": None}
 SERVER = machine("550.54.14")
@@ -626,6 +641,136 @@ HAND_MADE: HandMade = {
             binaries=binaries(
                 binary("detectron2", "a.so", sm=(ComputeCapability.parse("7.0"),)),
                 binary("detectron2", "b.so", sm=(ComputeCapability.parse("8.0"),)),
+            )
+        ),
+        (),
+    ),
+    # FAM118
+    "ultralytics whose OpenCV and matplotlib are missing": (
+        SERVER,
+        modern(distributions=packages(*WELL, NUMPY, ULTRALYTICS)),
+        ("FAM118",),
+    ),
+    "ultralytics that lacks what is imported later only": (
+        SERVER,
+        modern(
+            distributions=packages(
+                *WELL,
+                NUMPY,
+                ULTRALYTICS,
+                dist("opencv_python", "4.10.0.84"),
+                dist("matplotlib", "3.9.0"),
+                dist("pyyaml", "6.0"),
+            )
+        ),
+        ("FAM118",),
+    ),
+    "torchvision without Pillow": (
+        SERVER,
+        modern(
+            distributions=packages(
+                TORCH_DIST,
+                dist("torchvision", "0.19.1+cu121", "numpy", "pillow!=8.3.*,>=5.3.0", "torch==2.4.1"),
+                PIP,
+                NUMPY,
+            )
+        ),
+        ("FAM118",),
+    ),
+    "torch whose import misses what it requires": (
+        SERVER,
+        modern(
+            distributions=packages(dist("torch", "2.4.1+cu121", "typing-extensions>=4.8.0"), VISION_DIST, PIP, NUMPY),
+            torch_import=imported("ModuleNotFoundError: No module named 'typing_extensions'"),
+        ),
+        ("TOR103", "FAM118"),
+    ),
+    "torch that imports without one of them": (
+        SERVER,
+        modern(
+            distributions=packages(dist("torch", "2.4.1+cu121", "networkx"), VISION_DIST, PIP, NUMPY),
+            torch_import=imported(),
+        ),
+        ("FAM118",),
+    ),
+    "ultralytics that conda has brought, without matplotlib": (
+        machine("550.54.14", conda=found(CondaInstall(program="/opt/conda/bin/conda"), "PATH")),
+        in_conda(
+            record("pytorch", "2.4.1", "py3.11_cuda12.1_cudnn9.1.0_0"),
+            distributions=packages(
+                dist("torch", "2.4.1", installer="conda"),
+                dist("ultralytics", "8.3.40", "matplotlib>=3.3.0", "opencv-python>=4.6.0", installer="conda"),
+                PIP,
+            ),
+        ),
+        ("FAM118",),
+    ),
+    "nothing of what is required: all is there, by other names, or a module says so": (
+        SERVER,
+        modern(
+            distributions=packages(
+                *WELL,
+                NUMPY,
+                msgspec.structs.replace(ULTRALYTICS, findable=("psutil", "py-cpuinfo")),
+                dist("opencv_contrib_python_headless", "4.10.0.84"),
+                dist("PyYAML", "6.0"),
+                dist("matplotlib", "3.9.0"),
+            )
+        ),
+        (),
+    ),
+    "nothing of what is required: conda's OpenCV has a module only": (
+        SERVER,
+        in_conda(
+            record("pytorch", "2.4.1", "py3.11_cuda12.1_cudnn9.1.0_0"),
+            distributions=packages(
+                dist("torch", "2.4.1", installer="conda"),
+                dist("ultralytics", "8.3.40", "opencv-python>=4.6.0", installer="conda", findable=("opencv-python",)),
+                PIP,
+            ),
+        ),
+        (),
+    ),
+    "nothing of what is required: only an extra, another Python or another platform asks": (
+        SERVER,
+        modern(
+            distributions=packages(
+                *WELL,
+                dist(
+                    "ultralytics",
+                    "8.3.40",
+                    "torch>=1.8.0",
+                    'lap; extra == "solutions"',
+                    'polars; python_version < "3.8"',
+                    'psutil; sys_platform == "win32"',
+                ),
+            )
+        ),
+        (),
+    ),
+    "nothing of what is required: a pasted report does not list all packages": (
+        SERVER,
+        modern(distributions=packages(*WELL, NUMPY, ULTRALYTICS), binaries=unknown("collect_env report", NOT_TOLD)),
+        (),
+    ),
+    "nothing of what is required: an egg-info of the system": (
+        SERVER,
+        modern(
+            distributions=packages(
+                dist("torch", "2.4.1", "typing-extensions", metadata="torch-2.4.1.egg-info"), VISION_DIST, PIP, NUMPY
+            )
+        ),
+        (),
+    ),
+    "nothing of what is required: CUDA's packages, triton and setuptools are other causes'": (
+        SERVER,
+        modern(
+            distributions=packages(
+                dist("torch", "2.4.1", CUDNN_PIN, "setuptools"),
+                VISION_DIST,
+                PIP,
+                NUMPY,
+                dist("nvidia-cudnn-cu12", "9.1.0.70"),
             )
         ),
         (),
