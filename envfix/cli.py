@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from envfix._version import __version__
-from envfix.commands._help import speaking
+from envfix.commands._help import asked_for, joined, speaking
 from envfix.errors import EnvfixError
 from envfix.model.language import later, look_up, say, speak, wished
 
@@ -111,7 +111,9 @@ def main(arguments: Sequence[str]) -> int:
         return shell_complete(cli, {}, "envfix", "_ENVFIX_COMPLETE", completing)
     try:
         # What scripts read is English, unless --lang says otherwise.
-        speak("en" if "--json" in arguments else wished(os.environ.get))  # noqa: TID251 - a Host takes longer to import
+        asked = asked_for(arguments)
+        told = "en" if "--json" in arguments else wished(os.environ.get)  # noqa: TID251 - a Host takes longer to import
+        speak(asked or told)
         code = _run(arguments, as_json="--json" in arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -139,7 +141,8 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        return _refuse(error.format_message(), None, 2, "usage", as_json=as_json, context=getattr(error, "ctx", None))
+        message = joined(error.format_message())
+        return _refuse(message, None, 2, "usage", as_json=as_json, context=getattr(error, "ctx", None))
     except EnvfixError as error:
         return _refuse(error.message, error.hint, error.exit_code, error.reference, as_json=as_json)
     except (KeyboardInterrupt, click.Abort):

@@ -3,8 +3,8 @@
     python -m scripts.translations             bring envfix/locale/*/LC_MESSAGES/envfix.po and .mo up to date
     python -m scripts.translations --check     say what is not, and end with 1
 
-Sentences are the first argument of ``say(...)`` and ``later(...)``, and the paragraphs that the help of a command is made
-of. Needs Babel.
+Sentences are the first argument of ``say(...)`` and ``later(...)``, also in the scripts that run in the target, and the
+paragraphs that the help of a command is made of. Needs Babel.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ Names of programs, packages, variables and options stay as they are."""
 def sentences() -> Iterator[tuple[str, str]]:
     """Every sentence with the file it is said in, in the order of the files."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        if "target" in path.parts:
-            continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         place = str(path.relative_to(ROOT))
         for node in ast.walk(tree):

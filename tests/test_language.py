@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from babel.messages.pofile import read_po
 
@@ -20,6 +21,8 @@ from envfix.app.beside import Beside
 from envfix.app.diagnosing import diagnose, report
 from envfix.app.foreseeing import foresee
 from envfix.cli import COMMANDS
+from envfix.commands import _help
+from envfix.host.target import Said, told
 from envfix.model import language
 from envfix.model.documents import to_builtins
 from envfix.model.language import in_english, later, look_up, say, speak, wished
@@ -27,6 +30,7 @@ from envfix.render.console import ConsoleOutput
 from envfix.render.wrapping import breaks, width_of, wrapped
 from envfix.tables.loader import Tables
 from scripts import translations
+from tests.conftest import interpreter
 from tests.fakes.running import CHECKOUT, cleaned_environment
 from tests.fakes.running import envfix as run
 from tests.made_up import all_hand_made
@@ -35,6 +39,20 @@ from tests.test_machines import MACHINES, snapshot
 PO = translations.LOCALE / "zh_CN" / "LC_MESSAGES" / "envfix.po"
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 LOGS = CHECKOUT / "tests" / "logs"
+FIT_SCRIPT = CHECKOUT / "envfix" / "target" / "envfix_fit.py"
+# Which argument of these is a sentence for people.
+SENTENCE_OF = {"RungError": 0, "NotApplicableError": 0, "UnsafeNameError": 0, "Problem": 1, "refuse": 1}
+# Parts of click that ask questions, edit files and complete words; envfix uses none of their sentences.
+NOT_OF_CLICK = ("_termui_impl", "_winconsole", "shell_completion", "termui", "testing", "utils")
+# Faults of a program that uses click, kinds of parameters that envfix has not got, and what envfix says in its own words.
+NEVER_SAID = re.compile(
+    r"^(Aborted!|Usage:|Positional arguments|deprecated|Could not open file|file|directory|path|unknown error)$|^%"
+    r"|UUID|boolean|Choice\(|Value must be an iterable|declaration|defined twice|DeprecationWarning|env var: "
+    r"|Could not (determine|open)|^No options defined|start character|same flag|\{filename!r\}|values are required"
+    r"|does not match the format|Do you want|without prompting|^Error: |^Try '|^Missing parameter: "
+)
+# What Python says when it is asked; no sentence.
+CODE = "torch.cuda.is_available() is False"
 
 
 @pytest.fixture
@@ -90,6 +108,37 @@ def test_sentences_are_written_out_where_they_are_said() -> None:
                 if isinstance(first, (ast.JoinedStr, ast.BinOp)):
                     built.append(f"{path.name}:{node.lineno}")
     assert built == []
+
+
+def test_scripts_in_the_target_give_their_sentences_in_parts() -> None:
+    """They know English only; the caller says a sentence in its own language, but not one that is put together already."""
+    loose = []
+    for path in [*sorted((CHECKOUT / "envfix" / "target").glob("envfix_verify_*.py")), FIT_SCRIPT]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            words: ast.expr | None = None
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in SENTENCE_OF:
+                words = node.args[SENTENCE_OF[node.func.id]]
+            elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 2:
+                words = node.value.elts[0] if ast.unparse(node.value.elts[1]) == "detail" else None
+            if isinstance(words, (ast.Constant, ast.BinOp, ast.JoinedStr)) and ast.unparse(words) != repr(CODE):
+                loose.append(f"{path.name}:{words.lineno}")
+    assert loose == []
+
+
+def asked_of_click() -> set[str]:
+    """What the click that is installed here asks gettext for."""
+    asked = set()
+    for path in Path(click.__file__).parent.glob("*.py"):
+        if path.stem not in NOT_OF_CLICK:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_", "ngettext"):
+                    asked |= {word.value for word in node.args if isinstance(word, ast.Constant)}
+    return {word for word in asked if isinstance(word, str)}
+
+
+def test_every_sentence_that_click_may_say_is_known() -> None:
+    unsaid = asked_of_click() - set(_help.WORDS)
+    assert {word for word in unsaid if not NEVER_SAID.search(word)} == set()
 
 
 # --- saying ---
@@ -165,6 +214,18 @@ def test_environment_chooses_as_gettext_reads_it(variables: dict[str, str], expe
     assert wished(variables.get) == expected
 
 
+@pytest.mark.usefixtures("chinese")
+def test_a_sentence_of_the_target_is_said_in_parts() -> None:
+    inner = Said(
+        sentence="{package} is not installed, and {user} needs it", values={"package": "cv2", "user": "ultralytics"}
+    )
+    outer = Said(sentence="training fails although predicting works: {error}", values={"error": inner})
+    assert told(outer) == "能预测，但训练失败：没有安装 cv2，而 ultralytics 需要它"
+    with in_english():
+        assert told(outer) == "training fails although predicting works: cv2 is not installed, and ultralytics needs it"
+    assert told("RuntimeError: CUDA error") == "RuntimeError: CUDA error"
+
+
 def chosen(*arguments: str, **variables: str) -> str:
     """What ``envfix`` prints, on both streams."""
     finished = run(*arguments, env=cleaned_environment(PYTHONIOENCODING="utf-8", **variables))
@@ -206,6 +267,45 @@ def test_another_language_is_a_wrong_usage() -> None:
     assert "'tlh' is not one of 'en', 'zh'" in finished.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("diagnose", "--nonsense"), "没有选项 '--nonsense'。"),
+        (("plan", "--torchh", "2"), "没有选项 '--torchh'。是不是想用 '--torch'？"),
+        (("diagnos",), "没有命令 'diagnos'。您是指 'diagnose' 吗？"),
+        (("completion",), "缺少参数 '{bash|zsh|fish}'。可选：\n\tbash,\n\tzsh,\n\tfish"),
+        (("run",), "缺少参数 'PROGRAM [ARGUMENTS]...'。"),
+        (("verify", "--level", "up"), "'--level' 的值不正确：'up' 不在可选值 'import', 'cuda', 'yolo', 'train' 之中。"),
+        (("fleet", "gpus", "--fan-out", "0"), "'--fan-out' 的值不正确：0 不在 1<=x<=512 范围内。"),
+        (("fleet", "gpus", "--fan-out", "x"), "'--fan-out' 的值不正确：'x' 不是有效的数值。"),
+        (("diagnose", "--python"), "选项 '--python' 后面需要一个值。"),
+        (("diagnose", "--json=yes"), "选项 '--json' 不带值。"),
+        (("gpus", "a", "b"), "有多余的参数：a b"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_click_refuses_is_told_in_chinese(arguments: tuple[str, ...], message: str) -> None:
+    finished = run("--lang", "zh", *arguments)
+    assert finished.code == 2
+    assert finished.stderr.startswith(f"错误：{message}\n")
+
+
+def test_the_language_of_a_wrong_call_may_stand_behind_the_fault() -> None:
+    assert run("diagnose", "--nonsense", "--lang", "zh").stderr.startswith("错误：没有选项 '--nonsense'。")
+    assert run("diagnose", "--nonsense", "--lang=en", env=cleaned_environment(LANG="zh_CN.UTF-8")).stderr.startswith(
+        "error: No such option"
+    )
+
+
+def test_rungs_are_told_in_chinese_and_stay_english_in_json() -> None:
+    climb = ("verify", "--level", "import", "--device", "cpu", "--python", interpreter("3.8"))
+    said = run(*climb, "--lang", "zh", env=cleaned_environment()).stdout
+    assert re.search(r"interpreter +\d+ ms  CPython 3\.8\.\d+ 能启动\n", said)
+    assert re.search(r"import +\d+ ms  这个解释器中没有安装 torch  \(torch_not_installed\)\n", said)
+    document = run(*climb, "--json", env=cleaned_environment(LANG="zh_CN.UTF-8")).document
+    assert document["rungs"][1]["message"] == "torch is not installed in this interpreter"
+
+
 def test_programs_that_are_run_keep_their_own_lang() -> None:
     said = chosen("run", "--", sys.executable, "-c", "import sys; print(sys.argv[1:])", "--lang", "zh")
     assert said == "['--lang', 'zh']\n"
@@ -240,7 +340,7 @@ def test_help_is_chinese_and_fits_the_window(command: str | None) -> None:
 def test_help_of_a_group_tells_its_commands_in_chinese(arguments: tuple[str, ...]) -> None:
     said = run(*arguments, "--help").stdout
     assert "\n  diagnose  说明哪些节点状态相同、" in said
-    assert "选项:" in run("--lang", "zh", "fleet", "gpus", "--help").stdout
+    assert "\n选项：\n" in run("--lang", "zh", "fleet", "gpus", "--help").stdout
 
 
 # --- reports to show to others ---

@@ -17,11 +17,11 @@ from envfix.app.settings import NOBODY, named_target, time_limit
 from envfix.errors import EnvfixError, UsageError
 from envfix.host.interface import CommandResult, Deadline
 from envfix.host.real import RealHost
-from envfix.host.target import COOKIE, read_answer
+from envfix.host.target import COOKIE, Said, read_answer, told
 from envfix.model import fit as sums
 from envfix.model.facts import Machine
 from envfix.model.fit import Fit, Line, Step
-from envfix.model.language import later, say
+from envfix.model.language import in_english, later, say
 from envfix.model.reporter import Reporter
 from envfix.rules._devices import VISIBLE, batch_without_card
 from envfix.verifier.causes import classify
@@ -59,7 +59,7 @@ class NoGpuError(FitError):
 
 class _Problem(msgspec.Struct, frozen=True):
     kind: str
-    text: str
+    text: str | Said
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ class Answer(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...] = ()
     done: bool = False
     problem: _Problem | None = None
-    note: str | None = None
+    note: str | Said | None = None
     torch: str | None = None
     ultralytics: str | None = None
     card: str | None = None
@@ -258,16 +258,20 @@ def _told(problem: _Problem, host: RealHost, python: str) -> FitError:
     hint = HINTS.get(problem.kind)
     if problem.kind == "no_gpu":
         facts = {"gpu_expected": True, "asked": "auto", "visible_devices": host.getenv(VISIBLE)}
-        cause = classify("driver", problem.text, facts)
+        with in_english():
+            words = told(problem.text)
+        cause = classify("driver", words, facts)
         if cause is not None:
             hint = say("`envfix causes {cause}` explains it, and `envfix verify` says what mends it here", cause=cause)
-        return NoGpuError(say("torch cannot use the card: {problem}", problem=problem.text), hint=hint)
+        return NoGpuError(say("torch cannot use the card: {problem}", problem=told(problem.text)), hint=hint)
     finding = gpu_failure.full_card(host, python) if problem.kind == "full" else None
     if finding is None:
-        return FitError(problem.text, hint=hint)
+        return FitError(told(problem.text), hint=hint)
     first = finding.remedies[0]
     paste = "".join(f" `{shlex.join(argv)}`" for argv in first.commands)
-    return FitError("; ".join([problem.text, *(one.value for one in finding.because)]), hint=f"{first.text}{paste}")
+    return FitError(
+        "; ".join([told(problem.text), *(one.value for one in finding.because)]), hint=f"{first.text}{paste}"
+    )
 
 
 def _ending(result: CommandResult) -> str:
@@ -331,7 +335,7 @@ def _command(best: Step, asked: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _notes(first: Answer, last: Answer | None, found: Fit) -> list[str]:
-    notes = [first.note] if first.note else []
+    notes = [told(first.note)] if first.note else []
     runs = [(run.free or 0, run.steps) for run in (first, last) if run is not None]
     lost = sums.taken_meanwhile(*runs)
     if lost:

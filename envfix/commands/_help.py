@@ -3,24 +3,89 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 
 import click
 
-from envfix.model.language import LANGUAGES, language, later, look_up, speak
+from envfix.model.language import LANGUAGES, language, later, look_up, say, speak
 
-# Click's own words.
+# Click's own words, in the spelling of its releases from 8.1 to 8.5; those that envfix never lets it say are left out.
 WORDS = (
     later("Usage: "),
     later("Options"),
     later("Commands"),
     later("Show this message and exit."),
     later("Show the version and exit."),
-    later("default: "),
+    later("default: {default}"),
+    later("(dynamic)"),
     later("required"),
+    # What is wrong with how a command was called.
+    later("Missing argument"),
+    later("Missing option"),
+    later("Missing parameter"),
+    later("Missing {param_type}"),
+    later("Missing command."),
+    later("Choose from:\n\t{choices}"),
+    later("Choose from:\n\t{choices}."),
+    later("Invalid value: {message}"),
+    later("Invalid value for {param_hint}: {message}"),
+    later("No such option: {name}"),
+    later("No such option {name!r}."),
+    later("No such command {name!r}."),
+    later("Did you mean {possibility}?"),
+    later("(Did you mean one of: {possibilities}?)"),
+    later("(Possible options: {possibilities})"),
+    later("Option {name!r} does not take a value."),
+    later("Option {name!r} requires an argument."),
+    later("Option {name!r} requires {nargs} arguments."),
+    later("Argument {name!r} takes {nargs} values."),
+    later("Takes {nargs} values but 1 was given."),
+    later("Takes {nargs} values but {len} were given."),
+    later("Got unexpected extra argument ({args})"),
+    later("Got unexpected extra arguments ({args})"),
+    later("{value!r} is not {choice}."),
+    later("{value!r} is not one of {choices}."),
+    later("{value!r} is not a valid {number_type}."),
+    later("{value} is not in the range {range}."),
 )
 # What click adds to the help of an option: its default, or that it is required.
 _EXTRA = re.compile(r"(?s)(.*?)(  \[[^\[\]]*\])?")
+
+
+def one_or_many(one: str, many: str, count: int) -> str:
+    """As gettext's ``ngettext``: each form is a sentence of the catalogues."""
+    return look_up(one if count == 1 else many)
+
+
+def teach_click() -> None:
+    """Let click ask the catalogues: it asks gettext, under a name in each of its modules, for the language of the machine."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("click."):
+            for asked, answer in (("_", look_up), ("ngettext", one_or_many)):
+                if hasattr(module, asked):
+                    setattr(module, asked, answer)
+
+
+teach_click()
+
+
+def joined(text: str) -> str:
+    """What click has said, which puts sentences together as English does."""
+    return text if language() == "en" else re.sub(r"(?<=['\]])\.(?: |$)|。 ", "。", text)
+
+
+def asked_for(arguments: Iterable[str]) -> str | None:
+    """The language that ``--lang`` names in these arguments, so that what is wrong with them is said in it."""
+    words = iter(arguments)
+    for word in words:
+        name, given, value = word.partition("=")
+        if name == "--lang":
+            value = value if given else next(words, "")
+            return value if value in LANGUAGES else None
+        if word in ("--", "run"):  # what follows may belong to another program
+            return None
+    return None
 
 
 def _speak(_context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
@@ -51,7 +116,7 @@ class Formatter(click.HelpFormatter):
 
     def write_heading(self, heading: str) -> None:
         """The name of a section."""
-        super().write_heading(look_up(heading))
+        self.write(f"{'':{self.current_indent}}{say('{heading}:', heading=heading)}\n")
 
     def write_text(self, text: str) -> None:
         """What a command does, and its examples, which are no words."""
@@ -120,7 +185,4 @@ def _summary(command: click.Command) -> str:
 def _translated(text: str) -> str:
     match = _EXTRA.fullmatch(text)
     assert match is not None  # noqa: S101 - it matches any text
-    extra = match[2] or ""
-    for word in ("default: ", "required"):
-        extra = extra.replace(word, look_up(word))
-    return look_up(match[1]) + extra
+    return look_up(match[1]) + (match[2] or "")

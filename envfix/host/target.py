@@ -6,10 +6,27 @@ import json
 import re
 from typing import Any
 
+import msgspec
+
 from envfix.host.interface import CommandResult, ProbeHost
+from envfix.model.language import say
 
 # Fixed, so that a recorded machine can be replayed; it only has to be something that nobody else prints.
 COOKIE = "envfix-5d1f0c7ab2e94d36"
+
+
+class Said(msgspec.Struct, frozen=True):
+    """A sentence of a script in the target, which speaks English only: what the catalogues know, and what is filled in."""
+
+    sentence: str
+    values: dict[str, str | Said] = {}
+
+
+def told(words: str | Said) -> str:
+    """The sentence in the chosen language; the words of a library as they are."""
+    if isinstance(words, str):
+        return words
+    return say(words.sentence, **{name: told(value) for name, value in words.values.items()})
 
 
 class Answer:
