@@ -9,7 +9,7 @@ import msgspec
 
 from envfix.model.facts import Gpu, GpuActivity, Machine, MigInstance
 from envfix.model.gpu_use import CardField, CardUse, GpuUse
-from envfix.model.language import say
+from envfix.model.language import retold, say
 from envfix.rules._devices import container, under_wsl
 
 GIB = 1 << 30
@@ -45,7 +45,7 @@ def explained(use: GpuUse, machine: Machine) -> GpuUse:
 
 def _silence(machine: Machine, origin: str | None) -> str:
     """Why a value is not there."""
-    source = machine.gpus.source
+    source = retold(machine.gpus.source)
     if source == "ENVFIX_GPU":
         return say("the card is only named by ENVFIX_GPU")
     if origin is not None:

@@ -21,7 +21,7 @@ from envfix.host.target import COOKIE, Said, read_answer, told
 from envfix.model import fit as sums
 from envfix.model.facts import Machine
 from envfix.model.fit import Fit, Line, Step
-from envfix.model.language import in_english, later, say
+from envfix.model.language import in_english, later, retold, say
 from envfix.model.reporter import Reporter
 from envfix.rules._devices import VISIBLE, batch_without_card
 from envfix.verifier.causes import classify
@@ -190,7 +190,7 @@ def free_card(machine: Machine) -> Choice:
     use = holding.judge(machine)
     if not use.cards:
         hint = say("`envfix diagnose` says more") if use.failed else CPU_HINT
-        raise NoGpuError(say("there is no GPU to measure on: {problem}", problem=use.problem), hint=hint)
+        raise NoGpuError(say("there is no GPU to measure on: {problem}", problem=retold(use.problem or "")), hint=hint)
     if batch_without_card(machine) is not None:
         raise NoGpuError(
             say("this job was given no GPU"), hint=say("ask for one when you start it: `srun --gres=gpu:1 --pty bash`")
@@ -233,7 +233,7 @@ def ask_target(host: RealHost, python: str, request: dict[str, Any]) -> Answer:
                 hint=say("3.6 and newer can be"),
             )
         raise FitError(
-            say("{python} cannot be asked: {problem}", python=python, problem=heard.problem),
+            say("{python} cannot be asked: {problem}", python=python, problem=retold(heard.problem or "")),
             hint=say("`envfix diagnose` says more"),
         )
     try:

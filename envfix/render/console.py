@@ -28,7 +28,7 @@ from envfix.model.fleet import (
     Unreached,
 )
 from envfix.model.gpu_use import GpuUse
-from envfix.model.language import language, later, look_up, say
+from envfix.model.language import language, later, look_up, retold, say
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import NOT_TRIED, Installation, Rung, Undone, Verification
 from envfix.model.plan import Choice, Examination, Plan
@@ -219,7 +219,10 @@ class ConsoleOutput:
 
     def _because(self, evidence: Evidence) -> None:
         self._indented(
-            Text(say("because {evidence}  [{source}]", evidence=evidence.value, source=evidence.source), style="dim")
+            Text(
+                say("because {evidence}  [{source}]", evidence=evidence.value, source=retold(evidence.source)),
+                style="dim",
+            )
         )
 
     def _remedy(self, remedy: Remedy) -> None:
@@ -365,7 +368,7 @@ class ConsoleOutput:
         for node in cards.nodes:
             self._say(Text(node.node, style="bold"))
             if node.problem is not None:
-                self._indented(Text(node.problem, style="yellow"))
+                self._indented(Text(retold(node.problem), style="yellow"))
             for use in node.cards:
                 line = Text(f"{use.card.index:>2} ")
                 line.append_text(gpu_table.bar(use, 24, unicode=self._unicode))
@@ -475,7 +478,7 @@ class ConsoleOutput:
             return
         for evidence in cause.because:
             if evidence.fact == "log":
-                self._indented(Text(f"{evidence.source}: {_shortened(evidence.value)}", style="dim"))
+                self._indented(Text(f"{retold(evidence.source)}: {_shortened(evidence.value)}", style="dim"))
             else:
                 self._because(evidence)
         for remedy in cause.remedies:
@@ -511,7 +514,7 @@ class ConsoleOutput:
 
     def _gpu_lines(self, use: GpuUse, *, paste: bool = True) -> Iterator[Text | Padding]:
         if not use.cards:
-            yield Text(say("No card to show: {problem}.", problem=use.problem), style="bold")
+            yield Text(say("No card to show: {problem}.", problem=retold(use.problem or "")), style="bold")
             return
         width = max(10, min(40, self.console.width - 30))
         for one in use.cards:
@@ -730,14 +733,14 @@ class ConsoleOutput:
                         "{count} package{s} from {source}",
                         count=count,
                         s="s" if whole != 1 else "",
-                        source=locking.lock.source,
+                        source=retold(locking.lock.source),
                     )
                 )
             )
             if out:
                 self._indented(Text(say("left out: {out}", out=", ".join(out))))
             for sentence in locking.lock.needs.in_words():
-                self._indented(Text(sentence))
+                self._indented(Text(retold(sentence)))
         after, gone = say("new"), say("gone")
         for name, old, new in locking.changed or ():
             self._indented(Text(f"{name}: {old or after} -> {new or gone}"))

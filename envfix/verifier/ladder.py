@@ -16,7 +16,7 @@ import msgspec
 from envfix.errors import TargetError
 from envfix.host.interface import CommandResult, Deadline, Host
 from envfix.host.target import Said, told
-from envfix.model.language import in_english, later, look_up, say
+from envfix.model.language import in_english, later, look_up, retold, say
 from envfix.model.outcome import NOT_TRIED, Rung, RungStatus, Verification
 from envfix.model.reporter import NullReporter, Reporter
 from envfix.verifier.causes import classify, classify_signal
@@ -245,7 +245,7 @@ class _Climb:
                 hint=say("envfix verifies Python 3.6 and newer"),
             )
         if not self._rungs and self._started_at is None:
-            reason = result.failure if not result.ok else say("it ran but did not answer as a Python would")
+            reason = retold(result.failure) if not result.ok else say("it ran but did not answer as a Python would")
             if result.outcome == "timed-out":
                 reason = say("no answer in {limits:g} s", limits=self.limits[self._expected[0]])
             raise TargetError(say("{python} cannot be asked: {reason}", python=python, reason=reason))
