@@ -77,14 +77,17 @@ def joined(text: str) -> str:
 
 def asked_for(arguments: Iterable[str]) -> str | None:
     """The language that ``--lang`` names in these arguments, so that what is wrong with them is said in it."""
-    words = iter(arguments)
+    words, running = iter(arguments), False
     for word in words:
         name, given, value = word.partition("=")
         if name == "--lang":
             value = value if given else next(words, "")
             return value if value in LANGUAGES else None
-        if word in ("--", "run"):  # what follows may belong to another program
+        if word == "--" or (running and not word.startswith("-")):  # what follows belongs to another program
             return None
+        if word == "--python":
+            next(words, None)
+        running = running or word == "run"
     return None
 
 

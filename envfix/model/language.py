@@ -24,7 +24,7 @@ STATED = "stated"
 # Readers of traditional characters, who have not asked for simplified ones.
 _TRADITIONAL = ("zh_tw", "zh_hk", "zh_mo", "zh_hant")
 # Marks as wide as a Chinese character; their room is within them.
-_MARKS = "，。：；！？、（）《》"
+_MARKS = "，。：；！？、（）《》"  # noqa: RUF001 - no other marks are meant
 
 
 class _Chosen:

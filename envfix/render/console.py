@@ -304,7 +304,7 @@ class ConsoleOutput:
         if rows:
             self._say(Text(say("Not reached:"), style="bold yellow"))
         for row in rows:
-            self._indented(Text(f"{fleet_table.names(row.nodes)}: {row.reason}"))
+            self._indented(Text(f"{fleet_table.names(row.nodes)}: {retold(row.reason)}"))
 
     def fleet_plan(self, plan: FleetPlan) -> None:
         """A stack with its nodes each; with -v as `envfix plan` shows it."""
@@ -439,7 +439,7 @@ class ConsoleOutput:
                 say(
                     "envfix: cannot run {program}: {problem}",
                     program=program,
-                    problem=problem or say("it does not start"),
+                    problem=retold(problem or "") or say("it does not start"),
                 )
             )
         )
@@ -870,6 +870,13 @@ class ConsoleOutput:
         if page:
             for item in pages:
                 self._say(Text(f"{item.cause} ({item.code})", style="bold"))
+                if language() != "en":
+                    title = say(
+                        "{title}. This page is in English only; what envfix finds it tells in Chinese.",
+                        title=item.title,
+                    )
+                    self._say(Text(title))
+                    self._say("")
                 self._manual(item.manual)
             return
         self._facts((item.code, f"{item.cause}: {item.title}", "") for item in pages)
@@ -888,7 +895,7 @@ class ConsoleOutput:
         self._say(Text(" " * by + line, style=COMMAND), soft_wrap=True)
 
     def _say(self, what: Any, *, soft_wrap: bool = False) -> None:
-        if isinstance(what, Text) and language() != "en" and not soft_wrap:
+        if isinstance(what, Text) and what.plain and language() != "en" and not soft_wrap:
             what = Padding(
                 what, 0, expand=False
             )  # else rich makes a plain text of it, which breaks lines at blanks only

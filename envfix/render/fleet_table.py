@@ -74,7 +74,7 @@ def said(text: str) -> str:
     if colon and start == "unknown":
         return say("unknown: {problem}", problem=retold(problem))
     if colon and start == "fails":
-        return say("fails: {error}", error=problem)
+        return say("fails: {error}", error=retold(problem))
     return look_up(text)
 
 

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from envfix._version import __version__
 from envfix.model.finding import Severity
 from envfix.model.fleet import Difference, Explains, FleetReport, Group, SharedFleet, Unreached
-from envfix.model.language import later, look_up, say
+from envfix.model.language import later, look_up, retold, say
 from envfix.model.stack import Link
 from envfix.render import fleet_table
 from envfix.render.elements import Child, element
@@ -169,7 +169,7 @@ def _group(number: int, group: Group, links: tuple[Link, ...]) -> Element:
 
 def _unreached(rows: tuple[Unreached, ...]) -> Iterator[Element]:
     if rows:
-        told = [(fleet_table.nodes(row.nodes, row.count), row.reason) for row in rows]
+        told = [(fleet_table.nodes(row.nodes, row.count), retold(row.reason)) for row in rows]
         yield element("section", element("h2", say("Not reached")), _pairs((say("Nodes"), say("Why")), told))
 
 
