@@ -31,7 +31,7 @@ from envfix.render.wrapping import breaks, width_of, wrapped
 from envfix.tables.loader import Tables
 from scripts import translations
 from tests.conftest import interpreter
-from tests.fakes.running import CHECKOUT, cleaned_environment
+from tests.fakes.running import CHECKOUT, ENVFIX, cleaned_environment
 from tests.fakes.running import envfix as run
 from tests.made_up import all_hand_made
 from tests.test_machines import MACHINES, snapshot
@@ -259,6 +259,28 @@ def test_variable_chooses_and_lang_overrules_it() -> None:
 def test_no_variable_changes_json() -> None:
     assert not CHINESE.search(chosen("diagnose", *SAVED, "--json", LANG="zh_CN.UTF-8"))
     assert not CHINESE.search(chosen("plan", "--cuda", "nonsense", "--json", LANG="zh_CN.UTF-8"))
+
+
+@pytest.mark.parametrize("spelled", ["zh", "zh_CN", "zh-CN", "ZH", "zh_CN.GB18030", "zh-Hans"])
+def test_lang_may_be_spelled_as_a_locale(spelled: str) -> None:
+    assert run("--help", "--lang", spelled).stdout.startswith("用法：")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "gbk"])
+def test_bytes_are_those_that_the_terminal_reads(encoding: str) -> None:
+    start = (sys.executable, "-c", ENVFIX[-1])  # not -I, which would leave PYTHONIOENCODING alone
+    env = cleaned_environment(PYTHONIOENCODING=encoding)
+    shown = run("--lang", "zh", "gpus", *SAVED, env=env, start=start).raw.decode(encoding)
+    assert "GPU 1 空闲最多。" in shown
+    assert ("█" in shown) is (encoding == "utf-8")
+    assert "用法：" in run("--lang", "zh", "--help", env=env, start=start).raw.decode(encoding)
+
+
+@pytest.mark.parametrize("spelled", ["zh_TW", "zh-Hant", "fr", "C", "zhx", ""])
+def test_no_other_language_and_no_other_characters_are_pretended(spelled: str) -> None:
+    finished = run("--lang", spelled, "gpus", *SAVED)
+    assert (finished.code, finished.stdout) == (2, "")
+    assert finished.stderr.startswith(f"error: Invalid value for '--lang': {spelled!r} is not one of 'en', 'zh'.")
 
 
 def test_another_language_is_a_wrong_usage() -> None:

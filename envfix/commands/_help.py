@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from envfix.model.language import LANGUAGES, language, later, look_up, say, speak
+from envfix.model.language import LANGUAGES, language, later, look_up, named, say, speak
 
+if TYPE_CHECKING:
+    _Choice = click.Choice[str]
+else:
+    _Choice = click.Choice  # generic since 8.2 only
 # Click's own words, in the spelling of its releases from 8.1 to 8.5; those that envfix never lets it say are left out.
 WORDS = (
     later("Usage: "),
@@ -81,14 +86,21 @@ def asked_for(arguments: Iterable[str]) -> str | None:
     for word in words:
         name, given, value = word.partition("=")
         if name == "--lang":
-            value = value if given else next(words, "")
-            return value if value in LANGUAGES else None
+            return named(value if given else next(words, ""))
         if word == "--" or (running and not word.startswith("-")):  # what follows belongs to another program
             return None
         if word == "--python":
             next(words, None)
         running = running or word == "run"
     return None
+
+
+class Language(_Choice):
+    """``en`` or ``zh``, also as a locale or a web page names it (``zh_CN``); no Chinese in traditional characters."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The language; click refuses any other."""
+        return super().convert(named(str(value)) or value, param, ctx)
 
 
 def _speak(_context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
@@ -99,7 +111,7 @@ def _speak(_context: click.Context, _parameter: click.Parameter, value: str | No
 # Every command has it, also before the name of the command.
 lang_option = click.Option(
     ["--lang"],
-    type=click.Choice(tuple(LANGUAGES)),
+    type=Language(tuple(LANGUAGES)),
     is_eager=True,
     expose_value=False,
     callback=_speak,

@@ -172,12 +172,19 @@ def wished(variable: Callable[[str], str | None]) -> str:
     if _plain(locale) in ("", "c", "posix"):
         return "en"
     for one in (*(variable("LANGUAGE") or "").split(":"), locale):
-        plain = _plain(one)
-        if plain.startswith(_TRADITIONAL):
+        if _plain(one).startswith(_TRADITIONAL):
             return "en"
-        if plain[:2] in LANGUAGES and plain[2:3] in ("", "_"):
-            return plain[:2]
+        found = named(one)
+        if found is not None:
+            return found
     return "en"
+
+
+def named(locale: str) -> str | None:
+    """The language that a locale such as ``zh_CN.GB18030`` or a name such as ``zh-Hans`` means; None for any other."""
+    plain = _plain(locale)
+    known = plain[:2] in LANGUAGES and plain[2:3] in ("", "_") and not plain.startswith(_TRADITIONAL)
+    return plain[:2] if known else None
 
 
 def _plain(locale: str) -> str:
