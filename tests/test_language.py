@@ -25,7 +25,8 @@ from envfix.commands import _help
 from envfix.host.target import Said, told
 from envfix.model import language
 from envfix.model.documents import to_builtins
-from envfix.model.language import in_english, later, look_up, say, speak, wished
+from envfix.model.language import in_english, later, look_up, retold, say, speak, stated, wished
+from envfix.model.lock import Needs
 from envfix.render.console import ConsoleOutput
 from envfix.render.wrapping import breaks, width_of, wrapped
 from envfix.tables.loader import Tables
@@ -215,6 +216,60 @@ def test_environment_chooses_as_gettext_reads_it(variables: dict[str, str], expe
 
 
 @pytest.mark.usefixtures("chinese")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("files of environments near by", "附近各环境中的文件"),
+        ("no answer within 20 seconds", "20 秒内没有应答"),
+        ("/x/pip.conf cannot be read: not a regular file", "无法读取 /x/pip.conf：不是普通文件"),
+        ("exit code 127: pyenv: python: command not found", "退出码 127：pyenv: python: command not found"),
+        (
+            "it starts /a/python; it starts /b, which is not on PATH",
+            "它启动的是 /a/python；它启动的是 /b，而 PATH 中没有",
+        ),
+        ("NVML", "NVML"),
+        ("Unable to determine the device handle for GPU", "Unable to determine the device handle for GPU"),
+        ("", ""),
+    ],
+)
+def test_what_a_fact_says_is_kept_in_english_and_told_in_chinese(text: str, said: str) -> None:
+    assert retold(text) == said
+    with in_english():
+        assert retold(text) == text
+
+
+@pytest.mark.usefixtures("chinese")
+def test_what_a_fact_says_is_english_whoever_finds_it() -> None:
+    assert stated("no answer within {timeout} seconds", timeout=20) == "no answer within 20 seconds"
+    assert Needs(python="3.8", tag="cp38", platform="linux_x86_64").in_words() == [
+        "Needs Python 3.8 (cp38) on linux_x86_64.",
+        "Runs on the CPU; needs no NVIDIA card.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("translated", "value", "said"),
+    [
+        ("但{x}损坏", "NVIDIA 驱动", "但 NVIDIA 驱动损坏"),
+        ("{x} 的显存", "GPU 0（空闲 1 GiB）", "GPU 0（空闲 1 GiB）的显存"),
+        ("来自 {x} 的包", "默认软件源", "来自默认软件源的包"),
+        ("来自 {x} 的包", "official", "来自 official 的包"),
+        ("{x} 已启动", "/home/用户1/bin", "/home/用户1/bin 已启动"),
+        ("它说：{x}。", "It failed.", "它说：It failed。"),
+        ("它说：{x}。", "wait...", "它说：wait...。"),
+        ("共 {x:.1f} GiB", 2.0, "共 2.0 GiB"),
+        ("值 {x!r}", "a", "值 'a'"),
+        ("{x}", "  indented", "  indented"),
+    ],
+)
+def test_blanks_stand_between_chinese_and_latin_letters_only(
+    monkeypatch: pytest.MonkeyPatch, translated: str, value: object, said: str
+) -> None:
+    monkeypatch.setattr("envfix.model.language._Chosen.look_up", lambda _text: translated)
+    assert say("{x}", x=value) == said
+
+
+@pytest.mark.usefixtures("chinese")
 def test_a_sentence_of_the_target_is_said_in_parts() -> None:
     inner = Said(
         sentence="{package} is not installed, and {user} needs it", values={"package": "cv2", "user": "ultralytics"}
@@ -338,6 +393,29 @@ def test_a_wrong_request_is_told_in_chinese() -> None:
     assert finished.code == 2
     assert finished.stderr.startswith("错误：--cuda 12.99：没有这样的 CUDA；")
     assert "\n提示：" in finished.stderr
+
+
+def test_page_of_a_cause_says_that_it_is_english() -> None:
+    lines = run("causes", "wrong_interpreter", "--lang", "zh").stdout.splitlines()
+    assert lines[:3] == [
+        "wrong_interpreter (INT101)",
+        "torch 在另一个 Python 里。（这一页只有英文；envfix 的诊断结果会用中文给出。）",
+        "",
+    ]
+    assert not CHINESE.search(run("causes", "wrong_interpreter").stdout)
+
+
+def test_every_cause_has_a_chinese_title() -> None:
+    for line in run("causes", "--lang", "zh").stdout.splitlines():
+        assert CHINESE.search(line), line
+
+
+def test_cards_stand_apart_and_who_may_is_told_in_chinese() -> None:
+    said = run("gpus", "--explain", *SAVED, "--lang", "zh").stdout
+    assert "\n\nGPU 1  " in said
+    assert "\n  保留显存：" in said
+    assert "\n  Bus-Id：" in said
+    assert "admin" not in said
 
 
 # --- help ---
@@ -478,11 +556,11 @@ def test_explanations_are_the_same_in_both_languages() -> None:
 # --- what people see ---
 
 
-def drawn(slug: str, width: int) -> str:
+def drawn(slug: str, width: int, *, verbose: bool = False) -> str:
     """The report on a recorded machine, in this language and window."""
     out = io.StringIO()
     path = CHECKOUT / "tests" / "machines" / slug / "snapshot.json"
-    ConsoleOutput(color=False, stream=out, width=width).diagnosis(report(None, snapshot=str(path)))
+    ConsoleOutput(color=False, stream=out, width=width, verbose=verbose).diagnosis(report(None, snapshot=str(path)))
     return out.getvalue()
 
 
@@ -494,6 +572,18 @@ def test_report_in_chinese_has_no_english_sentence_of_envfix(slug: str) -> None:
     for line in text.splitlines():
         if not line.startswith("      "):  # a command
             assert not _PROSE.search(_NO_PROSE.sub("", line)), line
+
+
+@pytest.mark.usefixtures("chinese")
+@pytest.mark.parametrize("slug", MACHINES)
+def test_every_fact_and_where_it_comes_from_is_told_in_chinese(slug: str) -> None:
+    """Sources stand in brackets behind a fact, reasons behind "unknown"."""
+    for line in drawn(slug, 2000, verbose=True).splitlines():
+        for said in re.findall(r"  \[([^\]]*)\]$|：([^：]*)$", line):
+            text = _NO_PROSE.sub("", " ".join(said))
+            assert line.startswith("      ") or not re.search(r"\b(the|and|of|on|is|it) [a-z]|, [a-z]+ and ", text), (
+                line
+            )
 
 
 @pytest.mark.usefixtures("chinese")

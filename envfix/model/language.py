@@ -104,10 +104,11 @@ def retold(text: str) -> str:
     translated = look_up(text)
     if translated != text or not text or _Chosen.look_up is None or _in_english.get():
         return translated
-    for pattern, sentence in _statements():
-        found = pattern.fullmatch(text)
-        if found is not None:
-            return _filled(sentence, {name: retold(value) for name, value in found.groupdict().items()})
+    found = [(match, sentence) for pattern, sentence in _statements() if (match := pattern.fullmatch(text))]
+    if found:
+        # Of several the one that fills in least at its first place: what comes later may be a sentence of its own.
+        match, sentence = min(found, key=lambda pair: len(pair[0][1]))
+        return _filled(sentence, {name: retold(value) for name, value in match.groupdict().items()})
     return text
 
 

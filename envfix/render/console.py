@@ -319,7 +319,7 @@ class ConsoleOutput:
             head.append(
                 _stack(choice)
                 if choice
-                else say("no stack fits: blocked by {blocked_by}", blocked_by=stack.plan.blocked_by)
+                else say("no stack fits: blocked by {blocked_by}", blocked_by=look_up(stack.plan.blocked_by or ""))
             )
             self._say(head)
             if self._verbose:
@@ -572,7 +572,10 @@ class ConsoleOutput:
             self._say(Text(say("Plan: {stack}", stack=_stack(plan.choice)), style="bold green"))
         else:
             self._say(
-                Text(say("No stack fits: blocked by {blocked_by}.", blocked_by=plan.blocked_by), style="bold red")
+                Text(
+                    say("No stack fits: blocked by {blocked_by}.", blocked_by=look_up(plan.blocked_by or "")),
+                    style="bold red",
+                )
             )
         self._facts(plan_table.plan_rows(plan))
         for reason in plan.reasons:
@@ -595,7 +598,7 @@ class ConsoleOutput:
         for check in examination.checks:
             mark, plain, style = RUNGS["passed" if check.fits else "failed"]
             line = Text(f"{mark if self._unicode else plain} ", style=style)
-            line.append(f"{check.constraint:<12}", style="")
+            line.append(filled(look_up(check.constraint), 12), style="")
             line.append(check.text or say("fits"), style="" if check.text else "dim")
             self._indented(line, by=4)
 
@@ -936,7 +939,8 @@ def _installed(installation: Installation) -> str:
 
 
 def _stack(choice: Choice, *, with_index: bool = True) -> str:
-    parts = [f"torch {choice.torch}{choice.local_label} ({_inside(choice)})"]
+    label, inside = choice.local_label, _inside(choice)
+    parts = [say("torch {torch}{label} ({inside})", torch=choice.torch, label=label, inside=inside)]
     if choice.torchvision:
         parts.append(f"torchvision {choice.torchvision}")
     if not with_index:

@@ -275,7 +275,11 @@ def _packages(environment: Environment) -> Iterator[Row]:
             else "ROCm"
         )
         built = say(", for {sms}", sms=" ".join(sm.sm for sm in torch.value.sm)) if torch.value.sm else ""
-        yield ("torch", f"{torch.value.build} ({inside}{built})", torch.source)
+        yield (
+            "torch",
+            say("{build} ({inside}{built})", build=torch.value.build, inside=inside, built=built),
+            torch.source,
+        )
     else:
         yield _row("torch", torch, str, say("not installed"))
     imported = environment.torch_import

@@ -74,7 +74,7 @@ class HtmlAnswers:
             sections.append(element("section", element("h2", say("What would be run")), *commands))
         choice = plan.choice
         if choice is None:
-            words = say("Blocked by: {blocked_by}.", blocked_by=plan.blocked_by)
+            words = say("Blocked by: {blocked_by}.", blocked_by=look_up(plan.blocked_by or ""))
             return _answer("broken", say("No stack fits"), words, shared.made, sections)
         inside = (
             say("a CPU build") if choice.variant == "cpu" else say("CUDA inside: {variant}", variant=choice.variant)

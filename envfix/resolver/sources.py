@@ -161,7 +161,7 @@ def _not_reachable(state: IndexState) -> str | None:
     if state.problem and state.problem.startswith("answers"):
         return f"{title(state.name)} {retold(state.problem)}"
     return say("{title} does not answer", title=title(state.name)) + (
-        say(" ({problem})", problem=retold(state.problem)) if state.problem else ""
+        say(" ({aside})", aside=retold(state.problem)) if state.problem else ""
     )
 
 
