@@ -3,8 +3,8 @@
     python -m scripts.translations             bring envfix/locale/*/LC_MESSAGES/envfix.po and .mo up to date
     python -m scripts.translations --check     say what is not, and end with 1
 
-Sentences are the first argument of ``say(...)``, ``later(...)`` and ``stated(...)``, also in the scripts that run in the target, and the
-paragraphs that the help of a command is made of. Needs Babel.
+Sentences are the first argument of ``say(...)``, ``later(...)`` and ``stated(...)``, also in the scripts that run in the
+target, and the paragraphs that the help of a command is made of. Needs Babel.
 """
 
 from __future__ import annotations
