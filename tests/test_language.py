@@ -52,6 +52,18 @@ NEVER_SAID = re.compile(
     r"|Could not (determine|open)|^No options defined|start character|same flag|\{filename!r\}|values are required"
     r"|does not match the format|Do you want|without prompting|^Error: |^Try '|^Missing parameter: "
 )
+# Arguments that people may read, and when they hold a sentence.
+READ_BY_PEOPLE = ("hint", "message", "problem", "reason", "note", "because", "text")
+SENTENCE = re.compile(r"\b[A-Za-z][a-z']* [a-z']+ [a-z']{2,}\b")
+# What no person reads: faults of envfix itself, and why uv is asked for a package.
+OF_PROGRAMS = (
+    "cannot write a x as JSON",
+    "it is installed",
+    "no such place: x",
+    "there is nothing planned to be applied",
+    "x cannot be its x",
+    "x is immutable",
+)
 # What Python says when it is asked; no sentence.
 CODE = "torch.cuda.is_available() is False"
 
@@ -109,6 +121,34 @@ def test_sentences_are_written_out_where_they_are_said() -> None:
                 if isinstance(first, (ast.JoinedStr, ast.BinOp)):
                     built.append(f"{path.name}:{node.lineno}")
     assert built == []
+
+
+def spoken_in(call: ast.Call) -> Iterator[ast.expr]:
+    """The arguments of a call that people may read."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    yield from (one.value for one in call.keywords if one.arg in READ_BY_PEOPLE)
+    if name.endswith("Error") or name in ("stage", "note", "unknown", "absent"):
+        yield from call.args
+
+
+def test_nothing_that_people_read_passes_by_the_catalogues() -> None:
+    """Errors, hints, notes, reasons and sources of facts; tables and the interface for programs speak English alone."""
+    unsaid = []
+    for path in sorted((CHECKOUT / "envfix").rglob("*.py")):
+        place = path.relative_to(CHECKOUT / "envfix")
+        if place.parts[0] in ("target", "tables", "api.py", "__init__.py"):
+            continue
+        calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+        for argument in (argument for call in calls for argument in spoken_in(call)):
+            parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in parts)
+            if (
+                isinstance(argument, (ast.Constant, ast.JoinedStr))
+                and SENTENCE.search(text)
+                and text not in OF_PROGRAMS
+            ):
+                unsaid.append(f"{place}:{argument.lineno}: {text}")
+    assert unsaid == []
 
 
 def test_scripts_in_the_target_give_their_sentences_in_parts() -> None:

@@ -26,7 +26,7 @@ from envfix.model.documents import Redactor, to_json
 from envfix.model.facts import Environment, Machine, unknown
 from envfix.model.finding import Diagnosis
 from envfix.model.fleet import Behind, FleetReport, FleetSeen, NodeState
-from envfix.model.language import in_english, say
+from envfix.model.language import in_english, say, stated
 from envfix.model.reporter import Reporter
 from envfix.probes import commands
 from envfix.probes.interpreter import literal
@@ -420,7 +420,7 @@ def _with_cards_unseen(seen: Seen, listed: int, engine: str) -> Seen:
         problem = cards_unseen(seen.machine, listed, engine)
     if problem is None:
         return seen
-    hidden: Any = unknown(f"{engine} and the driver", problem)
+    hidden: Any = unknown(stated("{engine} and the driver", engine=engine), problem)
     machine = msgspec.structs.replace(seen.machine, gpus=hidden, driver_layers=hidden, device_state=hidden)
     if machine.driver.value is None:
         machine = msgspec.structs.replace(machine, driver=hidden)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from envfix.errors import SnapshotError
 from envfix.fleet.asking import Asked
+from envfix.model.language import stated
 
 COLLECTOR = "envfix_collector.py"
 # What probes run in other interpreters, with what it imports.
@@ -85,4 +86,4 @@ class Language:
         try:
             return json.loads(text.split(self.cookie)[1])
         except (ValueError, IndexError, RecursionError) as error:
-            raise SnapshotError("its answer is damaged") from error
+            raise SnapshotError(stated("its answer is damaged")) from error
