@@ -11,7 +11,7 @@ import sys
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from envfix.model.finding import Diagnosis, Evidence, Finding, Remedy, Severity, Skipped
@@ -242,6 +242,7 @@ def test_time_is_told_in_the_unit_people_read(seconds: float, text: str) -> None
     assert duration(seconds) == text
 
 
+@example(words=["='", "='"])
 @given(words=st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1), min_size=1, max_size=4))
 def test_command_line_is_read_back_by_a_shell(words: list[str]) -> None:
     import shlex
