@@ -263,6 +263,15 @@ def test_what_is_required_and_missing_is_told_with_exactly_that(
     assert commands(finding) == [command]
 
 
+def test_import_of_torch_that_misses_what_it_requires_follows_from_that(tables: Tables) -> None:
+    there, inside, _ = HAND_MADE["torch whose import misses what it requires"]
+    findings = judged(tables, inside, there).findings
+    assert [(one.code, one.severity, one.follows_from) for one in findings] == [
+        ("FAM118", Severity.ERROR, None),
+        ("TOR103", Severity.ERROR, "FAM118"),
+    ]
+
+
 def test_what_is_missing_is_installed_under_the_constraints_of_envfix(tables: Tables) -> None:
     _, inside, _ = HAND_MADE["torchvision without Pillow"]
     held = msgspec.structs.replace(inside, held=found(("torch==2.4.1+cu121",), "/env/envfix-constraints.txt"))

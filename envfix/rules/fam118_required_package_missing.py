@@ -204,6 +204,13 @@ def _is_needed_to_start(environment: Environment, item: Distribution, name: str)
     return "opencv" in name or name == "numpy" or (old and name in ("matplotlib", "pyyaml"))
 
 
+def stops_torch(environment: Environment) -> bool:
+    """Whether the import of torch fails for want of a package that torch requires."""
+    torch = installed(environment).get("torch")
+    missing = lacking(environment, torch) if torch is not None else []
+    return any(_is_needed_to_start(environment, one.by, key_of(one.requirement.name)) for one in missing)
+
+
 def _remedy(machine: Machine, environment: Environment, item: Distribution, missing: list[Asked]) -> Remedy:
     """Exactly what is missing, and nothing that replaces torch."""
     text = say("Install what is missing; torch stays as it is.")

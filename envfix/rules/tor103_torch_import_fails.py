@@ -33,6 +33,7 @@ from envfix.rules._family import NEW_ENVIRONMENT, import_evidence, import_failur
 from envfix.rules._log import LogSide
 from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule
+from envfix.rules.fam118_required_package_missing import stops_torch
 from envfix.tables.loader import Tables
 
 # An import that hangs must not hang again: the traceback shows where.
@@ -48,7 +49,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
-        follows_from=root_of_torch(machine, environment),
+        follows_from=root_of_torch(machine, environment) or ("FAM118" if stops_torch(environment) else None),
         severity=Severity.ERROR,
         message=say("Importing torch fails: {shortened}.", shortened=shortened(text, 200).rstrip(".")),
         because=import_evidence(environment),

@@ -683,7 +683,7 @@ HAND_MADE: HandMade = {
             distributions=packages(dist("torch", "2.4.1+cu121", "typing-extensions>=4.8.0"), VISION_DIST, PIP, NUMPY),
             torch_import=imported("ModuleNotFoundError: No module named 'typing_extensions'"),
         ),
-        ("TOR103", "FAM118"),
+        ("FAM118", "TOR103"),
     ),
     "torch that imports without one of them": (
         SERVER,
