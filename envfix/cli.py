@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
@@ -14,6 +15,7 @@ from envfix._version import __version__
 from envfix.commands._help import speaking
 from envfix.errors import EnvfixError
 from envfix.model.language import later, look_up, say, speak, wished
+from envfix.model.started import as_started
 
 # What each command does, so that --help needs to import none of them; the six that people come for first, by example.
 EXAMPLES = {
@@ -36,6 +38,7 @@ MORE = {
     "completion": later("what completes envfix in bash, zsh or fish"),
 }
 COMMANDS = (*EXAMPLES, *MORE)
+_INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
@@ -60,7 +63,7 @@ class LazyGroup(click.Group):
         del ctx
         for title, rows in ((say("What people come for"), EXAMPLES.values()), (say("Also"), MORE.items())):
             with formatter.section(title):
-                formatter.write_dl(list(rows))
+                formatter.write_dl([(as_started(term), text) for term, text in rows], col_max=36)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -114,13 +117,18 @@ def main(arguments: Sequence[str]) -> int:
         speak("en" if "--json" in arguments else wished(os.environ.get))  # noqa: TID251 - a Host takes longer to import
         code = _run(arguments, as_json="--json" in arguments)
         if sys.stdout is not None:
-            sys.stdout.flush()
+            try:
+                sys.stdout.flush()
+            except OSError:
+                if code != _INTERRUPTED:  # the terminal may be closed: nobody waits for an answer
+                    raise
+                _leave(sys.stdout)
         return code
     except BrokenPipeError:  # as in `envfix diagnose | head`: the reader has what it wanted
-        _leave_standard_output()
+        _leave(sys.stdout)
         return 0
     except OSError as error:
-        _leave_standard_output()
+        _leave(sys.stdout)
         return _refuse(
             say("cannot write the answer: {strerror}", strerror=error.strerror or error),
             None,
@@ -133,7 +141,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str], *, as_json: bool) -> int:
     """The same, except that standard output may refuse to take the answer (``OSError``)."""
     try:
-        with cli.make_context("envfix", _with_command(arguments)) as context:
+        with cli.make_context(as_started("envfix"), _with_command(arguments)) as context:
             result = cli.invoke(context)
             return result if isinstance(result, int) else 0
     except click.exceptions.Exit as end:
@@ -146,7 +154,7 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
         from envfix.host.signals import undisturbed
 
         with undisturbed():  # who ends a program often sends two signals
-            return _refuse(say("interrupted"), None, 130, "interrupted", as_json=as_json)
+            return _refuse(say("interrupted"), None, _INTERRUPTED, "interrupted", as_json=as_json)
     except BrokenPipeError:
         raise
     except Exception as error:  # the last barrier: a user never sees a traceback
@@ -168,11 +176,19 @@ def _with_command(arguments: Sequence[str]) -> list[str]:
     return given
 
 
-def _leave_standard_output() -> None:
+def _leave(stream: TextIO) -> None:
     """Nobody takes what is still to be written; without this, Python complains about it when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def _tell(text: str) -> None:
+    """Say it on standard error, if anybody listens there still."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        _leave(sys.stderr)
 
 
 def _debugging() -> bool:
@@ -198,11 +214,9 @@ def _refuse(
         error = {"reference": reference, "message": message, "hint": hint, "exit_code": code}
         # JSON is UTF-8, whatever the terminal speaks.
         click.echo(to_json({"schema": "envfix.error/1", "error": error}).encode())
-    click.echo(say("error: {message}", message=message), err=True)
+    _tell(say("error: {message}", message=message))
     if hint:
-        click.echo(say("hint: {hint}", hint=hint), err=True)
+        _tell(say("hint: {hint}", hint=hint))
     elif context is not None and code == 2:
-        click.echo(
-            say("hint: `{command_path} --help` shows what is possible", command_path=context.command_path), err=True
-        )
+        _tell(say("hint: `{command_path} --help` shows what is possible", command_path=context.command_path))
     return code

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import click
 
 from envfix.model.language import LANGUAGES, language, later, look_up, speak
+from envfix.model.started import as_started
 
 # Click's own words.
 WORDS = (
@@ -56,7 +57,8 @@ class Formatter(click.HelpFormatter):
     def write_text(self, text: str) -> None:
         """What a command does, and its examples, which are no words."""
         if language() == "en":
-            super().write_text(text)
+            told = [as_started(block) if block.startswith("\b\n") else block for block in text.split("\n\n")]
+            super().write_text("\n\n".join(told))
             return
         indent = " " * self.current_indent
         blocks = [self._lines(block, self.width - self.current_indent) for block in look_up(text).split("\n\n")]
@@ -87,7 +89,7 @@ class Formatter(click.HelpFormatter):
         from envfix.render.wrapping import wrapped
 
         examples = block.startswith("\b\n")
-        return block.split("\n")[1:] if examples else wrapped(look_up(" ".join(block.split())), width)
+        return as_started(block).split("\n")[1:] if examples else wrapped(look_up(" ".join(block.split())), width)
 
 
 class Context(click.Context):

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from envfix.host import signals
 from envfix.host.interface import CommandResult, Deadline, DiskSpace, FileResult
 from envfix.host.locking import EnvironmentLock
 
@@ -46,18 +47,24 @@ class RealHost:
 
         The whole process group ends at the time limit.
         """
-        try:
-            process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**os.environ, **env} if env else None,
-                cwd=cwd,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return _not_started(error)
+        with _ended_on_interruption() as started:
+            try:
+                with signals.postponed():
+                    process = subprocess.Popen(
+                        list(argv),
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        env={**os.environ, **env} if env else None,
+                        cwd=cwd,
+                        start_new_session=True,
+                    )
+                    started.append(process)
+            except OSError as error:
+                return _not_started(error)
+            return self._answer(process, timeout)
+
+    def _answer(self, process: subprocess.Popen[bytes], timeout: float) -> CommandResult:
         self._running.add(process)
         if self._interrupted.is_set():
             _end_group(process)
@@ -213,35 +220,31 @@ class RealHost:
         environment = {name: value for name, value in os.environ.items() if name not in drop_env}
         environment.update(env or {})
         reading, writing = _open_channel(terminal=terminal)
-        try:
-            process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=writing,
-                stderr=writing,
-                env=environment,
-                cwd=cwd,
-                start_new_session=True,
-                pass_fds=() if lock is None else (lock.descriptor,),
-            )
-        except OSError as error:
-            os.close(reading)
-            return _not_started(error)
-        finally:
-            os.close(writing)
         tail = bytearray()
-        try:
+        with contextlib.closing(os.fdopen(reading, "rb", 0)), _ended_on_interruption() as started:
+            try:
+                with signals.postponed():
+                    process = subprocess.Popen(
+                        list(argv),
+                        stdin=subprocess.DEVNULL,
+                        stdout=writing,
+                        stderr=writing,
+                        env=environment,
+                        cwd=cwd,
+                        start_new_session=True,
+                        pass_fds=() if lock is None else (lock.descriptor,),
+                    )
+                    started.append(process)
+            except OSError as error:
+                return _not_started(error)
+            finally:
+                os.close(writing)
             if lock is not None:
                 lock.sign(process.pid)
             in_time = _pump(reading, process, on_text, deadline, tail)
-        except BaseException:
-            _end_group(process)
-            raise
-        finally:
-            os.close(reading)
-        if not in_time:
-            _end_group(process)
-        code = process.wait()
+            if not in_time:
+                _end_group(process)
+            code = process.wait()
         return CommandResult(
             outcome="exited" if in_time else "timed-out",
             returncode=code if in_time else None,
@@ -384,6 +387,19 @@ def _open_channel(*, terminal: bool) -> tuple[int, int]:
     reading, writing = pty.openpty()
     fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     return reading, writing
+
+
+@contextlib.contextmanager
+def _ended_on_interruption() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Whatever breaks the block off, Ctrl-C above all, ends what was started in it first."""
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        yield started
+    except BaseException:
+        with signals.undisturbed():
+            for process in started:
+                _end_group(process)
+        raise
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

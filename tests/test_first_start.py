@@ -1,0 +1,172 @@
+"""The first minutes in a fresh checkout: the scripts make their own environment, or say in a line why not and what to do."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CHECKOUT, interpreter
+from tests.fakes.running import ENVFIX, START, cleaned_environment, envfix
+from tests.fakes.targets import write_script
+from tests.loopback_index import serve
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the scripts are of a POSIX shell")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the checkout, on a path that is hard to quote, in which no Python of this machine is known by its address."""
+    copy = tmp_path / "my söftware" / "envfix"
+    ignored = shutil.ignore_patterns("__pycache__", "locale", "rules")
+    for name in ("scripts", "envfix"):
+        shutil.copytree(CHECKOUT / name, copy / name, ignore=ignored)
+    shutil.copy(CHECKOUT / "pyproject.toml", copy)
+    python = copy / "scripts" / "_python.sh"
+    text = python.read_text()
+    assert "/usr/bin/python3 /usr/local/bin/python3" in text
+    python.write_text(text.replace("/usr/bin/python3 /usr/local/bin/python3", ""))
+    return copy
+
+
+def start(checkout: Path, script: str = "run", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a script with no other programs than those of the system, and with the Pythons of ``only`` beside the checkout."""
+    only = checkout.parent / "only"
+    only.mkdir(exist_ok=True)
+    for name in ("dirname", "rm", "sh"):
+        program = shutil.which(name)
+        assert program is not None
+        if not (only / name).exists():
+            (only / name).symlink_to(program)
+    env = cleaned_environment(PATH=str(only), **variables)
+    command = [str(checkout / "scripts" / script), "--version"]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_no_python_at_all_is_told(checkout: Path) -> None:
+    finished = start(checkout)
+    assert (finished.returncode, finished.stdout) == (3, "")
+    assert finished.stderr == (
+        "error: envfix needs Python 3.10 or newer, and there is none on PATH\n"
+        "hint: install one (Debian, Ubuntu: apt-get install python3-venv), or set"
+        " ENVFIX_BOOTSTRAP_PYTHON=/path/to/python3\n"
+    )
+
+
+@pytest.mark.parametrize("script", ["run", "test"])
+def test_a_python_that_is_too_old_is_named(checkout: Path, script: str) -> None:
+    old = interpreter("3.8")
+    write_script(checkout.parent / "only" / "python3", f'exec "{old}" "$@"')
+    finished = start(checkout, script)
+    assert finished.returncode == 3
+    version = re.escape("error: envfix needs Python 3.10 or newer, and there is none on PATH; python3 is 3.8.")
+    assert re.match(version + r"\d+\n", finished.stderr), finished.stderr
+
+
+def test_a_python_without_venv_is_told_apart_from_none(checkout: Path) -> None:
+    """As Debian and Ubuntu have it: Python is there, and its venv is a package of its own."""
+    real = os.path.realpath(sys.executable)
+    blocked = "import sys; sys.modules['ensurepip'] = None; code = sys.argv.pop(1); exec(code)"
+    write_script(checkout.parent / "only" / "python3", f'shift; exec "{real}" -c "{blocked}" "$1"')
+    finished = start(checkout)
+    version = ".".join(map(str, sys.version_info[:3]))
+    assert finished.returncode == 3
+    assert finished.stderr == (
+        f"error: python3 ({version}) has no venv module, so that envfix cannot have an environment of its own\n"
+        "hint: install it (Debian, Ubuntu: apt-get install python3-venv), or set"
+        " ENVFIX_BOOTSTRAP_PYTHON=/path/to/python3\n"
+    )
+
+
+@pytest.mark.parametrize("what", ["proxy", "http", "index", "package"])
+def test_what_is_in_the_way_of_the_packages_is_told_in_a_line(checkout: Path, what: str) -> None:
+    with serve() as index:
+        index.repositories["main"] = {}
+        variables = {
+            "proxy": {"PIP_INDEX_URL": "https://index.invalid/simple", "https_proxy": "http://127.0.0.1:9"},
+            "http": {"PIP_INDEX_URL": "http://index.invalid/simple"},
+            "index": {"PIP_INDEX_URL": "http://127.0.0.1:9/simple"},
+            "package": {"PIP_INDEX_URL": f"{index.base}/simple/main"},
+        }[what]
+        finished = start(
+            checkout, ENVFIX_BOOTSTRAP_PYTHON=os.path.realpath(sys.executable), PIP_RETRIES="1", **variables
+        )
+    told = {
+        "proxy": (
+            "the proxy does not answer, or refuses\n"
+            "hint: correct or unset the proxy: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, or proxy in pip.conf\n"
+        ),
+        "http": (
+            "pip asks no index without encryption (http)\n"
+            "hint: use its https address, or tell pip to trust it: PIP_TRUSTED_HOST=HOST\n"
+        ),
+        "index": (
+            "the package index cannot be reached from here\n"
+            "hint: check the network, or name a mirror that answers: PIP_INDEX_URL=https://... or index-url in pip.conf\n"
+        ),
+        "package": (
+            "the package index has no hatchling>=1.26 for this Python\n"
+            "hint: name an index that has all packages: PIP_INDEX_URL=https://... or index-url in pip.conf\n"
+        ),
+    }[what]
+    assert (finished.returncode, finished.stdout) == (3, "")
+    assert finished.stderr == (
+        f"envfix: preparing its own environment in {checkout}/.venv (once) ...\n"
+        f"error: envfix cannot fetch what it needs itself: {told}"
+    )
+    assert not (checkout / ".venv").exists()
+
+
+def test_a_checkout_that_cannot_be_written_is_told(checkout: Path) -> None:
+    (checkout / ".venv").write_text("a file is in the way")
+    finished = start(checkout, ENVFIX_BOOTSTRAP_PYTHON=os.path.realpath(sys.executable))
+    assert finished.returncode == 3
+    assert finished.stderr.splitlines()[1:] == [
+        f"error: Not a directory: {checkout}/.venv",
+        "hint: envfix keeps its own environment in its checkout: put that where you may write",
+    ]
+
+
+# --- started as ./scripts/run, the commands that it tells to paste begin with that ---
+
+
+def started_as(name: str, *arguments: str) -> str:
+    start = (sys.executable, "-I", "-X", f"envfix={name}", "-c", START)
+    return envfix(*arguments, start=start).stdout
+
+
+def test_commands_to_paste_begin_with_what_was_typed(tmp_path: Path) -> None:
+    (tmp_path / "err.log").write_text("ModuleNotFoundError: No module named 'torch'\n")
+    arguments = ("explain", "--no-machine", str(tmp_path / "err.log"))
+    plain = envfix(*arguments).stdout
+    assert "\n      envfix " in plain
+    assert started_as("./scripts/run", *arguments) == plain.replace("\n      envfix ", "\n      ./scripts/run ")
+
+
+def test_a_name_with_blanks_is_quoted(tmp_path: Path) -> None:
+    (tmp_path / "err.log").write_text("ModuleNotFoundError: No module named 'torch'\n")
+    shown = started_as("/my files/run", "explain", "--no-machine", str(tmp_path / "err.log"))
+    assert "\n      '/my files/run' " in shown
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_examples_of_the_help_do_so_as_well(lang: str) -> None:
+    shown = started_as("./scripts/run", "explain", "--help", "--lang", lang).splitlines()
+    assert "  ./scripts/run explain err.log" in shown
+    assert "  yolo train data=coco128.yaml 2>&1 | ./scripts/run explain -" in shown
+    assert "  ./scripts/run gpus" in "\n".join(started_as("./scripts/run", "--help", "--lang", lang).splitlines())
+
+
+def test_json_says_envfix_whatever_was_typed(tmp_path: Path) -> None:
+    (tmp_path / "err.log").write_text("ModuleNotFoundError: No module named 'torch'\n")
+    arguments = ("explain", "--no-machine", "--json", str(tmp_path / "err.log"))
+    assert started_as("./scripts/run", *arguments) == envfix(*arguments).stdout
+
+
+def test_envfix_itself_is_what_is_started_without_a_checkout() -> None:
+    assert envfix("--help", start=ENVFIX).stdout.startswith("Usage: envfix ")
