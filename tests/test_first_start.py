@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.conftest import CHECKOUT, interpreter
 from tests.fakes.running import ENVFIX, START, cleaned_environment, envfix
 from tests.fakes.targets import write_script
 from tests.loopback_index import serve
+from tests.loopback_world import CU118, MACHINE, World, world_in
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the scripts are of a POSIX shell")
 
@@ -130,6 +132,56 @@ def test_a_checkout_that_cannot_be_written_is_told(checkout: Path) -> None:
         f"error: Not a directory: {checkout}/.venv",
         "hint: envfix keeps its own environment in its checkout: put that where you may write",
     ]
+
+
+# --- a home that nobody may write, as containers have it ---
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with world_in(tmp_path) as made:
+        (tmp_path / "file").write_text("")
+        made["official"].add("cu118", *CU118)
+        yield made
+
+
+def no_cache(world: World) -> dict[str, str]:
+    """Caches in a folder that cannot be made: root could write into any other."""
+    return {"UV_CACHE_DIR": f"{world.folder}/file/uv", "ENVFIX_CACHE_DIR": f"{world.folder}/file/envfix"}
+
+
+def test_a_plan_needs_no_cache(world: World) -> None:
+    target = ("--python", str(world.folder / "env"), *MACHINE)
+    document = envfix(
+        "plan", "--json", "--with", "none", *target, env={**world.environment(), **no_cache(world)}
+    ).document
+    assert (document["status"], document["choice"]["local_label"]) == ("ok", "+cu118")
+    assert document["download_bytes"] > 0
+
+
+def test_an_installation_names_the_cache_that_it_cannot_write(world: World) -> None:
+    env = {**world.environment(ENVFIX_DRIVER="470.57.02", ENVFIX_GPU="RTX 3090:8.6:24576"), **no_cache(world)}
+    fresh = world.folder / "fresh"
+    finished = envfix("install", "--yes", "--with", "none", "--new-env", str(fresh), env=env, timeout=120)
+    assert finished.code == 3, finished
+    assert f"uv cannot write into its cache {world.folder}/file/uv" in finished.stderr
+    assert finished.stderr.endswith("hint: name a folder that you may write: UV_CACHE_DIR=FOLDER\n")
+    assert not fresh.exists()
+
+
+def test_a_full_disk_is_no_conflict_of_versions(world: World, tmp_path: Path) -> None:
+    """Of what is not right on this machine nobody is told that no stack fits."""
+    write_script(
+        tmp_path / "bin" / "uv", "echo 'error: failed to write `/x`: No space left on device (os error 28)' >&2; exit 2"
+    )
+    program = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import uv;"
+        f"uv.find_uv_bin = lambda: {str(tmp_path / 'bin' / 'uv')!r}; from envfix.__main__ import run; run()"
+    )
+    arguments = ("plan", "--json", "--with", "none", "--python", str(world.folder / "env"), *MACHINE)
+    finished = envfix(*arguments, env=world.environment(), start=(sys.executable, "-I", "-c", program, str(CHECKOUT)))
+    assert finished.document["status"] == "ok", finished
+    assert finished.document["reasons"][-1] == "the price is not known: the disk is full (or your quota is used up)"
 
 
 # --- started as ./scripts/run, the commands that it tells to paste begin with that ---

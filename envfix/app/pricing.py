@@ -119,7 +119,7 @@ def _refused(plan: Plan, refusal: Refusal) -> Plan:
         return msgspec.structs.replace(plan, reasons=(*plan.reasons, f"not checked by uv: {refusal.message}"))
     if "403 Forbidden" in refusal.message:  # an index that lacks a package may say so
         return _conflict(plan, refusal, "index", look_up(_NOT_IN_PLACE))
-    if refusal.kind == "network":
+    if refusal.kind in ("network", "machine"):
         return msgspec.structs.replace(plan, reasons=(*plan.reasons, f"the price is not known: {refusal.message}"))
     named = [name for name in _asked_for(plan) if re.search(rf"\b{re.escape(name)}\b", refusal.message)]
     if named:
