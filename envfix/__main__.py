@@ -46,6 +46,10 @@ def run() -> None:
 
     from envfix.cli import main
 
+    # A stream that is closed (`<&-`, a service, a window that is gone) is one that has nothing and takes everything.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
     # What the terminal cannot show is shown as its code, never as a failure.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

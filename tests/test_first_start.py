@@ -222,3 +222,30 @@ def test_json_says_envfix_whatever_was_typed(tmp_path: Path) -> None:
 
 def test_envfix_itself_is_what_is_started_without_a_checkout() -> None:
     assert envfix("--help", start=ENVFIX).stdout.startswith("Usage: envfix ")
+
+
+# --- streams that are closed ---
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("explain", 0),
+        ("explain --json --no-machine", 0),
+        ("causes DRV101 --json", 0),
+        ("run -- true", 0),
+        ("plan --offline --json --driver 470.57.02 --gpu none --python 3.11", 0),
+        ("nonsense --json", 2),
+    ],
+)
+def test_a_closed_stream_is_one_that_has_nothing_and_takes_everything(arguments: str, code: int, closed: str) -> None:
+    finished = envfix(*arguments.split(), start=["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *ENVFIX])
+    assert (finished.code, "fault in envfix" in finished.stderr) == (code, False), finished
+
+
+def test_a_question_that_nobody_can_answer_is_not_asked(world: World) -> None:
+    env = world.environment(ENVFIX_DRIVER="470.57.02", ENVFIX_GPU="RTX 3090:8.6:24576")
+    start = ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *ENVFIX]
+    finished = envfix("install", "--with", "none", "--new-env", str(world.folder / "fresh"), env=env, start=start)
+    assert (finished.code, finished.stderr.splitlines()[-1]) == (2, "hint: add --yes to install without being asked")
