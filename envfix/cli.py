@@ -146,6 +146,11 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
             return result if isinstance(result, int) else 0
     except click.exceptions.Exit as end:
         return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:  # `envfix fleet`: which of its commands is meant?
+        if not as_json:
+            _tell(error.format_message())
+            return error.exit_code
+        return _refuse(say("a command is missing"), None, 2, "usage", as_json=True, context=error.ctx)
     except click.ClickException as error:
         return _refuse(error.format_message(), None, 2, "usage", as_json=as_json, context=getattr(error, "ctx", None))
     except EnvfixError as error:
@@ -171,6 +176,11 @@ def _with_command(arguments: Sequence[str]) -> list[str]:
     at = 0
     while at < len(given) and given[at].partition("=")[0] == "--lang":
         at += 1 if "=" in given[at] else 2
+    # What other programs have as commands.
+    if given[at : at + 1] == ["help"]:
+        return [*given[:at], *given[at + 1 :], "--help"]
+    if given[at:] == ["version"]:
+        return [*given[:at], "--version"]
     if at < len(given) and given[at].startswith("-") and given[at] not in ("-h", "--help", "--version"):
         return [*given[:at], "diagnose", *given[at:]]
     return given

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import select
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -222,6 +227,52 @@ def test_json_says_envfix_whatever_was_typed(tmp_path: Path) -> None:
 
 def test_envfix_itself_is_what_is_started_without_a_checkout() -> None:
     assert envfix("--help", start=ENVFIX).stdout.startswith("Usage: envfix ")
+
+
+# --- completion, by the keys of a real shell that knows nothing but what `envfix completion` prints ---
+
+PLACES = {"bash": ".bashrc", "zsh": ".zshrc", "fish": ".config/fish/completions/envfix.fish"}
+
+
+@pytest.mark.parametrize("shell", PLACES)
+def test_a_shell_completes_commands_values_and_files(shell: str, tmp_path: Path) -> None:
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / "error.log").write_text("")
+    write_script(tmp_path / "bin" / "envfix", f'exec {shlex.join(ENVFIX)} "$@"')
+    place = tmp_path / PLACES[shell]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(envfix("completion", shell).stdout)
+    env = cleaned_environment(HOME=str(tmp_path), ZDOTDIR=str(tmp_path), PATH=f"{tmp_path}/bin:/usr/bin:/bin")
+    env.pop("XDG_CONFIG_HOME", None)
+    lines = {
+        "envfix snap": "snapshot",
+        "envfix lock --format pix": "pixi",
+        "envfix explain err": "error.log",
+    }
+    pid, screen = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execve(program, [shell, "-i"], {**env, "TERM": "dumb" if shell != "fish" else "xterm"})  # noqa: S606
+    try:
+        for typed, completed in lines.items():
+            # Also while the shell still starts: what is typed then waits for it.
+            os.write(screen, typed.encode() + b"\t")
+            assert completed in read_until(screen, completed, 15), typed
+            os.write(screen, b"\x15")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.close(screen)
+        os.waitpid(pid, 0)
+
+
+def read_until(screen: int, wanted: str, seconds: float) -> str:
+    seen, limit = "", time.monotonic() + seconds
+    while wanted not in seen and time.monotonic() < limit:
+        if select.select([screen], [], [], 0.1)[0]:
+            seen += re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", os.read(screen, 65536).decode("utf-8", "replace"))
+    return seen
 
 
 # --- streams that are closed ---

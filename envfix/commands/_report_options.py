@@ -22,16 +22,20 @@ STANDARD_OUTPUT = "-"
 
 report_options = shared.options(
     click.option(
-        "--html", metavar="FILE", help=later("Also write a page to show to others, without names and secrets.")
+        "--html",
+        type=shared.FILE,
+        metavar="FILE",
+        help=later("Also write a page to show to others, without names and secrets."),
     ),
     click.option(
         "--markdown",
+        type=shared.FILE,
         metavar="[FILE]",
         is_flag=False,
         flag_value=STANDARD_OUTPUT,
         help=later("The same as Markdown, to paste into an issue; without FILE it is the answer."),
     ),
-    click.option("--svg", metavar="FILE", help=later("The same as a picture of the terminal.")),
+    click.option("--svg", type=shared.FILE, metavar="FILE", help=later("The same as a picture of the terminal.")),
 )
 
 
@@ -47,6 +51,7 @@ def _named(context: click.Context, option: click.Parameter, value: str | None) -
 
 page_option = click.option(
     "--html",
+    type=shared.FILE,
     metavar="FILE",
     callback=_named,
     help=later("Also write a page to show to others, without names and secrets."),
