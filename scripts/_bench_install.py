@@ -19,7 +19,7 @@ from pathlib import Path
 
 from envfix.host.locking import EnvironmentLock
 from envfix.host.real import RealHost
-from envfix.installer import acting, changes
+from envfix.installer import acting, changes, lock_reader
 from envfix.installer.interface import Resolution, Sources
 from envfix.installer.uv import UvInstaller
 from envfix.model.outcome import Installation
@@ -87,6 +87,7 @@ class Bench:
         if cold:
             for cache in ("uv-cache", "pip-cache", "wheels"):
                 shutil.rmtree(self.folder / cache, ignore_errors=True)
+        os.sync()  # what the one before has written is not to be waited for by the next
 
     @property
     def _python(self) -> str:
@@ -98,6 +99,15 @@ class Bench:
         subprocess.run(
             [self.uv, "pip", "install", "-q", "--python", self._python, *index, *self.stack.pins], check=True
         )
+
+    def checking_uv(self) -> None:
+        """The same with every file checked by its hash, as envfix has it done."""
+        index = ["--index", self.stack.sources.torch_url] if self.stack.sources.torch_url else []
+        files = lock_reader.files(self.stack.new.lock, self.stack.target)
+        pins = self.folder / "hashed.txt"
+        pins.write_text("".join(f"{one.name}=={one.version} --hash=sha256:{one.sha256}\n" for one in files))
+        hashed = ["--require-hashes", "-r", str(pins)]
+        subprocess.run([self.uv, "pip", "install", "-q", "--python", self._python, *index, *hashed], check=True)
 
     def bare_pip(self) -> None:
         """``pip install`` of the same pins, by the pip of this environment; uv writes no bytecode either."""
@@ -204,7 +214,13 @@ def _installs(folder: Path, stack: Stack, runs: int, name: str) -> Iterator[Row]
 
 
 def _one_kind(bench: Bench, runs: int, name: str, *, with_old: bool, cold: bool) -> Iterator[Row]:
-    actions = {"uv": bench.bare_uv, "envfix": bench.envfix, "resolving": bench.resolve, "pip": bench.bare_pip}
+    actions = {
+        "uv": bench.bare_uv,
+        "checking": bench.checking_uv,
+        "envfix": bench.envfix,
+        "resolving": bench.resolve,
+        "pip": bench.bare_pip,
+    }
     took = interleaved(
         runs,
         {key: bench.after_preparing(action, with_old=with_old, cold=cold) for key, action in actions.items()},
@@ -213,6 +229,8 @@ def _one_kind(bench: Bench, runs: int, name: str, *, with_old: bool, cold: bool)
     kind = f"{name}, {'over an older stack' if with_old else 'fresh environment'}, {'cold' if cold else 'warm'} cache"
     whole = [one + other for one, other in zip(took["envfix"], took["resolving"], strict=True)]
     yield compared("install", kind, took["envfix"], "uv pip install", took["uv"], bar=WITHIN_UV)
+    if cold:
+        yield compared("install", kind, took["envfix"], "uv pip install --require-hashes", took["checking"])
     yield compared("install", f"{kind}, with resolving", whole, "uv pip install", took["uv"])
     yield compared("install", f"{kind}, with resolving", whole, "pip install --no-compile", took["pip"])
 

@@ -700,3 +700,23 @@ def test_other_shells_get_a_script_of_their_own(shell: str, tmp_path: Path) -> N
     path = tmp_path / "completion"
     path.write_text(script.stdout)
     assert subprocess.run([program, "-n", str(path)], capture_output=True, timeout=30, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words", ["verify --device cpu", "fit yolov8n.yaml", "install --new-env {folder}/env --with none --offline --yes"]
+)
+def test_a_working_folder_that_was_deleted_is_told_as_such(words: str, tmp_path: Path) -> None:
+    """torch, ultralytics and uv ask for it and fail: the interpreter is not to blame."""
+    command = shlex.join([*ENVFIX, *words.format(folder=tmp_path).split(), "--python", sys.executable])
+    finished = subprocess.run(
+        ["/bin/sh", "-c", f"mkdir gone && cd gone && rmdir ../gone && exec {command}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 2, finished
+    assert finished.stderr.endswith(
+        "error: the folder you are in has been deleted: nothing can be run from here\nhint: cd ~\n"
+    )

@@ -422,6 +422,15 @@ def test_nothing_installed_is_told(world: World) -> None:
     )
 
 
+def test_a_system_python_for_which_pip_has_installed_nothing_is_told_apart(tmp_path: Path) -> None:
+    python = Path("/usr/bin/python3")
+    if not python.exists() or any(Path("/usr/local/lib").glob("python3*/dist-packages/*.dist-info")):
+        pytest.skip("there is no system Python without packages of pip")
+    finished = envfix("lock", "--python", str(python), "-o", str(tmp_path / "lock.txt"))
+    assert finished.code == 3
+    assert "packages of the system itself are not locked" in " ".join(finished.stderr.split())
+
+
 def test_a_lock_of_a_newer_envfix_is_refused_with_its_line(world: World) -> None:
     path = world.folder / "requirements-lock.txt"
     assert lock(world, "--cuda", "auto", "-o", str(path)).code == 0

@@ -179,6 +179,16 @@ def test_both_forms_implement_the_same_interface(capsysbinary: pytest.CaptureFix
     assert err == b"", "quiet is quiet, and scripts get no progress"
 
 
+@pytest.mark.parametrize("verbose", [False, True])
+def test_what_a_rung_measured_is_shown_on_request(capsys: pytest.CaptureFixture[str], *, verbose: bool) -> None:
+    detail = {"relative_error": 4.070364e-7, "file": "/env/torch", "cards": [{"index": 0}], "reason": None}
+    open_output(as_json=False, color=False, verbose=verbose).rung(
+        Rung(name="matmul", status="passed", seconds=0.5, detail=detail, message="right")
+    )
+    told = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert told[1:] == (["relative_error: 4.07e-07", "file: /env/torch", 'cards: [{"index":0}]'] if verbose else [])
+
+
 def test_json_names_every_field_of_the_contract(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     bare = Finding(
         code="X101", cause="made_up", severity=Severity.ERROR, message="Bare.", remedies=(Remedy(text="Do."),)

@@ -13,7 +13,7 @@ import msgspec
 from envfix.app import gpu_failure, holding, idle_card, out_of_memory
 from envfix.app.idle_card import Choice
 from envfix.app.recovering import settle
-from envfix.app.settings import NOBODY, named_target, time_limit
+from envfix.app.settings import NOBODY, named_target, standing, time_limit
 from envfix.errors import EnvfixError, UsageError
 from envfix.host.interface import CommandResult, Deadline
 from envfix.host.real import RealHost
@@ -96,6 +96,7 @@ def fit(
     """
     side = _checked(model, imgsz, device, share)
     host = host or RealHost()
+    standing(host)
     chosen = named_target(host, target)
     settle(chosen, reporter)
     reporter.stage(say("looking for a free card"))

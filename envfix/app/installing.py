@@ -16,7 +16,7 @@ from envfix.app import gpu_failure, holding
 from envfix.app.planning import PlanRequest, decide
 from envfix.app.pricing import Priced, price
 from envfix.app.recovering import settle
-from envfix.app.settings import NOBODY, cache_folder, tables_for, time_limit
+from envfix.app.settings import NOBODY, cache_folder, standing, tables_for, time_limit
 from envfix.app.verifying import idle_device
 from envfix.errors import InstallError, TargetError, UsageError
 from envfix.host import signals
@@ -80,6 +80,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
 def prepare(request: InstallRequest, *, dry_run: bool = False, reporter: Reporter = NOBODY) -> Prepared:
     """Everything that can fail before the first change: place, plan, price, room. Raises ``EnvfixError``."""
+    if not dry_run:
+        standing(RealHost())
     return _prepare(request, {}, dry_run=dry_run, reporter=reporter)
 
 

@@ -181,7 +181,12 @@ def from_environment(request: PlanRequest, *, reporter: Reporter = NOBODY) -> So
     there = rows_here(host, interpreter) if is_here else rows_saved(environment)
     if not there.rows and not there.conda:
         raise LockError(
-            say("nothing is installed in {prefix}", prefix=interpreter.prefix),
+            say("nothing is installed in {prefix}", prefix=interpreter.prefix)
+            if interpreter.kind != "system"
+            else say(
+                "pip has installed nothing for {python}, and packages of the system itself are not locked",
+                python=interpreter.executable,
+            ),
             hint=say("say what to plan, such as --cuda auto"),
         )
     python = interpreter.executable if is_here else None

@@ -52,6 +52,12 @@ def time_limit(host: ProbeHost) -> float:
     return seconds
 
 
+def standing(host: ProbeHost) -> None:
+    """Raises ``UsageError`` where the working folder was deleted: torch, ultralytics and installers ask for it and fail."""
+    if not host.system_facts().get("working_folder"):
+        raise UsageError(say("the folder you are in has been deleted: nothing can be run from here"), hint="cd ~")
+
+
 def named_target(host: ProbeHost, target: str | None) -> str:
     """The path of the interpreter that is meant; raises ``UsageError`` where there is none."""
     chosen = interpreter.resolve(host, target)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from envfix.app import gpu_failure, holding, idle_card, mending
 from envfix.app.recovering import settle
-from envfix.app.settings import NOBODY, named_target, time_limit
+from envfix.app.settings import NOBODY, named_target, standing, time_limit
 from envfix.errors import UsageError
 from envfix.host.real import RealHost
 from envfix.model.facts import Machine
@@ -54,6 +54,7 @@ def verify(
         raise UsageError(say("memory is not measured at --level import"), hint=say("take --level cuda or higher"))
     host = RealHost()
     _check_files(host, weights, picture)
+    standing(host)
     chosen = named_target(host, target)
     settle(chosen, reporter)
     limit = time_limit(host)

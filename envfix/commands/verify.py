@@ -61,6 +61,7 @@ Level = Literal["import", "cuda", "yolo", "train"]
     ),
     page_option,
     shared.json_option,
+    shared.verbose_option,
     shared.quiet_option,
     shared.color_option,
 )
@@ -76,6 +77,7 @@ def command(
     memory: bool,
     html: str | None,
     as_json: bool,
+    verbose: bool,
     quiet: bool,
     no_color: bool,
 ) -> int:
@@ -93,7 +95,7 @@ def command(
     from envfix.app import verifying
     from envfix.render import open_output
 
-    out = open_output(as_json=as_json, color=not no_color, quiet=quiet)
+    out = open_output(as_json=as_json, color=not no_color, verbose=verbose, quiet=quiet)
     verification = verifying.verify(
         target,
         level=level,

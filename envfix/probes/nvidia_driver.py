@@ -133,15 +133,14 @@ def parse_cards(rows: Sequence[Mapping[str, Any]]) -> tuple[Gpu, ...]:
 
 
 def _card(row: Mapping[str, Any]) -> Gpu:
-    processes = tuple(msgspec.convert(item, GpuProcess) for item in row.get("processes", ()))
     known = {key: row[key] for key in _CARD_FIELDS if key in row}
     return Gpu(
         index=int(row["index"]),
         name=str(row["name"]),
         capability=_capability(row.get("capability")),
-        processes=processes,
+        processes=msgspec.convert(row.get("processes", ()), tuple[GpuProcess, ...]),
         activity=msgspec.convert(row["activity"], GpuActivity) if row.get("activity") else None,
-        mig_instances=tuple(msgspec.convert(item, MigInstance) for item in row.get("mig_instances", ())),
+        mig_instances=msgspec.convert(row.get("mig_instances", ()), tuple[MigInstance, ...]),
         **known,
     )
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
+import msgspec
 from rich.console import Console, ConsoleOptions
 from rich.padding import Padding
 from rich.segment import Segment
@@ -645,6 +646,9 @@ class ConsoleOutput:
         message = Text(rung.message, style=style if rung.status == "failed" else "")
         if rung.cause:
             message.append(f"  ({rung.cause})", style="dim")
+        told = [f"{name}: {_value(value)}" for name, value in rung.detail.items() if value is not None]
+        if self._verbose and told:
+            message.append("\n" + "\n".join(told), style="dim")
         stair = Table.grid(padding=(0, 2, 0, 0))
         stair.add_column(width=1 if self._unicode else 7, style=style)
         stair.add_column(width=12)
@@ -905,6 +909,13 @@ class ConsoleOutput:
 def _likelihood(confidence: float) -> str:
     """A confidence in words: people read 0.62 as more than it is."""
     return say("sure") if confidence >= 0.9 else say("likely") if confidence >= 0.6 else say("possible")
+
+
+def _value(value: object) -> str:
+    """A fact of a rung's detail: a number to three digits, a record as JSON on one line."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _shortened(line: str, limit: int = 240) -> str:
