@@ -19,7 +19,7 @@ import pytest
 
 from tests.conftest import CHECKOUT, interpreter
 from tests.fakes.running import ENVFIX, START, cleaned_environment, envfix
-from tests.fakes.targets import write_script
+from tests.fakes.targets import make_venv, write_script
 from tests.loopback_index import serve
 from tests.loopback_world import CU118, MACHINE, World, world_in
 
@@ -300,3 +300,31 @@ def test_a_question_that_nobody_can_answer_is_not_asked(world: World) -> None:
     start = ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *ENVFIX]
     finished = envfix("install", "--with", "none", "--new-env", str(world.folder / "fresh"), env=env, start=start)
     assert (finished.code, finished.stderr.splitlines()[-1]) == (2, "hint: add --yes to install without being asked")
+
+
+# --- what a new user types ---
+
+
+def test_an_environment_that_is_not_there_can_be_made() -> None:
+    finished = envfix("install", "--python", "my-env")
+    assert (finished.code, finished.stdout) == (2, "")
+    assert finished.stderr.splitlines()[-2:] == [
+        "error: there is no Python for --python my-env (looked at: my-env on PATH, as a path and as a conda environment)",
+        "hint: give --python PATH, VERSION or an environment's folder; --new-env my-env makes that environment",
+    ]
+    assert "--new-env" not in envfix("install", "--python", "3.4").stderr
+    assert "--new-env" not in envfix("verify", "--python", "my-env").stderr
+
+
+def test_without_its_packages_envfix_says_how_to_get_them(tmp_path: Path) -> None:
+    """As with `python -m envfix` in a fresh checkout."""
+    site = make_venv(tmp_path / "env")
+    python = site.parent.parent.parent / "bin" / "python"
+    done = subprocess.run(
+        [str(python), "-m", "envfix"], cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == (
+        f"error: click, which envfix needs, is not installed for {python}\n"
+        "hint: start ./scripts/run in the checkout: it makes an environment that has all; or: pipx install .\n"
+    )
