@@ -59,6 +59,7 @@ class Cluster:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.made: list[dict[str, Any]] = []
         self.forbidden = False
+        self.hides_pods = False
         self.address = ""
 
     def pods(self, selector: str) -> list[dict[str, Any]]:
@@ -104,6 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
         place = urlsplit(self.path).path
         if place.endswith("/exec"):
             self._speak(place.split("/")[-2], parse_qs(urlsplit(self.path).query)["command"])
+            return
+        if self.cluster.hides_pods and place.endswith("/pods"):
+            self._refuse(403, "Forbidden", "pods is forbidden: you may not")
             return
         document = _discovery(place) or self._listed(place)
         if document is None:

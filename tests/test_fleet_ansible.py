@@ -124,7 +124,7 @@ def test_rounds_go_on_until_all_is_told(tmp_path: Path) -> None:
             "exit code 127: there is no Python on this node",
         ),
         (told(rc=0, stdout="rubbish"), "its answer is damaged"),
-        (told(rc=0, stdout="x" * 16_000_001), "it sent more than 16 MB"),
+        (told(rc=0, stdout="x" * 16_000_001), "it sent more than 16 MB, and was left"),
         (told(failed=True, msg="no interpreter"), "no interpreter"),
     ],
 )

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,10 +27,11 @@ from envfix.fleet.interface import Listing
 from envfix.host.interface import ProbeHost
 from envfix.host.real import RealHost
 from envfix.host.replay import ReplayHost
+from envfix.model import reasons
 from envfix.model.documents import to_builtins
 from envfix.model.facts import Environment, Machine
 from tests.conftest import interpreter
-from tests.fakes.running import cleaned_environment
+from tests.fakes.running import CHECKOUT, cleaned_environment
 from tests.fakes.targets import SM_OF_CU111, make_venv, write_torch
 from tests.fleet_nodes import running_with, settled, wait_for
 
@@ -139,6 +141,39 @@ def test_nothing_is_left_behind(version: str, node: str, tmp_path: Path, monkeyp
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
+FIRST_USE_IN_THREADS = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+from envfix.app.detecting import detect
+from envfix.fleet.gathering import Limits, gather
+from envfix.model.documents import from_builtins, to_builtins
+from envfix.model.facts import Machine
+from envfix.host.real import RealHost
+from tests.test_fleet_asking import BOOT, FILES, Local
+machine = to_builtins(detect(RealHost(), sys.executable, with_import=False)[0])
+together = threading.Barrier(8)
+def talk(ask):
+    together.wait()
+    return from_builtins(machine, Machine)
+nodes = {f"node{number}": ["/bin/cat"] for number in range(8)}
+answers = list(gather(Local(**nodes), list(nodes), talk, FILES, Limits()))
+print(sum(answer.problem is None for answer in answers))
+"""
+
+
+def test_records_are_known_before_threads_make_them() -> None:
+    """The first use of a record in several threads at once brings Python down, with msgspec 0.22."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_USE_IN_THREADS],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "8\n"), done
+
+
 def test_hostile_nodes_do_not_hurt_the_others(node: str, tmp_path: Path) -> None:
     mark = f"envfix-hostile-{tmp_path.name}"
     rubbish = 'import sys\nfor line in sys.stdin:\n c = line.partition("main(ENVFIX_FILES, \'")[2].partition("\'")[0]\n'
@@ -173,7 +208,7 @@ def test_hostile_nodes_do_not_hurt_the_others(node: str, tmp_path: Path) -> None
         "deaf": "no answer within 8 seconds",
         "flood": "it sent more than 5 MB, and was left",
         "complains": "it sent more than 5 MB, and was left",
-        "silent": "exit code 0",
+        "silent": reasons.ENDED_EARLY,
         "refused": "exit code 255: ssh: connect to host n port 22: Connection refused",
         "missing": "/nonexistent/ssh cannot be started: No such file or directory",
         "rubbish": "its answer is damaged",

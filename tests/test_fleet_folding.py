@@ -5,10 +5,12 @@ from __future__ import annotations
 import builtins
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,10 @@ from envfix.cli import main
 from envfix.errors import SnapshotError, UsageError
 from envfix.fleet import folding, nodesets
 from envfix.host.real import RealHost
+from envfix.model import reasons
 from envfix.model.facts import absent
 from envfix.model.fleet import FleetReport
+from envfix.model.language import say, speak
 from envfix.render.console import ConsoleOutput
 from tests.fakes.running import ENVFIX
 
@@ -80,6 +84,45 @@ def test_names_of_many_nodes_are_one_text(nodes: list[str], text: str) -> None:
 
 
 @pytest.mark.usefixtures("with_and_without_clustershell")
+def test_name_of_a_user_goes_with_a_node_and_is_no_group() -> None:
+    assert sorted(nodesets.expand("root@gpu1,gpu2")) == ["gpu2", "root@gpu1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("gpu[1-1000000]", "'gpu[1-1000000]' names 1000000 nodes, more than 100000", None),
+        ("fe80::1", "'fe80::1' is not the name of a node", nodesets.ADDRESS),
+        ("a;b", "'a;b' is not the name of a node", nodesets.EXAMPLE),
+    ],
+)
+def test_why_it_is_no_name_is_said(text: str, message: str, hint: str | None) -> None:
+    with pytest.raises(UsageError) as refused:
+        nodesets.expand(text)
+    assert (refused.value.message, refused.value.hint) == (message, hint)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("groups.conf", "[Main"),
+        ("lab.yaml", "lab: ["),
+        ("lab.yaml", "lab:\n  gpu: [1, 2]\n"),
+        ("lab.yaml", "lab:\n  gpu: '@gpu'\n"),
+    ],
+)
+def test_groups_that_cannot_be_read_are_no_fault_of_envfix(file: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / "groups.conf").write_text(f"[Main]\ndefault: lab\nautodir: {tmp_path}\n")
+    (tmp_path / file).write_text(content)
+    environment = {"PATH": "/usr/bin:/bin", "CLUSTERSHELL_CFGDIR": str(tmp_path)}
+    told = subprocess.run(
+        [*ENVFIX, "fleet", "gpus", "--ssh", "-w", "@gpu"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 2, told
+    assert told.stderr.startswith("error: '@gpu'"), told
+
+
+@pytest.mark.usefixtures("with_and_without_clustershell")
 @pytest.mark.parametrize("text", ["", "node[1-", "node[a-b]", "-oProxyCommand=touch", "a b", "n[1-9999999]", "$(id)"])
 def test_what_is_no_name_of_a_node_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
@@ -104,6 +147,14 @@ def test_groups_need_clustershell(with_and_without_clustershell: str, tmp_path: 
         check=True,
     )
     assert told.stdout == "('node1', 'node2', 'x')\n"
+
+
+@pytest.fixture
+def _in_chinese() -> Iterator[None]:
+    """Chinese, for one test."""
+    speak("zh")
+    yield
+    speak("en")
 
 
 def gathered(folder: Path, **nodes: str) -> Path:
@@ -169,8 +220,92 @@ def test_difference_that_matters_is_told_from_others() -> None:
     assert "  ✗ driver\n    550.54.14: gpu[1-2] (2 nodes)\n    470.57.02: gpu7\n" in text
     assert "    → DRV101 driver_too_old_for_wheel on gpu7\n" in text
     assert "  · system  (no finding rests on it)\n" in text
-    assert "Not reached:\n  gpu[8-9]: it is down\n" in text
+    assert "Not reached:\n  gpu[8-9] (2 nodes): it is down\n" in text
     assert text.endswith("Verdict: broken. Nodes: 3 broken, 2 not reached.\n")
+
+
+def many(count: int) -> FleetReport:
+    """So many nodes, each with an Ubuntu of its own; the first twenty are well but for a full card, the others broken."""
+    judge = fleet._Judge(RealHost(), tables_for(RealHost()))
+    states = [
+        judge.facts("", saved.machine, saved.environment)
+        for saved in (
+            snapshots.read((MACHINES / slug / "snapshot.json").read_text(), "saved") for slug in (GOOD, OLD_DRIVER)
+        )
+    ]
+    fold = folding.Fold()
+    for number in range(count):
+        state = states[number >= 20]
+        links = {**state.links, "system": f"Ubuntu {number}"}
+        fold.add(msgspec.structs.replace(state, node=f"gpu{number}", links=links))
+    lost = {f"lost{number}": f"it is down: reason {chr(97 + number)}" for number in range(20)}
+    return folding.report("a test", fold.groups(), lost)
+
+
+def test_hundreds_of_states_stay_readable() -> None:
+    """The worst are shown; what the others suffer from is named with its nodes."""
+    text = text_of(many(300))
+    heads = re.findall(r"^(gpu\d+) (\w+): driver", text, re.MULTILINE)
+    assert heads == [(f"gpu{number}", "broken") for number in range(20, 32)]
+    assert "... and 288 more states; -v shows all\n" in text
+    assert "\nAll causes:\n  ✗ DRV101 driver_too_old_for_wheel: gpu[20-299] (280 nodes)\n" in text
+    assert "  ! MEM102 oom_other_process: gpu[0-19] (20 nodes)\n\nWhat differs:\n" in text
+    assert "  lost11: it is down: reason l\n  ... and 8 more nodes; -v shows all\nVerdict: broken." in text
+    assert len(text.splitlines()) < 300
+    everything = text_of(many(300), verbose=True)
+    assert len(re.findall(r"^gpu\d+ \w+: driver", everything, re.MULTILINE)) == 300
+    assert "-v shows all" not in everything
+    assert "lost19: it is down: reason t\n" in everything
+
+
+def test_states_are_all_shown_where_there_is_room_for_them() -> None:
+    text = text_of(many(12))
+    assert len(re.findall(r"^gpu\d+ degraded: driver", text, re.MULTILINE)) == 12
+    assert "All causes" not in text
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ("ssh: Could not resolve hostname gpu1: unknown", "ssh: Could not resolve hostname gpu2: unknown", True),
+        ("ssh: connect to host 10.0.0.1 port 22: refused", "ssh: connect to host 10.0.0.2 port 22: refused", True),
+        ("ssh: connect to host fe80::1 port 22: refused", "ssh: connect to host fe80::22 port 22: refused", True),
+        ("exit code 1", "exit code 2", False),
+        ("it is down: gpu1x", "it is down: gpu2x", False),
+    ],
+)
+def test_same_reason_is_told_once_whatever_the_address(one: str, other: str, together: bool) -> None:  # noqa: FBT001 - a case
+    rows = list(folding.by_reason({"gpu2": other, "gpu1": one}))
+    assert [(row.nodes, row.count, row.reason) for row in rows] == (
+        [("gpu[1-2]", 2, one)] if together else [("gpu1", 1, one), ("gpu2", 1, other)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "chinese"),
+    [
+        (reasons.DOWN, "它已停机（down）"),
+        (f"{reasons.DOWN}: fan is broken", "它已停机（down）: fan is broken"),
+        (reasons.NO_ANSWER.format(seconds=10), "10 秒内没有应答"),
+        (reasons.NOT_STARTED.format(reason=reasons.NO_POD), "它的 pod 没有启动：那里没有创建 pod"),
+        (reasons.ENDED.format(code=127, reason=reasons.NO_PYTHON), "退出码 127：这个节点上没有 Python"),
+        ("exit code 255: ssh: connect to host a port 1: refused", "退出码 255：ssh: connect to host a port 1: refused"),
+        ("what others say", "what others say"),
+        ("", ""),
+    ],
+)
+@pytest.mark.usefixtures("_in_chinese")
+def test_reasons_are_said_in_the_language_of_who_reads_them(reason: str, chinese: str) -> None:
+    assert reasons.spoken(reason) == chinese
+
+
+@pytest.mark.usefixtures("_in_chinese")
+def test_every_reason_is_read_as_itself() -> None:
+    """None is taken for another one, and each has a translation."""
+    for template in reasons.ALL:
+        names = re.findall(r"{(\w+)}", template)
+        filled = template.format(**{name: f"<{name}>" for name in names})
+        assert reasons.spoken(filled) == say(template, **{name: f"<{name}>" for name in names}) != filled
 
 
 def test_absent_driver_and_unknown_facts_are_words() -> None:
@@ -192,13 +327,16 @@ def test_whoever_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None
     (folder / "pasted.txt").write_text("nothing of torch")
     (folder / "note.md").write_text("not looked at")
     (folder / "folder.json").mkdir()
+    os.mkfifo(folder / "pipe.json")
     shutil.copytree(MACHINES / OLD_DRIVER, folder / "gpu7")
+    shutil.copytree(MACHINES / OLD_DRIVER, folder / "good")
     report = answer(folder)
-    assert sorted(node for group in report.groups for node in group.nodes) == ["good", "gpu7"]
+    # Two files for one node: none is passed over.
+    assert sorted(node for group in report.groups for node in group.nodes) == ["good", "good/snapshot.json", "gpu7"]
     reasons = {row.nodes: re.sub(re.escape(str(folder)), "", row.reason) for row in report.unreached}
-    assert set(reasons) == {"damaged", "deep", "deeper", "newer", "wrong", "pasted", "folder"}
+    assert set(reasons) == {"damaged", "deep", "deeper", "newer", "wrong", "pasted", "folder,pipe"}
     assert reasons["newer"] == "/newer.json has the schema envfix.snapshot/9, this envfix reads envfix.snapshot/1"
-    assert reasons["folder"] == "cannot read /folder.json: not a regular file"
+    assert reasons["folder,pipe"] == "cannot read /folder.json: not a regular file"
     assert reasons["pasted"] == "/pasted.txt holds neither an envfix snapshot nor a collect_env report"
     assert reasons["wrong"].startswith("/wrong.json is damaged: ")
     assert report.verdict == "broken"
@@ -224,12 +362,15 @@ def test_folder_without_snapshots_is_refused(wrong: str, tmp_path: Path) -> None
 def test_snapshot_of_somebody_else_does_nothing_to_the_terminal(tmp_path: Path) -> None:
     folder = gathered(tmp_path / "all", gpu1=GOOD)
     path = folder / "gpu1.json"
-    path.write_text(path.read_text().replace("GeForce RTX 3090", "Card\\u001b]0;owned\\u0007[bold]x[/bold]"))
-    path.rename(folder / "gpu\x1b[2J1.json")
+    path.write_text(path.read_text().replace("GeForce RTX 3090", "Card\\u001b]0;owned\\u0007[bold]x[/bold]\\u202eback"))
+    path.rename(folder / "gpu\x1b[2J\n1.json")
+    lost = '{"schema": "envfix.unreached/1", "reason": "\\u001b[31m\\u0000red to the end"}'
+    (folder / "lost.json").write_text(lost)
     text = text_of(answer(folder))
-    assert "\x1b" not in text
-    assert "\x07" not in text
-    assert "[bold]x[/bold]" in text
+    assert not set(text) & set("\x1b\x07\x00\u202e")
+    assert "[bold]x[/bold]?back" in text
+    assert "gpu?[2J 1 degraded: " in text
+    assert "  lost: ?[31m?red to the end\n" in text
 
 
 def test_command_tells_it_as_text_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,9 +386,32 @@ def test_command_tells_it_as_text_and_as_json(tmp_path: Path, capsys: pytest.Cap
     assert {"matters", "explains", "link", "values"} == set(document["differences"][0])
     assert main(["fleet", "diagnose", "--from", str(folder)]) == 1
     text = capsys.readouterr().out
-    assert f": 3 nodes told by the snapshots in {folder} in 2 states gpu[1-2]" in " ".join(text.split())
+    assert f": 3 nodes told by the snapshots in {folder}: 2 states gpu[1-2]" in " ".join(text.split())
     gathered(tmp_path / "good", gpu1=GOOD)
     assert main(["fleet", "diagnose", "--from", str(tmp_path / "good"), "-q"]) == 0
+
+
+def test_cards_of_many_nodes_stay_readable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The model is told once for each node, so that a line fits; with -v all nodes are there."""
+    folder = gathered(tmp_path / "all", **{f"gpu{number}": GOOD for number in range(30)})
+    assert main(["fleet", "gpus", "--from", str(folder), "-q"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("  2 x GeForce RTX 3090\n   0 [") == 24
+    assert "\n... and 6 more nodes; -v shows all\nFreest: GPU 1 of gpu0, " in text
+    assert max(map(len, text.splitlines())) < 80
+    assert main(["fleet", "gpus", "--from", str(folder), "-q", "-v"]) == 0
+    assert capsys.readouterr().out.count("  2 x GeForce RTX 3090\n") == 30
+
+
+def test_folder_that_nobody_may_write_into_is_told_before_nodes_are_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # whoever runs tests as root may write everywhere
+    assert main(["fleet", "diagnose", "--ssh", "nobody.invalid", "--save", str(tmp_path)]) == 3
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: cannot write into {tmp_path}: Permission denied",
+        "hint: name another --save FOLDER",
+    ]
 
 
 @pytest.mark.parametrize(

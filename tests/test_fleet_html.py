@@ -18,7 +18,7 @@ from envfix.app.sharing import shareable_fleet
 from envfix.cli import main
 from envfix.fleet import folding
 from envfix.host.real import RealHost
-from envfix.model.fleet import FleetSeen
+from envfix.model.fleet import FleetSeen, SharedFleet
 from envfix.model.report import Report
 from envfix.render.html_fleet import fleet_page
 from envfix.render.html_style import DARK, LIGHT
@@ -27,7 +27,7 @@ from tests.fakes.running import cleaned_environment, envfix
 from tests.fakes.targets import SM_OF_CU111
 from tests.fleet_nodes import furnish, sshd
 from tests.shown_reports import HOSTILE, NAMES, hostile, memory_full
-from tests.test_fleet_folding import GOOD, MACHINES, OLD_DRIVER, gathered
+from tests.test_fleet_folding import GOOD, MACHINES, OLD_DRIVER, gathered, many
 from tests.test_reports import Page
 from tests.test_reports_browser import KEPT, NARROW, WIDE, Theme, browser, rgb  # noqa: F401 - a fixture
 
@@ -240,6 +240,24 @@ def test_links_are_made_once_for_each_state(tmp_path: Path, monkeypatch: pytest.
     folder = gathered(tmp_path / "all", **{f"gpu{number}": (GOOD, OLD_DRIVER)[number % 2] for number in range(100)})
     seen = fleet.look(fleet.request_of(folder=str(folder)), with_stack=True)
     assert (len(calls), sorted(seen.behind)) == (2, ["gpu0", "gpu1"])
+
+
+def test_hundreds_of_states_stay_readable() -> None:
+    """The worst are on the page; what the others suffer from is named with its nodes."""
+    report = many(300)
+    (behind,) = seen_of(gpu0=memory_full()).behind.values()
+    text = fleet_page(SharedFleet(report=report, stacks=(behind.stack,) * 300, made="2026-01-01"))
+    page = Page(text)
+    shown = " ".join(" ".join(page.shown).split())
+    assert len(page.all("section")) == 40 + 4
+    assert "... and 260 more states; --json has all" in shown
+    assert "DRV101 driver_too_old_for_wheel gpu[20-299] (280 nodes)" in shown
+    assert "MEM102 oom_other_process gpu[0-19] (20 nodes)" in shown
+    assert 'href="#g1-DRV101"' in text
+    assert "MEM102 oom_other_process</th>" in text, "no link: it is on no node that is shown"
+    assert "... and 280 more; --json has all" in shown
+    assert "Torch" not in shown
+    assert len(text) < 400_000
 
 
 # --- how it looks ---

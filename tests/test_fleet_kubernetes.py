@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from envfix.errors import EnvfixError
+from envfix.fleet.kubernetes import parse_nodes, parse_pods
 from tests.fakes.machines import MACHINES, FakeDrivers
 from tests.fakes.running import Finished, cleaned_environment, envfix
 from tests.fakes.targets import SM_OF_CU111, make_venv, write_torch
@@ -132,6 +137,34 @@ def test_who_may_not_make_jobs_is_told(fleet: Fleet, cluster: Cluster) -> None:
     assert done.stderr.splitlines()[-1] == (
         "hint: `envfix fleet diagnose --kubernetes --print` writes them for somebody who may"
     )
+
+
+def test_who_may_not_see_pods_is_told_before_any_is_made(fleet: Fleet, cluster: Cluster) -> None:
+    cluster.hides_pods = True
+    done = fleet("diagnose", "--kubernetes", "--no-import")
+    assert (done.code, cluster.made) == (3, [])
+    assert "error: Kubernetes does not tell its pods: kubectl: exit code 1: " in done.stderr
+    assert "pods is forbidden" in done.stderr
+
+
+STRANGE: list[dict[str, Any]] = [
+    {"status": 3},
+    {"status": {"conditions": [3]}},
+    {"status": {"capacity": []}},
+    {"status": {"containerStatuses": [{"state": {"waiting": 4}}]}},
+    {"spec": {"nodeName": [1]}},
+    {"metadata": {}},
+]
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_answers_of_another_shape_are_not_readable(strange: dict[str, Any]) -> None:
+    text = json.dumps({"items": [{"metadata": {"name": "a"}, **strange}]})
+    for parse in (parse_nodes, parse_pods):
+        with contextlib.suppress(EnvfixError):
+            assert parse(text)
+    with pytest.raises(EnvfixError, match="kubectl's answer is not readable"):
+        (parse_pods if "spec" in strange or "containerStatuses" in str(strange) else parse_nodes)(text)
 
 
 def test_cluster_that_does_not_answer_is_told(tmp_path: Path) -> None:

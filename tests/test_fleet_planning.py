@@ -11,9 +11,10 @@ import pytest
 
 import envfix as api
 from envfix.app import fleet_planning, planning
-from envfix.model.fleet import FleetPlan
-from envfix.model.plan import PlanTarget, TargetGpu
+from envfix.model.fleet import FleetPlan, Stack
+from envfix.model.plan import Plan, PlanTarget, TargetGpu
 from envfix.model.versions import ComputeCapability, DriverVersion
+from envfix.render.console import ConsoleOutput
 from envfix.resolver import sharing
 from tests.fakes.running import cleaned_environment, envfix
 from tests.loopback_world import CU118, World, stack, world_in
@@ -90,7 +91,69 @@ def fits_within(span: int) -> Callable[[PlanTarget], bool]:
 )
 def test_fewest_groups_are_found(cards: list[str], span: int, groups: list[tuple[int, ...]]) -> None:
     targets = [machine(f"{400 + number}.10", card) for number, card in enumerate(cards)]
-    assert sharing.fewest(targets, fits_within(span)) == groups
+    assert sharing.shares(targets, fits_within(span)) == (tuple(groups), True)
+
+
+def runs_on(*stacks: range | tuple[int, ...]) -> Callable[[PlanTarget], bool]:
+    """A made-up rule: each stack runs on cards of these generations."""
+
+    def fits(target: PlanTarget) -> bool:
+        generations = {card.capability.major for card in target.gpus if card.capability}
+        return any(generations <= set(stack) for stack in stacks)
+
+    return fits
+
+
+def twelve() -> list[PlanTarget]:
+    """Machines of twelve generations; the older the driver, the more a quick look puts together what had better be apart."""
+    order = [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11]
+    return [machine(f"{400 + order.index(number)}.10", f"{number + 1}.0") for number in range(12)]
+
+
+_STACK = Stack(nodes="gpu1", count=1, names=("gpu1",), plan=Plan(status="conflict", target=machine(None)))
+THREE_AT_A_QUICK_LOOK = runs_on(range(1, 7), range(7, 13), (1, 2, 3, 7, 8, 9, 10))
+
+
+def test_fewest_groups_are_found_where_a_quick_look_finds_more() -> None:
+    assert sharing.shares(twelve(), THREE_AT_A_QUICK_LOOK) == ((tuple(range(6)), tuple(range(6, 12))), True)
+
+
+def test_search_that_takes_too_long_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sharing, "MOST_ASKED", 3)
+    found = sharing.shares(twelve(), THREE_AT_A_QUICK_LOOK)
+    assert (found.groups, found.fewest) == (((0, 1, 2, 6, 7, 8, 9), (3, 4, 5), (10, 11)), False)
+    ConsoleOutput(color=False).fleet_plan(FleetPlan(stacks=(_STACK, _STACK), fewest=found.fewest))
+    assert capsys.readouterr().out.startswith("A small set of stacks, perhaps not the smallest: 2.")
+
+
+def test_machine_that_asks_for_nothing_of_its_own_goes_with_another() -> None:
+    """A newer driver and a newer C library: whatever runs on the older ones runs there; nobody need look for it."""
+    newer = [machine(f"{500 + number}.10", "8.6", glibc=f"2.{32 + number}") for number in range(30)]
+    asked: list[PlanTarget] = []
+
+    def fits(target: PlanTarget) -> bool:
+        asked.append(target)
+        return True
+
+    assert sharing.shares([*newer, machine("470.57.02", "8.6")], fits) == ((tuple(range(31)),), True)
+    assert len(asked) < 100
+
+
+def test_machine_on_which_a_card_is_left_out_takes_no_other_with_it() -> None:
+    """The card that is left out may be the only one of the other."""
+    both, one = machine("550.54.14", "5.0", "12.0"), machine("550.54.14", "5.0")
+    assert sharing.shares([both, one], fits_within(0)) == (((0,), (1,)), True)
+
+
+def test_machines_of_other_pythons_are_looked_at_by_themselves() -> None:
+    targets = [
+        machine(f"{450 + 10 * step}.10", f"{number}.0", tag=tag)
+        for tag in ("cp310", "cp311")
+        for step, number in enumerate((7, 8, 9))
+    ]
+    assert sharing.shares(targets, fits_within(1)) == (((0, 1), (3, 4), (2,), (5,)), True)
 
 
 def plan(folder: Path, **wishes: object) -> FleetPlan:
@@ -136,6 +199,19 @@ def test_other_nodes_get_stacks_of_their_own_and_broken_ones_a_reason(tmp_path: 
     assert stuck.ways_out[0].startswith("reboot the machine")
     assert [(row.nodes, row.reason) for row in found.unreached] == [("lost", "it is down")]
     assert not found.complete
+
+
+def test_what_a_node_calls_its_parts_does_not_hurt_the_others(tmp_path: Path) -> None:
+    folder = gathered(tmp_path / "all", gpu1=AMPERE, gpu2=PASCAL, gpu8=BROKEN)
+    for node, old, new in (("gpu2", "NVIDIA GeForce GTX 1080 Ti", "::"), ("gpu8", '"550.163.01"', '"<script>x"')):
+        text = (folder / f"{node}.json").read_text()
+        assert old in text
+        (folder / f"{node}.json").write_text(text.replace(old, new))
+    found = plan(folder, target="3.11")
+    assert [(stack.nodes, stack.plan.status) for stack in found.stacks] == [("gpu[1-2]", "ok")]
+    assert [(row.nodes, row.reason.partition(":")[0]) for row in found.stuck] == [
+        ("gpu8", "the NVIDIA driver is broken")
+    ]
 
 
 def test_command_tells_stacks_as_text_and_as_json(tmp_path: Path) -> None:

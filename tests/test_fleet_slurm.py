@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +18,9 @@ from envfix.fleet.gathering import Limits, gather
 from envfix.fleet.slurm import Slurm, parse_sinfo
 from envfix.host.real import RealHost
 from tests.fakes.machines import FakeDrivers
-from tests.fakes.running import Finished, cleaned_environment, envfix
+from tests.fakes.running import ENVFIX, Finished, cleaned_environment, envfix
 from tests.fakes.targets import SM_OF_CU111, SM_OF_CU128, make_venv
-from tests.fleet_nodes import SlurmCluster, furnish, slurm
+from tests.fleet_nodes import SlurmCluster, furnish, settled, slurm, wait_for
 
 pytestmark = pytest.mark.slow
 Fleet = Callable[..., Finished]
@@ -165,6 +167,31 @@ def test_who_uses_cards_asks_for_one_and_gets_no_other(cluster: SlurmCluster, mo
             Limits(seconds=30),
         )
         assert {answer.node: answer.seen for answer in answers} == dict.fromkeys(["gpu1", "gpu2"], (visible, None))
+
+
+def test_partition_that_does_not_exist_is_said(fleet: Fleet) -> None:
+    done = fleet("diagnose", "--slurm", "-p", "nope", "-q")
+    assert (done.code, done.stderr) == (
+        2,
+        "error: Slurm lists no nodes in a partition nope\nhint: `sinfo` shows partitions and nodes\n",
+    )
+
+
+def test_interrupt_cancels_the_jobs(cluster: SlurmCluster) -> None:
+    profile, mark = cluster.home / "gpu1.sh", cluster.home / "began"
+    text = profile.read_text()
+    profile.write_text(f"{text}touch {mark}\nsleep 602\n")
+    argv = [*ENVFIX, "fleet", "diagnose", "--slurm", "-w", "gpu1", "--no-import", "--json"]
+    environment = cleaned_environment(**cluster.environment)
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    wait_for("the log-in", mark.exists)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    profile.write_text(text)
+    assert (process.returncode, json.loads(out)["error"]["message"]) == (130, "interrupted")
+    wait_for("the end of the job", lambda: cluster.told("squeue", "-h") == "")
+    assert settled("sleep 602") == []
+    cluster.settle()
 
 
 def test_slurm_that_is_not_there_is_said(tmp_path: Path) -> None:

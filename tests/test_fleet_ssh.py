@@ -70,7 +70,15 @@ def test_same_python_makes_it_one_group(fleet: Callable[..., Finished], servers:
 
 def test_snapshots_of_nodes_are_english_whatever_is_spoken(fleet: Callable[..., Finished], tmp_path: Path) -> None:
     done = fleet("diagnose", "node[1,4],dead", "--no-import", "--save", str(tmp_path), "--lang", "zh")
-    assert "没有联系上：\n  dead: " in done.stdout
+    told = "没有联系上：dead:退出码255：ssh:connecttohost127.0.0.1port"
+    assert told in "".join(done.stdout.split())
+    lost = json.loads((tmp_path / "dead.json").read_text(encoding="utf-8"))["reason"]
+    assert lost.startswith("exit code 255: ssh: connect to host 127.0.0.1 ")
+    (tmp_path / "gpu9.json").write_text("{}")
+    older = fleet("diagnose", "node4", "--no-import", "--save", str(tmp_path), "--json").document["notes"]
+    assert older == [f"{tmp_path} holds files of nodes that were not asked now as well: dead,gpu9,node1."]
+    again = envfix("fleet", "diagnose", "--from", str(tmp_path), "--lang", "zh").stdout
+    assert told.replace("没有联系上：", "") in "".join(again.split())
     for node in ("node1", "node4"):
         text = (tmp_path / f"{node}.json").read_text(encoding="utf-8")
         assert "envfix.snapshot/" in text
@@ -84,7 +92,7 @@ def test_hostile_node_does_not_hurt_the_others(fleet: Callable[..., Finished], s
         ("yes flood", "it sent more than 16 MB, and was left"),
         ("sleep 600", "no answer within 10 seconds"),
         ("exit 3", "exit code 3"),
-        ("exec /bin/echo rubbish", "exit code 0"),
+        ("exec /bin/echo rubbish", "it ended before it answered: does a log-in there start another program?"),
     ):
         profile.write_text(f"{text}{trick}\n")
         started = time.monotonic()
@@ -124,8 +132,7 @@ def test_cards_of_all_nodes_now(fleet: Callable[..., Finished], servers: Sshd) -
     assert [row["nodes"] for row in document["unreached"]] == ["dead"]
     assert (document["best"]["node"], document["best"]["index"]) == ("node3", 0)
     shown = fleet("gpus", "node[3-4]").stdout
-    assert "\nnode3\n   0 [" in shown
-    assert "NVIDIA GeForce RTX 5090\n" in shown
+    assert "\nnode3  1 x NVIDIA GeForce RTX 5090\n   0 [" in shown
     assert "node4\n  there is no NVIDIA card and no NVIDIA driver\n" in shown
     assert shown.endswith("Freest: GPU 0 of node3, 31.5 of 31.8 GiB free.\n")
 
@@ -154,10 +161,68 @@ def test_ladder_is_climbed_on_every_node(fleet: Callable[..., Finished], servers
     failed = next(rung for rung in node3["verification"]["rungs"] if rung["status"] == "failed")
     assert (failed["name"], failed["cause"]) == ("driver", "cpu_only_build_installed")
     assert list((servers.home / "temporary").iterdir()) == []
-    missing = fleet("verify", "node4", "--level", "import", "--python", "3.99", "--json").document
-    assert missing["nodes"][0]["problem"] == "there is no Python (looked at: Python 3.99 on this machine)"
-    shown = fleet("verify", "node4", "--level", "import", "--python", "/usr/bin/python3", timeout=300)
-    assert (shown.code, shown.stdout) == (0, "✓ node4: all rungs up to versions hold on cpu\n")
+    (failure,) = document["failures"]
+    assert (failure["nodes"], failure["rung"], failure["cause"]) == ("node3", "driver", "cpu_only_build_installed")
+    (remedy,) = failure["remedies"]
+    assert remedy["commands"] == [["envfix", "install", "--new-env", "yolo-env", "--python", "/usr/bin/python3"]]
+    shown = fleet("verify", "node4,dead", "--level", "import", "--python", "/usr/bin/python3", timeout=300)
+    assert (shown.code, shown.stdout.splitlines()[0]) == (0, "✓ node4: all rungs up to versions hold on cpu")
+    assert shown.stdout.endswith("Verified on 1 of 2 nodes.\n")
+
+
+def test_nodes_that_fail_alike_are_told_once_with_what_to_do(fleet: Callable[..., Finished], servers: Sshd) -> None:
+    """Each node as soon as it is through; then the cause and the one command, for all of them."""
+    missing = fleet("verify", "node[1-2]", "--level", "import", "--python", "3.99")
+    assert (missing.code, missing.stdout.splitlines()[3:]) == (
+        4,
+        [
+            "node[1-2] (2 nodes): there is no Python (looked at: Python 3.99 on this machine)",
+            "",
+            "Verified on 0 of 2 nodes.",
+        ],
+    )
+    done = fleet("verify", "node[1-2]", "--level", "import")
+    lines = done.stdout.splitlines()
+    assert sorted(line[:8] for line in lines if line.startswith("✗")) == ["✗ node1:", "✗ node2:"]
+    assert lines[lines.index("") :] == [
+        "",
+        "node[1-2] (2 nodes): failed at import (local_name_shadowing)",
+        "  → See what envfix finds there.",
+        f"      envfix fleet diagnose --ssh 'node[1-2]' --ssh-config {servers.configuration}",
+        "  envfix causes local_name_shadowing",
+        "",
+        "Verified on 0 of 2 nodes.",
+    ]
+
+
+def test_group_of_nodes_is_named_beside_others(servers: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "groups.conf").write_text(f"[Main]\ndefault: lab\nautodir: {tmp_path}\n")
+    (tmp_path / "lab.yaml").write_text("lab:\n    gpu: node[1-2]\n")
+    environment = cleaned_environment(CLUSTERSHELL_CFGDIR=str(tmp_path))
+    for named, nodes in ((["node3"], ["node1", "node2", "node3"]), ([], ["node1", "node2"])):
+        ways = ("--ssh", *named, "-w", "@gpu", "--ssh-config", str(servers.configuration))
+        document = envfix("fleet", "gpus", *ways, "--json", env=environment).document
+        assert sorted(node["node"] for node in document["nodes"]) == nodes
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "read answer",
+        "cat",
+        "export PYTHONHOME=/nowhere",
+        "head -c 300000 /dev/urandom; head -c 300000 /dev/urandom >&2",
+    ],
+)
+def test_profile_neither_takes_nor_spoils_what_goes_to_the_collector(
+    line: str, fleet: Callable[..., Finished], servers: Sshd
+) -> None:
+    profile = servers.home / "node2.sh"
+    text = profile.read_text()
+    profile.write_text(f"{text}{line}\n")
+    document = fleet("diagnose", "node2", "--no-import", "--timeout", "20", "--json").document
+    profile.write_text(text)
+    assert [(group["name"], group["links"]["driver"]) for group in document["groups"]] == [("node2", "470.57.02")]
 
 
 def test_nothing_is_left_on_a_node(fleet: Callable[..., Finished], servers: Sshd) -> None:

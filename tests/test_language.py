@@ -239,7 +239,7 @@ def test_help_is_chinese_and_fits_the_window(command: str | None) -> None:
 @pytest.mark.parametrize("arguments", [("--lang", "zh", "fleet"), ("fleet", "--lang", "zh")], ids=" ".join)
 def test_help_of_a_group_tells_its_commands_in_chinese(arguments: tuple[str, ...]) -> None:
     said = run(*arguments, "--help").stdout
-    assert "\n  diagnose  说明哪些节点状态相同、" in said
+    assert "\n  diagnose  说明哪些节点状态相同，" in said
     assert "选项:" in run("--lang", "zh", "fleet", "gpus", "--help").stdout
 
 

@@ -227,6 +227,8 @@ def test_finding_says_why_and_what_to_do(name: str, tables: Tables) -> None:
         assert one.message[0].isupper() or one.message.startswith("torch")
         assert one.because, one.code
         assert all(evidence.value and evidence.source for evidence in one.because)
+        # A record as Python writes it down is no sentence.
+        assert not [evidence for evidence in one.because if re.match(r"[A-Z]\w+\(\w+=", evidence.value)]
         assert one.remedies, one.code
         assert all(argv and all(argv) for remedy in one.remedies for argv in remedy.commands)
 

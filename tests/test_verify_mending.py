@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from envfix.app import mending
+from envfix.app import mending, scene
 from envfix.host.interface import CommandResult
 from envfix.host.real import RealHost
 from envfix.model.outcome import NOT_TRIED, Rung, Verification
@@ -63,7 +63,7 @@ def mend(
     python: str, verification: Verification, weights: Weights | None = None
 ) -> tuple[str, list[list[str]], str | None]:
     """The sentence, the commands and the cause."""
-    answer = mending.mended(verification, RealHost(), python, weights or Weights(find=True))
+    answer = mending.mended(verification, scene.here(RealHost(), python), weights or Weights(find=True))
     (remedy,) = answer.remedies
     assert answer.failed is not None
     return remedy.text, [list(argv) for argv in remedy.commands], answer.failed.cause
@@ -192,7 +192,7 @@ def test_where_nothing_is_known_the_machine_is_looked_at(tmp_path: Path, cause: 
 
 def test_what_passed_needs_no_mending() -> None:
     verification = Verification(status="passed", device="cpu", python="python", rungs=())
-    assert mending.mended(verification, RealHost(), "python", Weights()) is verification
+    assert mending.mended(verification, scene.here(RealHost(), "python"), Weights()) is verification
 
 
 # ---------------------------------------------------------------------------------------------------------------------

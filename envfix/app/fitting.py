@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from envfix.app import gpu_failure, holding, idle_card, out_of_memory
+from envfix.app import gpu_failure, holding, idle_card, out_of_memory, scene
 from envfix.app.idle_card import Choice
 from envfix.app.recovering import settle
 from envfix.app.settings import NOBODY, named_target, standing, time_limit
@@ -147,7 +147,7 @@ def _why_nothing(found: Fit, host: RealHost, python: str, reporter: Reporter) ->
         return None, None
     if out_of_memory.beyond_limit(text):
         return "oom_other_process" if found.total - found.free > found.free else "oom_workload_too_big", None
-    cause = out_of_memory.cause_of(text, host, python, reporter=reporter)
+    cause = out_of_memory.cause_of(text, scene.here(host, python, reporter))
     return (None, None) if cause is None else (cause.cause, cause.message)
 
 
@@ -263,7 +263,7 @@ def _told(problem: _Problem, host: RealHost, python: str) -> FitError:
         if cause is not None:
             hint = say("`envfix causes {cause}` explains it, and `envfix verify` says what mends it here", cause=cause)
         return NoGpuError(say("torch cannot use the card: {problem}", problem=problem.text), hint=hint)
-    finding = gpu_failure.full_card(host, python) if problem.kind == "full" else None
+    finding = gpu_failure.full_card(scene.here(host, python)) if problem.kind == "full" else None
     if finding is None:
         return FitError(problem.text, hint=hint)
     first = finding.remedies[0]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from typing import Any
@@ -22,6 +23,7 @@ from envfix.fleet.gathering import Answered, Limits, Talk
 from envfix.fleet.interface import Engine, Listing
 from envfix.host.interface import ProbeHost
 from envfix.host.real import RealHost
+from envfix.model import reasons
 from envfix.model.documents import Redactor, to_json
 from envfix.model.facts import Environment, Machine, unknown
 from envfix.model.finding import Diagnosis
@@ -36,6 +38,8 @@ from envfix.tables.loader import Tables
 BINDINGS = "pynvml"
 # States that are kept to be compared with what is read next.
 KEPT_STATES = 500
+# How often it is told how many have answered.
+TOLD_TIMES = 20
 # What lies in a folder of snapshots for a node that was not reached.
 UNREACHED, SHORT = "envfix.unreached/1", 5000
 HOST_NAME = "/proc/sys/kernel/hostname"
@@ -85,6 +89,20 @@ def request_of(*, seconds: float | None = None, fan_out: int | None = None, **wi
     if request.ssh_config is not None and request.ssh is None:
         raise UsageError(say("--ssh-config is for --ssh NODES"))
     return request
+
+
+def way(request: FleetRequest) -> tuple[str, ...]:
+    """The same way to the same nodes, in the options of the command line."""
+    named = {
+        "-p": request.partition,
+        "-w": request.nodes,
+        "--ssh": request.ssh,
+        "--ssh-config": request.ssh_config,
+        "--image": request.image,
+        "-n": request.namespace,
+    }
+    first = ("--slurm",) if request.slurm else ("--kubernetes",) if request.kubernetes else ()
+    return (*first, *(word for name, value in named.items() if value is not None for word in (name, value) if word))
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +163,8 @@ def snapshot_files(host: RealHost, folder: str) -> dict[str, str]:
     for path in (*host.glob(f"{place}/*.json"), *host.glob(f"{place}/*.txt"), *host.glob(f"{place}/*/snapshot.json")):
         name = os.path.basename(path)
         name = os.path.basename(os.path.dirname(path)) if name == "snapshot.json" else os.path.splitext(name)[0]
-        found.setdefault(name, path)
+        # Of two files for the same node none is passed over in silence.
+        found[name if name not in found else os.path.relpath(path, folder)] = path
     if not found:
         there = host.glob(place + "/.")
         raise SnapshotError(
@@ -250,7 +269,7 @@ def _why_unreached(text: str) -> str | None:
     try:
         return msgspec.json.decode(text, type=_Unreached).reason[:300]
     except msgspec.DecodeError:
-        return say("it was not reached, and the reason is damaged")
+        return reasons.REASON_DAMAGED
 
 
 class _Unreached(msgspec.Struct):
@@ -312,11 +331,13 @@ def ask_nodes(
     """The answers as they come; ``more`` are scripts that travel too. Closing it ends all conversations."""
     total = len(listing.nodes)
     reporter.stage(say("asking {total} node{s}", total=total, s="" if total == 1 else "s"))
+    step = max(1, total // TOLD_TIMES)
     answers = gathering.gather(engine, listing.nodes, talk, collector_files(host, *more), limits)
     with closing(answers):
         for number, answer in enumerate(answers, start=1):
             yield answer
-            reporter.stage(say("{number} of {total} nodes have answered", number=number, total=total))
+            if number % step == 0 or number == total:
+                reporter.stage(say("{number} of {total} have answered", number=number, total=total))
 
 
 def _from_nodes(host: RealHost, request: FleetRequest, judge: _Judge, reporter: Reporter) -> FleetSeen:
@@ -356,8 +377,20 @@ def _from_nodes(host: RealHost, request: FleetRequest, judge: _Judge, reporter: 
         )
         for python, nodes in carried.items()
     ]
+    notes += _older(host, request.save, {*listing.nodes, *unreached}) if request.save is not None else ()
     report = folding.report(engine.name, fold.groups(), unreached, notes=notes, saved=request.save)
     return FleetSeen(report=report, behind=fold.behind())
+
+
+def _older(host: RealHost, folder: str, asked: Collection[str]) -> Iterator[str]:
+    """Whoever plans from the folder takes all that lies in it."""
+    others = [name for name in snapshot_files(host, folder) if name not in asked]
+    if others:
+        yield say(
+            "{folder} holds files of nodes that were not asked now as well: {names}.",
+            folder=folder,
+            names=nodesets.fold(others),
+        )
 
 
 def _with_names(state: NodeState, seen: Seen) -> NodeState:
@@ -441,6 +474,11 @@ def make_folder(path: str) -> None:
             say("cannot make {path}: {strerror}", path=path, strerror=error.strerror or error),
             hint=say("name another --save FOLDER"),
         ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise EnvfixError(
+            say("cannot write into {path}: {strerror}", path=path, strerror=os.strerror(errno.EACCES)),
+            hint=say("name another --save FOLDER"),
+        )
 
 
 def save(host: RealHost, request: FleetRequest, node: str, seen: Seen, told: Told) -> None:

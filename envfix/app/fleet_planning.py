@@ -18,7 +18,7 @@ from envfix.fleet.nodesets import fold
 from envfix.host.real import RealHost
 from envfix.model.fleet import FleetLocking, FleetPlan, Stack, StackLock, Stuck
 from envfix.model.language import say
-from envfix.model.plan import Plan, PlanTarget
+from envfix.model.plan import Plan, PlanTarget, TargetGpu
 from envfix.model.reporter import Reporter
 from envfix.resolver import sharing
 from envfix.resolver.target import Elsewhere, describe
@@ -88,14 +88,15 @@ def _decided(request: PlanRequest, reporter: Reporter) -> tuple[FleetPlan, list[
     plans = [choose(kind.target) for kind in kinds]
     well = [number for number, made in enumerate(plans) if made.status == "ok"]
     stuck = [Stuck(nodes=row.nodes, count=row.count, reason=row.reason) for row in by_reason(unusable)]
-    stuck += [
-        Stuck(nodes=fold(kind.nodes), count=len(kind.nodes), reason=made.reasons[0], ways_out=made.ways_out)
-        for kind, made in zip(kinds, plans, strict=True)
-        if made.status != "ok"
-    ]
-    groups = sharing.fewest([kinds[number].target for number in well], lambda target: _fits(choose(target)))
+    blocked: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for kind, made in zip(kinds, plans, strict=True):
+        if made.status != "ok":
+            blocked.setdefault((made.reasons[0], made.ways_out), []).extend(kind.nodes)
+    for (reason, ways_out), nodes in blocked.items():
+        stuck.append(Stuck(nodes=fold(nodes), count=len(nodes), reason=reason, ways_out=ways_out))
+    shares = sharing.shares([kinds[number].target for number in well], lambda target: _fits(choose(target)))
     stacks, requests = [], []
-    for group in groups:
+    for group in shares.groups:
         members = [kinds[well[position]] for position in group]
         nodes = [node for kind in members for node in kind.nodes]
         machine = sharing.joined([kind.target for kind in members])
@@ -105,7 +106,10 @@ def _decided(request: PlanRequest, reporter: Reporter) -> tuple[FleetPlan, list[
     order = sorted(range(len(stacks)), key=lambda number: -stacks[number].count)
     return (
         FleetPlan(
-            stacks=tuple(stacks[number] for number in order), stuck=tuple(stuck), unreached=tuple(by_reason(unreached))
+            stacks=tuple(stacks[number] for number in order),
+            fewest=shares.fewest,
+            stuck=tuple(stuck),
+            unreached=tuple(by_reason(unreached)),
         ),
         [requests[number] for number in order],
     )
@@ -165,10 +169,16 @@ def _live(host: RealHost, request: PlanRequest, tables: Tables, reporter: Report
     return LiveIndexes(host, environment, planning.named_indexes(request, host), reporter)
 
 
+def _card(card: TargetGpu) -> str:
+    """As ``--gpu`` takes it; what a node calls a card may be anything."""
+    name = " ".join(card.name.replace(":", " ").replace(";", " ").split()) or "GPU"
+    return f"{name}:{card.capability}" if card.capability else name
+
+
 def _request(request: PlanRequest, machine: PlanTarget, members: list[_Kind]) -> PlanRequest:
     """The stack's machine in the options of ``envfix plan``: the snapshot of a member, with what the others ask for."""
     base = next((kind for kind in members if kind.target.gpus), members[0])
-    cards = tuple(f"{card.name}:{card.capability}" if card.capability else card.name for card in machine.gpus)
+    cards = tuple(_card(card) for card in machine.gpus)
     alone = len(members) == 1
     return msgspec.structs.replace(
         request,

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 
 import msgspec
 
 from envfix.app import holding
-from envfix.app.fleet import FleetRequest, ask_nodes, engine_for
-from envfix.app.settings import NOBODY, time_limit
-from envfix.app.verifying import has_gpu, idle_device
-from envfix.errors import TargetError, UsageError
+from envfix.app.detecting import detect
+from envfix.app.fleet import FleetRequest, ask_nodes, engine_for, way
+from envfix.app.scene import Scene
+from envfix.app.settings import NOBODY, tables_for, time_limit
+from envfix.app.verifying import has_gpu, idle_device, why
+from envfix.errors import SnapshotError, TargetError, UsageError
 from envfix.fleet.asking import FOLDER, AskingHost
-from envfix.fleet.folding import by_reason
-from envfix.fleet.gathering import Answered, Ask, Talk
+from envfix.fleet.folding import by_reason, in_order
+from envfix.fleet.gathering import Ask, Talk
+from envfix.fleet.nodesets import fold
+from envfix.host.dialogue import DialogueError
 from envfix.host.interface import CommandResult, ProbeHost
 from envfix.host.real import RealHost
-from envfix.model.facts import Machine
-from envfix.model.fleet import FleetVerified, NodeVerified
+from envfix.model.facts import Environment, Machine
+from envfix.model.fleet import Failure, FleetVerified, NodeVerified
 from envfix.model.language import say
+from envfix.model.outcome import Verification
 from envfix.model.reporter import Reporter
 from envfix.probes import commands, interpreter
+from envfix.rules._environments import NEW_ENV
+from envfix.tables.loader import Tables
 from envfix.verifier import ladder
 from envfix.verifier.interface import Level, Weights
 
@@ -29,11 +37,17 @@ AROUND = 60.0
 
 
 def verify(
-    request: FleetRequest, *, level: Level = "yolo", device: str = "auto", reporter: Reporter = NOBODY
+    request: FleetRequest,
+    *,
+    level: Level = "yolo",
+    device: str = "auto",
+    reporter: Reporter = NOBODY,
+    on_node: Callable[[NodeVerified], None] = lambda _: None,
 ) -> FleetVerified:
     """Climb the ladder with the interpreter that is meant on each node; a node without one says so.
 
-    Where a scheduler gives out the cards, it is asked for one: nobody else's is used.
+    Where a scheduler gives out the cards, it is asked for one: nobody else's is used. ``on_node`` hears of each node as soon
+    as it has told how far it came.
     """
     if request.folder is not None:
         raise UsageError(
@@ -48,31 +62,80 @@ def verify(
         listing = engine.nodes()
         unreached = dict(listing.unreached)
         nodes = []
-        talk = _talk(request.target, device, limit, climb)
+        talk, tables = _talk(request, device, limit, climb), tables_for(host)
+        target = () if request.target is None else ("--python", request.target)
+        diagnose = ("envfix", "fleet", "diagnose", *way(request), *target)
         with closing(ask_nodes(host, engine, listing, talk, limits, reporter, more=ladder.SCRIPTS)) as answers:
             for answer in answers:
                 if answer.problem is None:
-                    nodes.append(_verified(answer))
+                    nodes.append(_judged(answer.node, answer.seen, tables, diagnose))
+                    on_node(nodes[-1])
                 else:
                     unreached[answer.node] = answer.problem
-    nodes.sort(key=lambda node: node.node)
-    return FleetVerified(origin=engine.name, nodes=tuple(nodes), unreached=tuple(by_reason(unreached)))
+    nodes.sort(key=lambda node: in_order(node.node))
+    return FleetVerified(
+        origin=engine.name,
+        nodes=tuple(nodes),
+        failures=tuple(_failures(nodes)),
+        unreached=tuple(by_reason(unreached)),
+    )
 
 
-def _talk(target: str | None, device: str, limit: float, climb: ladder.Prepared) -> Talk:
-    """First which interpreter it is and which card is idle, then the ladder: that is climbed once only."""
+def _failures(nodes: Sequence[NodeVerified]) -> Iterator[Failure]:
+    """Those that fail alike together, the commonest first."""
+    alike: dict[tuple[object, ...], list[NodeVerified]] = {}
+    for node in nodes:
+        if not node.holds:
+            found = node.verification
+            failed = found.failed if found is not None else None
+            key = (node.problem,) if found is None or failed is None else (failed.name, failed.cause, found.remedies)
+            alike.setdefault(key, []).append(node)
+    for row in sorted(alike.values(), key=lambda row: -len(row)):
+        found = row[0].verification
+        failed = found.failed if found is not None else None
+        yield Failure(
+            nodes=fold(node.node for node in row),
+            count=len(row),
+            shown=row[0].node,
+            rung=failed.name if failed is not None else None,
+            cause=failed.cause if failed is not None else None,
+            message=failed.message if failed is not None else row[0].problem or "",
+            remedies=found.remedies if found is not None else (),
+        )
+
+
+class _Climbed(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a node came, and where a rung failed what the node is like afterwards; ``taken`` are files there."""
+
+    verification: Verification | None = None
+    problem: str | None = None
+    facts: tuple[Machine, Environment] | None = None
+    taken: tuple[str, ...] = ()
+
+
+def _judged(node: str, climbed: _Climbed, tables: Tables, diagnose: tuple[str, ...]) -> NodeVerified:
+    """With the cause and what mends it."""
+    verification, facts = climbed.verification, climbed.facts
+    if verification is not None and facts is not None:
+        scene = Scene(verification.python, tables, lambda: facts, climbed.taken.__contains__, diagnose=diagnose)
+        verification = why(verification, scene, Weights(find=True))
+    return NodeVerified(node=node, verification=verification, problem=climbed.problem)
+
+
+def _talk(request: FleetRequest, device: str, limit: float, climb: ladder.Prepared) -> Talk:
+    """First which interpreter it is and which card is idle, then the ladder: that is climbed once only; last what it failed on."""
 
     def look(host: ProbeHost) -> tuple[str | None, str, Machine]:
-        chosen = interpreter.resolve(host, target)
+        chosen = interpreter.resolve(host, request.target)
         path = chosen.path
-        if target is None and path is not None:
+        if request.target is None and path is not None:
             path = commands.without_shim(host, path)
         return path, chosen.how, holding.ask(host, limit)
 
-    def talk(ask: Ask) -> NodeVerified:
+    def talk(ask: Ask) -> _Climbed:
         (path, how, machine), _ = ask(look)
         if path is None:
-            return NodeVerified(node="", problem=say("there is no Python (looked at: {how})", how=how))
+            return _Climbed(problem=say("there is no Python (looked at: {how})", how=how))
         with_gpu = has_gpu(machine)
         card = idle_device(machine, NOBODY) if device == "auto" else device
         words = climb.arguments(FOLDER, device=card, gpu_expected=with_gpu)
@@ -83,13 +146,14 @@ def _talk(target: str | None, device: str, limit: float, climb: ladder.Prepared)
 
         result, _ = ask(climbed)
         try:
-            return NodeVerified(node="", verification=climb.read(path, result, gpu_expected=with_gpu))
+            verification = climb.read(path, result, gpu_expected=with_gpu)
         except TargetError as error:
-            return NodeVerified(node="", problem=error.message)
+            return _Climbed(problem=error.message)
+        facts, taken = None, ()
+        if verification.failed is not None:
+            with suppress(DialogueError, SnapshotError):  # how far it came is known all the same
+                facts, _ = ask(lambda host: detect(host, path, with_import=False, timeout=limit))
+                taken, _ = ask(lambda host: host.glob(NEW_ENV[-1] + "*"))
+        return _Climbed(verification=verification, facts=facts, taken=taken)
 
     return talk
-
-
-def _verified(answer: Answered) -> NodeVerified:
-    seen: NodeVerified = answer.seen
-    return NodeVerified(node=answer.node, verification=seen.verification, problem=seen.problem)

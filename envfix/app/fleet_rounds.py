@@ -25,6 +25,7 @@ from envfix.fleet import ansible, nodesets, travelling
 from envfix.fleet.asking import Asked, Asking
 from envfix.host.interface import ProbeHost
 from envfix.host.real import RealHost
+from envfix.model import reasons
 from envfix.model.language import say
 
 # Seconds that one round may take on the node, and characters of what it answers.
@@ -98,7 +99,7 @@ def next_round(folder: str, node: str, told: str, request: FleetRequest, *, last
 
 def _keep(host: RealHost, folder: str, node: str, request: FleetRequest, asking: Asking, seen: Seen | None) -> None:
     if seen is None:
-        raise SnapshotError(say("it had not told everything after the last round"))
+        raise SnapshotError(reasons.UNFINISHED)
     save(host, msgspec.structs.replace(request, save=folder), node, seen, asking.told)
 
 
@@ -106,7 +107,7 @@ def _begun(host: RealHost, state: str) -> _Begun:
     try:
         return msgspec.json.decode(host.read_text(state, limit=8 * MOST_TOLD).text, type=_Begun)
     except msgspec.DecodeError as error:
-        raise SnapshotError(say("what is known of it so far is damaged ({state})", state=state)) from error
+        raise SnapshotError(reasons.LOST_TRACK.format(file=state)) from error
 
 
 def _said(told: str) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def _look(
             raise SnapshotError(_why(said))
         out = str(said.get("stdout") or "")
         if len(out) > MOST_TOLD:
-            raise SnapshotError(say("it sent more than {most_told} MB", most_told=MOST_TOLD // 1_000_000))
+            raise SnapshotError(reasons.TOO_MUCH.format(most=MOST_TOLD // 1_000_000))
         asked: list[Asked] = [(row[0], row[1]) for row in begun.asked]
         language.cookie = begun.cookie
         asking.take(asked, language.answers(out))
@@ -147,9 +148,6 @@ def _look(
 
 def _why(said: dict[str, Any]) -> str:
     """What Ansible says of a node that did not answer, or the last line of what the program there said."""
-    lines = (
-        str(said.get("stderr") or "").strip().splitlines()
-        or str(said.get("msg") or say("no answer")).strip().splitlines()
-    )
-    code = said.get("rc")
-    return lines[-1][:300] if code is None else say("exit code {code}: {lines}", code=code, lines=lines[-1][:300])
+    lines = [line for key in ("msg", "stderr") for line in str(said.get(key) or "").strip().splitlines()]
+    code, last = said.get("rc"), (lines or [reasons.NOTHING_SAID])[-1][:300]
+    return last if code is None else reasons.ENDED.format(code=code, reason=last)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from envfix.app import out_of_memory
-from envfix.app.advising import typed
-from envfix.app.detecting import detect
-from envfix.app.settings import tables_for, time_limit
-from envfix.host.real import RealHost
+from envfix.app.scene import Scene
 from envfix.model.documents import to_builtins
 from envfix.model.explanation import Cause
-from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.language import later, say
 from envfix.model.outcome import Rung, Verification
-from envfix.model.reporter import Reporter
-from envfix.probes.interpreter import literal
 from envfix.rules._devices import VISIBLE, batch_without_card
-from envfix.rules._rule import judge, spoken
+from envfix.rules._rule import spoken
 
 GIB = 1 << 30
 HIDDEN = "cuda_visible_devices_hides_gpu"
@@ -37,18 +30,17 @@ TOO_SMALL = Remedy(
 WHO = Remedy(text=later("See who holds the card and which one is free."), commands=(("envfix", "gpus"),))
 
 
-def explained(verification: Verification, host: RealHost, target: str, reporter: Reporter) -> Verification:
+def explained(verification: Verification, scene: Scene) -> Verification:
     """The same, where a card could not be opened or its memory ran out: with the cause, the sum and what to do."""
     failed = verification.failed
     if failed is None:
         return verification
-    hides = (host.getenv(VISIBLE) or "0").strip() == "-1" or host.getenv(VISIBLE) == ""
-    if failed.name == "driver" and (hides or failed.cause in (None, HIDDEN)):
-        return _by_facts(verification, failed, host, target, hides=hides)
+    if failed.name == "driver":
+        return _by_facts(verification, failed, scene)
     # What the driver rung learned of the card: its number, what was free, and the ladder's own limit.
     card: dict[str, Any] = next((rung.detail for rung in verification.rungs if rung.name == "driver"), {})
     text = _refusal(failed.detail) if failed.detail.get("refused") else _said(failed)
-    cause = out_of_memory.cause_of(text, host, target, card=card.get("card"), reporter=reporter)
+    cause = out_of_memory.cause_of(text, scene, card=card.get("card"))
     if cause is None:
         return verification
     message, name = _told(failed, cause, card)
@@ -65,27 +57,26 @@ def explained(verification: Verification, host: RealHost, target: str, reporter:
     return _replaced(verification, rung, remedies)
 
 
-def _by_facts(verification: Verification, failed: Rung, host: RealHost, target: str, *, hides: bool) -> Verification:
+def _by_facts(verification: Verification, failed: Rung, scene: Scene) -> Verification:
     """Where torch only says that there is no GPU, or every one is hidden from it: what keeps it from those that are there."""
-    machine, environment = detect(host, target, with_import=False, timeout=time_limit(host))
+    machine, _ = scene.facts
+    value = machine.variables.get(VISIBLE)
+    hides = value is not None and value.strip() in ("", "-1")
+    if not hides and failed.cause not in (None, HIDDEN):
+        return verification
     wanted = SHUT
     if hides or failed.cause == HIDDEN:
         wanted = (HIDDEN if batch_without_card(machine) is None else "job_without_gpu",)
-    finding = next((one for one in _findings(machine, environment, host) if one.cause in wanted), None)
+    finding = next((one for one in scene.findings if one.cause in wanted), None)
     if finding is None or (wanted is SHUT and finding.severity is not Severity.ERROR):
         return verification
     rung = msgspec.structs.replace(failed, message=f"{failed.message}. {finding.message}", cause=finding.cause)
-    return _replaced(verification, rung, typed(finding.remedies, target, lambda name: bool(host.glob(literal(name)))))
+    return _replaced(verification, rung, scene.typed(finding.remedies))
 
 
-def full_card(host: RealHost, target: str) -> Finding | None:
+def full_card(scene: Scene) -> Finding | None:
     """Who fills a card now and which one is free, by the rule of ``diagnose``; None where no card is full."""
-    machine, environment = detect(host, target, with_import=False, timeout=time_limit(host))
-    return next((one for one in _findings(machine, environment, host) if one.cause == "oom_other_process"), None)
-
-
-def _findings(machine: Machine, environment: Environment, host: RealHost) -> Iterator[Finding]:
-    return (one for verdict in judge(machine, environment, tables_for(host)) for one in verdict.findings)
+    return next((one for one in scene.findings if one.cause == "oom_other_process"), None)
 
 
 def _said(failed: Rung) -> str:

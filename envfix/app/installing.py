@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from packaging.utils import canonicalize_name
 
-from envfix.app import gpu_failure, holding
+from envfix.app import gpu_failure, holding, scene
 from envfix.app.planning import PlanRequest, decide
 from envfix.app.pricing import Priced, price
 from envfix.app.recovering import settle
@@ -234,7 +234,7 @@ def _proof(
             reporter=reporter,
             on_rung=on_rung,
         )
-        return gpu_failure.explained(climbed, host, python, reporter)
+        return gpu_failure.explained(climbed, scene.here(host, python, reporter))
 
     return prove
 

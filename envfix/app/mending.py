@@ -8,20 +8,16 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from envfix import explaining
-from envfix.app.advising import typed
-from envfix.app.detecting import detect
-from envfix.app.settings import tables_for, time_limit
-from envfix.host.real import RealHost
+from envfix.app.scene import Scene
 from envfix.model.explanation import Cause
 from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Remedy, Severity
 from envfix.model.language import later, look_up, say
 from envfix.model.outcome import Rung, Verification
-from envfix.probes.interpreter import literal
 from envfix.rules._changing import in_place, is_of_others
 from envfix.rules._environments import IN_NEW_ENVIRONMENT, NEW_ENV
 from envfix.rules._family import installed, key_of, requirements, version
-from envfix.rules._rule import diagnose, judge, spoken
+from envfix.rules._rule import spoken
 from envfix.tables.loader import Tables
 from envfix.verifier.interface import Weights
 
@@ -63,19 +59,19 @@ WEIGHTS = {
 }
 
 
-def mended(verification: Verification, host: RealHost, target: str, weights: Weights) -> Verification:
+def mended(verification: Verification, scene: Scene, weights: Weights) -> Verification:
     """The same with the one thing that mends the failed rung, and with its cause where facts or its words show one."""
     failed = verification.failed
     if failed is None or verification.remedies:
         return verification
-    machine, environment = detect(host, target, with_import=False, timeout=time_limit(host))
-    tables, cause = tables_for(host), failed.cause
-    own = _by_what_was_seen(failed, environment, target, weights, tables)
+    _, environment = scene.facts
+    cause, target = failed.cause, scene.target
+    own = _by_what_was_seen(failed, environment, target, weights, scene.tables)
     if own is None:
-        cause, own = _by_rules(failed, machine, environment, tables)
+        cause, own = _by_rules(failed, scene)
     if own is None:
-        own = Remedy(text=say("See what envfix finds there."), commands=(("envfix", "diagnose", "--python", target),))
-    remedies = typed((own,), target, lambda name: bool(host.glob(literal(name))))
+        own = Remedy(text=say("See what envfix finds there."), commands=(scene.diagnose,))
+    remedies = scene.typed((own,))
     rung = msgspec.structs.replace(failed, cause=cause)
     rungs = tuple(rung if one.name == rung.name else one for one in verification.rungs)
     return msgspec.structs.replace(verification, rungs=rungs, remedies=remedies)
@@ -184,11 +180,9 @@ def _kept(environment: Environment) -> Iterator[str]:
     return (f"{name}=={here[name].version}" for name in ("torch", "torchvision") if name in here)
 
 
-def _by_rules(
-    failed: Rung, machine: Machine, environment: Environment, tables: Tables
-) -> tuple[str | None, Remedy | None]:
+def _by_rules(failed: Rung, scene: Scene) -> tuple[str | None, Remedy | None]:
     """The cause, and what the rules say to it: by facts first, then by what the libraries said."""
-    findings = diagnose(judge(machine, environment, tables)).findings
+    (machine, environment), findings = scene.facts, scene.findings
     found = next((one for one in findings if one.cause == failed.cause and one.remedies), None)
     if found is None and failed.name == "driver" and failed.cause is None:
         # torch only says that there is no card; what keeps it from one is an error of the machine.
@@ -198,7 +192,7 @@ def _by_rules(
             return NO_CARD, spoken(ON_THE_PROCESSOR)
     if found is not None:
         return found.cause, found.remedies[0]
-    cause = _by_words(failed, machine, environment, tables)
+    cause = _by_words(failed, machine, environment, scene.tables)
     if cause is None:
         unexplained = failed.name == "driver" and failed.cause is None and bool(machine.gpus.value)
         return ("cuda_does_not_start" if unexplained else failed.cause), None

@@ -5,34 +5,31 @@ from __future__ import annotations
 import io
 import re
 
+import msgspec
+
 from envfix import explaining
-from envfix.app.explaining import explain_log
-from envfix.app.settings import NOBODY, tables_for
-from envfix.host.real import RealHost
+from envfix.app.scene import Scene
 from envfix.logs import memory_arithmetic
 from envfix.model.explanation import Cause
-from envfix.model.reporter import Reporter
 
 CAUSES = ("oom_other_process", "oom_workload_too_big", "oom_fragmentation")
 # How torch numbers the card in its three generations of the message.
 _NUMBER = re.compile(r"(?<=\(GPU )\d+(?=;)|(?<=GPU )\d+(?= has a total)")
 
 
-def cause_of(
-    text: str, host: RealHost, target: str | None, *, card: int | None = None, reporter: Reporter = NOBODY
-) -> Cause | None:
-    """What ``envfix explain`` makes of an error on this machine now; None where it is not about a card's memory.
+def cause_of(text: str, scene: Scene, *, card: int | None = None) -> Cause | None:
+    """What ``envfix explain`` makes of an error there now; None where it is not about a card's memory.
 
-    torch was shown a single card and calls it 0: ``card`` is its number for everybody else. To be asked when the process that
-    failed is gone, so that its own memory is no longer counted.
+    torch was shown a single card and calls it 0: ``card`` is its number for everybody else.
     """
     if card is not None:
         text = _NUMBER.sub(str(card), text)
     log = explaining.read(io.BytesIO(text.encode()))
-    if not any(one.cause in CAUSES for one in explaining.alone(log, tables_for(host)).causes):
+    if not any(one.cause in CAUSES for one in explaining.alone(log, scene.tables).causes):
         return None
-    answer = explain_log(log, host, target, reporter=reporter)
-    return next((one for one in answer.causes if one.cause in CAUSES), None)
+    answer = explaining.joined(log, *scene.facts, scene.tables, facts="machine")
+    cause = next((one for one in answer.causes if one.cause in CAUSES), None)
+    return None if cause is None else msgspec.structs.replace(cause, remedies=scene.typed(cause.remedies))
 
 
 def beyond_limit(text: str) -> bool:

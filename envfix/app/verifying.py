@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Callable
 
-from envfix.app import gpu_failure, holding, idle_card, mending
+from envfix.app import gpu_failure, holding, idle_card, mending, scene
 from envfix.app.recovering import settle
 from envfix.app.settings import NOBODY, named_target, standing, time_limit
 from envfix.errors import UsageError
@@ -81,11 +81,16 @@ def verify(
         reporter=reporter,
         on_rung=hear,
     )
-    verification = mending.mended(gpu_failure.explained(verification, host, chosen, reporter), host, chosen, wish)
+    verification = why(verification, scene.here(host, chosen, reporter), wish)
     if on_rung is not None:
         for rung in verification.rungs[len(verification.rungs) - len(waiting) :]:
             on_rung(rung)
     return verification
+
+
+def why(verification: Verification, place: scene.Scene, weights: Weights) -> Verification:
+    """The same, and where a rung failed with its cause and the one thing that mends it."""
+    return mending.mended(gpu_failure.explained(verification, place), place, weights)
 
 
 def _check_files(host: RealHost, weights: str | None, picture: str | None) -> None:

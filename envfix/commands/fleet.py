@@ -96,9 +96,10 @@ def diagnose(
     no_import: bool,
     **wishes: Any,
 ) -> int:
-    """Tell which nodes are in the same state, what differs between them, and which difference matters.
+    """Tell which nodes are in the same state, and what differs.
 
-    Changes nothing. Ends with 1 when something is broken on a node that was reached, with 3 when none was.
+    Also which difference matters, what is wrong on which nodes and what mends it, and who was not reached. Changes nothing.
+    Ends with 1 when something is broken on a node that was reached, with 3 when none was.
 
     \b
     envfix fleet diagnose --slurm -p gpu
@@ -138,9 +139,9 @@ def diagnose(
     shared.color_option,
 )
 def gpus(*, as_json: bool, verbose: bool, quiet: bool, no_color: bool, **wishes: Any) -> int:
-    """Tell which cards are free on which node now, and who holds the others; the freest first.
+    """Tell which cards are free now on which node.
 
-    Changes nothing. Ends with 3 when no node told anything.
+    The freest come first; of the others it is told who holds them. Changes nothing. Ends with 3 when no node told anything.
 
     \b
     envfix fleet gpus --slurm -p gpu
@@ -175,9 +176,10 @@ def gpus(*, as_json: bool, verbose: bool, quiet: bool, no_color: bool, **wishes:
     shared.color_option,
 )
 def verify(*, level: Any, device: str, as_json: bool, verbose: bool, quiet: bool, no_color: bool, **wishes: Any) -> int:
-    """Climb the ladder of `envfix verify` on every node, with the Python that is meant there.
+    """Prove on every node that its environment works.
 
-    Ends with 4 when it fails on a node, with 3 when no node was reached.
+    Climbs the ladder of `envfix verify` there with the Python that is meant, tells each node as soon as it is through, then
+    for those that fail alike the cause and what mends it. Ends with 4 when it fails on a node, with 3 when no node was reached.
 
     \b
     envfix fleet verify --slurm -p gpu --python yolov8_env
@@ -187,11 +189,12 @@ def verify(*, level: Any, device: str, as_json: bool, verbose: bool, quiet: bool
     from envfix.render import open_output
 
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
-    verified = fleet_proof.verify(fleet.request_of(**wishes), level=level, device=device, reporter=out.reporter)
+    request = fleet.request_of(**wishes)
+    verified = fleet_proof.verify(request, level=level, device=device, reporter=out.reporter, on_node=out.fleet_node)
     out.fleet_verified(verified)
     if not verified.nodes:
         return 3
-    return 0 if all(node.verification and node.verification.failed is None for node in verified.nodes) else 4
+    return 4 if verified.failures else 0
 
 
 @click.command(name="next", hidden=True)

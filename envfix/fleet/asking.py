@@ -23,6 +23,7 @@ from envfix.errors import SnapshotError
 from envfix.host.interface import CommandResult, FileResult, ProbeHost
 from envfix.host.recording import run_question
 from envfix.host.replay import ReplayHost
+from envfix.model import reasons
 from envfix.model.language import say
 
 A = TypeVar("A")
@@ -129,13 +130,13 @@ class Asking:
         self._asked = dict(host.asked)
         wanted = list(host.wanted.values())
         if len(self._calls) + len(wanted) > MOST_QUESTIONS or (wanted and self.rounds >= MOST_ROUNDS):
-            raise SnapshotError(say("its answers lead to more questions than any machine needs"))
+            raise SnapshotError(reasons.ENDLESS)
         return seen, wanted
 
     def take(self, asked: Sequence[Asked], answers: Any) -> None:
         """Keep the answers to a round; raises ``SnapshotError`` where they are none."""
         if not isinstance(answers, list) or len(answers) != len(asked):
-            raise SnapshotError(say("its answer is damaged: not as many answers as questions"))
+            raise SnapshotError(reasons.MISCOUNTED)
         self.rounds += 1
         for (question, _), answer in zip(asked, answers, strict=True):
             call: dict[str, Any] = {"ask": question}

@@ -13,6 +13,7 @@ from envfix.model.fleet import (
     LINKS,
     Behind,
     Difference,
+    Everywhere,
     Explains,
     FleetReport,
     Group,
@@ -26,6 +27,7 @@ T = TypeVar("T")
 LONGEST = 200
 # Words of a link that name something: a version, a model, a path.
 _TELLING = re.compile(r"(?:\S*\d\S{2,}|/\S+|\S+\d\S*\.\S*)")
+_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}|\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}\b", re.IGNORECASE)
 # The link that a fact belongs to, by which evidence is read.
 _LINK_OF = {
     "machine.platform": "system",
@@ -126,7 +128,7 @@ class Fold:
         groups = [
             Group(
                 name=fold(nodes),
-                nodes=tuple(sorted(nodes, key=_in_order)),
+                nodes=tuple(sorted(nodes, key=in_order)),
                 shown=state.node,
                 links=state.links,
                 verdict=state.verdict,
@@ -134,10 +136,10 @@ class Fold:
             )
             for state, nodes in self._groups.values()
         ]
-        return tuple(sorted(groups, key=lambda group: (-len(group.nodes), _in_order(group.nodes[0]))))
+        return tuple(sorted(groups, key=lambda group: (-len(group.nodes), in_order(group.nodes[0]))))
 
 
-def _in_order(name: str) -> list[tuple[int, str]]:
+def in_order(name: str) -> list[tuple[int, str]]:
     """gpu2 before gpu10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
@@ -162,6 +164,7 @@ def report(
         verdict=verdict,
         count=sum(len(group.nodes) for group in groups),
         groups=groups,
+        causes=tuple(causes(groups)),
         differences=tuple(differences(groups)),
         unreached=tuple(by_reason(unreached)),
         notes=tuple(notes),
@@ -170,12 +173,32 @@ def report(
 
 
 def by_reason(unreached: Mapping[str, str]) -> Iterator[Unreached]:
-    """Nodes that were not reached for the same reason stand together."""
-    reasons: dict[str, list[str]] = {}
-    for node, reason in unreached.items():
-        reasons.setdefault(" ".join(reason.split())[:300], []).append(node)
-    for reason, nodes in sorted(reasons.items(), key=lambda row: -len(row[1])):
+    """Nodes that were not reached for the same reason stand together, with the words that were said of the first of them."""
+    reasons: dict[str, tuple[str, list[str]]] = {}
+    for node in sorted(unreached, key=in_order):
+        reason = " ".join(unreached[node].split())[:300]
+        reasons.setdefault(_without_address(reason, node), (reason, []))[1].append(node)
+    for reason, nodes in sorted(reasons.values(), key=lambda row: -len(row[1])):
         yield Unreached(nodes=fold(nodes), count=len(nodes), reason=reason)
+
+
+def _without_address(reason: str, node: str) -> str:
+    """A program like ssh names the node and its address in whatever it says."""
+    return _ADDRESS.sub("*", re.sub(rf"(?<![\w.-]){re.escape(node)}(?![\w-])", "*", reason))
+
+
+def causes(groups: tuple[Group, ...]) -> Iterator[Everywhere]:
+    """What is wrong and follows from nothing else, with all its nodes."""
+    found: dict[tuple[str, str, Severity], list[str]] = {}
+    for group in groups:
+        for key in dict.fromkeys((one.code, one.cause, one.severity) for one in group.findings if _is_root(one)):
+            found.setdefault(key, []).extend(group.nodes)
+    for (code, cause, severity), nodes in sorted(found.items(), key=lambda row: -len(row[1])):
+        yield Everywhere(code=code, cause=cause, severity=severity, nodes=fold(nodes), count=len(nodes))
+
+
+def _is_root(finding: Finding) -> bool:
+    return finding.severity != Severity.INFO and finding.follows_from is None
 
 
 def differences(groups: tuple[Group, ...]) -> Iterator[Difference]:
@@ -206,7 +229,7 @@ def _parting(groups: tuple[Group, ...]) -> dict[str, Finding]:
     found: dict[str, Finding] = {}
     for group in groups:
         for finding in group.findings:
-            if finding.severity != Severity.INFO and finding.follows_from is None:
+            if _is_root(finding):
                 found.setdefault(finding.code, finding)
     return {
         code: finding

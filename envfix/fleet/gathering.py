@@ -15,8 +15,10 @@ from envfix.fleet import asking, travelling
 from envfix.fleet.asking import Told
 from envfix.fleet.interface import Engine
 from envfix.host.dialogue import Dialogue, DialogueError
-from envfix.host.interface import ProbeHost
-from envfix.model.language import say
+from envfix.host.interface import CommandResult, DiskSpace, FileResult, ProbeHost
+from envfix.model import reasons
+from envfix.model.documents import learn
+from envfix.model.facts import Environment, Machine
 
 # One look at a node, asked to its end; and all looks that are wanted of it.
 Ask = Callable[[Callable[[ProbeHost], Any]], tuple[Any, Told]]
@@ -52,6 +54,7 @@ def gather(
     limits: Limits,
 ) -> Generator[Answered, None, None]:
     """What comes of ``talk`` with each node, as they answer; whoever stops listening ends all that still runs."""
+    learn(CommandResult, FileResult, DiskSpace, Machine, Environment)
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
     for node in nodes:
         waiting.put(node)
@@ -107,7 +110,7 @@ def _ask(
     except Exception as error:  # noqa: BLE001 - what a node answers may bring down a probe; the other nodes go on
         return Answered(
             node=node,
-            problem=say("its answers cannot be read ({name}: {error})", name=type(error).__name__, error=error)[:300],
+            problem=reasons.UNREADABLE.format(name=type(error).__name__, error=error)[:300],
         )
     finally:
         running.pop(node, None)

@@ -11,7 +11,10 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from envfix.errors import EnvfixError, UsageError
 from envfix.fleet import nodesets
@@ -19,8 +22,11 @@ from envfix.fleet.interface import Listing
 from envfix.fleet.travelling import start
 from envfix.host.interface import CommandResult
 from envfix.host.real import RealHost
+from envfix.model import reasons
 from envfix.model.language import say
 
+R = TypeVar("R")
+T = TypeVar("T")
 IMAGE = "python:3-slim"
 KUBECTL_SECONDS = 30.0
 # How long pods may take to start: images are fetched first.
@@ -32,46 +38,93 @@ PRINTED = "printed"
 CARDS = "nvidia.com/gpu"
 
 
+class _Condition(msgspec.Struct, frozen=True):
+    type: str
+    status: str
+    message: str | None = None
+    reason: str | None = None
+
+
+class _NodeStatus(msgspec.Struct, frozen=True):
+    conditions: list[_Condition] | None = None
+    capacity: dict[str, Any] | None = None
+
+
+class _Waiting(msgspec.Struct, frozen=True):
+    reason: str | None = None
+    message: str | None = None
+
+
+class _ContainerState(msgspec.Struct, frozen=True):
+    waiting: _Waiting | None = None
+
+
+class _Container(msgspec.Struct, frozen=True):
+    state: _ContainerState = _ContainerState()
+
+
+class _PodStatus(msgspec.Struct, frozen=True, rename="camel"):
+    phase: str = "Pending"
+    message: str | None = None
+    reason: str | None = None
+    container_statuses: list[_Container] | None = None
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str
+
+
+class _PodSpec(msgspec.Struct, frozen=True, rename="camel"):
+    node_name: str | None = None
+
+
+class _Node(msgspec.Struct, frozen=True):
+    metadata: _Named
+    status: _NodeStatus = _NodeStatus()
+
+
+class _Pod(msgspec.Struct, frozen=True):
+    metadata: _Named
+    spec: _PodSpec = _PodSpec()
+    status: _PodStatus = _PodStatus()
+
+
+class _Items(msgspec.Struct, Generic[T], frozen=True):
+    items: list[T]
+
+
 def parse_nodes(text: str) -> dict[str, tuple[int, str | None]]:
     """The nodes in ``kubectl get nodes -o json``: how many cards each has to give, and why it cannot be asked."""
     found: dict[str, tuple[int, str | None]] = {}
-    for item in _items(text):
-        name = str(item["metadata"]["name"])
-        status = item.get("status") or {}
-        ready: dict[str, Any] = next((row for row in status.get("conditions") or () if row.get("type") == "Ready"), {})
+    for node in _read(text, _Items[_Node]).items:
+        ready = next((row for row in node.status.conditions or () if row.type == "Ready"), None)
         problem = None
-        if ready.get("status") != "True":
-            problem = say(
-                "it is not ready: {message}",
-                message=ready.get("message") or ready.get("reason") or say("no reason given"),
-            )
-        cards = str((status.get("capacity") or {}).get(CARDS, "0"))
-        if nodesets.NAME.fullmatch(name):
-            found[name] = (int(cards) if cards.isdecimal() else 0, problem)
+        if ready is None or ready.status != "True":
+            reason = (ready.message or ready.reason if ready is not None else None) or reasons.NO_REASON
+            problem = reasons.NOT_READY.format(reason=reason)
+        cards = str((node.status.capacity or {}).get(CARDS, "0"))
+        if nodesets.NAME.fullmatch(node.metadata.name):
+            found[node.metadata.name] = (int(cards) if cards.isdecimal() else 0, problem)
     return found
 
 
 def parse_pods(text: str) -> dict[str, tuple[str, str, str | None]]:
     """By node: the name of its pod, its phase, and what keeps it from starting."""
     found = {}
-    for item in _items(text):
-        status = item.get("status") or {}
-        waiting = [row.get("state", {}).get("waiting") or {} for row in status.get("containerStatuses") or ()]
-        reason = next(
-            (f"{row['reason']}: {row.get('message', '')}".rstrip(": ") for row in waiting if "reason" in row), None
-        )
-        if status.get("phase") == "Failed":
-            reason = str(status.get("message") or status.get("reason") or say("it has failed"))
-        node = str((item.get("spec") or {}).get("nodeName") or "")
-        found[node] = (str(item["metadata"]["name"]), str(status.get("phase") or "Pending"), reason)
+    for pod in _read(text, _Items[_Pod]).items:
+        status = pod.status
+        waiting = [row.state.waiting for row in status.container_statuses or () if row.state.waiting is not None]
+        reason = next((f"{row.reason}: {row.message or ''}".rstrip(": ") for row in waiting if row.reason), None)
+        if status.phase == "Failed":
+            reason = status.message or status.reason or reasons.FAILED
+        found[pod.spec.node_name or ""] = (pod.metadata.name, status.phase, reason)
     return found
 
 
-def _items(text: str) -> list[dict[str, Any]]:
+def _read(text: str, kind: type[R]) -> R:
     try:
-        items = json.loads(text)["items"]
-        return [item for item in items if isinstance(item["metadata"]["name"], str)]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise EnvfixError(
             say("kubectl's answer is not readable"), hint=say("try `kubectl get nodes -o json` by itself")
         ) from error
@@ -150,8 +203,8 @@ class Kubernetes:
         self._pods = {node: name for node, (name, phase, _) in pods.items() if phase == "Running"}
         for node in wanted:
             if node not in self._pods:
-                _, phase, reason = pods.get(node, ("", say("no pod was made there"), None))
-                unreached[node] = say("its pod has not started: {reason}", reason=reason or phase)
+                _, phase, reason = pods.get(node, ("", reasons.NO_POD, None))
+                unreached[node] = reasons.NOT_STARTED.format(reason=reason or phase)
         return Listing(nodes=tuple(node for node in wanted if node in self._pods), unreached=unreached, cards=cards)
 
     def print(self) -> str:
@@ -205,8 +258,10 @@ class Kubernetes:
 
     def _started(self, nodes: tuple[str, ...]) -> dict[str, tuple[str, str, str | None]]:
         until = time.monotonic() + STARTING_SECONDS
+        pods: dict[str, tuple[str, str, str | None]] = {}
         while True:
-            pods = self._running(self._run)
+            with suppress(EnvfixError):  # it has answered before: once more is asked in a moment
+                pods = self._running(self._run)
             settled = [
                 node for node in nodes if node in pods and (pods[node][1] != "Pending" or _hopeless(pods[node][2]))
             ]
@@ -216,7 +271,12 @@ class Kubernetes:
 
     def _running(self, run: str) -> dict[str, tuple[str, str, str | None]]:
         answer = self._kubectl("get", "pods", "-l", f"{APP}=envfix,{RUN}={run}", "-o", "json")
-        return parse_pods(answer.stdout) if answer.ok else {}
+        if not answer.ok:
+            raise EnvfixError(
+                say("Kubernetes does not tell its pods: kubectl: {failure}", failure=answer.failure),
+                hint=say("try `kubectl get pods` by itself"),
+            )
+        return parse_pods(answer.stdout)
 
     def _kubectl(self, *words: str) -> CommandResult:
         return self._host.run(["kubectl", *self._where, *words], timeout=KUBECTL_SECONDS)
@@ -224,7 +284,7 @@ class Kubernetes:
 
 def _lost(named: tuple[str, ...], known: dict[str, tuple[int, str | None]]) -> Iterator[tuple[str, str]]:
     for name in named:
-        _, problem = known.get(name, (0, say("Kubernetes lists no node of that name")))
+        _, problem = known.get(name, (0, reasons.NOT_IN_KUBERNETES))
         if problem is not None:
             yield name, problem
 

@@ -12,7 +12,9 @@ from envfix.model.language import later, look_up, say
 NAME = re.compile(r"(?!-)[A-Za-z0-9_.@-]{1,255}", re.ASCII)
 MOST_NODES = 100_000
 EXAMPLE = later("for example node[1-8],gpu9")
+ADDRESS = later("give an address of IPv6 a name in your configuration of ssh: Host NAME, HostName ADDRESS")
 _PART = re.compile(r"([^\[\],]*)(?:\[([0-9,\- ]+)\])?([^\[\],]*)(?:,|$)")
+_GROUP = re.compile(r"(?:^|[,!&^])\s*@")
 _NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
 
 
@@ -20,31 +22,41 @@ def expand(text: str) -> tuple[str, ...]:
     """The nodes that a text names: ``node[1-8],gpu9``, with ClusterShell also ``@group``; raises ``UsageError``."""
     try:
         from ClusterShell.NodeSet import NodeSet, NodeSetException
-        from ClusterShell.NodeUtils import GroupResolverError, GroupSourceError
     except ImportError:
         names = _expand(text)
     else:
         try:
             nodes = NodeSet(text)
-            names = list(nodes) if len(nodes) <= MOST_NODES else [say("{number} nodes", number=len(nodes))]
         except NodeSetException as error:
             raise UsageError(
                 say("{text!r} names no nodes: {error}", text=text[:80], error=error), hint=look_up(EXAMPLE)
             ) from error
-        except (GroupResolverError, GroupSourceError, OSError) as error:
+        except Exception as error:  # its files of groups are the user's, and it takes whatever stands in them
+            problem = " ".join(str(error).split())
             raise UsageError(
-                say("{text!r}: ClusterShell cannot read its groups: {error}", text=text[:80], error=error)
+                say("{text!r}: ClusterShell cannot read its groups: {error}", text=text[:80], error=problem)
             ) from error
+        if len(nodes) > MOST_NODES:
+            raise UsageError(
+                say(
+                    "{text!r} names {number} nodes, more than {most}",
+                    text=text[:80],
+                    number=len(nodes),
+                    most=MOST_NODES,
+                )
+            )
+        names = list(nodes)
     strange = next((name for name in names if not NAME.fullmatch(name)), None)
     if strange is not None:
-        raise UsageError(say("{strange!r} is not the name of a node", strange=strange[:80]), hint=look_up(EXAMPLE))
+        hint = look_up(ADDRESS if ":" in strange else EXAMPLE)
+        raise UsageError(say("{strange!r} is not the name of a node", strange=strange[:80]), hint=hint)
     if not names:
         raise UsageError(say("{text!r} names no nodes", text=text[:80]), hint=look_up(EXAMPLE))
     return tuple(dict.fromkeys(names))
 
 
 def _expand(text: str) -> list[str]:
-    if "@" in text:
+    if _GROUP.search(text):
         raise UsageError(
             say("{text!r} is a group, which ClusterShell knows", text=text[:80]),
             hint=say("pip install 'envfix[fleet]'"),
@@ -76,7 +88,7 @@ def fold(names: Iterable[str]) -> str:
     plain: list[str] = []
     strange: list[str] = []
     for name in names:
-        (plain if NAME.fullmatch(name) and "@" not in name else strange).append(name)
+        (plain if NAME.fullmatch(name) and "@" not in name else strange).append(" ".join(name.split()))
     try:
         from ClusterShell.NodeSet import NodeSet
 

@@ -15,7 +15,8 @@ from envfix.fleet import nodesets
 from envfix.fleet.interface import Listing
 from envfix.fleet.travelling import start
 from envfix.host.interface import ProbeHost
-from envfix.model.language import later, look_up, say
+from envfix.model import reasons
+from envfix.model.language import say
 
 FIELDS = "%N|%t|%G|%E"
 # A node that is full is not waited for.
@@ -24,13 +25,13 @@ SINFO_SECONDS = 30.0
 # Of sinfo's short states those in which a step can start; the others are told with the reason that an administrator left.
 _USABLE = ("idle", "mix", "alloc", "comp", "resv")
 _IN_WORDS = {
-    "down": later("it is down"),
-    "drain": later("it is drained"),
-    "drng": later("it is being drained"),
-    "fail": later("it has failed"),
-    "maint": later("it is in maintenance"),
-    "unk": later("Slurm does not know its state"),
-    "boot": later("it is booting"),
+    "down": reasons.DOWN,
+    "drain": reasons.DRAINED,
+    "drng": reasons.DRAINING,
+    "fail": reasons.FAILED,
+    "maint": reasons.MAINTENANCE,
+    "unk": reasons.STATE_UNKNOWN,
+    "boot": reasons.BOOTING,
 }
 _CARDS = re.compile(r"(?:^|,)gpu(?::[^:,()]+)*:(\d+)(?=[,(]|$)")
 # Slices of cards: how many cards they are of is not told.
@@ -55,11 +56,8 @@ def parse_sinfo(text: str) -> Listing:
         if plain in _USABLE and "*" not in state:
             nodes.append(name)
             continue
-        said = (
-            say("it does not respond")
-            if "*" in state and plain != "down"
-            else look_up(_IN_WORDS.get(plain, "")) or say("its state is {state}", state=state)
-        )
+        silent = "*" in state and plain != "down"
+        said = reasons.NO_RESPONSE if silent else _IN_WORDS.get(plain) or reasons.STATE.format(state=state)
         unreached[name] = f"{said}: {reason}" if reason not in ("", "none") else said
     return Listing(nodes=tuple(nodes), unreached=unreached, cards=cards)
 
@@ -96,10 +94,15 @@ class Slurm:
         listing = parse_sinfo(answer.stdout)
         missing = [name for name in self._named or () if name not in listing.nodes and name not in listing.unreached]
         if not listing.nodes and not listing.unreached and not missing:
-            raise UsageError(say("Slurm lists no such nodes"), hint=say("`sinfo` shows partitions and nodes"))
+            raise UsageError(
+                say("Slurm lists no nodes")
+                if self._partition is None
+                else say("Slurm lists no nodes in a partition {partition}", partition=self._partition),
+                hint=say("`sinfo` shows partitions and nodes"),
+            )
         return Listing(
             nodes=listing.nodes,
-            unreached={**listing.unreached, **dict.fromkeys(missing, say("Slurm lists no node of that name here"))},
+            unreached={**listing.unreached, **dict.fromkeys(missing, reasons.NOT_IN_SLURM)},
             cards=listing.cards,
         )
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from envfix.errors import SnapshotError
 from envfix.fleet.asking import Asked
+from envfix.model import reasons
 
 COLLECTOR = "envfix_collector.py"
 # What probes run in other interpreters, with what it imports.
@@ -28,10 +29,12 @@ _PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python", "python3", "pyth
 _FIND_PYTHON = (
     f"for p in {' '.join(_PYTHONS)}; do"
     ' q=$(command -v "$p" 2>/dev/null) &&'
-    ' "$q" -S -c "import sys; sys.exit(sys.version_info < (2, 7))" </dev/null >/dev/null 2>&1 &&'
-    f' exec "$q" -B -s -E -c "{_BOOT}"; done; echo "there is no Python on this node" >&2; exit 127'
+    ' "$q" -E -S -c "import sys; sys.exit(sys.version_info < (2, 7))" </dev/null >/dev/null 2>&1 &&'
+    f' exec "$q" -B -s -E -c "{_BOOT}" <&3 3<&-; done; echo "there is no Python on this node" >&2; exit 127'
 )
-_LOGIN = 'test -x /bin/bash || exec /bin/sh -lc "$1"; exec /bin/bash -lc "$1"'
+# What a profile reads, or whoever takes its place, is not what goes to the collector.
+_ASIDE = "exec 3<&0 </dev/null; "
+_LOGIN = _ASIDE + 'test -x /bin/bash || exec /bin/sh -lc "$1"; exec /bin/bash -lc "$1"'
 _QUOTED_LOGIN = _LOGIN.replace('"', '\\"').replace("$", "\\$")
 _KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "SLURMD_NODENAME")
 State = Literal["as it is", "log-in", "fresh log-in", "fresh log-in with its cards"]
@@ -45,7 +48,7 @@ def start(state: State) -> tuple[str, ...]:
     it has asked for some.
     """
     if state == "as it is":
-        return ("/bin/sh", "-c", _FIND_PYTHON)
+        return ("/bin/sh", "-c", _ASIDE + _FIND_PYTHON)
     if state == "log-in":
         return ("/bin/sh", "-c", _LOGIN, "sh", _FIND_PYTHON)
     kept = (*_KEPT, "CUDA_VISIBLE_DEVICES") if state == "fresh log-in with its cards" else _KEPT
@@ -85,4 +88,4 @@ class Language:
         try:
             return json.loads(text.split(self.cookie)[1])
         except (ValueError, IndexError, RecursionError) as error:
-            raise SnapshotError("its answer is damaged") from error
+            raise SnapshotError(reasons.DAMAGED) from error

@@ -15,13 +15,13 @@ import time
 from collections.abc import Sequence
 
 from envfix.host.interface import CommandResult
-from envfix.model.language import say
+from envfix.model import reasons
 
 STDERR_KEPT = 8192
 
 
 class DialogueError(Exception):
-    """The program gave no answer; the text says why, in words a user can read."""
+    """The program gave no answer; the text says why, in words of ``reasons``."""
 
 
 class Dialogue:
@@ -43,7 +43,7 @@ class Dialogue:
             )
         except OSError as error:
             raise DialogueError(
-                say("{argv} cannot be started: {strerror}", argv=argv[0], strerror=error.strerror or error)
+                reasons.NOT_STARTABLE.format(program=argv[0], reason=error.strerror or error)
             ) from error
         pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
         self._stdin, self._stdout, self._stderr = self._pipes = tuple(pipe for pipe in pipes if pipe is not None)
@@ -67,7 +67,7 @@ class Dialogue:
                 if answer is not None:
                     return answer
                 if self.left <= 0:
-                    raise DialogueError(say("no answer within {seconds:g} seconds", seconds=self._seconds))
+                    raise DialogueError(reasons.NO_ANSWER.format(seconds=f"{self._seconds:g}"))
                 if self._ended.is_set():
                     raise DialogueError("interrupted")
                 for key, _ in selector.select(min(max(self.left, 0.0), 0.5)):
@@ -107,7 +107,7 @@ class Dialogue:
             return False
         self._heard += len(chunk)
         if self._heard > self._most:
-            raise DialogueError(say("it sent more than {most} MB, and was left", most=self._most // 1_000_000))
+            raise DialogueError(reasons.TOO_MUCH.format(most=self._most // 1_000_000))
         if complaint:
             self._complaints += chunk
             del self._complaints[:-STDERR_KEPT]
@@ -121,7 +121,10 @@ class Dialogue:
         with contextlib.suppress(OSError):
             self._complaints += os.read(self._stderr.fileno(), STDERR_KEPT)
         said = bytes(self._complaints).decode("utf-8", "replace")
-        return CommandResult(outcome="exited", returncode=self._process.poll(), stderr=said).failure
+        code = self._process.poll()
+        if code == 0:
+            return reasons.ENDED_EARLY
+        return CommandResult(outcome="exited", returncode=code, stderr=said).failure
 
     def interrupt(self) -> None:
         """End it from another thread."""

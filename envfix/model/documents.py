@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -33,6 +34,16 @@ def from_builtins(value: Any, kind: type[R]) -> R:
 def json_to_record(text: bytes, kind: type[R]) -> R:
     """A record straight from JSON; raises ``msgspec.ValidationError`` with the path of what is wrong."""
     return msgspec.json.decode(text, type=kind, dec_hook=_decode)
+
+
+def learn(*kinds: type) -> None:
+    """Let msgspec read what these records are made of, before threads convert to them.
+
+    The first use of one in several threads at once brings the process down (msgspec 0.22).
+    """
+    for kind in kinds:
+        with suppress(msgspec.ValidationError):
+            msgspec.convert(None, kind, dec_hook=_decode)
 
 
 def to_json(document: object, *, indent: int = 2) -> str:

@@ -217,6 +217,10 @@ class DriverLayers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     libcuda_bare: bool | None = None
     kernel_log: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        code = "" if self.nvml_code is None else f" (code {self.nvml_code})"
+        return f"NVML: {self.nvml}{code}, library: {self.library or 'none'}, kernel module: {self.kernel or 'none'}"
+
 
 class Display(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A display or compute controller seen on the PCI bus, by vendor and device number (hexadecimal, lower case).

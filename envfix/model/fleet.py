@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from envfix.model.finding import Finding
+from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.gpu_use import CardUse
 from envfix.model.lock import Locking
 from envfix.model.outcome import Verification
@@ -84,6 +84,16 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.explains)
 
 
+class Everywhere(msgspec.Struct, frozen=True, kw_only=True):
+    """A root cause that is not only good to know, and all the nodes that it was found on."""
+
+    code: str
+    cause: str
+    severity: Severity
+    nodes: str
+    count: int
+
+
 class Unreached(msgspec.Struct, frozen=True, kw_only=True):
     """Nodes that told nothing, and why."""
 
@@ -93,12 +103,13 @@ class Unreached(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All nodes, folded. ``origin`` says how they were asked, ``count`` how many told something."""
+    """All nodes, folded; ``causes`` the commonest first. ``origin`` says how they were asked, ``count`` how many told something."""
 
     origin: str
     verdict: VerdictWord
     count: int
     groups: tuple[Group, ...]
+    causes: tuple[Everywhere, ...] = ()
     differences: tuple[Difference, ...] = ()
     unreached: tuple[Unreached, ...] = ()
     notes: tuple[str, ...] = ()
@@ -154,12 +165,33 @@ class NodeVerified(msgspec.Struct, frozen=True, kw_only=True):
     verification: Verification | None = None
     problem: str | None = None
 
+    @property
+    def holds(self) -> bool:
+        """Whether no rung failed."""
+        return self.verification is not None and self.verification.failed is None
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Nodes on which the same rung fails for the same reason; ``rung`` None: it could not be climbed at all.
+
+    The sentence is that of ``shown``, the first of them; ``remedies`` mend all of them.
+    """
+
+    nodes: str
+    count: int
+    shown: str
+    rung: str | None
+    cause: str | None
+    message: str
+    remedies: tuple[Remedy, ...] = ()
+
 
 class FleetVerified(msgspec.Struct, frozen=True, kw_only=True):
-    """The ladder on every node."""
+    """The ladder on every node, and those on which it fails by why it does."""
 
     origin: str
     nodes: tuple[NodeVerified, ...]
+    failures: tuple[Failure, ...] = ()
     unreached: tuple[Unreached, ...] = ()
 
 
@@ -182,9 +214,10 @@ class Stuck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The fewest stacks that serve all nodes for which there is one."""
+    """The fewest stacks that serve all nodes for which there is one; not ``fewest``: perhaps fewer would do."""
 
     stacks: tuple[Stack, ...]
+    fewest: bool = True
     stuck: tuple[Stuck, ...] = ()
     unreached: tuple[Unreached, ...] = ()
 

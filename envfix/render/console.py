@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
@@ -25,6 +24,8 @@ from envfix.model.fleet import (
     FleetReport,
     FleetVerified,
     Group,
+    NodeCards,
+    NodeVerified,
     Stuck,
     Unreached,
 )
@@ -39,7 +40,7 @@ from envfix.model.started import as_started
 from envfix.render import facts_table, fleet_table, gpu_table, plan_table
 from envfix.render.facts_table import FAMILY
 from envfix.render.progress import ConsoleReporter
-from envfix.render.text import Text
+from envfix.render.text import Text, safe
 from envfix.render.words import command_line, duration, size
 from envfix.render.wrapping import filled
 
@@ -81,14 +82,10 @@ NAMES = (
 )
 REASONS_SHOWN = 6
 DIFFERENCES_SHOWN = 12
-GROUPS_SHOWN = 25
+GROUPS_SHOWN, ROWS_SHOWN, NODES_SHOWN = 12, 12, 24
 # Lines to copy.
 COMMAND = "green"
 RUNGS = {"passed": ("✓", "ok", "green"), "failed": ("✗", "FAILED", "bold red"), "skipped": ("·", "skipped", "dim")}
-
-
-# All control characters but tab and newline.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class _SafeConsole(Console):
@@ -97,7 +94,7 @@ class _SafeConsole(Console):
     def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """The segments, with ``?`` for control characters; rich's own styles are added later and stay."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(_CONTROL.sub("?", segment.text), segment.style)
+            yield segment if segment.control else Segment(safe(segment.text), segment.style)
 
 
 class ConsoleOutput:
@@ -234,17 +231,14 @@ class ConsoleOutput:
         self._progress.done()
         self._say(Text(f"envfix {__version__}: {fleet_table.headline(report)}", style="bold"))
         self._say("")
-        shown = report.groups if self._verbose else report.groups[:GROUPS_SHOWN]
-        for group in shown:
-            self._group(group)
+        shown = fleet_table.worst(report.groups, len(report.groups) if self._verbose else GROUPS_SHOWN)
+        for number in shown:
+            self._group(report.groups[number])
         if len(shown) < len(report.groups):
-            self._say(
-                Text(
-                    say("... and {number} more states; -v shows all", number=len(report.groups) - len(shown)),
-                    style="dim",
-                )
-            )
+            left = len(report.groups) - len(shown)
+            self._say(Text(say("... and {number} more states; -v shows all", number=left), style="dim"))
             self._say("")
+            self._causes(report)
         if report.differences:
             self._say(Text(say("What differs:"), style="bold"))
         for difference in report.differences:
@@ -255,6 +249,16 @@ class ConsoleOutput:
         if report.saved is not None:
             self._say(Text(say("saved: {saved}", saved=report.saved), style="green"))
         self._say(Text(fleet_table.verdict(report), style=VERDICTS[report.verdict][1]))
+
+    def _causes(self, report: FleetReport) -> None:
+        """Each with all its nodes: that of a group which is not shown is told at least."""
+        self._say(Text(say("All causes:"), style="bold"))
+        for one in report.causes:
+            mark, plain, style = MARKS[one.severity]
+            line = Text(f"{mark if self._unicode else plain} ", style=style)
+            line.append(f"{one.code} {one.cause}: {fleet_table.nodes(one.nodes, one.count)}", style="not bold")
+            self._indented(line)
+        self._say("")
 
     def _group(self, group: Group) -> None:
         head = Text(f"{fleet_table.nodes(group.name, len(group.nodes))} ", style="bold")
@@ -302,8 +306,12 @@ class ConsoleOutput:
     def _unreached(self, rows: Sequence[Unreached]) -> None:
         if rows:
             self._say(Text(say("Not reached:"), style="bold yellow"))
-        for row in rows:
-            self._indented(Text(f"{fleet_table.names(row.nodes)}: {row.reason}"))
+        shown = rows if self._verbose else rows[:ROWS_SHOWN]
+        for row in shown:
+            self._indented(Text(f"{fleet_table.lost(row)}"))
+        if len(shown) < len(rows):
+            left = sum(row.count for row in rows[ROWS_SHOWN:])
+            self._indented(Text(say("... and {number} more nodes; -v shows all", number=left), style="dim"))
 
     def fleet_plan(self, plan: FleetPlan) -> None:
         """A stack with its nodes each; with -v as `envfix plan` shows it."""
@@ -311,7 +319,7 @@ class ConsoleOutput:
         if len(plan.stacks) == 1 and plan.complete:
             self._say(Text(say("One stack runs on all nodes."), style="bold green"))
         elif plan.stacks:
-            self._say(Text(say("The fewest stacks: {number}.", number=len(plan.stacks)), style="bold"))
+            self._say(Text(fleet_table.number_of_stacks(plan), style="bold"))
         for stack in plan.stacks:
             head = Text(f"{fleet_table.nodes(stack.nodes, stack.count)}: ", style="bold")
             choice = stack.plan.choice
@@ -363,18 +371,14 @@ class ConsoleOutput:
     def fleet_gpus(self, cards: FleetCards) -> None:
         """A line a card with its bar, node by node, the freest first."""
         self._progress.done()
-        self._say(gpu_table.legend(unicode=self._unicode))
-        for node in cards.nodes:
-            self._say(Text(node.node, style="bold"))
-            if node.problem is not None:
-                self._indented(Text(node.problem, style="yellow"))
-            for use in node.cards:
-                line = Text(f"{use.card.index:>2} ")
-                line.append_text(gpu_table.bar(use, 24, unicode=self._unicode))
-                line.append(f" {gpu_table.numbers(use)}  {use.card.name}")
-                self._indented(line)
-                if use.obstacle:
-                    self._indented(Text(use.obstacle, style="yellow"), by=6)
+        if any(node.cards for node in cards.nodes):
+            self._say(gpu_table.legend(unicode=self._unicode))
+        shown = cards.nodes if self._verbose else cards.nodes[:NODES_SHOWN]
+        for node in shown:
+            self._node_cards(node)
+        if len(shown) < len(cards.nodes):
+            left = len(cards.nodes) - len(shown)
+            self._say(Text(say("... and {number} more nodes; -v shows all", number=left), style="dim"))
         self._unreached(cards.unreached)
         if cards.best is not None:
             free = gpu_table.numbers(cards.best.card).partition(",")[0]
@@ -390,17 +394,54 @@ class ConsoleOutput:
                 )
             )
 
-    def fleet_verified(self, verified: FleetVerified) -> None:
+    def _node_cards(self, node: NodeCards) -> None:
+        """The model is told once where all cards are of one."""
+        models = fleet_table.models(node)
+        head = Text(node.node, style="bold")
+        if models is not None:
+            head.append(f"  {models}", style="not bold")
+        self._say(head)
+        if node.problem is not None:
+            self._indented(Text(node.problem, style="yellow"))
+        for use in node.cards:
+            line = Text(f"{use.card.index:>2} ")
+            line.append_text(gpu_table.bar(use, 24, unicode=self._unicode))
+            line.append(f" {gpu_table.numbers(use)}")
+            if models is None:
+                line.append(f"  {use.card.name}")
+            self._indented(line)
+            if use.obstacle:
+                self._indented(Text(use.obstacle, style="yellow"), by=6)
+
+    def fleet_node(self, node: NodeVerified) -> None:
         """A line a node: how far its ladder holds."""
         self._progress.done()
-        for node in verified.nodes:
-            good = node.verification is not None and node.verification.failed is None
-            mark, plain, style = RUNGS["passed" if good else "failed"]
-            line = Text(f"{mark if self._unicode else plain} ", style=style)
-            line.append(node.node, style="bold")
-            line.append(f": {fleet_table.proof(node)}")
-            self._say(line)
+        mark, plain, style = RUNGS["passed" if node.holds else "failed"]
+        line = Text(f"{mark if self._unicode else plain} ", style=style)
+        line.append(node.node, style="bold")
+        line.append(f": {fleet_table.proof(node)}")
+        self._say(line)
+
+    def fleet_verified(self, verified: FleetVerified) -> None:
+        """What mends those that fail alike; who was not reached; the last line: on how many it holds."""
+        self._progress.done()
+        failures = verified.failures if self._verbose else verified.failures[:ROWS_SHOWN]
+        for failure in failures:
+            self._say("")
+            self._say(Text(fleet_table.failure(failure), style="bold"))
+            for remedy in failure.remedies:
+                self._remedy(remedy)
+            if failure.cause:
+                self._command(command_line(("envfix", "causes", failure.cause)))
+        if len(failures) < len(verified.failures):
+            left = sum(row.count for row in verified.failures[ROWS_SHOWN:])
+            self._say("")
+            self._say(Text(say("... and {number} more nodes; -v shows all", number=left), style="dim"))
+        if verified.failures:
+            self._say("")
         self._unreached(verified.unreached)
+        good = not verified.failures and not verified.unreached and bool(verified.nodes)
+        self._say(Text(fleet_table.proven(verified), style="bold green" if good else "bold red"))
 
     def explanation(self, explanation: Explanation) -> None:
         """The root cause with the lines that prove it and what mends it; consequences and other candidates after it."""

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from envfix.model.fleet import Difference, FleetReport, Group, NodeVerified
+from envfix.model.fleet import (
+    Difference,
+    Failure,
+    FleetPlan,
+    FleetReport,
+    FleetVerified,
+    Group,
+    NodeCards,
+    NodeVerified,
+    Unreached,
+)
 from envfix.model.language import later, look_up, say
 
 VALUES_SHOWN = 6
@@ -14,17 +24,11 @@ _BETWEEN = re.compile(r",(?![^\[]*\])")
 
 
 def headline(report: FleetReport) -> str:
-    """``8 nodes of Slurm in 2 states``."""
-    states = (
-        say("in {number} states", number=len(report.groups))
-        if len(report.groups) > 1
-        else say("in one state")
-        if report.groups
-        else ""
-    )
-    return say(
-        "{many} told by {origin} {states}", many=_nodes(report.count), origin=report.origin, states=states
-    ).strip()
+    """``8 nodes told by Slurm, 2 states``."""
+    if not report.groups:
+        return say("{many} told by {origin}", many=_nodes(report.count), origin=report.origin)
+    states = say("{number} states", number=len(report.groups)) if len(report.groups) > 1 else say("one state")
+    return say("{many} told by {origin}: {states}", many=_nodes(report.count), origin=report.origin, states=states)
 
 
 def names(folded: str) -> str:
@@ -35,6 +39,13 @@ def names(folded: str) -> str:
 def nodes(folded: str, count: int) -> str:
     """``gpu[1-6] (6 nodes)``."""
     return names(folded) if count == 1 else say("{names} ({count} nodes)", names=names(folded), count=count)
+
+
+def lost(row: Unreached) -> str:
+    """``gpu[8-9] (2 nodes): it is down``."""
+    from envfix.model.reasons import spoken
+
+    return f"{nodes(row.nodes, row.count)}: {spoken(row.reason)}"
 
 
 def stack(group: Group) -> str:
@@ -48,6 +59,12 @@ def stack(group: Group) -> str:
     )
     torch = say("no torch") if links["torch"] == "none" else f"torch {look_up(links['torch'])}"
     return f"{driver}, {cards}, {torch}"
+
+
+def worst(groups: Sequence[Group], most: int) -> list[int]:
+    """Where the groups stand that are shown when there is no room for all: those in the worst condition, in their order."""
+    ranked = sorted(range(len(groups)), key=lambda number: -_WORDS.index(groups[number].verdict))
+    return sorted(ranked[:most])
 
 
 def is_doubt(text: str) -> bool:
@@ -105,6 +122,12 @@ def counts(report: FleetReport) -> str:
 _WORDS = ("healthy", "degraded", "broken")
 
 
+def models(node: NodeCards) -> str | None:
+    """``4 x NVIDIA A100``; None where the cards of a node are of several models."""
+    found = {use.card.name for use in node.cards}
+    return f"{len(node.cards)} x {found.pop()}" if len(found) == 1 else None
+
+
 def proof(node: NodeVerified) -> str:
     """How far the ladder of a node holds."""
     if node.verification is None:
@@ -115,6 +138,31 @@ def proof(node: NodeVerified) -> str:
         return say("failed at {failed}: {failed_2}{cause}", failed=failed.name, failed_2=failed.message, cause=cause)
     best = next((rung.name for rung in reversed(node.verification.rungs) if rung.status == "passed"), say("nothing"))
     return say("all rungs up to {best} hold on {device}", best=best, device=node.verification.device)
+
+
+def failure(row: Failure) -> str:
+    """Which nodes fail alike, where, and what that is called."""
+    cause = f" ({row.cause})" if row.cause else ""
+    if row.rung is None:
+        return f"{nodes(row.nodes, row.count)}: {row.message}"
+    return say("{nodes}: failed at {rung}{cause}", nodes=nodes(row.nodes, row.count), rung=row.rung, cause=cause)
+
+
+def number_of_stacks(plan: FleetPlan) -> str:
+    """How many stacks there are, and whether it is sure that fewer do not do."""
+    if plan.fewest:
+        return say("The fewest stacks: {number}.", number=len(plan.stacks))
+    return say(
+        "A small set of stacks, perhaps not the smallest: {number}. The nodes differ in too many ways to try all.",
+        number=len(plan.stacks),
+    )
+
+
+def proven(verified: FleetVerified) -> str:
+    """The last line: on how many of the nodes that were meant the ladder holds."""
+    holding = sum(node.holds for node in verified.nodes)
+    meant = len(verified.nodes) + sum(row.count for row in verified.unreached)
+    return say("Verified on {holding} of {meant}.", holding=holding, meant=_nodes(meant))
 
 
 def _nodes(count: int) -> str:

@@ -10,6 +10,7 @@ from envfix._version import __version__
 from envfix.model.finding import Severity
 from envfix.model.fleet import Difference, Explains, FleetReport, Group, SharedFleet, Unreached
 from envfix.model.language import later, look_up, say
+from envfix.model.reasons import spoken
 from envfix.model.stack import Link
 from envfix.render import fleet_table
 from envfix.render.elements import Child, element
@@ -18,6 +19,10 @@ from envfix.render.report_parts import VERDICTS, chains
 from envfix.render.stack_picture import NAMES, WORDS, sign
 
 NODES_KEPT = later("Names of nodes were kept where a list or a heading names them: they are the answer.")
+# What there is room for to be read.
+GROUPS_SHOWN, ROWS_SHOWN = 40, 20
+# Names that are written in small letters everywhere.
+NAMES_OF = {"torch": "torch", "torchvision": "torchvision"}
 # A comma within brackets, after which no blank stands.
 _COMMA = re.compile(r"(?<=,)(?=\S)")
 
@@ -32,10 +37,14 @@ def fleet_page(shared: SharedFleet) -> str:
         element("p", say("{sentence}.", sentence=fleet_table.headline(report)), class_="lead"),
         element("p", fleet_table.counts(report), class_="muted"),
     )
-    stacks = list(zip(report.groups, shared.stacks, strict=True))
+    shown = fleet_table.worst(report.groups, GROUPS_SHOWN)
+    stacks = [(report.groups[number], shared.stacks[number]) for number in shown]
+    left = len(report.groups) - len(stacks)
+    first = _places(stacks)
     sections = [
-        *(_matrix(stacks) if stacks else ()),
-        *_differences(report),
+        *(_matrix(stacks, left) if stacks else ()),
+        *(_causes(report, first) if left else ()),
+        *_differences(report, first),
         *(_group(number, group, links) for number, (group, links) in enumerate(stacks, start=1)),
         *_unreached(report.unreached),
         *_notes(report.notes),
@@ -48,13 +57,22 @@ def fleet_page(shared: SharedFleet) -> str:
     )
 
 
+def _places(stacks: list[tuple[Group, tuple[Link, ...]]]) -> dict[str, int]:
+    """The number of the first group with a finding, by code."""
+    first: dict[str, int] = {}
+    for number, (group, _) in enumerate(stacks, start=1):
+        for finding in group.findings:
+            first.setdefault(finding.code, number)
+    return first
+
+
 def _place(number: int) -> str:
     """What the names of a group's findings begin with: the same finding may be in several groups."""
     return f"g{number}-"
 
 
-def _matrix(stacks: list[tuple[Group, tuple[Link, ...]]]) -> Iterator[Element]:
-    """Nodes down, the stack across."""
+def _matrix(stacks: list[tuple[Group, tuple[Link, ...]]], left: int) -> Iterator[Element]:
+    """Nodes down, the stack across; as many states are left out."""
     head = element("tr", *(element("th", name, scope="col") for name in (say("Nodes"), *map(look_up, NAMES.values()))))
     rows = [
         element("tr", _nodes(number, group), *(_cell(link, _place(number)) for link in links))
@@ -65,7 +83,28 @@ def _matrix(stacks: list[tuple[Group, tuple[Link, ...]]]) -> Iterator[Element]:
     grid = element("table", caption, element("thead", head), element("tbody", *rows), class_="matrix")
     # A part that scrolls is reached by the keyboard as well.
     box = element("div", grid, class_="scroll", role="region", aria_label=say("The nodes and their stacks"), tabindex=0)
-    yield element("section", element("h2", say("The nodes and their stacks")), box)
+    more = element("p", say("... and {number} more states; --json has all", number=left), class_="muted")
+    yield element("section", element("h2", say("The nodes and their stacks")), box, more if left else None)
+
+
+def _causes(report: FleetReport, first: Mapping[str, int]) -> Iterator[Element]:
+    """Each with all its nodes: that of a state which is not shown is told at least."""
+    rows = [
+        element(
+            "tr",
+            element("th", *_code(one.code, first), f" {one.cause}", scope="row"),
+            element("td", *_names(fleet_table.nodes(one.nodes, one.count))),
+        )
+        for one in report.causes
+    ]
+    made = table((say("Cause"), say("Nodes")), rows)
+    made.set("class", "values")
+    yield element("section", element("h2", say("All causes")), made)
+
+
+def _code(code: str, first: Mapping[str, int]) -> Iterator[Child]:
+    """A link to the finding, where it is on this page."""
+    yield element("a", code, href=f"#{_place(first[code])}{code}") if code in first else code
 
 
 def _nodes(number: int, group: Group) -> Element:
@@ -97,14 +136,10 @@ def _cell(link: Link, place: str) -> Element:
     )
 
 
-def _differences(report: FleetReport) -> Iterator[Element]:
+def _differences(report: FleetReport, first: Mapping[str, int]) -> Iterator[Element]:
     """Those that matter in full; the others folded."""
     if not report.differences:
         return
-    first: dict[str, int] = {}
-    for number, group in enumerate(report.groups, start=1):
-        for finding in group.findings:
-            first.setdefault(finding.code, number)
     matter = [_that_matters(one, first) for one in report.differences if one.matters]
     others = [_other(one) for one in report.differences if not one.matters]
     none = [] if matter else [element("p", say("No finding rests on what differs."))]
@@ -121,7 +156,7 @@ def _that_matters(difference: Difference, first: Mapping[str, int]) -> Element:
 
 def _explains(one: Explains, first: Mapping[str, int]) -> Iterator[Child]:
     """The finding that rests on it, and where it is."""
-    yield element("a", one.code, href=f"#{_place(first[one.code])}{one.code}")
+    yield from _code(one.code, first)
     yield from _names(say(" {cause} on {names}", cause=one.cause, names=fleet_table.names(one.nodes)))
 
 
@@ -134,15 +169,19 @@ def _other(difference: Difference) -> Element:
 
 def _values(difference: Difference) -> Element:
     rows = [(fleet_table.said(value.value), fleet_table.nodes(value.nodes, value.count)) for value in difference.values]
-    return _pairs((look_up(difference.link).capitalize(), say("Nodes")), rows)
+    return _pairs((NAMES_OF.get(difference.link) or look_up(difference.link).capitalize(), say("Nodes")), rows)
 
 
 def _pairs(names: tuple[str, str], rows: list[tuple[str, str]]) -> Element:
-    """Two columns, each with as much room as the other."""
-    made = table(
-        names,
-        [element("tr", element("th", *_names(one), scope="row"), element("td", *_names(other))) for one, other in rows],
-    )
+    """Two columns, each with as much room as the other; the first rows of them."""
+    lines = [
+        element("tr", element("th", *_names(one), scope="row"), element("td", *_names(other)))
+        for one, other in rows[:ROWS_SHOWN]
+    ]
+    if len(rows) > ROWS_SHOWN:
+        words = say("... and {number} more; --json has all", number=len(rows) - ROWS_SHOWN)
+        lines.append(element("tr", element("td", words, colspan=2, class_="muted")))
+    made = table(names, lines)
     made.set("class", "values")
     return made
 
@@ -169,7 +208,7 @@ def _group(number: int, group: Group, links: tuple[Link, ...]) -> Element:
 
 def _unreached(rows: tuple[Unreached, ...]) -> Iterator[Element]:
     if rows:
-        told = [(fleet_table.nodes(row.nodes, row.count), row.reason) for row in rows]
+        told = [(fleet_table.nodes(row.nodes, row.count), spoken(row.reason)) for row in rows]
         yield element("section", element("h2", say("Not reached")), _pairs((say("Nodes"), say("Why")), told))
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from envfix.model.explanation import Explanation
 from envfix.model.fit import Fit
-from envfix.model.fleet import FleetCards, FleetLocking, FleetPlan, FleetReport, FleetVerified
+from envfix.model.fleet import FleetCards, FleetLocking, FleetPlan, FleetReport, FleetVerified, NodeVerified
 from envfix.model.gpu_use import GpuUse
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
@@ -45,8 +45,11 @@ class Output(Protocol):
     def fleet_gpus(self, cards: FleetCards) -> None:
         """The cards of many nodes, the freest first."""
 
+    def fleet_node(self, node: NodeVerified) -> None:
+        """How far the ladder of one node holds, as soon as that is known."""
+
     def fleet_verified(self, verified: FleetVerified) -> None:
-        """The ladder on every node."""
+        """Where it fails, why, and what mends it."""
 
     def explanation(self, explanation: Explanation) -> None:
         """The causes that a log shows, and what mends them."""

@@ -9,7 +9,7 @@ from typing import Any
 from envfix.model.documents import to_builtins, to_json
 from envfix.model.explanation import Explanation
 from envfix.model.fit import Fit
-from envfix.model.fleet import FleetCards, FleetLocking, FleetPlan, FleetReport, FleetVerified, NodeCards
+from envfix.model.fleet import FleetCards, FleetLocking, FleetPlan, FleetReport, FleetVerified, NodeCards, NodeVerified
 from envfix.model.gpu_use import CardUse, GpuUse
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import Installation, Rung, Undone, Verification
@@ -96,6 +96,9 @@ class JsonOutput:
             best = {"node": cards.best.node, "index": card.index, "uuid": card.uuid, "memory_free": card.memory_free}
         fields = {"origin": cards.origin, "nodes": nodes, "best": best, "unreached": to_builtins(cards.unreached)}
         self._write("envfix.fleet-gpus/1", fields)
+
+    def fleet_node(self, node: NodeVerified) -> None:
+        """Scripts read it in the document."""
 
     def fleet_verified(self, verified: FleetVerified) -> None:
         """``envfix.fleet-verify/1``."""

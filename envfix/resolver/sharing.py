@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
+from typing import NamedTuple
 
 import msgspec
 from packaging.version import Version
 
 from envfix.model.plan import PlanTarget, TargetGpu
 
-# Up to so many different machines every way to part them is tried; above, the oldest drivers choose first.
-MOST_EXACT = 8
+# The search for the fewest stacks asks for so many groups whether one fits, and takes so many steps; then it is given up.
+MOST_ASKED, MOST_STEPS = 1000, 100_000
 
 
 def joined(targets: Sequence[PlanTarget]) -> PlanTarget | None:
@@ -55,57 +55,116 @@ def same(target: PlanTarget) -> PlanTarget:
     return msgspec.structs.replace(target, gpus=_every_kind([target]))
 
 
-def fewest(targets: Sequence[PlanTarget], fits: Callable[[PlanTarget], bool]) -> list[tuple[int, ...]]:
-    """The fewest groups of machines (by position) such that one stack fits each; large groups first.
+class Shares(NamedTuple):
+    """Machines (by position) that share a stack each, large groups first; ``fewest``: it is sure that fewer do not do."""
 
-    ``fits`` says whether any stack runs on a machine; every single one must fit.
+    groups: tuple[tuple[int, ...], ...]
+    fewest: bool
+
+
+def shares(targets: Sequence[PlanTarget], fits: Callable[[PlanTarget], bool]) -> Shares:
+    """The fewest groups of machines such that one stack fits each.
+
+    ``fits`` says whether a stack runs on every card of a machine. What fits a machine fits one that asks for less: that one
+    goes with it and is not looked at again. Wheels for other interpreters or systems are never shared.
     """
-    known: dict[tuple[int, ...], bool] = {}
-
-    def together(group: tuple[int, ...]) -> bool:
-        if len(group) == 1:
-            return True
-        if group not in known:
-            machine = joined([targets[index] for index in group])
-            known[group] = machine is not None and fits(machine)
-        return known[group]
-
-    everything = tuple(range(len(targets)))
-    groups = _parted(everything, together) if len(everything) <= MOST_EXACT else _first_fit(targets, together)
-    return sorted(groups, key=lambda group: (-len(group), group))
+    guests = _guests(targets, fits)
+    alike: dict[object, list[int]] = {}
+    for host in guests:
+        one = targets[host]
+        alike.setdefault((one.tag, one.platform, one.libc, one.wsl, one.jetson), []).append(host)
+    search, groups = _Search(targets, fits), list[tuple[int, ...]]()
+    for hosts in alike.values():
+        groups += search.fewest(hosts)
+    whole = (tuple(sorted((*group, *(guest for host in group for guest in guests[host])))) for group in groups)
+    return Shares(tuple(sorted(whole, key=lambda group: (-len(group), group))), not search.given_up)
 
 
-def _parted(left: tuple[int, ...], together: Callable[[tuple[int, ...]], bool]) -> list[tuple[int, ...]]:
-    """By trying: of equally few groups those whose first is largest."""
-    best: list[tuple[int, ...]] | None = None
-    for group in _with_first(left):
-        if not together(group):
+def _guests(targets: Sequence[PlanTarget], fits: Callable[[PlanTarget], bool]) -> dict[int, list[int]]:
+    """Machines that ask for something of their own, and with each those that ask for nothing beside what it asks for."""
+    found: dict[int, list[int]] = {}
+    for index in range(len(targets)):
+        host = next((one for one in found if _covers(targets[one], targets[index], fits)), None)
+        if host is not None:
+            found[host].append(index)
             continue
-        rest = tuple(index for index in left if index not in group)
-        whole = [group, *(_parted(rest, together) if rest else [])]
-        if best is None or len(whole) < len(best):
-            best = whole
-        if len(best) == 1:
-            break
-    return best or []
+        covered = [one for one in found if _covers(targets[index], targets[one], fits)]
+        found[index] = [guest for one in covered for guest in (one, *found.pop(one))]
+    return found
 
 
-def _with_first(left: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Every group that holds the first, the largest first."""
-    for size in range(len(left), 0, -1):
-        yield from ((left[0], *more) for more in combinations(left[1:], size - 1))
+def _covers(host: PlanTarget, guest: PlanTarget, fits: Callable[[PlanTarget], bool]) -> bool:
+    both = joined([host, guest])
+    return both is not None and _needs(both) == _needs(host) and fits(same(host))
 
 
-def _first_fit(targets: Sequence[PlanTarget], together: Callable[[tuple[int, ...]], bool]) -> list[tuple[int, ...]]:
-    """Oldest drivers first: what fits them is most likely to fit others."""
-    order = sorted(range(len(targets)), key=lambda index: str(targets[index].driver or "9999").zfill(16))
-    groups: list[tuple[int, ...]] = []
-    for index in order:
-        for number, group in enumerate(groups):
-            wider = tuple(sorted((*group, index)))
-            if together(wider):
-                groups[number] = wider
-                break
-        else:
-            groups.append((index,))
-    return groups
+def _needs(target: PlanTarget) -> tuple[object, ...]:
+    """What a stack must fit; of a card, the code that it runs."""
+    cards = frozenset(str(card.capability or card.name) for card in target.gpus)
+    return target.glibc, target.driver, target.driver_state, cards
+
+
+class _GivenUpError(Exception):
+    """The search has become too long."""
+
+
+class _Search:
+    """Looks for the fewest groups, and remembers which ones fit."""
+
+    def __init__(self, targets: Sequence[PlanTarget], fits: Callable[[PlanTarget], bool]) -> None:
+        self._targets, self._fits = targets, fits
+        self._known: dict[tuple[int, ...], bool] = {}
+        self._steps = 0
+        self.given_up = False
+
+    def fewest(self, hosts: Sequence[int]) -> list[tuple[int, ...]]:
+        """Those of these machines; where that takes too long, what a quick look gives."""
+        try:
+            if not self.given_up:
+                return next(filter(None, (self._parted(hosts, most) for most in range(1, len(hosts) + 1))))
+        except _GivenUpError:
+            self.given_up = True
+        return self._quickly(hosts)
+
+    def _parted(self, left: Sequence[int], most: int) -> list[tuple[int, ...]] | None:
+        """These machines in so many groups at most; None where there is no way to do it."""
+        if not left or not most:
+            return None if left else []
+        for group in sorted(self._largest(left[:1], left[1:], left), key=len, reverse=True):
+            rest = self._parted([index for index in left if index not in group], most - 1)
+            if rest is not None:
+                return [tuple(group), *rest]
+        return None
+
+    def _largest(self, group: Sequence[int], more: Sequence[int], left: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Every group that holds this one and no further machine fits into."""
+        more = [index for index in more if self._together([*group, index])]
+        if more and self._together([*group, *more]):
+            group, more = [*group, *more], []
+        if more:
+            yield from self._largest([*group, more[0]], more[1:], left)
+            yield from self._largest(group, more[1:], left)
+        elif not any(self._together([*group, index]) for index in left if index not in group):
+            yield group
+
+    def _quickly(self, hosts: Sequence[int]) -> list[tuple[int, ...]]:
+        """Oldest drivers first: what fits them is most likely to fit others."""
+        groups: list[list[int]] = []
+        for index in sorted(hosts, key=lambda one: str(self._targets[one].driver or "9999").zfill(16)):
+            group = next((row for row in groups if self._together([*row, index])), None)
+            if group is None:
+                groups.append([index])
+            else:
+                group.append(index)
+        return [tuple(group) for group in groups]
+
+    def _together(self, group: Sequence[int]) -> bool:
+        """Whether one stack fits all of these."""
+        key = tuple(sorted(group))
+        self._steps += 1
+        if key not in self._known:
+            machine = joined([self._targets[index] for index in key])
+            self._known[key] = machine is not None and self._fits(machine)
+        if not self.given_up and (len(self._known) > MOST_ASKED or self._steps > MOST_STEPS):
+            raise _GivenUpError
+        return self._known[key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -176,7 +177,8 @@ def _installed_driver(layers: DriverLayers, tables: Tables) -> DriverVersion | N
     """The driver that will run once it works: by its files, else the oldest of the branch that serves what libcuda says."""
     told = layers.library or layers.libcuda_version or layers.kernel
     if told:
-        return DriverVersion.parse(told)
+        with suppress(ValueError):  # a snapshot of somebody else may say anything
+            return DriverVersion.parse(told)
     branch = tables.drivers.first_branch_serving(layers.libcuda_cuda) if layers.libcuda_cuda else None
     return DriverVersion.parse(str(branch)) if branch is not None else None
 

@@ -60,17 +60,15 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     said = torch_said(environment, "Error 803", "unsupported display driver / cuda driver combination")
     if not (_nvml_says(layers) or _libcuda_differs(machine, layers) or (said and not is_compat(machine))):
         return
-    inside = container(machine) is not None
+    inside, versions = container(machine) is not None, _versions(layers, machine)
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,
         severity=Severity.ERROR,
-        message=_message(layers, inside=inside),
+        message=_message(versions, inside=inside),
         because=(
             *((said,) if said else ()),
-            cite(
-                "machine.driver_layers", machine.driver_layers, layers.smi or layers.nvml_problem or _versions(layers)
-            ),
+            cite("machine.driver_layers", machine.driver_layers, layers.smi or layers.nvml_problem or versions),
         ),
         remedies=(REBOOT, OWN_FILES) if inside else (REBOOT,),
     )
@@ -90,8 +88,7 @@ def _libcuda_differs(machine: Machine, layers: DriverLayers) -> bool:
     return DriverVersion.parse(layers.libcuda_version) != running and not is_compat(machine)
 
 
-def _message(layers: DriverLayers, *, inside: bool) -> str:
-    versions = _versions(layers)
+def _message(versions: str | None, *, inside: bool) -> str:
     behind = f" ({versions})" if versions else ""
     if inside:
         return say(
@@ -105,11 +102,12 @@ def _message(layers: DriverLayers, *, inside: bool) -> str:
     )
 
 
-def _versions(layers: DriverLayers) -> str | None:
-    files = layers.library if layers.library != layers.kernel else layers.libcuda_version
-    if files is None or layers.kernel is None or files == layers.kernel:
+def _versions(layers: DriverLayers, machine: Machine) -> str | None:
+    loaded = layers.kernel or str(running_version(machine) or "")
+    files = layers.library if layers.library != loaded else layers.libcuda_version
+    if not files or not loaded or files == loaded:
         return None
-    return say("files {files}, loaded module {kernel}", files=files, kernel=layers.kernel)
+    return say("files {files}, loaded module {kernel}", files=files, kernel=loaded)
 
 
 LOG = LogSide(

@@ -67,6 +67,7 @@ class _TooOld(msgspec.Struct, tag_field="event", tag="too_old"):
 
 
 _Event = _Start | _End | _Done | _TooOld
+_EVENTS = msgspec.json.Decoder(_Event)
 
 
 def verify(
@@ -170,7 +171,6 @@ class EventReader:
 
     def __init__(self, cookie: str) -> None:
         self._cookie = cookie
-        self._decoder = msgspec.json.Decoder(_Event)
         self._rest = ""
 
     def feed(self, text: str) -> Iterator[_Event]:
@@ -181,7 +181,7 @@ class EventReader:
             _, found, answer = line.partition(self._cookie)
             if found:
                 with suppress(msgspec.DecodeError):
-                    yield self._decoder.decode(answer)
+                    yield _EVENTS.decode(answer)
 
     def noise(self, text: str) -> str:
         """The text without the events: what the libraries themselves said."""

@@ -197,6 +197,19 @@ DRIVERS: HandMade = {
         environment(),
         ("DRV102",),
     ),
+    "libcuda of another version than the driver, whose module told none": (
+        machine(
+            "550.54.14",
+            driver_layers=works(
+                kernel=None,
+                library="550.54.14",
+                libcuda="/usr/lib/libcuda.so.535.183.01",
+                libcuda_version="535.183.01",
+            ),
+        ),
+        environment(),
+        ("DRV102",),
+    ),
     "torch says 803": (
         machine(driver_layers=works()),
         said("Error 803: system has unsupported display driver / cuda driver combination"),
