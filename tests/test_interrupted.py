@@ -419,3 +419,39 @@ except KeyboardInterrupt:
         )
         assert finished.returncode == 130, finished
         assert not Path("/proc", finished.stdout.strip()).exists()
+
+
+@pytest.mark.parametrize("moment", ["mkdtemp", "rmtree"])
+def test_a_temporary_folder_goes_whenever_the_signal_comes(moment: str, tmp_path: Path) -> None:
+    """Before its user knows of it, and while it is removed."""
+    code = f"""
+import os, shutil, signal, sys, tempfile
+sys.path.insert(0, {str(CHECKOUT)!r})
+from envfix.host.real import RealHost
+def at(function):
+    def then(*arguments, **options):
+        if function.__name__ == "rmtree":
+            os.kill(os.getpid(), signal.SIGINT)
+        answer = function(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGINT)
+        return answer
+    return then
+signal.signal(signal.SIGINT, signal.default_int_handler)
+host = RealHost()
+try:
+    if sys.argv[1] == "mkdtemp":
+        tempfile.mkdtemp = at(tempfile.mkdtemp)
+        host.make_temporary_folder()
+    else:
+        folder = host.make_temporary_folder()
+        os.mkdir(folder + "/more")
+        shutil.rmtree = at(shutil.rmtree)
+        host.remove_tree(folder)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    env = {**cleaned_environment(), "TMPDIR": str(tmp_path)}
+    finished = subprocess.run(
+        [sys.executable, "-I", "-c", code, moment], env=env, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (finished.returncode, finished.stderr, list(tmp_path.iterdir())) == (130, "", [])

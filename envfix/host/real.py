@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import glob
@@ -39,6 +40,8 @@ class RealHost:
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._interrupted = threading.Event()
+        # Who interrupts finds every program that was started, also one of this moment in another thread.
+        self._starting = threading.Lock()
 
     def run(
         self, argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None, cwd: str | None = None
@@ -49,7 +52,7 @@ class RealHost:
         """
         with _ended_on_interruption() as started:
             try:
-                with signals.postponed():
+                with self._starting, signals.postponed():
                     process = subprocess.Popen(
                         list(argv),
                         stdin=subprocess.DEVNULL,
@@ -60,12 +63,15 @@ class RealHost:
                         start_new_session=True,
                     )
                     started.append(process)
+                    self._running.add(process)
             except OSError as error:
                 return _not_started(error)
-            return self._answer(process, timeout)
+            try:
+                return self._answer(process, timeout)
+            finally:
+                self._running.discard(process)
 
     def _answer(self, process: subprocess.Popen[bytes], timeout: float) -> CommandResult:
-        self._running.add(process)
         if self._interrupted.is_set():
             _end_group(process)
         readers = [_LimitedReader(stream) for stream in (process.stdout, process.stderr) if stream is not None]
@@ -77,7 +83,6 @@ class RealHost:
             _end_group(process)
             for reader in readers:
                 reader.join(1.0)
-        self._running.discard(process)
         out, err = (reader.text() for reader in readers)
         return CommandResult(
             outcome="timed-out" if timed_out else "exited",
@@ -200,7 +205,8 @@ class RealHost:
 
     def interrupt(self) -> None:
         """See ``ProbeHost.interrupt``."""
-        self._interrupted.set()
+        with self._starting:
+            self._interrupted.set()
         for process in list(self._running):
             _end_group(process)
 
@@ -272,11 +278,16 @@ class RealHost:
 
     def remove_tree(self, path: str) -> None:
         """See ``Host.remove_tree``."""
-        shutil.rmtree(path)
+        with signals.postponed():  # who ends a program often sends two signals
+            shutil.rmtree(path)
 
     def make_temporary_folder(self) -> str:
         """See ``Host.make_temporary_folder``."""
-        return tempfile.mkdtemp(prefix="envfix-")
+        with signals.postponed():
+            folder = tempfile.mkdtemp(prefix="envfix-")
+            # For an interruption that comes before its user knows of it.
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
 
 def _mode_for(target: Path) -> int:
