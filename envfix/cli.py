@@ -114,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
         return shell_complete(cli, {}, "envfix", "_ENVFIX_COMPLETE", completing)
     try:
         # What scripts read is English, unless --lang says otherwise.
-        speak("en" if "--json" in arguments else wished(os.environ.get))  # noqa: TID251 - a Host takes longer to import
+        speak("en" if "--json" in arguments or not _is_wide() else wished(os.environ.get))  # noqa: TID251 - a Host takes longer to import
         code = _run(arguments, as_json="--json" in arguments)
         if sys.stdout is not None:
             try:
@@ -136,6 +136,15 @@ def main(arguments: Sequence[str]) -> int:
             "output",
             as_json=False,
         )
+
+
+def _is_wide() -> bool:
+    """Whether standard output has letters beyond those of the West: some consoles of Windows show numbers for the others."""
+    try:
+        "中".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _run(arguments: Sequence[str], *, as_json: bool) -> int:
@@ -217,7 +226,9 @@ def _refuse(
     context: click.Context | None = None,
 ) -> int:
     """Say what went wrong: on stderr for people, as one JSON document on stdout for scripts."""
-    message, hint = look_up(message), look_up(hint) if hint else hint
+    from envfix.model.words import readable
+
+    message, hint = readable(look_up(message)), readable(look_up(hint)) if hint else hint
     if as_json:
         from envfix.model.documents import to_json
 

@@ -8,6 +8,7 @@ from envfix.logs import scanning
 from envfix.logs.cleaning import Stream
 from envfix.model.explanation import Explanation
 from envfix.model.facts import Environment, Machine
+from envfix.model.gpu_use import by_number, numbers
 from envfix.model.language import say
 from envfix.model.log import Log
 from envfix.report_reader import statements
@@ -54,6 +55,9 @@ def joined(
             say("This log is so large and varied that {size} of its middle were not read closely.", size=size),
         )
     causes = _explaining.causes(log, all_rules(), machine, environment, tables, stated=facts == "log")
+    cards = numbers(machine.gpus.value or ())
+    if facts == "file":  # the serial ids of a saved machine are stand-ins
+        causes = by_number(causes, cards)
     return Explanation(
         causes=causes,
         ambiguous=_explaining.is_ambiguous(causes),
@@ -62,4 +66,5 @@ def joined(
         bytes=log.bytes,
         origin=origin,
         notes=notes,
+        cards=cards,
     )

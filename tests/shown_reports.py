@@ -31,7 +31,9 @@ from tests.made_up import GIB, PYTHON, card, environment, machine, torch, vision
 from tests.test_machines import MACHINES, snapshot
 
 SITE = "/env/lib/python3.11/site-packages"
-ULTRALYTICS = Distribution(name="ultralytics", version="8.3.40", location=SITE, requires=("torch>=1.8.0", "numpy"))
+ULTRALYTICS = Distribution(
+    name="ultralytics", version="8.3.40", location=SITE, requires=("torch>=1.8.0", "numpy; python_version < '3'")
+)
 DRIVER = found(Driver(version=DriverVersion.parse("550.54.14"), cuda=CudaVersion.parse("12.4")), "NVML")
 PYTHON_311 = msgspec.structs.replace(PYTHON, version="3.11.9", tag="cp311", abi_tag="cp311")
 

@@ -54,6 +54,25 @@ USER, OTHER, HOST, TOKEN = "zzuserzz", "zzotherzz", "zzhostzz", "zzT0KENzz"
         "python train.py --wandb-token {} --epochs 3",
         "python train.py --api-key={}",
         "Authorization: Bearer {}",
+        "Bearer {}-and-more",
+        "HTTPS_PROXY=anna:{}@proxy.example:3128",
+        '"https_proxy": "anna:{}@proxy.example:3128"',
+        "proxy_servers: {{http: anna:{}@proxy.example}}",
+        "https://anna:{}/x@index.example/simple",
+        "https://dl.cloudsmith.io/{}/lab/python/simple",
+        "https://index.example/simple?auth={}",
+        "https://index.example/simple?pwd={}",
+        '{{"password": "a {} b"}}',
+        "token: 'a;{}'",
+        '{{"file": "password: \\"a {}\\""}}',
+        "AWS_ACCESS_KEY_ID={}",
+        "ssh_passphrase={}",
+        "private_key = {}",
+        "MYSQL_PWD={}",
+        "curl -u anna:{} https://index.example",
+        "sshpass -p {} ssh gpu07",
+        "machine index.example login anna password {}",
+        "Cookie: session={}",
     ],
 )
 def test_secret_is_hidden_wherever_it_is_written(text: str) -> None:
@@ -70,6 +89,10 @@ def test_secret_is_hidden_wherever_it_is_written(text: str) -> None:
         "ghp_abcdefghijklmnopqrstuvwxyz012345",
         "nvapi-abcdefghijklmnopqrst",
         "pypi-AgEIcHlwaS5vcmcCJDU",
+        "npm_abcdefghijklmnopqrstuvwxyz",
+        "AKIAIOSFODNN7EXAMPLE1",
+        "AIzaSyA1234567890abcdefghijklmnopqrstuvw",
+        "eyJhbGciOiJIUzI1NiJ9abc.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
     ],
 )
 def test_token_that_is_known_by_its_beginning_is_hidden(token: str) -> None:
@@ -77,7 +100,19 @@ def test_token_that_is_known_by_its_beginning_is_hidden(token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["UV_PUBLISH_TOKEN", "UV_INDEX_LAB_PASSWORD", "NVIDIA_API_KEY", "CONDA_TOKEN", "PIP_SECRET", "PIP_AUTH"]
+    "name",
+    [
+        "UV_PUBLISH_TOKEN",
+        "UV_INDEX_LAB_PASSWORD",
+        "NVIDIA_API_KEY",
+        "CONDA_TOKEN",
+        "PIP_SECRET",
+        "PIP_AUTH",
+        "DB_PASS",
+        "MYSQL_PWD",
+        "SSH_PASSPHRASE",
+        "PRIVATE_KEY",
+    ],
 )
 def test_variable_that_is_named_like_a_secret_is_hidden_whole(name: str) -> None:
     assert without_secrets({name: "s3cr3t", "CUDA_HOME": "/usr/local/cuda"}) == {
@@ -97,6 +132,11 @@ def test_variable_that_is_named_like_a_secret_is_hidden_whole(name: str) -> None
         "mail@example.org",
         "max_split_size_mb:128",
         "/data/t/file",
+        "OLDPWD=/data PWD=/data/x",
+        "docker run ubuntu:22.04@sha256:0123456789abcdef",
+        "git+https://git.example:8443/lab/yolo@v1.2",
+        "AssertionError: 12:30:01 gpu:0 failed",
+        "keyboard: 105 keys, monkey=3",
     ],
 )
 def test_text_without_a_secret_stays_as_it_is(text: str) -> None:
@@ -136,6 +176,23 @@ def test_serial_ids_become_stand_ins_that_still_tell_cards_apart() -> None:
     assert mig not in (one, two)
     assert rest == ["GPU", "0", "GPU-0"]
     assert "1b2c3d" not in text.lower()
+
+
+def test_ids_and_addresses_of_machines_become_stand_ins() -> None:
+    redactor = Redactor()
+    card, address = "52:54:00:ab:cd:ef", "10.12.0.5"
+    text = redactor.text(
+        f"{card} {card.upper().replace(':', '-')} 8a1b2c3d-1111-2222-3333-0123456789ab http://{address}:8081/simple"
+        f" {address}:29500 anna@10.12.0.6:/x http://{address}/x"
+    )
+    assert text == (
+        "00:00:00:00:00:00 00-00-00-00-00-00 00000000-0000-0000-0000-000000000000 http://192.0.2.1:8081/simple"
+        " 192.0.2.1:29500 anna@192.0.2.2:/x http://192.0.2.1/x"
+    )
+    same = (
+        "opencv 4.9.0.80 12.4.127.1: 0000:01:00.0 http://127.0.0.1:80/x 0.0.0.0:80 10:20:30 2026-11-27 cudnn-8.9.2.26"
+    )
+    assert redactor.text(same) == same
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{1,11}", fullmatch=True)
@@ -378,6 +435,14 @@ ENDLESS = (
     "GPU-",
     " ",
     "~/",
+    "a:",
+    "a:b@",
+    "token='",
+    "eyJa.",
+    " -u a:",
+    "login a password ",
+    "1.2.3.4:",
+    "00:",
 )
 
 

@@ -8,20 +8,25 @@ import re
 import shlex
 import subprocess
 import sys
+from typing import get_args
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from envfix.model.facts import Display, found
 from envfix.model.finding import Diagnosis, Evidence, Finding, Remedy, Severity, Skipped
 from envfix.model.outcome import Rung, Verification
-from envfix.model.plan import Choice, Plan, PlanTarget
+from envfix.model.plan import Choice, Constraint, PackagePin, Plan, PlanTarget
 from envfix.model.report import Afterwards, CausePage, Report
+from envfix.model.words import readable
 from envfix.render import open_output
 from envfix.render.console import ConsoleOutput
 from envfix.render.interface import Output
 from envfix.render.json_doc import JsonOutput
+from envfix.render.plan_table import BLOCKERS
+from envfix.render.text import Text
 from envfix.render.words import command_line, duration, size
 from tests.made_up import all_hand_made, card, environment, machine
 from tests.test_machines import MACHINES, console_text, snapshot
@@ -102,6 +107,90 @@ def test_every_finding_is_written_in_plain_ascii(name: str, tables: object) -> N
     assert "\\u" not in text
     for finding in diagnosis.findings:
         assert f"{finding.code} {finding.cause}" in re.sub(r"\s+", " ", text)
+
+
+def test_colour_stands_on_marks_and_first_words_only() -> None:
+    """What is to be read has the terminal's own colour: yellow and green letters are hardly seen on white."""
+    stream = io.StringIO()
+    out = ConsoleOutput(stream=stream, width=80, record=True)
+    out.diagnosis(report(FINDING))
+    coloured = {segment.text.strip() for segment in out.console._record_buffer if segment.style and segment.style.color}
+    assert coloured == {"!", "export", "python", "degraded"}
+
+
+def test_packages_of_a_plan_are_lines_where_a_table_has_no_room() -> None:
+    target = PlanTarget(python="3.11", tag="cp311", platform="linux_x86_64")
+    pins = tuple(
+        PackagePin(name=name, specifier="==2.7.1+cu118", index="official", because="the one that was built with it")
+        for name in ("torch", "torchvision")
+    )
+    texts = {}
+    choice = Choice(
+        torch="2.7.1", variant="cu118", local_label="+cu118", torchvision="0.22.1", torchaudio=None, index="official",
+        index_url=None, compatibility="minor",
+    )  # fmt: skip
+    for width in (24, 59, 60):
+        stream = io.StringIO()
+        ConsoleOutput(stream=stream, width=width).plan(Plan(status="ok", target=target, choice=choice, packages=pins))
+        texts[width] = stream.getvalue()
+        assert all(len(line) <= width for line in texts[width].splitlines())
+    assert "torchvision ==2.7.1+cu118 (official): the one that was" in texts[59]
+    assert "torchvision" in texts[24]
+    assert "package" in texts[60]
+
+
+@pytest.mark.parametrize("sign", ["\x1b[31m", "\u202e", "\u200b", "\U000e0041", "\udce9"])
+def test_terminal_is_told_nothing_that_is_not_to_be_read(sign: str) -> None:
+    odd = machine(cards=[card(f"RTX {sign} 3090")])
+    text = shown(Report(machine=odd, environment=environment(), diagnosis=report().diagnosis), width=120)
+    assert sign not in text
+    assert f"RTX {readable(sign)} 3090" in text
+
+
+def test_names_written_with_joiners_stay_as_they_are() -> None:
+    for name in ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "👩\u200d💻", "显卡"):
+        assert readable(name) == name
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("Verified on cpu: x", "Verified"),
+        ("    ~/.conda/bin/python -c 1", "~/.conda/bin/python"),
+        ("! a note", "!"),
+        ("结论：损坏", "结论"),  # noqa: RUF001
+        ("one", "one"),
+        ("", None),
+    ],
+)
+def test_first_word_of_a_line(line: str, word: str | None) -> None:
+    text = Text(line, style="bold green")
+    assert text.plain == line
+    assert [line[one.start : one.end] for one in text.spans] == ([] if word is None else [word])
+    assert text.style == "bold"
+
+
+def test_plan_names_what_blocks_in_words() -> None:
+    target = PlanTarget(python="3.11", tag="cp311", platform="linux_x86_64")
+    for word in get_args(Constraint):
+        stream = io.StringIO()
+        ConsoleOutput(stream=stream, width=80).plan(Plan(status="conflict", target=target, blocked_by=word))
+        assert f"blocked by {BLOCKERS[word]}." in stream.getvalue()
+
+
+def test_maker_of_a_card_is_named_once() -> None:
+    names = ("NVIDIA Corporation GA102", "Navi 31", None)
+    seen = tuple(
+        Display(bus=f"0{at}:00.0", vendor="NVIDIA", vendor_id="10de", device_id="2204", name=name)
+        for at, name in enumerate(names)
+    )
+    text = shown(
+        msgspec.structs.replace(report(), machine=machine(displays=found(seen, "lspci"))), width=120, verbose=True
+    )
+    assert "NVIDIA Corporation GA102 at 00:00.0" in text
+    assert "NVIDIA NVIDIA" not in text
+    assert "NVIDIA Navi 31 at 01:00.0" in text
+    assert "NVIDIA 2204 at 02:00.0" in text
 
 
 def test_symptom_is_short_unless_details_are_asked_for() -> None:
@@ -242,6 +331,7 @@ def test_time_is_told_in_the_unit_people_read(seconds: float, text: str) -> None
     assert duration(seconds) == text
 
 
+@example(words=["='", "='"])
 @given(words=st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1), min_size=1, max_size=4))
 def test_command_line_is_read_back_by_a_shell(words: list[str]) -> None:
     import shlex
@@ -270,6 +360,8 @@ def test_what_comes_after_the_first_cause_is_told() -> None:
 @pytest.mark.parametrize(
     ("word", "shown"),
     [
+        ("=a", "'=a'"),
+        ("='", '"=\'"'),
         ("plain", "plain"),
         ("~/my env/bin", "~/'my env/bin'"),
         ("import torch; print(1)", "'import torch; print(1)'"),

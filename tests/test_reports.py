@@ -18,14 +18,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from envfix.app.sharing import redacted, shareable
+from envfix.app.sharing import redacted, shareable, shareable_answer
+from envfix.app.stacking import links
 from envfix.model.documents import Redactor
+from envfix.model.explanation import Cause, Explanation
 from envfix.model.facts import found
 from envfix.model.finding import Finding, Remedy, Severity
+from envfix.model.plan import GpuChoice, Plan, PlanTarget, TargetGpu
 from envfix.model.stack import SharedReport
 from envfix.model.words import readable
 from envfix.render.elements import document, element
 from envfix.render.html import HtmlReport
+from envfix.render.html_answers import HtmlAnswers
 from envfix.render.html_style import DARK, LIGHT, PAIRS
 from envfix.render.interface import ReportFormat
 from envfix.render.markdown import MarkdownReport, escaped, fenced
@@ -34,9 +38,12 @@ from envfix.render.stack_picture import NAMES as PARTS
 from envfix.render.stack_picture import WORDS
 from envfix.render.terminal_picture import TerminalPicture
 from envfix.render.words import command_line
+from envfix.tables.loader import load
+from tests.conftest import CHECKOUT
 from tests.fakes.running import ENVFIX, Finished, cleaned_environment, envfix
 from tests.fakes.targets import base_python, make_venv, write_torch
 from tests.shown_reports import HOSTILE, NAMES, STATES, healthy, hostile, judged, shared
+from tests.small_disk import small_disk
 from tests.test_machines import FOLDER
 
 FORMATS: dict[str, ReportFormat] = {"html": HtmlReport(), "markdown": MarkdownReport(), "svg": TerminalPicture()}
@@ -128,6 +135,45 @@ def test_number_of_a_card_is_that_of_the_card_whose_id_was_named() -> None:
     assert "export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=1\n" in text
 
 
+FULL = str(FOLDER / "seed-lab-server" / "snapshot.json")
+OUT_OF_MEMORY = (
+    "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 84.00 MiB (GPU 0; 23.69 GiB total capacity;"
+    " 1.71 GiB already allocated; 13.12 MiB free; 1.84 GiB reserved in total by PyTorch)\n"
+)
+NUMBERED = "export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=1"
+
+
+@pytest.mark.parametrize("command", [("diagnose",), ("explain", "log")])
+def test_card_of_a_saved_machine_is_named_by_its_number(command: tuple[str, ...], tmp_path: Path) -> None:
+    """Its serial ids are stand-ins: pasted, they would hide every card."""
+    (tmp_path / "log").write_text(OUT_OF_MEMORY)
+    text = envfix(*command, "--from", FULL, cwd=tmp_path).stdout
+    assert [line.strip() for line in text.splitlines() if "export" in line] == [NUMBERED]
+    findings = envfix(*command, "--from", FULL, "--json", cwd=tmp_path).document
+    assert '"CUDA_VISIBLE_DEVICES=1"' in json.dumps(findings.get("findings", findings.get("causes")))
+
+
+def test_page_of_an_explanation_names_the_card_by_its_number(
+    fake_machine: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "log").write_text(OUT_OF_MEMORY)
+    env = fake_machine("seed-server")
+    finished = envfix("explain", "log", "--python", base_python(), "--html", "a.html", env=env, cwd=tmp_path)
+    assert "CUDA_VISIBLE_DEVICES=GPU-5eed0001-" in finished.stdout
+    assert NUMBERED in Page((tmp_path / "a.html").read_text(encoding="utf-8")).text
+
+
+def test_page_of_a_plan_names_cards_by_their_numbers() -> None:
+    cards = tuple(
+        TargetGpu(name="RTX 3090", uuid=f"GPU-8a1b2c3{at}-1111-2222-3333-0123456789ab", index=at) for at in (4, 5)
+    )
+    target = PlanTarget(python="3.11", tag="cp311", platform="linux_x86_64", gpus=cards)
+    gpu = GpuChoice(uuid=None, export=f"CUDA_VISIBLE_DEVICES={cards[1].uuid},{cards[0].uuid}")
+    read = Page(HtmlAnswers().plan(shareable_answer(Plan(status="ok", target=target, gpu=gpu))))
+    assert "export CUDA_VISIBLE_DEVICES=5,4" in read.text
+    assert ", 2 x RTX 3090" in read.text
+
+
 def test_id_that_two_cards_share_is_no_number() -> None:
     before = hostile()
     cards = [
@@ -145,6 +191,40 @@ def test_names_of_the_catalogue_are_never_redacted() -> None:
     clean = redacted((finding,), Redactor(people=["anna", "other", "oom_other_process", "MEM102"]))[0]
     assert (clean.code, clean.cause, clean.severity) == ("MEM102", "oom_other_process", Severity.ERROR)
     assert clean.message == "user2 holds it"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("C:\\Users\\Anna Müller\\envs", "C:\\Users\\user2\\envs"),
+        ("in C:\\Users\\anna is the", "in C:\\Users\\user2 is the"),
+        ("/home/山田/x of 山田", "/home/user2/x of user2"),
+        ("/Users/li-wei.2/x", "/Users/user2/x"),
+        ("(yolo) zzanna@zzgpu7.lab:~$ python", "(yolo) user3@user2:~$ python"),
+        ("git@github.com:/lab/yolo", "git@github.com:/lab/yolo"),
+    ],
+)
+def test_homes_and_prompts_of_others_name_nobody(said: str, shown: str) -> None:
+    """Logs and pasted reports are of any machine."""
+    cause = Cause(cause="x", code="X101", title="t", severity=Severity.ERROR, confidence=1, message=said)
+    answer = Explanation(causes=(cause,), ambiguous=False, facts="none", lines=1, bytes=1)
+    assert shareable_answer(answer).answer.causes[0].message == shown
+
+
+@pytest.mark.parametrize(
+    "user", ["broken", "degraded", "healthy", "works", "absent", "conda", "index", "error", "compute"]
+)
+def test_person_named_like_a_word_of_envfix_spoils_no_report(user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", user)
+    for name in ("healthy", "memory full", "seed-wrong-interpreter"):
+        report = shared(name)
+        assert report.report.diagnosis.verdict == STATES[name]().diagnosis.verdict
+        assert [link.state for link in report.links] == [
+            link.state
+            for link in links(STATES[name]().machine, STATES[name]().environment, STATES[name]().diagnosis, load())
+        ]
+        for form in FORMATS.values():
+            assert form.diagnosis(report)
 
 
 # --- HTML ---
@@ -218,6 +298,16 @@ def luminance(colour: str) -> float:
 def test_letters_stand_out_from_their_ground_in_both_themes(theme: dict[str, str], ink: str, ground: str) -> None:
     lighter, darker = sorted((luminance(theme[ink]), luminance(theme[ground])), reverse=True)
     assert (lighter + 0.05) / (darker + 0.05) >= 4.5
+
+
+def test_findings_of_one_code_have_one_place_to_go_to() -> None:
+    before = healthy()
+    twice = (one("FAM105"), one("FAM105"), one("X101", "FAM105"))
+    diagnosis = msgspec.structs.replace(before.diagnosis, verdict="broken", findings=twice)
+    read = Page(FORMATS["html"].diagnosis(shareable(msgspec.structs.replace(before, diagnosis=diagnosis))))
+    identities = [attributes["id"] for _, attributes in read.elements if "id" in attributes]
+    assert len(identities) == len(set(identities))
+    assert {"FAM105", "X101"} <= set(identities)
 
 
 @settings(deadline=None)
@@ -321,8 +411,22 @@ def test_picture_is_as_wide_as_the_longest_command() -> None:
     diagnosis = msgspec.structs.replace(before.diagnosis, verdict="broken", findings=(long,))
     text = FORMATS["svg"].diagnosis(shareable(msgspec.structs.replace(before, diagnosis=diagnosis)))
     width = float((ET.fromstring(text).get("viewBox") or "").split()[2])  # noqa: S314
-    assert f"python&#160;-m&#160;pip&#160;install&#160;{'x' * 150}" in text
+    assert f"&#160;-m&#160;pip&#160;install&#160;{'x' * 150}" in text
     assert width > 170 * 12
+
+
+def test_chinese_characters_have_two_columns_each_in_the_picture() -> None:
+    from rich.cells import cell_len
+
+    text = envfix("--lang", "zh", "diagnose", "--from", SAVED, "--svg", "-", "-q").stdout
+    told = [
+        (float(one.get("textLength") or 0), one.text or "")
+        for one in ET.fromstring(text).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314
+        if one.get("textLength")
+    ]
+    assert any(cell_len(words) > len(words) for _, words in told)
+    for length, words in told:
+        assert length == pytest.approx(12.2 * cell_len(words), rel=0.001), words
 
 
 def test_picture_shows_a_line_whole_whatever_is_in_it() -> None:
@@ -401,6 +505,9 @@ def test_bare_options_are_those_of_diagnose(fake_machine: Callable[..., dict[str
         (("--html", "-", "--json"), "standard output", "--html"),
         (("--html", "-", "--svg", "-"), "standard output", "--html"),
         (("--html", "x", "--svg", "x"), "x", "--html"),
+        (("--html", "x", "--svg", "./no/../x"), "x", "--html"),
+        (("--html", "/dev/stdout", "--svg", "-"), "standard output", "--html"),
+        (("--svg", "/dev/stdout", "--json"), "standard output", "--svg"),
     ],
 )
 def test_two_answers_in_one_place_are_refused_before_anything(
@@ -426,6 +533,62 @@ def test_file_that_cannot_be_written_is_named_and_nothing_is_left(form: str, tmp
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("command", "name", "message"),
+    [
+        (("diagnose",), "folder", "cannot write folder: Is a directory"),
+        (("verify",), "no/such/a", "cannot write no/such/a: No such file or directory"),
+        (("plan",), "file/a", "cannot write file/a: Not a directory"),
+        (("explain", "file"), "folder", "cannot write folder: Is a directory"),
+    ],
+)
+def test_file_that_cannot_be_is_told_before_anything_is_looked_at(
+    command: tuple[str, ...], name: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    finished = envfix(*command, "--html", name, cwd=tmp_path)
+    assert (finished.code, finished.stdout) == (3, "")
+    assert finished.stderr == f"error: {message}\nhint: name another file with --html\n"
+
+
+def test_option_without_a_name_says_so(tmp_path: Path) -> None:
+    for arguments in (("diagnose", "--svg", ""), ("plan", "--html", ""), ("diagnose", "--markdown", "")):
+        finished = envfix(*arguments, cwd=tmp_path)
+        assert finished.code == 2
+        assert finished.stderr == f"error: {arguments[1]} names no file\nhint: {arguments[1]} FILE\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("diagnose", "--from", "read", "--svg"), ("plan", "--from", "read", "--html"), ("explain", "read", "--html")],
+)
+def test_what_is_read_is_never_written_over(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "read").write_bytes(Path(SAVED).read_bytes())
+    (tmp_path / "other-name").symlink_to("read")
+    for name in ("read", "./read", "other-name"):
+        finished = envfix(*arguments, name, cwd=tmp_path)
+        assert finished.code == 2
+        assert finished.stderr.startswith(f"error: {name} is what is read, and would be lost\nhint: name a file")
+    assert (tmp_path / "read").read_bytes() == Path(SAVED).read_bytes()
+
+
+def test_many_machines_have_no_page_of_a_plan(tmp_path: Path) -> None:
+    (tmp_path / "nodes").mkdir()
+    finished = envfix("plan", "--from", "nodes", "--html", "a.html", cwd=tmp_path)
+    assert finished.code == 2
+    assert "error: there is no page for the plan of many machines\n" in finished.stderr
+
+
+def test_report_on_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "size=16k") as disk:
+        (disk / "a.html").write_text("old")
+        finished = envfix("diagnose", "--from", SAVED, "--html", "disk/a.html", cwd=tmp_path)
+        assert finished.code == 3
+        assert finished.stderr.startswith("error: cannot write disk/a.html: No space left on device\n")
+        assert [(one.name, one.read_text()) for one in disk.iterdir()] == [("a.html", "old")]
+
+
 def test_file_that_was_there_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.html"
     path.write_text("old")
@@ -446,6 +609,23 @@ def test_without_a_report_nothing_for_it_is_imported() -> None:
     assert modules.isdisjoint(
         {"envfix.app.sharing", "envfix.app.stacking", "envfix.render.html", "envfix.render.markdown"}
     )
+
+
+def test_error_tells_the_terminal_nothing_that_is_not_to_be_read() -> None:
+    finished = envfix("diagnose", "--from", "a\u202e\x1b]0;owned\x07b.json")
+    assert finished.code == 3
+    assert finished.stderr.startswith("error: cannot read a??]0;owned?b.json: ")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"), [("cp437", "the machine saved in"), ("gbk", "中的机器"), ("utf-8", "中的机器")]
+)
+def test_language_of_the_environment_is_spoken_where_it_can_be_written(encoding: str, words: str) -> None:
+    env = cleaned_environment(LANG="zh_CN.UTF-8", PYTHONIOENCODING=encoding)
+    finished = envfix("diagnose", "--from", SAVED, env=env, cwd=CHECKOUT, start=[sys.executable, "-m", "envfix"])
+    text = finished.raw.decode(encoding)
+    assert words in text
+    assert "\\u" not in text
 
 
 # --- the pages of plan, explain and verify ---
@@ -485,7 +665,7 @@ def verify_page(folder: Path, env: dict[str, str]) -> Finished:
 
 ANSWERS: dict[str, tuple[Callable[[Path, dict[str, str]], Finished], int, str]] = {
     "plan": (plan_page, 0, "torch 2.7.1+cu118CUDA inside: cu118, with torchvision 0.22.1, from official."),
-    "conflict": (conflict_page, 1, "No stack fitsBlocked by: driver."),
+    "conflict": (conflict_page, 1, "No stack fitsBlocked by: the driver."),
     "explain": (
         explain_page,
         1,

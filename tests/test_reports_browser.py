@@ -167,6 +167,13 @@ def test_letters_stand_out_as_they_are_drawn(opened: Opened, theme: Theme) -> No
     assert set(drawn) <= palette
 
 
+def test_paper_is_white_whatever_the_theme(opened: Opened) -> None:
+    page = opened("seed-wrong-interpreter", "dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.querySelector('section')).backgroundColor") == rgb(LIGHT["sheet"])
+    assert page.evaluate("getComputedStyle(document.body).color") == rgb(LIGHT["text"])
+
+
 @pytest.mark.parametrize(("width", "seen", "hidden"), [(NARROW, "tall", "wide"), (WIDE, "wide", "tall")])
 def test_one_picture_is_seen_by_eyes_and_by_screen_readers(opened: Opened, width: int, seen: str, hidden: str) -> None:
     page = opened("healthy", width=width)

@@ -52,6 +52,11 @@ def test_each_machine_has_its_chain(name: str, expected: str, tables: Tables) ->
     assert states(name, tables) == expected
 
 
+def tried(inside: Environment) -> bool:
+    """Whether torch was seen to start CUDA."""
+    return inside.torch_import.value is not None and bool(inside.torch_import.value.cuda_available)
+
+
 FACTS: dict[str, tuple[tuple[Machine, Environment], str, str, str]] = {
     "a driver that serves the CUDA inside": (
         (serving(), working(torch_import=unknown("import torch", "not asked"))),
@@ -93,6 +98,14 @@ FACTS: dict[str, tuple[tuple[Machine, Environment], str, str, str]] = {
             name="ultralytics", version="9.0", location="/env", requires=("torch>=3",)),), "files"))),
         "ultralytics", "doubtful", "torch 2.4.1+cu121 is too old for ultralytics 9.0, which asks for torch >=3.",
     ),
+    "ultralytics without what it asks for": (
+        (serving(), working(distributions=found((
+            Distribution(name="ultralytics", version="9.0", location="/env", requires=(
+                "torch>=1", "torchvision", "opencv-python>=4", "PyYAML", "matplotlib>=3.3", "polars", "lap; extra == 'solutions'")),
+            Distribution(name="opencv_python_headless", version="4.9", location="/env"),
+            Distribution(name="pyyaml", version="6", location="/env")), "files"))),
+        "ultralytics", "unknown", "It asks for matplotlib, polars, which this Python does not have.",
+    ),
     "ultralytics whose files are gone": (
         (serving(), working(distributions=found((Distribution(
             name="ultralytics", version="8.3.40", location="/env", missing_code=3),), "files"))),
@@ -101,6 +114,28 @@ FACTS: dict[str, tuple[tuple[Machine, Environment], str, str, str]] = {
     "no torch": (
         (serving(), working(torch=NO_TORCH)),
         "torch", "broken", "torch is not installed in this Python (3.11.9, /env/bin/python).",
+    ),
+    "OpenCV that does not import": (
+        (serving(), working(binaries=HAND_MADE["OpenCV without libGL"][1].binaries)),
+        "ultralytics", "broken", "OpenCV cannot be imported: it needs libGL.so.1, which this system does not have.",
+    ),
+    "OpenCV that does not import, and no ultralytics": (
+        HAND_MADE["OpenCV without libGL"][:2],
+        "ultralytics", "absent", "ultralytics is not installed in this Python (looked at: metadata folders).",
+    ),
+    "CUDA that only a table allows, on a driver that does not start it": (
+        HAND_MADE["container without the file of nvidia_uvm"][:2],
+        "cuda", "unknown",
+        "Driver 455.23.05 is new enough: 455.23 or newer runs it. But nothing starts it while what stands before it is broken.",
+    ),
+    "a compatibility library that stands in": (
+        HAND_MADE["nothing: a compatibility library stands in for the older driver of a data-centre card"][:2],
+        "cuda", "ok", "Driver 470.57.02 is too old for it, but NVIDIA's compatibility library 535.104.05 stands in.",
+    ),
+    "a command yolo whose Python is gone": (
+        (serving(commands=HAND_MADE["yolo whose Python is gone"][0].commands), working()),
+        "ultralytics", "doubtful",
+        "The command `yolo` (/home/li/bin/yolo) cannot start: it starts /old/bin/python, which is gone.",
     ),
     "a driver that does not answer": (
         (machine(driver_layers=layers(nvml="error", nvml_problem="unknown error 999"), **BROKEN), working()),
@@ -125,7 +160,12 @@ def test_no_link_is_green_against_an_error_about_it(name: str, tables: Tables) -
     for finding in diagnosis.findings:
         part = part_of(finding)
         if part is not None and finding.severity == Severity.ERROR:
-            assert chain[part].state in ("broken", "doubtful"), finding.message
+            nothing_there = part == "ultralytics" and chain[part].state == "absent"
+            assert nothing_there or chain[part].state in ("broken", "doubtful"), finding.message
+    wrong = [link for link in chain.values() if link.state in ("broken", "doubtful")]
+    assert diagnosis.verdict != "healthy" or not wrong, "the picture says what the verdict says"
+    if "broken" in (chain["card"].state, chain["driver"].state) and not tried(inside):
+        assert chain["cuda"].state != "ok", "nothing starts on what is broken"
     for link in chain.values():
         assert link.reason.endswith((".", "?", "!")), link
         assert "None" not in link.value

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from envfix.app.detecting import detect
 from envfix.app.recovering import settle
 from envfix.app.settings import NOBODY, named_target, tables_for, time_limit
@@ -11,6 +13,7 @@ from envfix.errors import UsageError
 from envfix.host.real import RealHost
 from envfix.model.facts import Environment, IndexState, Machine
 from envfix.model.finding import Diagnosis, Verdict
+from envfix.model.gpu_use import by_number, numbers
 from envfix.model.language import say
 from envfix.model.report import Report
 from envfix.model.reporter import Reporter
@@ -88,6 +91,9 @@ def report(
         diagnosis = fitted(
             diagnosis, afterwards, target if here else None, lambda name: here and bool(host.glob(literal(name)))
         )
+    if snapshot is not None:  # the serial ids of a saved machine are stand-ins, which choose no card
+        findings = by_number(diagnosis.findings, numbers(machine.gpus.value or ()))
+        diagnosis = msgspec.structs.replace(diagnosis, findings=findings)
     return Report(
         machine=machine,
         environment=environment,

@@ -28,6 +28,7 @@ from envfix.model.documents import Redactor, to_json
 from envfix.model.facts import Environment, Machine, unknown
 from envfix.model.finding import Diagnosis
 from envfix.model.fleet import Behind, FleetReport, FleetSeen, NodeState
+from envfix.model.gpu_use import numbers
 from envfix.model.language import in_english, say
 from envfix.model.reporter import Reporter
 from envfix.probes import commands
@@ -239,11 +240,12 @@ class _Judge:
         return msgspec.structs.replace(state, behind=self._behind(machine, environment, diagnosis))
 
     def _behind(self, machine: Machine, environment: Environment, diagnosis: Diagnosis) -> Behind:
-        from envfix.app.sharing import numbers
         from envfix.app.stacking import links
 
         return Behind(
-            stack=links(machine, environment, diagnosis, self._tables), cards=numbers(machine), people=_users(machine)
+            stack=links(machine, environment, diagnosis, self._tables),
+            cards=numbers(machine.gpus.value or ()),
+            people=_users(machine),
         )
 
 

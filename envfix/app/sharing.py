@@ -1,11 +1,11 @@
-"""What is shown to others: a diagnosis without names and secrets, its links and memory, and writing it to a file."""
+"""What is shown to others: a diagnosis without names and secrets, its links and its memory."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -13,34 +13,36 @@ from envfix import snapshots
 from envfix.app import holding
 from envfix.app.settings import tables_for
 from envfix.app.stacking import links
-from envfix.errors import EnvfixError
 from envfix.host.real import RealHost
 from envfix.model.documents import Redactor, to_json
-from envfix.model.explanation import Cause
+from envfix.model.explanation import Cause, Explanation
 from envfix.model.facts import Machine
-from envfix.model.finding import Finding, Remedy
-from envfix.model.fleet import Difference, Explains, FleetReport, FleetSeen, Group, SharedFleet, Unreached, Value
+from envfix.model.finding import Finding
+from envfix.model.fleet import Difference, Explains, FleetSeen, Group, SharedFleet, Unreached, Value
+from envfix.model.gpu_use import by_number, numbered, numbers
 from envfix.model.language import say
 from envfix.model.outcome import Rung
+from envfix.model.plan import Plan
 from envfix.model.report import Report
 from envfix.model.stack import Link, SharedAnswer, SharedReport
 from envfix.model.words import readable
 
-# Whose homes facts speak of: `--from` reads reports that nobody has redacted.
-HOMES = re.compile(r"(?:/home/|/Users/|\\+Users\\+)([A-Za-z0-9][\w.-]*)")
+# Whose homes facts speak of, in other alphabets as well, and on Windows with blanks; and who sat at a prompt, on which host:
+# `--from` and `explain` read what nobody has redacted.
+HOMES = re.compile(r"(?:/home/|/Users/|\\+Users\\+)([^\W_][\w.-]*)(?:((?: [\w.-]+){1,5})(?=\\))?")
+PROMPTS = re.compile(r"(?<![\w.@/-])(?!git@)([^\W\d][\w.-]{0,60})@([\w.-]{1,60}):(?=[~/])")
 # Names of the catalogue stay as they are: people look them up.
 KEPT: dict[type, frozenset[str]] = {
     Finding: frozenset(("code", "cause", "follows_from")),
     Cause: frozenset(("code", "cause", "follows_from")),
-    Rung: frozenset(("name", "status", "cause")),
+    Rung: frozenset(("name", "cause")),
     # Names of nodes are the answer.
-    Group: frozenset(("name", "nodes", "shown", "verdict")),
+    Group: frozenset(("name", "nodes", "shown")),
     Value: frozenset(("nodes",)),
     Explains: frozenset(("code", "cause", "nodes")),
     Difference: frozenset(("link",)),
-    FleetReport: frozenset(("verdict",)),
     Unreached: frozenset(("nodes",)),
-    Link: frozenset(("part", "state", "code")),
+    Link: frozenset(("code",)),
 }
 T = TypeVar("T")
 
@@ -63,14 +65,20 @@ def shareable(report: Report) -> SharedReport:
 
 def shareable_answer(answer: T) -> SharedAnswer[T]:
     """A plan, an explanation or a verification as it may be shown to anybody."""
-    return SharedAnswer(answer=redacted(answer, _redactor(RealHost(), answer)), made=_today())
+    clean: Any = redacted(answer, _redactor(RealHost(), answer))
+    if isinstance(clean, Explanation):
+        clean = msgspec.structs.replace(clean, causes=by_number(clean.causes, clean.cards))
+    if isinstance(clean, Plan) and clean.gpu is not None:
+        export = numbered(clean.gpu.export, numbers(clean.target.gpus))
+        clean = msgspec.structs.replace(clean, gpu=msgspec.structs.replace(clean.gpu, export=export))
+    return SharedAnswer(answer=clean, made=_today())
 
 
 def shareable_fleet(seen: FleetSeen) -> SharedFleet:
     """All nodes as they may be shown to anybody; their own names are kept, what stands in sentences is not."""
     behind = [seen.behind[group.shown] for group in seen.report.groups]
     groups = [
-        msgspec.structs.replace(group, findings=_numbered_findings(group.findings, there.cards))
+        msgspec.structs.replace(group, findings=by_number(group.findings, there.cards))
         for group, there in zip(seen.report.groups, behind, strict=True)
     ]
     report = msgspec.structs.replace(seen.report, groups=tuple(groups))
@@ -78,14 +86,22 @@ def shareable_fleet(seen: FleetSeen) -> SharedFleet:
     for home in dict.fromkeys(there.home for there in behind):
         shared = redacted(shared, Redactor(home=home))
     people = dict.fromkeys(name for there in behind for name in there.people)
-    others = [*people, *HOMES.findall(to_json(shared))]
+    others = [*people, *_people_in(shared)]
     clean: SharedFleet = redacted(shared, snapshots.redactor_here(RealHost().system_facts()["home"], None, others))
     return clean
 
 
 def _redactor(host: RealHost, record: object, machine: Machine | None = None) -> Redactor:
     """For the people of this machine, and for those whose homes the record speaks of."""
-    return snapshots.redactor_here(host.system_facts()["home"], machine, HOMES.findall(to_json(record)))
+    return snapshots.redactor_here(host.system_facts()["home"], machine, _people_in(record))
+
+
+def _people_in(record: object) -> list[str]:
+    """Names that stand in homes and prompts, the longest first: one may begin another."""
+    text = to_json(record)
+    names = {whole for first, more in HOMES.findall(text) for whole in (first, first + more)}
+    names.update(name for pair in PROMPTS.findall(text) for name in pair)
+    return sorted(names, key=lambda name: (-len(name), name))
 
 
 def _today() -> str:
@@ -93,40 +109,24 @@ def _today() -> str:
 
 
 def by_index(report: Report) -> Report:
-    """Commands name cards by their number: the stand-in of a serial id would choose none."""
-    findings = _numbered_findings(report.diagnosis.findings, numbers(report.machine))
+    """Commands name cards by their number."""
+    findings = by_number(report.diagnosis.findings, numbers(report.machine.gpus.value or ()))
     return msgspec.structs.replace(report, diagnosis=msgspec.structs.replace(report.diagnosis, findings=findings))
 
 
-def numbers(machine: Machine) -> dict[str, str]:
-    """The number of each card by its serial id, where that is its own."""
-    cards = machine.gpus.value or ()
-    count = Counter(card.uuid for card in cards)
-    return {card.uuid: str(card.index) for card in cards if card.uuid and count[card.uuid] == 1}
-
-
-def _numbered_findings(findings: tuple[Finding, ...], cards: dict[str, str]) -> tuple[Finding, ...]:
-    return tuple(
-        msgspec.structs.replace(finding, remedies=tuple(_by_index(remedy, cards) for remedy in finding.remedies))
-        for finding in findings
+@cache
+def _words(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Fields that hold one of envfix's own words, such as a verdict: somebody may be called like it."""
+    fields = msgspec.structs.fields(kind)
+    return frozenset(
+        field.name for field in fields if any(get_origin(one) is Literal for one in (field.type, *get_args(field.type)))
     )
-
-
-def _by_index(remedy: Remedy, cards: dict[str, str]) -> Remedy:
-    commands = tuple(tuple(_numbered(word, cards) for word in argv) for argv in remedy.commands)
-    return msgspec.structs.replace(remedy, commands=commands)
-
-
-def _numbered(word: str, cards: dict[str, str]) -> str:
-    for uuid, number in cards.items():
-        word = word.replace(uuid, number)
-    return word
 
 
 def redacted(value: Any, redactor: Redactor) -> Any:
     """The same record with every text redacted and readable; values keep their types, names of the catalogue stay."""
     if isinstance(value, msgspec.Struct):
-        kept = KEPT.get(type(value), frozenset())
+        kept = KEPT.get(type(value), frozenset()) | _words(type(value))
         fields = {name: getattr(value, name) for name in value.__struct_fields__ if name not in kept}
         return msgspec.structs.replace(value, **{name: redacted(item, redactor) for name, item in fields.items()})
     if type(value) is str:  # members of an Enum are names of envfix's own
@@ -139,14 +139,3 @@ def redacted(value: Any, redactor: Redactor) -> Any:
         others = {redactor.text(key): redacted(item, redactor) for key, item in value.items() if key not in texts}
         return {**redactor.value(texts), **others}
     return value
-
-
-def write(path: str, text: str, option: str) -> None:
-    """Write a report to a file, whole or not at all; raises ``EnvfixError`` where that is impossible."""
-    try:
-        RealHost().write_text(path, text)
-    except OSError as error:
-        raise EnvfixError(
-            say("cannot write {path}: {strerror}", path=path, strerror=error.strerror or error),
-            hint=say("name another file with {option}", option=option),
-        ) from error

@@ -23,8 +23,9 @@ from envfix.model.facts import (
 from envfix.model.finding import Diagnosis, Finding, Severity
 from envfix.model.language import look_up, say
 from envfix.model.stack import Link, Part, State
-from envfix.rules._cards import driver_system, nvidia_displays
-from envfix.rules._family import installed, requirements, version
+from envfix.model.words import counted
+from envfix.rules._cards import driver_system, nvidia_displays, uses_supported_compat
+from envfix.rules._family import installed, key_of, requirements, version
 from envfix.tables.loader import Tables
 
 TORCH_FACTS = frozenset(("environment.torch", "environment.torch_import"))
@@ -32,6 +33,9 @@ DRIVER_FACTS = frozenset(("machine.driver_layers", "machine.device_state"))
 # Packages whose state is torch's own.
 OF_TORCH = re.compile(r"(torch|pytorch|numpy|nvidia[-_][\w-]+)(?![\w-])")
 CUDA_LIBRARIES = re.compile(r"\blib(cu|nccl|nv)|\bnvidia[-_]|cudnn", re.IGNORECASE)
+# What ultralytics does not start without: itself and OpenCV; and its command, which is no folder of that name.
+OF_ULTRALYTICS = re.compile(r"\bultralytics\b|\bcv2\b|\bopencv\b")
+ITS_COMMAND = re.compile(r"(?<![\w-])yolo(?:\.exe)?(?![\w/\\-])")
 
 
 def links(machine: Machine, environment: Environment, diagnosis: Diagnosis, tables: Tables) -> tuple[Link, ...]:
@@ -49,7 +53,19 @@ def links(machine: Machine, environment: Environment, diagnosis: Diagnosis, tabl
         part = part_of(finding)
         if part is not None and finding.severity != Severity.INFO:
             said.setdefault(part, finding)
-    return tuple(_judged(link, said.get(link.part)) for link in chain)
+    judged = tuple(_judged(link, said.get(link.part)) for link in chain)
+    seen = environment.torch_import.value
+    if any(link.state == "broken" for link in judged[:2]) and not (seen is not None and seen.cuda_available):
+        return tuple(_only_by_version(link) if link.part == "cuda" else link for link in judged)
+    return judged
+
+
+def _only_by_version(link: Link) -> Link:
+    """A CUDA that the tables allow, behind a card or a driver that does not work: nobody has seen it start."""
+    if link.state != "ok":
+        return link
+    reason = say("{fits} But nothing starts it while what stands before it is broken.", fits=link.reason)
+    return msgspec.structs.replace(link, state="unknown", reason=reason)
 
 
 def _judged(link: Link, finding: Finding | None) -> Link:
@@ -59,7 +75,9 @@ def _judged(link: Link, finding: Finding | None) -> Link:
     # An import that works is stronger than what versions let fear.
     works = link.part == "torch" and link.state == "ok" and finding.code.startswith("FAM")
     broken = finding.severity == Severity.ERROR and not works
-    if link.state == "broken" and not broken:
+    # What is wrong with OpenCV is nothing to an ultralytics that is not there.
+    beside = link.part == "ultralytics" and link.state == "absent" and finding.code.startswith("LIB")
+    if beside or (link.state == "broken" and not broken):
         return link
     return msgspec.structs.replace(
         link, state="broken" if broken else "doubtful", reason=finding.message, code=finding.code
@@ -80,7 +98,9 @@ def part_of(finding: Finding) -> Part | None:
         without_cuda = facts & {"machine.gpus", "machine.displays", "environment.conda_records"}
         return None if not facts & TORCH_FACTS else "cuda" if without_cuda else "torch"
     if family == "INT":
-        lost = facts & {"environment.torch", "environment.elsewhere"} or finding.severity == Severity.ERROR
+        if any(one.fact == "machine.commands" and ITS_COMMAND.search(one.value) for one in finding.because):
+            return "ultralytics"
+        lost = facts & {*TORCH_FACTS, "environment.elsewhere"} or finding.severity == Severity.ERROR
         return "torch" if lost else None
     return _of_package(finding, facts) if family in ("FAM", "LIB") else None
 
@@ -92,7 +112,7 @@ def _of_package(finding: Finding, facts: set[str]) -> Part | None:
     everything = " ".join([*named, files])
     if "environment.torchvision" in facts or re.search(r"\btorchvision\b", everything):
         return "torchvision"
-    if re.search(r"\bultralytics\b", everything):
+    if OF_ULTRALYTICS.search(everything):
         return "ultralytics"
     if not all(map(OF_TORCH.match, named)):
         return None
@@ -121,7 +141,7 @@ def _link(part: Part, fact: Observed[Any], *, nothing: str) -> Link:
 def _card(machine: Machine) -> Link:
     cards = machine.gpus.value
     if cards:
-        names = _counted([one.name for one in cards])
+        names = counted(one.name for one in cards)
         it = say("it") if len(cards) == 1 else say("them")
         reason = (
             say("The driver lists {it} ({source}).", it=it, source=machine.gpus.source)
@@ -131,7 +151,7 @@ def _card(machine: Machine) -> Link:
         return Link(part="card", state="ok", value=names, reason=reason)
     seen = nvidia_displays(machine)
     if seen:
-        names = _counted(list(map(_of_bus, seen)))
+        names = counted(map(_of_bus, seen))
         source = machine.displays.source
         return Link(
             part="card",
@@ -148,13 +168,6 @@ def _of_bus(display: Display) -> str:
     """``GA102 [GeForce RTX 3090]`` as people call it."""
     sold_as = re.findall(r"\[([^\[\]]+)\]", display.name or "")
     return sold_as[-1] if sold_as else display.name or f"{display.vendor} {display.device_id}"
-
-
-def _counted(names: list[str]) -> str:
-    """``2 x RTX 3090, A100``: each name once, in order."""
-    return ", ".join(
-        f"{names.count(name)} x {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)
-    )
 
 
 def _driver(machine: Machine) -> Link:
@@ -217,6 +230,13 @@ def _by_floor(machine: Machine, driver: Driver | None, torch: TorchBuild, tables
         )
         return Link(part="cuda", state="unknown", value=value, reason=say("{missing}.", missing=missing))
     how = floor.compatibility(driver.version)
+    if how is None and uses_supported_compat(machine, tables, floor.family):
+        reason = say(
+            "Driver {version} is too old for it, but NVIDIA's compatibility library {library} stands in.",
+            version=driver.version,
+            library=machine.driver_layers.value.libcuda_version if machine.driver_layers.value else "",
+        )
+        return Link(part="cuda", state="ok", value=value, reason=reason)
     if how is None:
         reason = say(
             "It needs driver {family} or newer, and there is {version}.", family=floor.family, version=driver.version
@@ -311,15 +331,16 @@ def _ultralytics_fits(environment: Environment, package: Distribution) -> Link:
         return Link(
             part="ultralytics", state="unknown", value=package.version, reason=say("There is no torch to fit to.")
         )
-    asked = [
-        one.requirement.specifier
-        for one in requirements(environment, of=("torch",))
-        if one.by is package and one.extra is None
-    ]
+    needs = [one.requirement for one in requirements(environment, iter((package,))) if one.extra is None]
+    asked = [one.specifier for one in needs if key_of(one.name) == "torch"]
+    unmet = [one for one in asked if not one.contains(here.public, prereleases=True)]
+    lacking = _lacking([one.name for one in needs], environment)
+    if lacking and not unmet:
+        reason = say("It asks for {lacking}, which this Python does not have.", lacking=", ".join(lacking))
+        return Link(part="ultralytics", state="unknown", value=package.version, reason=reason)
     if not asked:
         reason = say("It is installed; its metadata do not say which torch it takes.")
         return Link(part="ultralytics", state="unknown", value=package.version, reason=reason)
-    unmet = [one for one in asked if not one.contains(here.public, prereleases=True)]
     said = say("It asks for torch {map}", map=", ".join(map(str, unmet or asked)))
     reason = say(
         "{said}, and {which} torch {public}.",
@@ -328,6 +349,14 @@ def _ultralytics_fits(environment: Environment, package: Distribution) -> Link:
         public=here.public,
     )
     return Link(part="ultralytics", state="doubtful" if unmet else "ok", value=package.version, reason=reason)
+
+
+def _lacking(names: list[str], environment: Environment) -> list[str]:
+    """Packages that are asked for and not there; each OpenCV stands for any, and a pasted report does not list them all."""
+    if environment.binaries.problem == NOT_TOLD:
+        return []
+    here = {"opencv-python" if "opencv" in name else name for name in installed(environment)}
+    return [name for name in dict.fromkeys(map(key_of, names)) if name not in here | {"torch", "torchvision"}]
 
 
 def _sentence(text: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
 
+from envfix.app import report_files
 from envfix.commands import _options as shared
+from envfix.errors import UsageError
 from envfix.model.language import later, say
 
 if TYPE_CHECKING:
@@ -20,11 +23,36 @@ if TYPE_CHECKING:
 # As a FILE: the report takes the place of the answer.
 STANDARD_OUTPUT = "-"
 
+ITS_NAMES = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
+def _file(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A file that can be written, as far as this can be told before the work is done."""
+    name = option.opts[0]
+    if value is None or context.resilient_parsing:
+        return None
+    if not value:
+        raise UsageError(say("{option} names no file", option=name), hint=f"{name} FILE")
+    if value in (STANDARD_OUTPUT, *ITS_NAMES):
+        return STANDARD_OUTPUT
+    report_files.check(value, name)
+    return value
+
+
+def _named(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A file: the answer itself already stands on standard output."""
+    path = _file(context, option, value)
+    if path == STANDARD_OUTPUT:
+        raise UsageError(say("the page needs a file of its own"), hint="--html FILE")
+    return path
+
+
 report_options = shared.options(
     click.option(
         "--html",
         type=shared.FILE,
         metavar="FILE",
+        callback=_file,
         help=later("Also write a page to show to others, without names and secrets."),
     ),
     click.option(
@@ -33,22 +61,17 @@ report_options = shared.options(
         metavar="[FILE]",
         is_flag=False,
         flag_value=STANDARD_OUTPUT,
+        callback=_file,
         help=later("The same as Markdown, to paste into an issue; without FILE it is the answer."),
     ),
-    click.option("--svg", type=shared.FILE, metavar="FILE", help=later("The same as a picture of the terminal.")),
+    click.option(
+        "--svg",
+        type=shared.FILE,
+        metavar="FILE",
+        callback=_file,
+        help=later("The same as a picture of the terminal."),
+    ),
 )
-
-
-def _named(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """A file: the answer itself already stands on standard output."""
-    del context, option
-    if value == STANDARD_OUTPUT:
-        from envfix.errors import UsageError
-
-        raise UsageError(say("the page needs a file of its own"), hint="--html FILE")
-    return value
-
-
 page_option = click.option(
     "--html",
     type=shared.FILE,
@@ -58,11 +81,22 @@ page_option = click.option(
 )
 
 
+def spare(read: Iterable[str | None], **reports: str | None) -> None:
+    """Refuse a report in place of what is read: a snapshot, or the log that is explained."""
+    sources = {_place(path) for path in read if path is not None} - {STANDARD_OUTPUT}
+    for name, path in reports.items():
+        if path is not None and _place(path) in sources:
+            raise UsageError(
+                say("{path} is what is read, and would be lost", path=path),
+                hint=say("name a file of its own: --{name} FILE", name=name),
+            )
+
+
 def save_page(path: str | None, answer: Explanation | Plan | Verification, out: Output) -> None:
     """The page of an answer, where one was asked for."""
     if path is None:
         return
-    from envfix.app.sharing import shareable_answer, write
+    from envfix.app.sharing import shareable_answer
     from envfix.model.explanation import Explanation
     from envfix.model.outcome import Verification
     from envfix.render.html_answers import HtmlAnswers
@@ -74,7 +108,7 @@ def save_page(path: str | None, answer: Explanation | Plan | Verification, out: 
         text = pages.verification(shareable_answer(answer))
     else:
         text = pages.plan(shareable_answer(answer))
-    write(path, text, "--html")
+    report_files.write(path, text, "--html")
     out.reporter.note(say("saved: {path}", path=path))
 
 
@@ -82,10 +116,10 @@ def save_fleet_page(path: str | None, seen: FleetSeen, out: Output) -> None:
     """The page of all nodes, where one was asked for."""
     if path is None:
         return
-    from envfix.app.sharing import shareable_fleet, write
+    from envfix.app.sharing import shareable_fleet
     from envfix.render.html_fleet import fleet_page
 
-    write(path, fleet_page(shareable_fleet(seen)), "--html")
+    report_files.write(path, fleet_page(shareable_fleet(seen)), "--html")
     out.reporter.note(say("saved: {path}", path=path))
 
 
@@ -99,11 +133,9 @@ class Reports:
 
     def _check(self, *, as_json: bool) -> None:
         """Before anything is looked at: two answers cannot go to one place."""
-        from envfix.errors import UsageError
-
-        places = [*self._files.values(), *([STANDARD_OUTPUT] if as_json else [])]
+        places = [*map(_place, self._files.values()), *([STANDARD_OUTPUT] if as_json else [])]
         for name, path in self._files.items():
-            if places.count(path) > 1:
+            if places.count(_place(path)) > 1:
                 where = say("standard output") if path == STANDARD_OUTPUT else path
                 raise UsageError(
                     say("two answers cannot both go to {where}", where=where),
@@ -131,10 +163,12 @@ class Reports:
         return {name: _format(name).diagnosis(shared_report) for name in self._files}
 
     def _write(self, name: str, text: str) -> None:
-        from envfix.app.sharing import write
-
         if self._files[name] != STANDARD_OUTPUT:
-            write(self._files[name], text, f"--{name}")
+            report_files.write(self._files[name], text, f"--{name}")
+
+
+def _place(path: str) -> str:
+    return path if path == STANDARD_OUTPUT else report_files.place(path)
 
 
 def _format(name: str) -> ReportFormat:

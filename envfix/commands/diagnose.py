@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from envfix.commands import _options as shared
-from envfix.commands._report_options import Reports, report_options
+from envfix.commands._report_options import Reports, report_options, spare
 from envfix.model.language import later
 
 
@@ -51,6 +51,7 @@ def command(
     from envfix.app import diagnosing
     from envfix.render import open_output
 
+    spare((snapshot,), html=html, markdown=markdown, svg=svg)
     reports = Reports(as_json=as_json, html=html, markdown=markdown, svg=svg)
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
     report = diagnosing.report(

@@ -7,7 +7,7 @@ import sys
 import click
 
 from envfix.commands import _options as shared
-from envfix.commands._report_options import page_option, save_page
+from envfix.commands._report_options import page_option, save_page, spare
 from envfix.errors import UsageError
 from envfix.model.language import later, say
 
@@ -55,6 +55,7 @@ def command(
             say("nothing to explain: name the file that holds the error"),
             hint=say("or pipe the program's output: `yolo train ... 2>&1 | envfix explain -`"),
         )
+    spare((snapshot, *files), html=html)
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
     explanation = explaining.explain_files(
         files or (explaining.STANDARD_INPUT,),

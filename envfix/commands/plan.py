@@ -8,8 +8,9 @@ import click
 
 from envfix.commands import _options as shared
 from envfix.commands._plan_options import BACKEND, NEW_ENV, Backend, goal_options, machine_options
-from envfix.commands._report_options import page_option, save_page
-from envfix.model.language import later
+from envfix.commands._report_options import page_option, save_page, spare
+from envfix.errors import UsageError
+from envfix.model.language import later, say
 
 
 @click.command()
@@ -57,8 +58,14 @@ def command(
     from envfix.app import planning
     from envfix.render import open_output
 
+    spare((wishes["snapshot"],), html=html)
     out = open_output(as_json=as_json, color=not no_color, quiet=quiet, verbose=verbose)
     if planning.is_folder(wishes["snapshot"]):
+        if html is not None:
+            raise UsageError(
+                say("there is no page for the plan of many machines"),
+                hint=say("name one saved machine: --from FILE"),
+            )
         from envfix.app import fleet_planning
 
         shared_plan = fleet_planning.plan(planning.request_of(**wishes), reporter=out.reporter)

@@ -85,24 +85,40 @@ def _decode(kind: type, value: object) -> object:
 _HIDDEN = "***"
 # Each hides what follows its group ``kept``; a value that is hidden already stays as it is. Repetitions are bounded: a text
 # without any secret must not take the square of its length.
+_NAMES = (
+    r"(?:token|passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key(?:[_-]?id)?|private[_-]?key|authorization|cookie"
+    r"|_pass|_pwd)"
+)
+# How such a value is given: by = or :, as a word of its own, in JSON inside JSON as well.
+_GIVEN = r"\\*[\"']?\s*[=:]\s*(?:(?:basic|bearer|token) +)?"
 _SECRETS = (
-    # https://user:password@host, also with an @ in the password or with nothing but a token; proxy = user:password@host
+    # https://user:password@host, also with an @ or a / in the password, or with nothing but a token
     re.compile(r"(?P<kept>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)[^/\s\"'<>]+(?=@)"),
-    re.compile(r"(?P<kept>^|\bproxy[\"']?\s*[=:]\s*[\"']?)[^\s/@:\"']{1,2000}:[^\s/\"']{0,2000}(?=@)", re.IGNORECASE),
+    re.compile(r"(?P<kept>://)[^/\s@:\"'<>]{1,100}:(?!\d+/)[^\s@\"'<>]{1,300}(?=@)"),
+    # user:password@host alone, as in a proxy; an image is named name:tag@sha256
+    re.compile(r"(?P<kept>(?<![\w/.:-]))[\w.%+-]{1,100}:[^\s/@\"']{1,200}(?=@(?!sha\d)\w)"),
     # https://conda.anaconda.org/t/TOKEN/channel
-    re.compile(r"(?P<kept>://[^\s\"']{0,300}?/t/)[^/\s\"']+"),
-    re.compile(r"(?P<kept>[?&][\w.-]{0,60}(?:sig|signature|credential|key)=)[^\s\"'&]+", re.IGNORECASE),
+    re.compile(r"(?P<kept>://[^\s\"']{0,300}?/t/|://dl\.cloudsmith\.io/(?!public/)(?:basic/)?)[^/\s\"']+"),
+    re.compile(r"(?P<kept>[?&][\w.-]{0,60}(?:sig|signature|credential|key|auth|pass|pwd)=)[^\s\"'&]+", re.IGNORECASE),
     re.compile(
-        r"(?P<kept>(?:token|password|passwd|secret|api[_-]?key|access[_-]?key|authorization)[\"']?\s*[=:]\s*[\"']?"
-        r"(?:(?:basic|bearer|token) +)?)[^\s\"'&,;]+",
+        rf"(?P<kept>{_NAMES}{_GIVEN}(?P<quote>\\*[\"'])?)(?(quote)(?:(?!(?P=quote)).){{1,2000}}|[^\s\"'&,;\\]+)",
         re.IGNORECASE,
     ),
     re.compile(r"(?P<kept>--[\w-]{0,60}(?:token|password|secret|api-?key)\s+)[^\s\"']+", re.IGNORECASE),
+    re.compile(r"(?P<kept>\s(?:-u|--user)[ =][\w.@-]{1,100}:)[^\s\"']+"),
+    re.compile(
+        r"(?P<kept>\bsshpass\s{1,9}-p\s{0,9}|\blogin\s{1,9}\S{1,100}\s{1,9}password\s{1,9}|\bbearer\s{1,9}(?=\S{12}))\S+",
+        re.IGNORECASE,
+    ),
     # Tokens that are known by their beginning, wherever they stand.
-    re.compile(r"(?P<kept>\b(?:hf_|gh[opsu]_|github_pat_|glpat-|nvapi-|pypi-|xox[abp]-|sk-))[A-Za-z0-9_-]{16,}"),
+    re.compile(
+        r"(?P<kept>\b(?:hf_|gh[opsu]_|github_pat_|glpat-|nvapi-|pypi-|npm_|dckr_pat_|xox[abp]-|sk-|AKIA|ASIA|AIza|eyJ))"
+        r"[A-Za-z0-9_-]{16,}(?:\.[A-Za-z0-9_-]+){0,2}"
+    ),
 )
 _SECRET_NAME = re.compile(
-    r"token|passw(?:or)?d|secret|api_?key|access_?key|credential|authori[sz]ation|auth$", re.IGNORECASE
+    r"token|passw(?:or)?d|passphrase|secret|(?:api|access|private)_?key|credential|authori[sz]ation|(?:auth|_pass|_pwd)$",
+    re.IGNORECASE,
 )
 
 
@@ -133,8 +149,18 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
-# A whole serial id, or its beginning, which CUDA_VISIBLE_DEVICES takes as well.
-_GPU_ID = re.compile(r"\b(?P<kind>GPU|MIG)-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{1,12}){0,4}(?![\w-])")
+# A whole serial id, or its beginning, which CUDA_VISIBLE_DEVICES takes as well; and the ids of anything else.
+_ID = re.compile(
+    r"(?:\b(?P<kind>(?:GPU|MIG)-)[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{1,12}){0,4}"
+    r"|(?<![\w-])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})(?![\w-])"
+)
+_NETWORK_CARD = re.compile(
+    r"(?<![\w:-])[0-9a-fA-F]{2}(?P<mark>[:-])(?:[0-9a-fA-F]{2}(?P=mark)){4}[0-9a-fA-F]{2}(?![\w:-])"
+)
+# An address of a machine: versions look the same, but stand behind no // and before no port.
+_ADDRESS = re.compile(
+    r"(?<![\w.])(?!127\.|0\.0\.0\.0|192\.0\.2\.)(?:(?<=//)|(?<=@)|(?=[\d.]{7,15}:\d{2,5}(?!\w)))(?:\d{1,3}\.){3}\d{1,3}(?![\w.])"
+)
 # Names of accounts and machines that name nobody, and words that envfix itself needs to understand what it reads.
 _NOBODY = frozenset(
     re.findall(
@@ -206,6 +232,7 @@ class Redactor:
         for number, name in enumerate(dict.fromkeys(people)):
             self._hide(name, f"user{number + 1}" if number else "user")
         self._ids: dict[str, str] = {}
+        self._addresses: dict[str, str] = {}
 
     def _hide(self, name: str, stand_in: str) -> None:
         if len(name) < 2 or name.lower() in _NOBODY or name.isdecimal():
@@ -216,7 +243,8 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text without names and secrets."""
-        text = _GPU_ID.sub(self._id, _without_secrets(text))
+        text = _ADDRESS.sub(self._address, _ID.sub(self._id, _without_secrets(text)))
+        text = _NETWORK_CARD.sub(r"00\g<mark>00\g<mark>00\g<mark>00\g<mark>00\g<mark>00", text)
         for pattern, stand_in in self._rules:
             text = pattern.sub(stand_in, text)
         return text
@@ -232,5 +260,9 @@ class Redactor:
             if whole.startswith(said):
                 return stand_in[: len(said)]
         return self._ids.setdefault(
-            said, f"{match['kind']}-{len(self._ids):08d}-0000-0000-0000-000000000000"[: len(said)]
+            said, f"{match['kind'] or ''}{len(self._ids):08d}-0000-0000-0000-000000000000"[: len(said)]
         )
+
+    def _address(self, match: re.Match[str]) -> str:
+        """One of the addresses that are kept for examples."""
+        return self._addresses.setdefault(match[0], f"192.0.2.{len(self._addresses) % 254 + 1}")

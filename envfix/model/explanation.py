@@ -32,6 +32,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The causes, the first of which explains most; ``ambiguous``: the log alone leaves open which of them it is.
 
     ``facts`` says what the log was joined with: this machine, another one (``origin``), what the log itself states, or nothing.
+    ``cards`` holds the numbers of this machine's cards by their serial ids, for those to whom the ids are not shown.
     """
 
     causes: tuple[Cause, ...]
@@ -41,6 +42,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     origin: str | None = None
     notes: tuple[str, ...] = ()
+    cards: dict[str, str] = {}
 
     @property
     def is_error(self) -> bool:

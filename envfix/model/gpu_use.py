@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Literal, TypeVar
 
 import msgspec
 
+from envfix.model.explanation import Cause
 from envfix.model.facts import Gpu
+from envfix.model.finding import Finding, Remedy
+from envfix.model.plan import TargetGpu
+
+Told = TypeVar("Told", Finding, Cause)
 
 
 class CardField(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,3 +72,30 @@ class GpuUse(msgspec.Struct, frozen=True, kw_only=True):
         if self.origin is not None:  # ids of a saved machine are not the real ones
             return ("CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={card.index}")
         return ("CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={card.visible_as}")
+
+
+def numbers(cards: Iterable[Gpu | TargetGpu]) -> dict[str, str]:
+    """The number of each card by its serial id, where that is its own."""
+    cards = tuple(cards)
+    count = Counter(card.uuid for card in cards)
+    return {card.uuid: str(card.index) for card in cards if card.uuid and count[card.uuid] == 1}
+
+
+def by_number(rows: Iterable[Told], cards: Mapping[str, str]) -> tuple[Told, ...]:
+    """The same rows, whose commands name cards by their numbers: the stand-in of a serial id would choose none."""
+    return tuple(
+        msgspec.structs.replace(row, remedies=tuple(_by_number(remedy, cards) for remedy in row.remedies))
+        for row in rows
+    )
+
+
+def _by_number(remedy: Remedy, cards: Mapping[str, str]) -> Remedy:
+    commands = tuple(tuple(numbered(word, cards) for word in argv) for argv in remedy.commands)
+    return msgspec.structs.replace(remedy, commands=commands)
+
+
+def numbered(text: str, cards: Mapping[str, str]) -> str:
+    """The text with numbers in place of serial ids."""
+    for uuid, number in cards.items():
+        text = text.replace(uuid, number)
+    return text

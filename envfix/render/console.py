@@ -37,10 +37,11 @@ from envfix.model.plan import Choice, Examination, Plan
 from envfix.model.report import Afterwards, CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
 from envfix.model.started import as_started
+from envfix.model.words import readable
 from envfix.render import facts_table, fleet_table, gpu_table, plan_table
 from envfix.render.facts_table import FAMILY
 from envfix.render.progress import ConsoleReporter
-from envfix.render.text import Text, safe
+from envfix.render.text import Text
 from envfix.render.words import command_line, duration, size
 from envfix.render.wrapping import filled
 
@@ -83,8 +84,12 @@ NAMES = (
 REASONS_SHOWN = 6
 DIFFERENCES_SHOWN = 12
 GROUPS_SHOWN, ROWS_SHOWN, NODES_SHOWN = 12, 12, 24
+# In a narrower window a table of four columns is a heap of letters.
+FOUR_COLUMNS = 60
 # Lines to copy.
 COMMAND = "green"
+# Behind a sentence: how it is called.
+ASIDE = "not bold dim"
 RUNGS = {"passed": ("✓", "ok", "green"), "failed": ("✗", "FAILED", "bold red"), "skipped": ("·", "skipped", "dim")}
 
 
@@ -92,9 +97,9 @@ class _SafeConsole(Console):
     """Never obeys what a driver, a file or a snapshot of somebody else wants to do to the terminal."""
 
     def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """The segments, with ``?`` for control characters; rich's own styles are added later and stay."""
+        """The segments, with ``?`` for what is not to be read; rich's own styles are added later and stay."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(safe(segment.text), segment.style)
+            yield segment if segment.control else Segment(readable(segment.text), segment.style)
 
 
 class ConsoleOutput:
@@ -148,10 +153,10 @@ class ConsoleOutput:
         if report.afterwards is not None:
             self._afterwards(report.afterwards)
         text, style = VERDICTS[report.diagnosis.verdict]
-        text = look_up(text)
-        self._say(
-            Text(say("Verdict: {verdict}. {text}", verdict=look_up(report.diagnosis.verdict), text=text), style=style)
-        )
+        verdict = look_up(report.diagnosis.verdict)
+        line = Text(say("Verdict: {verdict}. {text}", verdict=verdict, text=look_up(text)), style="bold")
+        line.highlight_words([verdict], style)
+        self._say(line)
 
     def shared(self, text: str) -> None:
         """As it is, and in UTF-8 whatever the terminal speaks."""
@@ -204,9 +209,9 @@ class ConsoleOutput:
         mark, plain, style = MARKS[finding.severity]
         head = Text(f"{mark if self._unicode else plain} ", style=style)
         head.append(finding.message, style="bold")
-        head.append(f"  ({look_up(finding.severity.value)} {finding.code} {finding.cause})", style="dim")
+        head.append(f"  ({look_up(finding.severity.value)} {finding.code} {finding.cause})", style=ASIDE)
         if finding.follows_from:
-            head.append(say("  follows from {follows_from}", follows_from=finding.follows_from), style="dim")
+            head.append(say("  follows from {follows_from}", follows_from=finding.follows_from), style=ASIDE)
         self._say(head)
         # What follows from another finding, or is only good to know, takes one line.
         if self._verbose or (not finding.follows_from and finding.severity != Severity.INFO):
@@ -285,7 +290,7 @@ class ConsoleOutput:
         head = Text(f"{mark if self._unicode else plain} ", style=style)
         head.append(look_up(difference.link), style="bold" if difference.matters else "dim")
         if not difference.matters:
-            head.append(say("  (no finding rests on it)"), style="dim")
+            head.append(say("  (no finding rests on it)"), style=ASIDE)
         self._indented(head)
         for line in fleet_table.values(difference, everything=self._verbose):
             self._indented(Text(line, style="" if difference.matters else "dim"), by=4)
@@ -326,7 +331,7 @@ class ConsoleOutput:
             head.append(
                 _stack(choice)
                 if choice
-                else say("no stack fits: blocked by {blocked_by}", blocked_by=stack.plan.blocked_by)
+                else say("no stack fits: blocked by {blocked_by}", blocked_by=plan_table.blocker(stack.plan))
             )
             self._say(head)
             if self._verbose:
@@ -508,10 +513,10 @@ class ConsoleOutput:
         head.append(cause.message, style="bold")
         head.append(
             f"  ({look_up(cause.severity.value)} {cause.code} {cause.cause}, {_likelihood(cause.confidence)})",
-            style="dim",
+            style=ASIDE,
         )
         if cause.follows_from:
-            head.append(say("  follows from {follows_from}", follows_from=cause.follows_from), style="dim")
+            head.append(say("  follows from {follows_from}", follows_from=cause.follows_from), style=ASIDE)
         self._say(head)
         if cause.follows_from and not self._verbose:
             self._say("")
@@ -533,7 +538,9 @@ class ConsoleOutput:
         """A bar for each card, the processes on it, then the line to paste."""
         self._progress.done()
         for line in self._gpu_lines(use):
-            self._say(line, soft_wrap=line.style == COMMAND)
+            self._say(line)
+        if use.best is not None:
+            self._command(command_line(("export", *use.export)))
 
     def watch_gpus(self, uses: Iterator[GpuUse]) -> None:
         """The same in one place of a terminal; without one, one below the other."""
@@ -584,7 +591,6 @@ class ConsoleOutput:
             say("Most is free on GPU {index}. Paste this before you start your program:", index=use.best.card.index),
             style="bold",
         )
-        yield Text(f"  {command_line(('export', *use.export))}", style=COMMAND)
 
     def fit(self, fit: Fit) -> None:
         """The batch first, then how that is known, and what would let a larger one fit."""
@@ -612,7 +618,10 @@ class ConsoleOutput:
             self._say(Text(say("Plan: {stack}", stack=_stack(plan.choice)), style="bold green"))
         else:
             self._say(
-                Text(say("No stack fits: blocked by {blocked_by}.", blocked_by=plan.blocked_by), style="bold red")
+                Text(
+                    say("No stack fits: blocked by {blocked_by}.", blocked_by=plan_table.blocker(plan)),
+                    style="bold red",
+                )
             )
         self._facts(plan_table.plan_rows(plan))
         for reason in plan.reasons:
@@ -643,6 +652,10 @@ class ConsoleOutput:
         if not plan.packages:
             return
         self._say("")
+        if self.console.width < FOUR_COLUMNS:
+            for pin in plan.packages:
+                self._indented(Text(f"{pin.name} {pin.specifier or say('any')} ({pin.index}): {pin.because}"))
+            return
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         for column in (later("package"), later("version"), later("from"), later("why")):
             table.add_column(look_up(column), overflow="fold")

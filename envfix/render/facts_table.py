@@ -64,13 +64,9 @@ def _all(report: Report) -> Iterator[Row]:
     yield from _nvidia(machine)
     for display in machine.displays.value or ():
         held = say(", held by {driver}", driver=display.driver) if display.driver else ""
-        text = say(
-            "{vendor} {display} at {bus}{held}",
-            vendor=display.vendor,
-            display=display.name or display.device_id,
-            bus=display.bus,
-            held=held,
-        )
+        name = display.name or display.device_id
+        whole = name if name.startswith(display.vendor) else f"{display.vendor} {name}"
+        text = say("{display} at {bus}{held}", display=whole, bus=display.bus, held=held)
         yield (say("on the bus"), text, machine.displays.source)
     yield _row(say("batch system"), machine.scheduler, _scheduler)
     yield from _toolchain(machine)

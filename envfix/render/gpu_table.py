@@ -78,7 +78,7 @@ def process_rows(use: CardUse) -> Iterator[tuple[str, str, str]]:
         since = say(", since {since} UTC", since=process.since.replace("T", " ")[:16]) if process.since else ""
         yield (
             memory,
-            say("{owner}  pid {pid}{since}", owner=owner, pid=process.pid, since=since),
+            say("{owner}, pid {pid}{since}", owner=owner, pid=process.pid, since=since),
             process.command or say("command not told"),
         )
 
@@ -102,7 +102,7 @@ def fields(use: CardUse) -> Iterator[Text | Padding]:
 
 
 def _style(field: CardField) -> str:
-    return "bold yellow" if field.matters else "dim" if field.value is None else "not bold"
+    return "bold yellow" if field.matters else "not bold dim" if field.value is None else "not bold"
 
 
 def _sentence(field: CardField) -> str:

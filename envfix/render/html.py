@@ -25,6 +25,7 @@ from envfix.render.report_parts import (
     VERDICTS,
     Chain,
     afterwards_lines,
+    afterwards_title,
     chains,
     machine_line,
     made_by,
@@ -47,8 +48,9 @@ class HtmlReport:
         verdict = report.diagnosis.verdict
         sections = [_stack(shared.links), *findings(chains(report.diagnosis.findings))]
         if report.afterwards is not None:
-            lines = [element("p", *prose(line)) for line in afterwards_lines(report.afterwards)]
-            sections.append(element("section", element("h2", say("After an installation")), *lines))
+            lines = [element("li", *prose(line)) for line in afterwards_lines(report.afterwards)]
+            title = element("h2", afterwards_title(report.afterwards))
+            sections.append(element("section", title, element("ul", *lines)))
         sections += [*_memory(shared.use), _facts(shared), *_not_judged(shared)]
         header = element(
             "header",
@@ -74,7 +76,17 @@ def page(title: str, *body: Element) -> str:
         element("title", title),
         element("style", style),
     )
-    return document(element("html", head, element("body", *body), lang=web_tag()))
+    return document(_each_once(element("html", head, element("body", *body), lang=web_tag())))
+
+
+def _each_once(root: Element) -> Element:
+    """Of findings with the same code the first one is where links lead."""
+    seen: set[str] = set()
+    for one in root.iter():
+        if one.get("id") in seen:
+            del one.attrib["id"]
+        seen.add(one.get("id", ""))
+    return root
 
 
 def footer(*more: str) -> Element:

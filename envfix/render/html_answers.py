@@ -74,7 +74,7 @@ class HtmlAnswers:
             sections.append(element("section", element("h2", say("What would be run")), *commands))
         choice = plan.choice
         if choice is None:
-            words = say("Blocked by: {blocked_by}.", blocked_by=plan.blocked_by)
+            words = say("Blocked by: {blocked_by}.", blocked_by=plan_table.blocker(plan))
             return _answer("broken", say("No stack fits"), words, shared.made, sections)
         inside = (
             say("a CPU build") if choice.variant == "cpu" else say("CUDA inside: {variant}", variant=choice.variant)
@@ -125,7 +125,7 @@ def _ladder(rungs: tuple[Rung, ...]) -> Element:
             "p",
             *prose(rung.message),
             f"{cause} ",
-            element("span", duration(rung.seconds), class_="source"),
+            element("span", duration(rung.seconds) if rung.status != "skipped" else None, class_="source"),
             class_="why",
         )
         rows.append(element("li", sign(state), name, why))

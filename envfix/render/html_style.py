@@ -147,14 +147,14 @@ section{padding:1rem .85rem}
 .links .why{grid-column:2}
 .picture.tall{display:block}
 }
-@media print{body{background:none}section{break-inside:avoid}}
+@media print{:root{color-scheme:light}body{background:none}section{break-inside:avoid}}
 """
 
 
 def css() -> str:
     """The style sheet: colours by theme, then the rules."""
     light = f":root{{color-scheme:light dark;{_colours(LIGHT)}}}"
-    dark = f"@media (prefers-color-scheme:dark){{:root{{{_colours(DARK)}}}}}"
+    dark = f"@media screen and (prefers-color-scheme:dark){{:root{{{_colours(DARK)}}}}}"
     return f"{light}\n{dark}{_RULES.replace('NARROW', str(NARROW))}"
 
 

@@ -107,6 +107,7 @@ class JsonOutput:
     def explanation(self, explanation: Explanation) -> None:
         """``envfix.explain/1``."""
         fields = to_builtins(explanation)
+        del fields["cards"]
         fields["causes"] = [_finding(row) for row in fields["causes"]]
         self._write("envfix.explain/1", fields)
 

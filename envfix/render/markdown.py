@@ -18,6 +18,7 @@ from envfix.render.report_parts import (
     VERDICTS,
     Chain,
     afterwards_lines,
+    afterwards_title,
     chains,
     machine_line,
     made_by,
@@ -51,7 +52,7 @@ class MarkdownReport:
         ]
         if report.afterwards is not None:
             lines = "\n".join(f"- {escaped(line)}" for line in afterwards_lines(report.afterwards))
-            blocks += [say("### After an installation"), lines]
+            blocks += [f"### {afterwards_title(report.afterwards)}", lines]
         facts = (tuple(map(escaped, (look_up(row[0]), *row[1:]))) for row in facts_table.rows(report, verbose=True))
         blocks += [
             *_memory(shared.use),

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envfix.model.language import say
+from envfix.model.language import later, look_up, say
 from envfix.model.plan import Plan, PlanTarget
+from envfix.model.words import counted
 from envfix.render.facts_table import Row
 from envfix.render.words import duration, size
+
+# What blocks a plan, as people call it; scripts get the short word.
+BLOCKERS: dict[str, str] = {
+    "request": later("what was asked for"),
+    "interpreter": later("the version of Python"),
+    "platform": later("the operating system"),
+    "glibc": later("the C library of the system (glibc)"),
+    "sm": later("the card, for which no build holds code"),
+    "driver": later("the driver"),
+    "index": later("the indexes"),
+    "companion": later("a package that belongs with torch"),
+}
+
+
+def blocker(plan: Plan) -> str:
+    """What blocks, in words."""
+    return look_up(BLOCKERS.get(plan.blocked_by or "", plan.blocked_by or later("nothing that is known")))
 
 
 def plan_rows(plan: Plan) -> Iterator[Row]:
@@ -41,9 +59,8 @@ def _price(plan: Plan, everything: int) -> str:
 
 
 def _target(target: PlanTarget) -> str:
-    cards = ", ".join(f"{gpu.name}{f' ({gpu.capability})' if gpu.capability else ''}" for gpu in target.gpus) or say(
-        "no NVIDIA GPU"
-    )
+    names = (f"{gpu.name} ({gpu.capability})" if gpu.capability else gpu.name for gpu in target.gpus)
+    cards = counted(names) or say("no NVIDIA GPU")
     driver = (
         say("driver {driver}", driver=target.driver)
         if target.driver

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from envfix.model.language import look_up, say
 from envfix.model.reporter import NullReporter
+from envfix.model.words import readable
 from envfix.render.words import duration, size
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ PLAIN_EVERY = 10.0
 JSON_EVERY = 0.25
 # The rate is that of the last seconds: an average since the start hides that the network has become slow.
 RATE_OVER = 5.0
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Rate:
@@ -219,8 +219,8 @@ class NotesReporter(NullReporter):
 
 
 def _clean(text: str) -> str:
-    """Without control characters: names of hosts and packages come from outside."""
-    return _CONTROL.sub("?", text)
+    """In one line, without what is not to be read: names of hosts and packages come from outside."""
+    return re.sub("[\n\t]", "?", readable(text))
 
 
 def _wiped(line: str) -> str:

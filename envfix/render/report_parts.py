@@ -86,6 +86,11 @@ def machine_line(report: Report) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def afterwards_title(afterwards: Afterwards) -> str:
+    """Whether anything can be installed as things are."""
+    return say("After an installation") if afterwards.plan.choice else say("No stack runs here as things are")
+
+
 def afterwards_lines(afterwards: Afterwards) -> Iterator[str]:
     """What installing would bring, or what keeps it away; then what would still be wrong."""
     choice = afterwards.plan.choice
@@ -102,7 +107,6 @@ def afterwards_lines(afterwards: Afterwards) -> Iterator[str]:
             beside=beside,
         )
     else:
-        yield say("No stack runs here as things are.")
         yield from (*afterwards.plan.reasons[:1], *afterwards.plan.ways_out)
     for finding in afterwards.findings:
         yield say("Then there would still be to mend: {finding} ({code})", finding=finding.message, code=finding.code)

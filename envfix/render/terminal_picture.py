@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-from html import escape
+from html import escape, unescape
 
 from envfix.model.language import look_up, say
 from envfix.model.stack import SharedReport
 from envfix.render.console import ConsoleOutput
 
 WIDTH = 110
+_LENGTH = re.compile(r'textLength="(?P<length>[\d.]+)"(?P<more>[^>]*)>(?P<text>[^<]+)<')
 _FONTS = re.compile(r"@font-face \{\{.*?\}\}", re.DOTALL)
 
 
@@ -30,4 +31,15 @@ class TerminalPicture:
         words = say("envfix diagnose: {verdict}", verdict=look_up(shared.report.diagnosis.verdict))
         described = f'<svg role="img" aria-label="{escape(words)}"'
         code = _FONTS.sub("", CONSOLE_SVG_FORMAT).replace("<svg", described, 1)
-        return out.console.export_svg(title="envfix diagnose", theme=MONOKAI, code_format=code)
+        return _LENGTH.sub(
+            _by_columns, out.console.export_svg(title="envfix diagnose", theme=MONOKAI, code_format=code)
+        )
+
+
+def _by_columns(match: re.Match[str]) -> str:
+    """Rich gives each character one column, and Chinese ones, which take two, would lie over each other."""
+    from rich.cells import cell_len
+
+    text = unescape(match["text"])
+    length = float(match["length"]) * cell_len(text) / len(text)
+    return f'textLength="{length:g}"{match["more"]}>{match["text"]}<'

@@ -40,7 +40,7 @@ def _quoted(word: str) -> str:
     """One word as a shell reads it, with as few marks as it takes."""
     if word.startswith("~/"):  # a quoted ~ would not be expanded
         return "~/" + shlex.quote(word[2:])
-    if word.startswith("="):  # zsh takes it for the name of a command
+    if word.startswith("=") and shlex.quote(word) == word:  # zsh takes it for the name of a command
         return f"'{word}'"
     if "'" in word and not set(word) & set('"$`\\!\n'):
         return f'"{word}"'

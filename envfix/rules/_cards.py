@@ -9,6 +9,7 @@ from envfix.model.facts import Display, Environment, Gpu, Machine, TorchBuild
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.language import say
 from envfix.model.versions import ComputeCapability, CudaVersion, DriverVersion
+from envfix.model.words import counted
 from envfix.rules._environments import NEW_ENV
 from envfix.rules._roots import root_of_torch
 from envfix.rules._rule import Rule, cite
@@ -92,7 +93,7 @@ def unfit_cards(
             unfit.append((card, answers[0]))
     if not unfit:
         return
-    names = ", ".join(f"{card.name} ({capability.sm})" for card, capability in unfit)
+    names = counted(f"{card.name} ({capability.sm})" for card, capability in unfit)
     built = " ".join(sm.sm for sm in torch.sm)
     yield Finding(
         code=rule.code,

@@ -32,6 +32,7 @@ from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.language import later, say
 from envfix.model.log import Signature
 from envfix.model.versions import DriverVersion
+from envfix.model.words import counted
 from envfix.rules._cards import COMPAT_FOLDERS, compat_supported, is_compat
 from envfix.rules._devices import container, cuda_works, torch_said
 from envfix.rules._log import LogSide
@@ -60,7 +61,11 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         because=(
             *((said,) if said else ()),
             cite("machine.driver_layers", machine.driver_layers, seen),
-            cite("machine.gpus", machine.gpus, ", ".join(card.name for card in machine.gpus.value or ()) or None),
+            cite(
+                "machine.gpus",
+                machine.gpus,
+                counted(card.name for card in machine.gpus.value or ()) or None,
+            ),
         ),
         remedies=tuple(_remedies(machine)),
     )

@@ -32,6 +32,7 @@ from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.language import later, say
 from envfix.model.log import Signature
+from envfix.model.words import counted
 from envfix.rules._devices import VISIBLE, batch_without_card, container, shown_cards, torch_said
 from envfix.rules._log import LogSide
 from envfix.rules._log_patterns import CANNOT_START
@@ -73,7 +74,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
         message=say("The driver lists a card, but torch cannot start CUDA on it."),
         because=(
             cite("environment.torch_import", environment.torch_import, imported.cuda_problem.partition("\n")[0][:300]),
-            cite("machine.gpus", machine.gpus, ", ".join(card.name for card in cards)),
+            cite("machine.gpus", machine.gpus, counted(card.name for card in cards)),
         ),
         remedies=(
             Remedy(text=say("{again} If it stays, show the administrator what torch says.", again=again), safe=False),

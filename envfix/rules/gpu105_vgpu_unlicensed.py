@@ -30,6 +30,7 @@ from envfix.model.facts import Environment, Machine
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.language import later, say
 from envfix.model.log import Signature
+from envfix.model.words import counted
 from envfix.rules._log import LogSide
 from envfix.rules._log_patterns import BUSY, VIRTUAL_CARD
 from envfix.rules._rule import Rule, cite
@@ -42,7 +43,7 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     without = [card for card in cards if card.virtualization == "vgpu" and card.licensed is False]
     if not without:
         return
-    names = ", ".join(card.name for card in without)
+    names = counted(card.name for card in without)
     yield Finding(
         code=RULE.code,
         cause=RULE.cause,

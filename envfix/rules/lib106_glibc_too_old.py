@@ -100,7 +100,9 @@ def _by_files(machine: Machine, environment: Environment) -> tuple[str, str, Evi
     if item is None or floor is None or floor <= own.release[:2] or value is not None or import_works(environment):
         return None
     wheel = Evidence(
-        fact="environment.distributions", value=" ".join(item.tags), source=f"{item.location}/{item.metadata}/WHEEL"
+        fact="environment.distributions",
+        value=" ".join((item.name, item.version, *item.tags)),
+        source=f"{item.location}/{item.metadata}/WHEEL",
     )
     return f"{floor[0]}.{floor[1]}", "torch", wheel
 

@@ -35,6 +35,7 @@ from envfix.model.facts import Environment, Machine, TorchBuild
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
 from envfix.model.language import later, say
 from envfix.model.log import Hit, Log, Signature
+from envfix.model.words import counted
 from envfix.rules import _log_patterns as texts
 from envfix.rules._cards import nvidia_displays
 from envfix.rules._environments import NEW_ENV
@@ -91,10 +92,7 @@ def _maker(torch: TorchBuild) -> str | None:
 
 def _cards(machine: Machine) -> str:
     names = [gpu.name for gpu in machine.gpus.value or ()]
-    names = names or [display.name or say("NVIDIA card") for display in nvidia_displays(machine)]
-    return ", ".join(
-        f"{names.count(name)} x {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)
-    )
+    return counted(names or [display.name or say("NVIDIA card") for display in nvidia_displays(machine)])
 
 
 def _seen(machine: Machine, cards: str) -> Evidence:
