@@ -12,7 +12,7 @@ from typing import TextIO
 import click
 
 from envfix._version import __version__
-from envfix.commands._help import speaking
+from envfix.commands._help import asked_for, joined, speaking
 from envfix.errors import EnvfixError
 from envfix.model.language import later, look_up, say, speak, wished
 from envfix.model.started import as_started
@@ -114,8 +114,10 @@ def main(arguments: Sequence[str]) -> int:
         return shell_complete(cli, {}, "envfix", "_ENVFIX_COMPLETE", completing)
     try:
         # What scripts read is English, unless --lang says otherwise.
-        speak("en" if "--json" in arguments or not _is_wide() else wished(os.environ.get))  # noqa: TID251 - a Host takes longer to import
-        code = _run(arguments, as_json="--json" in arguments)
+        asked, as_json = asked_for(arguments), "--json" in arguments
+        told = "en" if as_json or not _is_wide() else wished(os.environ.get)  # noqa: TID251 - a Host takes longer to import
+        speak(asked or told)
+        code = _run(arguments, as_json=as_json)
         if sys.stdout is not None:
             try:
                 sys.stdout.flush()
@@ -161,7 +163,8 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
             return error.exit_code
         return _refuse(say("a command is missing"), None, 2, "usage", as_json=True, context=error.ctx)
     except click.ClickException as error:
-        return _refuse(error.format_message(), None, 2, "usage", as_json=as_json, context=getattr(error, "ctx", None))
+        message = joined(error.format_message())
+        return _refuse(message, None, 2, "usage", as_json=as_json, context=getattr(error, "ctx", None))
     except EnvfixError as error:
         return _refuse(error.message, error.hint, error.exit_code, error.reference, as_json=as_json)
     except (KeyboardInterrupt, click.Abort):

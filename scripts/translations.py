@@ -3,8 +3,8 @@
     python -m scripts.translations             bring envfix/locale/*/LC_MESSAGES/envfix.po and .mo up to date
     python -m scripts.translations --check     say what is not, and end with 1
 
-Sentences are the first argument of ``say(...)`` and ``later(...)``, and the paragraphs that the help of a command is made
-of. Needs Babel.
+Sentences are the first argument of ``say(...)``, ``later(...)`` and ``stated(...)``, also in the scripts that run in the
+target, and the paragraphs that the help of a command is made of. Needs Babel.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from envfix.model.language import STATED
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "envfix"
 LOCALE = PACKAGE / "locale"
-KEYWORDS = ("say", "later")
+KEYWORDS = ("say", "later", "stated")
 # What stands above the translations; the rest of a .po's header changes with the clock.
 HEADER = """\
 Sentences of envfix for people. Texts of other programs stay English, so that they can be searched for.
@@ -37,11 +39,9 @@ administrator 管理员, channel 频道, lock 锁文件, plan 安装方案, find
 Names of programs, packages, variables and options stay as they are."""
 
 
-def sentences() -> Iterator[tuple[str, str]]:
-    """Every sentence with the file it is said in, in the order of the files."""
+def sentences() -> Iterator[tuple[str, str, str | None]]:
+    """Every sentence with the file it is said in and its context, in the order of the files."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        if "target" in path.parts:
-            continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         place = str(path.relative_to(ROOT))
         for node in ast.walk(tree):
@@ -53,18 +53,19 @@ def sentences() -> Iterator[tuple[str, str]]:
             ):
                 first = node.args[0]
                 if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                    yield first.value, place
+                    of_facts = node.func.id == "stated" and names(first.value)
+                    yield first.value, place, STATED if of_facts else None
             elif isinstance(node, ast.FunctionDef) and _is_command(node):
                 for block in inspect.cleandoc(ast.get_docstring(node) or "").split("\n\n"):
                     if block and not block.startswith("\b"):
-                        yield " ".join(block.split()), place
+                        yield " ".join(block.split()), place, None
 
 
 def template() -> Catalog:
     """All sentences, untranslated."""
     catalog = Catalog(charset="utf-8")
-    for text, place in sentences():
-        catalog.add(text, locations=[(place, 0)])
+    for text, place, context in sentences():
+        catalog.add(text, locations=[(place, 0)], context=context)
     return catalog
 
 
@@ -72,7 +73,11 @@ def updated(path: Path) -> Catalog:
     """The catalogue of a language with the sentences of today: translations by sentence, gone ones dropped."""
     with path.open("rb") as file:
         old = read_po(file)
-    known = {message.id: message.string for message in old if message.id and message.string and not message.fuzzy}
+    known = {
+        (message.id, message.context): message.string
+        for message in old
+        if message.id and message.string and not message.fuzzy
+    }
     new = Catalog(
         locale=path.parts[-3],
         domain="envfix",
@@ -84,7 +89,8 @@ def updated(path: Path) -> Catalog:
     )
     for message in template():
         if message.id:
-            new.add(message.id, known.get(message.id, ""), locations=sorted(message.locations))
+            translation = known.get((message.id, message.context), "")
+            new.add(message.id, translation, locations=sorted(message.locations), context=message.context)
     return new
 
 

@@ -157,6 +157,7 @@ SHOWN = {*FACTS, "rich"}
 MODULES: dict[tuple[str, ...], tuple[set[str], int]] = {
     ("--version",): (BARE, 9),  # four of them for the language: every sentence and every help asks for it
     ("--help",): (BARE, 9),
+    ("--help", "--lang", "zh"): (BARE, 11),  # where lines of Chinese may be broken
     ("completion", "bash"): (BARE, 10),
     ("undo", *HERE): (FACTS, 50),  # the probe of the interpreter, the journal
     ("verify", "--level", "import", *HERE): ({*SHOWN, "re2"}, 135),  # a rung fails: as explain

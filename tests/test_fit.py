@@ -795,7 +795,7 @@ def test_the_script_answers_in_every_python(version: str, tmp_path: Path) -> Non
         assert facts["too_old"].startswith("2.7.")
     else:
         assert facts["problem"]["kind"] == "torch"
-        assert facts["problem"]["text"].startswith("torch cannot be imported: ")
+        assert facts["problem"]["text"]["sentence"] == "torch cannot be imported: {error}"
 
 
 # Real steps of training on the CPU; only the card's numbers are pretended: 1 GiB and half a GiB for each picture, of 12 GiB.

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from babel.messages.pofile import read_po
 
 from envfix import snapshots
 from envfix.app import fleet
@@ -27,8 +28,9 @@ from envfix.host.real import RealHost
 from envfix.model import reasons
 from envfix.model.facts import absent
 from envfix.model.fleet import FleetReport
-from envfix.model.language import say, speak
+from envfix.model.language import STATED, speak
 from envfix.render.console import ConsoleOutput
+from scripts.translations import LOCALE
 from tests.fakes.running import ENVFIX
 
 MACHINES = Path(__file__).resolve().parent / "machines"
@@ -302,10 +304,15 @@ def test_reasons_are_said_in_the_language_of_who_reads_them(reason: str, chinese
 @pytest.mark.usefixtures("_in_chinese")
 def test_every_reason_is_read_as_itself() -> None:
     """None is taken for another one, and each has a translation."""
+    with (LOCALE / "zh_CN" / "LC_MESSAGES" / "envfix.po").open("rb") as file:
+        catalogue = read_po(file)
     for template in reasons.ALL:
         names = re.findall(r"{(\w+)}", template)
-        filled = template.format(**{name: f"<{name}>" for name in names})
-        assert reasons.spoken(filled) == say(template, **{name: f"<{name}>" for name in names}) != filled
+        message = catalogue.get(template, context=STATED if names else None)
+        assert message is not None
+        assert message.string
+        values = {name: f"<{name}>" for name in names}
+        assert reasons.spoken(template.format(**values)) == str(message.string).format(**values)
 
 
 def test_absent_driver_and_unknown_facts_are_words() -> None:

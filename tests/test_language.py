@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from babel.messages.pofile import read_po
 
@@ -20,14 +21,18 @@ from envfix.app.beside import Beside
 from envfix.app.diagnosing import diagnose, report
 from envfix.app.foreseeing import foresee
 from envfix.cli import COMMANDS
+from envfix.commands import _help
+from envfix.host.target import Said, told
 from envfix.model import language
 from envfix.model.documents import to_builtins
-from envfix.model.language import in_english, later, look_up, say, speak, wished
+from envfix.model.language import in_english, later, look_up, retold, say, speak, stated, wished
+from envfix.model.lock import Needs
 from envfix.render.console import ConsoleOutput
 from envfix.render.wrapping import breaks, width_of, wrapped
 from envfix.tables.loader import Tables
 from scripts import translations
-from tests.fakes.running import CHECKOUT, cleaned_environment
+from tests.conftest import interpreter
+from tests.fakes.running import CHECKOUT, ENVFIX, cleaned_environment
 from tests.fakes.running import envfix as run
 from tests.made_up import all_hand_made
 from tests.test_machines import MACHINES, snapshot
@@ -35,6 +40,32 @@ from tests.test_machines import MACHINES, snapshot
 PO = translations.LOCALE / "zh_CN" / "LC_MESSAGES" / "envfix.po"
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 LOGS = CHECKOUT / "tests" / "logs"
+FIT_SCRIPT = CHECKOUT / "envfix" / "target" / "envfix_fit.py"
+# Which argument of these is a sentence for people.
+SENTENCE_OF = {"RungError": 0, "NotApplicableError": 0, "UnsafeNameError": 0, "Problem": 1, "refuse": 1}
+# Parts of click that ask questions, edit files and complete words; envfix uses none of their sentences.
+NOT_OF_CLICK = ("_termui_impl", "_winconsole", "shell_completion", "termui", "testing", "utils")
+# Faults of a program that uses click, kinds of parameters that envfix has not got, and what envfix says in its own words.
+NEVER_SAID = re.compile(
+    r"^(Aborted!|Usage:|Positional arguments|deprecated|Could not open file|file|directory|path|unknown error)$|^%"
+    r"|UUID|boolean|Choice\(|Value must be an iterable|declaration|defined twice|DeprecationWarning|env var: "
+    r"|Could not (determine|open)|^No options defined|start character|same flag|\{filename!r\}|values are required"
+    r"|does not match the format|Do you want|without prompting|^Error: |^Try '|^Missing parameter: "
+)
+# Arguments that people may read, and when they hold a sentence.
+READ_BY_PEOPLE = ("hint", "message", "problem", "reason", "note", "because", "text")
+SENTENCE = re.compile(r"\b[A-Za-z][a-z']* [a-z']+ [a-z']{2,}\b")
+# What no person reads: faults of envfix itself, and why uv is asked for a package.
+OF_PROGRAMS = (
+    "cannot write a x as JSON",
+    "it is installed",
+    "no such place: x",
+    "there is nothing planned to be applied",
+    "x cannot be its x",
+    "x is immutable",
+)
+# What Python says when it is asked; no sentence.
+CODE = "torch.cuda.is_available() is False"
 
 
 @pytest.fixture
@@ -90,6 +121,65 @@ def test_sentences_are_written_out_where_they_are_said() -> None:
                 if isinstance(first, (ast.JoinedStr, ast.BinOp)):
                     built.append(f"{path.name}:{node.lineno}")
     assert built == []
+
+
+def spoken_in(call: ast.Call) -> Iterator[ast.expr]:
+    """The arguments of a call that people may read."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    yield from (one.value for one in call.keywords if one.arg in READ_BY_PEOPLE)
+    if name.endswith("Error") or name in ("stage", "note", "unknown", "absent"):
+        yield from call.args
+
+
+def test_nothing_that_people_read_passes_by_the_catalogues() -> None:
+    """Errors, hints, notes, reasons and sources of facts; tables and the interface for programs speak English alone."""
+    unsaid = []
+    for path in sorted((CHECKOUT / "envfix").rglob("*.py")):
+        place = path.relative_to(CHECKOUT / "envfix")
+        if place.parts[0] in ("target", "tables", "api.py", "__init__.py"):
+            continue
+        calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+        for argument in (argument for call in calls for argument in spoken_in(call)):
+            parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in parts)
+            if (
+                isinstance(argument, (ast.Constant, ast.JoinedStr))
+                and SENTENCE.search(text)
+                and text not in OF_PROGRAMS
+            ):
+                unsaid.append(f"{place}:{argument.lineno}: {text}")
+    assert unsaid == []
+
+
+def test_scripts_in_the_target_give_their_sentences_in_parts() -> None:
+    """They know English only; the caller says a sentence in its own language, but not one that is put together already."""
+    loose = []
+    for path in [*sorted((CHECKOUT / "envfix" / "target").glob("envfix_verify_*.py")), FIT_SCRIPT]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            words: ast.expr | None = None
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in SENTENCE_OF:
+                words = node.args[SENTENCE_OF[node.func.id]]
+            elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 2:
+                words = node.value.elts[0] if ast.unparse(node.value.elts[1]) == "detail" else None
+            if isinstance(words, (ast.Constant, ast.BinOp, ast.JoinedStr)) and ast.unparse(words) != repr(CODE):
+                loose.append(f"{path.name}:{words.lineno}")
+    assert loose == []
+
+
+def asked_of_click() -> set[str]:
+    """What the click that is installed here asks gettext for."""
+    asked = set()
+    for path in Path(click.__file__).parent.glob("*.py"):
+        if path.stem not in NOT_OF_CLICK:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_", "ngettext"):
+                    asked |= {word.value for word in node.args if isinstance(word, ast.Constant)}
+    return {word for word in asked if isinstance(word, str)}
+
+
+def test_every_sentence_that_click_may_say_is_known() -> None:
+    unsaid = asked_of_click() - set(_help.WORDS)
+    assert {word for word in unsaid if not NEVER_SAID.search(word)} == set()
 
 
 # --- saying ---
@@ -165,6 +255,72 @@ def test_environment_chooses_as_gettext_reads_it(variables: dict[str, str], expe
     assert wished(variables.get) == expected
 
 
+@pytest.mark.usefixtures("chinese")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("files of environments near by", "附近各环境中的文件"),
+        ("no answer within 20 seconds", "20 秒内没有应答"),
+        ("/x/pip.conf cannot be read: not a regular file", "无法读取 /x/pip.conf：不是普通文件"),
+        ("exit code 127: pyenv: python: command not found", "退出码 127：pyenv: python: command not found"),
+        (
+            "it starts /a/python; it starts /b, which is not on PATH",
+            "它启动的是 /a/python；它启动的是 /b，而 PATH 中没有",
+        ),
+        ("NVML", "NVML"),
+        ("Unable to determine the device handle for GPU", "Unable to determine the device handle for GPU"),
+        ("", ""),
+    ],
+)
+def test_what_a_fact_says_is_kept_in_english_and_told_in_chinese(text: str, said: str) -> None:
+    assert retold(text) == said
+    with in_english():
+        assert retold(text) == text
+
+
+@pytest.mark.usefixtures("chinese")
+def test_what_a_fact_says_is_english_whoever_finds_it() -> None:
+    assert stated("no answer within {timeout} seconds", timeout=20) == "no answer within 20 seconds"
+    assert Needs(python="3.8", tag="cp38", platform="linux_x86_64").in_words() == [
+        "Needs Python 3.8 (cp38) on linux_x86_64.",
+        "Runs on the CPU; needs no NVIDIA card.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("translated", "value", "said"),
+    [
+        ("但{x}损坏", "NVIDIA 驱动", "但 NVIDIA 驱动损坏"),
+        ("{x} 的显存", "GPU 0（空闲 1 GiB）", "GPU 0（空闲 1 GiB）的显存"),
+        ("来自 {x} 的包", "默认软件源", "来自默认软件源的包"),
+        ("来自 {x} 的包", "official", "来自 official 的包"),
+        ("{x} 已启动", "/home/用户1/bin", "/home/用户1/bin 已启动"),
+        ("它说：{x}。", "It failed.", "它说：It failed。"),
+        ("它说：{x}。", "wait...", "它说：wait...。"),
+        ("共 {x:.1f} GiB", 2.0, "共 2.0 GiB"),
+        ("值 {x!r}", "a", "值 'a'"),
+        ("{x}", "  indented", "  indented"),
+    ],
+)
+def test_blanks_stand_between_chinese_and_latin_letters_only(
+    monkeypatch: pytest.MonkeyPatch, translated: str, value: object, said: str
+) -> None:
+    monkeypatch.setattr("envfix.model.language._Chosen.look_up", lambda _text: translated)
+    assert say("{x}", x=value) == said
+
+
+@pytest.mark.usefixtures("chinese")
+def test_a_sentence_of_the_target_is_said_in_parts() -> None:
+    inner = Said(
+        sentence="{package} is not installed, and {user} needs it", values={"package": "cv2", "user": "ultralytics"}
+    )
+    outer = Said(sentence="training fails although predicting works: {error}", values={"error": inner})
+    assert told(outer) == "能预测，但训练失败：没有安装 cv2，而 ultralytics 需要它"
+    with in_english():
+        assert told(outer) == "training fails although predicting works: cv2 is not installed, and ultralytics needs it"
+    assert told("RuntimeError: CUDA error") == "RuntimeError: CUDA error"
+
+
 def chosen(*arguments: str, **variables: str) -> str:
     """What ``envfix`` prints, on both streams."""
     finished = run(*arguments, env=cleaned_environment(PYTHONIOENCODING="utf-8", **variables))
@@ -200,10 +356,71 @@ def test_no_variable_changes_json() -> None:
     assert not CHINESE.search(chosen("plan", "--cuda", "nonsense", "--json", LANG="zh_CN.UTF-8"))
 
 
+@pytest.mark.parametrize("spelled", ["zh", "zh_CN", "zh-CN", "ZH", "zh_CN.GB18030", "zh-Hans"])
+def test_lang_may_be_spelled_as_a_locale(spelled: str) -> None:
+    assert run("--help", "--lang", spelled).stdout.startswith("用法：")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "gbk"])
+def test_bytes_are_those_that_the_terminal_reads(encoding: str) -> None:
+    start = (sys.executable, "-c", ENVFIX[-1])  # not -I, which would leave PYTHONIOENCODING alone
+    env = cleaned_environment(PYTHONIOENCODING=encoding)
+    shown = run("--lang", "zh", "gpus", *SAVED, env=env, start=start).raw.decode(encoding)
+    assert "GPU 1 空闲最多。" in shown
+    assert ("█" in shown) is (encoding == "utf-8")
+    assert "用法：" in run("--lang", "zh", "--help", env=env, start=start).raw.decode(encoding)
+
+
+@pytest.mark.parametrize("spelled", ["zh_TW", "zh-Hant", "fr", "C", "zhx", ""])
+def test_no_other_language_and_no_other_characters_are_pretended(spelled: str) -> None:
+    finished = run("--lang", spelled, "gpus", *SAVED)
+    assert (finished.code, finished.stdout) == (2, "")
+    assert finished.stderr.startswith(f"error: Invalid value for '--lang': {spelled!r} is not one of 'en', 'zh'.")
+
+
 def test_another_language_is_a_wrong_usage() -> None:
     finished = run("--lang", "tlh", "diagnose", *SAVED)
     assert finished.code == 2
     assert "'tlh' is not one of 'en', 'zh'" in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("diagnose", "--nonsense"), "没有选项 '--nonsense'。"),
+        (("plan", "--torchh", "2"), "没有选项 '--torchh'。是不是想用 '--torch'？"),
+        (("diagnos",), "没有命令 'diagnos'。您是指 'diagnose' 吗？"),
+        (("completion",), "缺少参数 '{bash|zsh|fish}'。可选：\n\tbash,\n\tzsh,\n\tfish"),
+        (("run",), "缺少参数 'PROGRAM [ARGUMENTS]...'。"),
+        (("verify", "--level", "up"), "'--level' 的值不正确：'up' 不在可选值 'import', 'cuda', 'yolo', 'train' 之中。"),
+        (("fleet", "gpus", "--fan-out", "0"), "'--fan-out' 的值不正确：0 不在 1<=x<=512 范围内。"),
+        (("fleet", "gpus", "--fan-out", "x"), "'--fan-out' 的值不正确：'x' 不是有效的数值。"),
+        (("diagnose", "--python"), "选项 '--python' 后面需要一个值。"),
+        (("diagnose", "--json=yes"), "选项 '--json' 不带值。"),
+        (("gpus", "a", "b"), "有多余的参数：a b"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_click_refuses_is_told_in_chinese(arguments: tuple[str, ...], message: str) -> None:
+    finished = run("--lang", "zh", *arguments)
+    assert finished.code == 2
+    assert finished.stderr.startswith(f"错误：{message}\n")
+
+
+def test_the_language_of_a_wrong_call_may_stand_behind_the_fault() -> None:
+    assert run("diagnose", "--nonsense", "--lang", "zh").stderr.startswith("错误：没有选项 '--nonsense'。")
+    assert run("diagnose", "--nonsense", "--lang=en", env=cleaned_environment(LANG="zh_CN.UTF-8")).stderr.startswith(
+        "error: No such option"
+    )
+
+
+def test_rungs_are_told_in_chinese_and_stay_english_in_json() -> None:
+    climb = ("verify", "--level", "import", "--device", "cpu", "--python", interpreter("3.8"))
+    said = run(*climb, "--lang", "zh", env=cleaned_environment()).stdout
+    assert re.search(r"interpreter +\d+ ms  CPython 3\.8\.\d+ 能启动\n", said)
+    assert re.search(r"import +\d+ ms  这个解释器中没有安装 torch  \(torch_not_installed\)\n", said)
+    document = run(*climb, "--json", env=cleaned_environment(LANG="zh_CN.UTF-8")).document
+    assert document["rungs"][1]["message"] == "torch is not installed in this interpreter"
 
 
 def test_programs_that_are_run_keep_their_own_lang() -> None:
@@ -216,6 +433,29 @@ def test_a_wrong_request_is_told_in_chinese() -> None:
     assert finished.code == 2
     assert finished.stderr.startswith("错误：--cuda 12.99：没有这样的 CUDA；")
     assert "\n提示：" in finished.stderr
+
+
+def test_page_of_a_cause_says_that_it_is_english() -> None:
+    lines = run("causes", "wrong_interpreter", "--lang", "zh").stdout.splitlines()
+    assert lines[:3] == [
+        "wrong_interpreter (INT101)",
+        "torch 在另一个 Python 里。（这一页只有英文；envfix 的诊断结果会用中文给出。）",
+        "",
+    ]
+    assert not CHINESE.search(run("causes", "wrong_interpreter").stdout)
+
+
+def test_every_cause_has_a_chinese_title() -> None:
+    for line in run("causes", "--lang", "zh").stdout.splitlines():
+        assert CHINESE.search(line), line
+
+
+def test_cards_stand_apart_and_who_may_is_told_in_chinese() -> None:
+    said = run("gpus", "--explain", *SAVED, "--lang", "zh").stdout
+    assert "\n\nGPU 1  " in said
+    assert "\n  保留显存：" in said
+    assert "\n  Bus-Id：" in said
+    assert "admin" not in said
 
 
 # --- help ---
@@ -240,7 +480,7 @@ def test_help_is_chinese_and_fits_the_window(command: str | None) -> None:
 def test_help_of_a_group_tells_its_commands_in_chinese(arguments: tuple[str, ...]) -> None:
     said = run(*arguments, "--help").stdout
     assert "\n  diagnose  说明哪些节点状态相同，" in said
-    assert "选项:" in run("--lang", "zh", "fleet", "gpus", "--help").stdout
+    assert "\n选项：\n" in run("--lang", "zh", "fleet", "gpus", "--help").stdout
 
 
 # --- reports to show to others ---
@@ -356,11 +596,11 @@ def test_explanations_are_the_same_in_both_languages() -> None:
 # --- what people see ---
 
 
-def drawn(slug: str, width: int) -> str:
+def drawn(slug: str, width: int, *, verbose: bool = False) -> str:
     """The report on a recorded machine, in this language and window."""
     out = io.StringIO()
     path = CHECKOUT / "tests" / "machines" / slug / "snapshot.json"
-    ConsoleOutput(color=False, stream=out, width=width).diagnosis(report(None, snapshot=str(path)))
+    ConsoleOutput(color=False, stream=out, width=width, verbose=verbose).diagnosis(report(None, snapshot=str(path)))
     return out.getvalue()
 
 
@@ -372,6 +612,18 @@ def test_report_in_chinese_has_no_english_sentence_of_envfix(slug: str) -> None:
     for line in text.splitlines():
         if not line.startswith("      "):  # a command
             assert not _PROSE.search(_NO_PROSE.sub("", line)), line
+
+
+@pytest.mark.usefixtures("chinese")
+@pytest.mark.parametrize("slug", MACHINES)
+def test_every_fact_and_where_it_comes_from_is_told_in_chinese(slug: str) -> None:
+    """Sources stand in brackets behind a fact, reasons behind "unknown"."""
+    for line in drawn(slug, 2000, verbose=True).splitlines():
+        for said in re.findall(r"  \[([^\]]*)\]$|：([^：]*)$", line):
+            text = _NO_PROSE.sub("", " ".join(said))
+            assert line.startswith("      ") or not re.search(r"\b(the|and|of|on|is|it) [a-z]|, [a-z]+ and ", text), (
+                line
+            )
 
 
 @pytest.mark.usefixtures("chinese")

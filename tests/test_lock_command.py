@@ -112,6 +112,8 @@ def test_locks_are_the_same_in_every_language(world: World) -> None:
             finished = lock(world, *what, *options, "--lang", language, "-o", str(folder) + os.sep)
             assert finished.code == 0, finished
             assert ("锁" in finished.stdout) is (language == "zh")
+            told = [line for line in finished.stdout.splitlines() if "driver" in line or "驱动" in line]
+            assert ["需要 NVIDIA 驱动" in line for line in told] == [language == "zh"]
     for number in (0, 2):
         english, chinese = (sorted((world.folder / f"{name}{number}").iterdir()) for name in ("en", "zh"))
         assert len(english) == len(NAMES)

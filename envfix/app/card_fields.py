@@ -9,7 +9,7 @@ import msgspec
 
 from envfix.model.facts import Gpu, GpuActivity, Machine, MigInstance
 from envfix.model.gpu_use import CardField, CardUse, GpuUse
-from envfix.model.language import say
+from envfix.model.language import later, retold, say
 from envfix.rules._devices import container, under_wsl
 
 GIB = 1 << 30
@@ -45,7 +45,7 @@ def explained(use: GpuUse, machine: Machine) -> GpuUse:
 
 def _silence(machine: Machine, origin: str | None) -> str:
     """Why a value is not there."""
-    source = machine.gpus.source
+    source = retold(machine.gpus.source)
     if source == "ENVFIX_GPU":
         return say("the card is only named by ENVFIX_GPU")
     if origin is not None:
@@ -168,7 +168,7 @@ def _power(now: GpuActivity, place: Place) -> CardField:
 
 
 def _clocks(card: Gpu, now: GpuActivity, place: Place) -> CardField:
-    name = say("Slowed by")
+    name = later("Slowed by")
     if now.slowed_by is None:
         return _not_told(name, say("what holds the clocks down now"), place.silence)
     reasons = [reason for reason in now.slowed_by if reason != "idle"]
@@ -241,7 +241,7 @@ def _memory(use: CardUse, place: Place) -> Iterator[CardField]:
             matters=scarce,
         )
         yield CardField(
-            name="Memory free",
+            name=later("Memory free"),
             value=_gib(free),
             meaning=say("memory that a new program can take"),
             training=say("too little for most training")
@@ -251,9 +251,11 @@ def _memory(use: CardUse, place: Place) -> Iterator[CardField]:
         )
     meaning = say("kept by driver and firmware (with ECC also for check bits); no program can take it")
     if reserved is None:
-        yield _not_told(say("Memory reserved"), meaning, place.silence)
+        yield _not_told(later("Memory reserved"), meaning, place.silence)
     else:
-        yield CardField(name="Memory reserved", value=_gib(reserved), meaning=meaning, training=say("no difference"))
+        yield CardField(
+            name=later("Memory reserved"), value=_gib(reserved), meaning=meaning, training=say("no difference")
+        )
 
 
 def _utilization(card: Gpu, now: GpuActivity, place: Place) -> CardField:

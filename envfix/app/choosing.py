@@ -11,6 +11,7 @@ import msgspec
 
 from envfix.errors import EnvfixError
 from envfix.model.facts import IndexState
+from envfix.model.language import retold, say
 from envfix.model.plan import REGISTRY, Examination, Goal, Plan, PlanTarget
 from envfix.resolver.choose import choose, why_not
 from envfix.resolver.sources import title
@@ -70,5 +71,9 @@ def _by_kept_lists(plan: Plan, target: PlanTarget, goal: Goal, states: tuple[Ind
     if state is None:
         return plan
     return msgspec.structs.replace(
-        again, reasons=(*again.reasons, f"{title(state.name)} does not answer now: {state.problem}")
+        again,
+        reasons=(
+            *again.reasons,
+            say("{title} does not answer now: {problem}", title=title(state.name), problem=retold(state.problem or "")),
+        ),
     )

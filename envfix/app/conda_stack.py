@@ -23,7 +23,7 @@ from envfix.installer.preflight import unpacked_bytes
 from envfix.model.conda_names import SUBDIRS
 from envfix.model.documents import without_secrets
 from envfix.model.facts import ChannelState, CondaSettings, Environment, Machine
-from envfix.model.language import look_up, say
+from envfix.model.language import look_up, retold, say
 from envfix.model.plan import Choice, Goal, PackagePin, Plan, PlanTarget, Rejection
 from envfix.model.reporter import Reporter
 from envfix.model.versions import CudaVersion
@@ -304,7 +304,7 @@ def _about_channels(states: Sequence[ChannelState]) -> Iterator[str]:
             "the channel {state} ({location}) is left out: {problem}",
             state=state.name,
             location=state.location,
-            problem=state.problem,
+            problem=retold(state.problem or ""),
         )
     text = working_condarc(states) if dead else ""
     if text:

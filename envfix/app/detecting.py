@@ -21,6 +21,7 @@ from envfix.model.facts import (
     absent,
     unknown,
 )
+from envfix.model.language import stated
 from envfix.probes import (
     binaries,
     commands,
@@ -163,7 +164,9 @@ def _identity(
 def _failed(what: str, error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"{what} failed: {error}"
-    return f"{what} failed ({type(error).__name__}: {error}); please report it"
+    return stated(
+        "{what} failed ({kind}: {error}); please report it", what=what, kind=type(error).__name__, error=error
+    )
 
 
 def _fact(question: Question[Observed[R]], name: str) -> Observed[R]:
@@ -173,7 +176,7 @@ def _fact(question: Question[Observed[R]], name: str) -> Observed[R]:
     except EnvfixError:
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours, told as what it is: one fact that could not be had
-        return unknown(name, _failed("looking for it", error))
+        return unknown(name, _failed(stated("looking for it"), error))
 
 
 def _nvidia(question: Question[NvidiaFacts]) -> NvidiaFacts:
@@ -182,7 +185,7 @@ def _nvidia(question: Question[NvidiaFacts]) -> NvidiaFacts:
     except EnvfixError:
         raise
     except Exception as error:  # noqa: BLE001 - as above
-        problem = _failed("asking the driver", error)
+        problem = _failed(stated("asking the driver"), error)
         return NvidiaFacts(*(unknown("NVIDIA driver", problem) for _ in NvidiaFacts._fields))
 
 
@@ -196,7 +199,7 @@ def _environment(
     with_import: bool,
 ) -> Environment:
     value = identity.value
-    installed = torch_install.distributions(answer, "metadata folders on the target's path")
+    installed = torch_install.distributions(answer, stated("metadata folders on the target's path"))
     torch = torch_install.torch_build(answer, installed)
     sources = pool.submit(package_sources.probe, host, value.prefix if value else None)
     imported: Question[Observed[TorchImport]] | None = None
@@ -206,7 +209,7 @@ def _environment(
         imported = pool.submit_for(patience, torch_install.torch_import, host, python, timeout=IMPORT_TIMEOUT)
     asked = {name: pool.submit(probe, host, value, answer) for name, (_, probe) in ENVIRONMENT_PROBES.items() if value}
     facts: dict[str, Observed[Any]] = {
-        name: _fact(asked[name], source) if name in asked else unknown(source, "the target is unknown")
+        name: _fact(asked[name], source) if name in asked else unknown(source, stated("the target is unknown"))
         for name, (source, _) in ENVIRONMENT_PROBES.items()
     }
     return Environment(
@@ -223,5 +226,5 @@ def _environment(
 
 def _no_import(torch_is_absent: bool, *, asked: bool) -> Observed[TorchImport]:  # noqa: FBT001
     if torch_is_absent:
-        return absent("import torch", "there is no torch to import")
-    return unknown("import torch", NOT_ASKED if not asked else "the target cannot be asked")
+        return absent(stated("import torch"), stated("there is no torch to import"))
+    return unknown(stated("import torch"), NOT_ASKED if not asked else stated("the target cannot be asked"))

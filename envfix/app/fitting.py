@@ -17,11 +17,11 @@ from envfix.app.settings import NOBODY, named_target, standing, time_limit
 from envfix.errors import EnvfixError, UsageError
 from envfix.host.interface import CommandResult, Deadline
 from envfix.host.real import RealHost
-from envfix.host.target import COOKIE, read_answer
+from envfix.host.target import COOKIE, Said, read_answer, told
 from envfix.model import fit as sums
 from envfix.model.facts import Machine
 from envfix.model.fit import Fit, Line, Step
-from envfix.model.language import later, say
+from envfix.model.language import in_english, later, retold, say
 from envfix.model.reporter import Reporter
 from envfix.rules._devices import VISIBLE, batch_without_card
 from envfix.verifier.causes import classify
@@ -59,7 +59,7 @@ class NoGpuError(FitError):
 
 class _Problem(msgspec.Struct, frozen=True):
     kind: str
-    text: str
+    text: str | Said
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ class Answer(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...] = ()
     done: bool = False
     problem: _Problem | None = None
-    note: str | None = None
+    note: str | Said | None = None
     torch: str | None = None
     ultralytics: str | None = None
     card: str | None = None
@@ -191,7 +191,7 @@ def free_card(machine: Machine) -> Choice:
     use = holding.judge(machine)
     if not use.cards:
         hint = say("`envfix diagnose` says more") if use.failed else CPU_HINT
-        raise NoGpuError(say("there is no GPU to measure on: {problem}", problem=use.problem), hint=hint)
+        raise NoGpuError(say("there is no GPU to measure on: {problem}", problem=retold(use.problem or "")), hint=hint)
     if batch_without_card(machine) is not None:
         raise NoGpuError(
             say("this job was given no GPU"), hint=say("ask for one when you start it: `srun --gres=gpu:1 --pty bash`")
@@ -234,7 +234,7 @@ def ask_target(host: RealHost, python: str, request: dict[str, Any]) -> Answer:
                 hint=say("3.6 and newer can be"),
             )
         raise FitError(
-            say("{python} cannot be asked: {problem}", python=python, problem=heard.problem),
+            say("{python} cannot be asked: {problem}", python=python, problem=retold(heard.problem or "")),
             hint=say("`envfix diagnose` says more"),
         )
     try:
@@ -259,16 +259,20 @@ def _told(problem: _Problem, host: RealHost, python: str) -> FitError:
     hint = HINTS.get(problem.kind)
     if problem.kind == "no_gpu":
         facts = {"gpu_expected": True, "asked": "auto", "visible_devices": host.getenv(VISIBLE)}
-        cause = classify("driver", problem.text, facts)
+        with in_english():
+            words = told(problem.text)
+        cause = classify("driver", words, facts)
         if cause is not None:
             hint = say("`envfix causes {cause}` explains it, and `envfix verify` says what mends it here", cause=cause)
-        return NoGpuError(say("torch cannot use the card: {problem}", problem=problem.text), hint=hint)
+        return NoGpuError(say("torch cannot use the card: {problem}", problem=told(problem.text)), hint=hint)
     finding = gpu_failure.full_card(scene.here(host, python)) if problem.kind == "full" else None
     if finding is None:
-        return FitError(problem.text, hint=hint)
+        return FitError(told(problem.text), hint=hint)
     first = finding.remedies[0]
     paste = "".join(f" `{shlex.join(argv)}`" for argv in first.commands)
-    return FitError("; ".join([problem.text, *(one.value for one in finding.because)]), hint=f"{first.text}{paste}")
+    return FitError(
+        "; ".join([told(problem.text), *(one.value for one in finding.because)]), hint=f"{first.text}{paste}"
+    )
 
 
 def _ending(result: CommandResult) -> str:
@@ -332,7 +336,7 @@ def _command(best: Step, asked: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _notes(first: Answer, last: Answer | None, found: Fit) -> list[str]:
-    notes = [first.note] if first.note else []
+    notes = [told(first.note)] if first.note else []
     runs = [(run.free or 0, run.steps) for run in (first, last) if run is not None]
     lost = sums.taken_meanwhile(*runs)
     if lost:

@@ -29,7 +29,7 @@ from envfix.model.facts import Environment, Machine, unknown
 from envfix.model.finding import Diagnosis
 from envfix.model.fleet import Behind, FleetReport, FleetSeen, NodeState
 from envfix.model.gpu_use import numbers
-from envfix.model.language import in_english, say
+from envfix.model.language import in_english, say, stated
 from envfix.model.reporter import Reporter
 from envfix.probes import commands
 from envfix.probes.interpreter import literal
@@ -455,7 +455,7 @@ def _with_cards_unseen(seen: Seen, listed: int, engine: str) -> Seen:
         problem = cards_unseen(seen.machine, listed, engine)
     if problem is None:
         return seen
-    hidden: Any = unknown(f"{engine} and the driver", problem)
+    hidden: Any = unknown(stated("{engine} and the driver", engine=engine), problem)
     machine = msgspec.structs.replace(seen.machine, gpus=hidden, driver_layers=hidden, device_state=hidden)
     if machine.driver.value is None:
         machine = msgspec.structs.replace(machine, driver=hidden)

@@ -21,7 +21,7 @@ from envfix.lockers.header import bare
 from envfix.lockers.interface import LockError
 from envfix.lockers.pip_family import danger_of, encoded, printable
 from envfix.model.facts import Environment, Interpreter
-from envfix.model.language import say
+from envfix.model.language import retold, say, stated
 from envfix.model.lock import LockedFile, LockedPackage, Origin
 from envfix.model.plan import REGISTRY
 
@@ -40,7 +40,6 @@ _REVISIONS = {"git": _COMMIT, "hg": _COMMIT, "svn": re.compile(r"\d+"), "bzr": r
 _SUBFOLDER = re.compile(r"(?!\.\.?(?:/|$))[\w.+][\w.+-]*(?:/(?!\.\.?(?:/|$))[\w.+][\w.+-]*)*", re.ASCII)
 # The first pip that writes down where a package came from (PEP 610).
 _REMEMBERS = Version("20.1")
-_OF_FOLDER = "build a wheel of it, or lock its repository"
 
 
 class There(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,16 +76,27 @@ def rows_here(host: RealHost, interpreter: Interpreter) -> Found:
         if name in SEEDED or os.path.relpath(row.metadata, layout.prefix) in owned:
             continue
         if not _NAME.fullmatch(row.name):
-            notes.append(f"{row.metadata!r} is no package (what an installer that broke off has left?): left out")
+            notes.append(
+                say(
+                    "{metadata} is no package (what an installer that broke off has left?): left out",
+                    metadata=repr(row.metadata),
+                )
+            )
             continue
         rows.append(_row(host, row))
         if len(copies) > 1:
-            notes.append(f"{name} is there {len(copies)} times: the one that Python finds first is locked")
+            notes.append(
+                say(
+                    "{name} is there {count} times: the one that Python finds first is locked",
+                    name=name,
+                    count=len(copies),
+                )
+            )
     rows += _eggs(host, layout)
     notes += _unreadable(host, layout, {row.metadata for copies in there.values() for row in copies}, owned)
     notes += _beside(host, layout)
     notes += _forgetful(there.get("pip", ()))
-    notes += on_this_disk(conda)
+    notes += map(retold, on_this_disk(conda))
     return Found(rows=tuple(sorted(rows, key=lambda one: one.name)), conda=conda, notes=tuple(notes))
 
 
@@ -97,8 +107,11 @@ def _forgetful(copies: Sequence[changes.Installed]) -> Iterator[str]:
             if Version(row.version) >= _REMEMBERS:
                 return
             yield (
-                f"pip {row.version} does not write down what it installed from a folder or a file: anything of that kind"
-                " is locked as the package of the same name and version in the index"
+                say(
+                    "pip {version} does not write down what it installed from a folder or a file: anything of that kind"
+                    " is locked as the package of the same name and version in the index",
+                    version=row.version,
+                )
             )
 
 
@@ -111,7 +124,9 @@ def _eggs(host: RealHost, layout: changes.Layout) -> Iterator[There]:
                 version = rest.partition("-py")[0] or "0"
                 yield _told(
                     There(
-                        name=str(canonicalize_name(name)), version=version, note="it is an egg: no wheel of it is known"
+                        name=str(canonicalize_name(name)),
+                        version=version,
+                        note=stated("it is an egg: no wheel of it is known"),
                     )
                 )
 
@@ -124,7 +139,10 @@ def _unreadable(
         for ending in ("dist-info", "egg-info"):
             for path in host.glob(os.path.join(glob.escape(site), f"*.{ending}")):
                 if path not in known and os.path.relpath(path, layout.prefix) not in owned:
-                    yield f"{os.path.basename(path)!r} is unreadable: which package and version it is cannot be told: left out"
+                    yield say(
+                        "{basename} is unreadable: which package and version it is cannot be told: left out",
+                        basename=repr(os.path.basename(path)),
+                    )
 
 
 def _told(row: There) -> There:
@@ -133,8 +151,11 @@ def _told(row: There) -> There:
         Version(row.version)
     except InvalidVersion:
         version = row.version if _WORD.fullmatch(row.version) else "0"
-        note = f"its version {row.version!r} is none that pip and uv read today, so no index can be asked for it"
-        note = note if row.version else "it does not say its version"
+        note = stated(
+            "its version {version} is none that pip and uv read today, so no index can be asked for it",
+            version=repr(row.version),
+        )
+        note = note if row.version else stated("it does not say its version")
         return msgspec.structs.replace(row, version=version, note=note)
     return row
 
@@ -143,13 +164,17 @@ def _beside(host: RealHost, layout: changes.Layout) -> Iterator[str]:
     """Packages that Python finds outside of the environment: they are not in its lock."""
     settings = host.read_text(os.path.join(layout.prefix, "pyvenv.cfg")).text
     if re.search(r"^include-system-site-packages\s*=\s*true", settings, re.MULTILINE | re.IGNORECASE):
-        yield "the environment also sees the packages of the Python below it: these are not in the lock"
+        yield say("the environment also sees the packages of the Python below it: these are not in the lock")
     for site in layout.site_packages:
         for path in host.glob(os.path.join(glob.escape(site), "*.pth")):
             for line in host.read_text(path, limit=100_000).text.splitlines():
                 folder = line.strip()
                 if os.path.isabs(folder) and host.glob(os.path.join(glob.escape(folder), "*.dist-info")):
-                    yield f"{folder} (named in {os.path.basename(path)}) holds packages that are not in the lock"
+                    yield say(
+                        "{folder} (named in {basename}) holds packages that are not in the lock",
+                        folder=folder,
+                        basename=os.path.basename(path),
+                    )
 
 
 def rows_saved(environment: Environment) -> Found:
@@ -192,7 +217,7 @@ def rows_saved(environment: Environment) -> Found:
         and _NAME.fullmatch(one.name)
         and not (one.installer == "conda" or (one.installer is None and canonicalize_name(one.name) in of_conda))
     }
-    note = "a saved machine does not tell from which files its packages came: locked are those that fit it best"
+    note = say("a saved machine does not tell from which files its packages came: locked are those that fit it best")
     return Found(rows=tuple(rows[name] for name in sorted(rows)), conda=conda, notes=(note,))
 
 
@@ -231,7 +256,11 @@ class _DirectUrl(msgspec.Struct, frozen=True):
 def directly(row: There) -> LockedPackage | None:
     """The package, where it came from an address or a folder and not from an index; None for the rest."""
     if row.is_linked:
-        return _note(row, "editable", f"it is linked to a folder of this machine: {_OF_FOLDER}")
+        return _note(
+            row,
+            "editable",
+            stated("it is linked to a folder of this machine: build a wheel of it, or lock its repository"),
+        )
     if row.note is not None:
         return _note(row, "unknown", row.note)
     if row.direct_url is None:
@@ -240,18 +269,25 @@ def directly(row: There) -> LockedPackage | None:
         told = msgspec.json.decode(row.direct_url, type=_DirectUrl)
         place = urlsplit(told.url)
     except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
-        return _note(row, "unknown", "its direct_url.json is damaged, so nobody can say where it came from")
+        return _note(row, "unknown", stated("its direct_url.json is damaged, so nobody can say where it came from"))
     return _from_address(row, told, place)
 
 
 def _from_address(row: There, told: _DirectUrl, place: SplitResult) -> LockedPackage:
     url = bare(told.url)
     if told.dir_info is not None and told.dir_info.editable:
-        return _note(row, "editable", f"it is a folder that is worked on: {_OF_FOLDER}", url)
+        return _note(
+            row,
+            "editable",
+            stated("it is a folder that is worked on: build a wheel of it, or lock its repository"),
+            url,
+        )
     commit = told.vcs_info.commit_id if told.vcs_info is not None else ""
     if place.scheme == "file":
-        what = "a folder" if told.dir_info else f"commit {commit} of a repository" if told.vcs_info else "a file"
-        return _note(row, "local", printable(f"it came from {what} of this machine's disk"), url)
+        what = stated("a folder") if told.dir_info else stated("a file")
+        if told.vcs_info and not told.dir_info:
+            what = stated("commit {commit} of a repository", commit=commit)
+        return _note(row, "local", printable(stated("it came from {what} of this machine's disk", what=what)), url)
     danger = _danger(told, url)
     if danger is not None:
         return _note(row, "unknown", danger, url)
@@ -269,16 +305,21 @@ def _danger(told: _DirectUrl, url: str) -> str | None:
     vcs = told.vcs_info
     schemes = ("http", "https") if vcs is None else ("http", "https", "ssh")
     if url.partition(":")[0] not in schemes:
-        return f"it came from {url!r}, which is no address that every installer can fetch from"
+        return stated("it came from {url}, which is no address that every installer can fetch from", url=repr(url))
     reason = danger_of(url)
     if reason is not None:
-        return f"it came from {url!r}, which {reason}"
+        return stated("it came from {url}, which {reason}", url=repr(url), reason=reason)
     if vcs is not None and vcs.vcs not in _REVISIONS:
-        return f"it came from a repository of {vcs.vcs!r}, which no installer knows"
+        return stated("it came from a repository of {vcs}, which no installer knows", vcs=repr(vcs.vcs))
     if vcs is not None and not _REVISIONS[vcs.vcs].fullmatch(vcs.commit_id):
-        return f"it came from {vcs.commit_id!r} of a repository, which is no commit: it can be another one tomorrow"
+        return stated(
+            "it came from {commit_id} of a repository, which is no commit: it can be another one tomorrow",
+            commit_id=repr(vcs.commit_id),
+        )
     if told.subdirectory and not _SUBFOLDER.fullmatch(told.subdirectory):
-        return f"it came from {told.subdirectory!r} of its sources, which is no plain folder"
+        return stated(
+            "it came from {subdirectory} of its sources, which is no plain folder", subdirectory=repr(told.subdirectory)
+        )
     return None
 
 
@@ -334,7 +375,7 @@ def _row(host: RealHost, row: changes.Installed) -> There:
         return _told(There(name=row.name, version=_linked_version(host, row.metadata), is_linked=True))
     version = row.version or _field(read("PKG-INFO") or read("METADATA"), "Version")
     tags = tuple(re.findall(r"^Tag:\s*(\S+)", read("WHEEL"), re.MULTILINE)) if row.is_wheel else ()
-    note = None if tags else "it was not installed from a wheel, so nothing says where it came from"
+    note = None if tags else stated("it was not installed from a wheel, so nothing says where it came from")
     return _told(
         There(name=row.name, version=version, tags=tags, direct_url=read("direct_url.json") or None, note=note)
     )
@@ -388,7 +429,7 @@ def _conda(host: RealHost, prefix: str) -> tuple[tuple[LockedPackage, ...], froz
 def _record(host: RealHost, path: str) -> _Record:
     answer = host.read_text(path, limit=_RECORD_LIMIT)
     if answer.outcome != "read":
-        raise _damaged(path, answer.problem or "it cannot be read")
+        raise _damaged(path, answer.problem or say("it cannot be read"))
     try:
         record = msgspec.json.decode(answer.text, type=_Record)
     except (ValueError, RecursionError) as error:
@@ -411,19 +452,24 @@ def _oddities(record: _Record) -> Iterator[str]:
     words = {"name": record.name, "version": record.version, "build": record.build or record.build_string}
     for key, value in words.items():
         if not re.fullmatch(r"[\w.+!~-]+", value, re.ASCII):
-            yield f"its {key} is {value!r}"
+            yield say("its {key} is {value!r}", key=key, value=value)
     if not re.fullmatch(r"[a-z0-9-]*", record.subdir or ""):
-        yield f"its subdir is {record.subdir!r}"
+        yield say("its subdir is {subdir}", subdir=repr(record.subdir))
     if not re.fullmatch(r"[^\s/\\]*", record.fn):
-        yield f"its file is called {record.fn!r}"
+        yield say("its file is called {fn}", fn=repr(record.fn))
     if not re.fullmatch(r"[a-z]+://\S+|<unknown>|", record.url or "") or not (record.url or "").isprintable():
-        yield f"its url is {bare(record.url or '')!r}"
+        yield say("its url is {bare}", bare=repr(bare(record.url or "")))
     for key, digest, length in (("md5", record.md5, 32), ("sha256", record.sha256, 64)):
         if digest and not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", digest):
-            yield f"its {key} is {digest!r}, and such a checksum has {length} digits"
+            yield say(
+                "its {key} is {digest}, and such a checksum has {length} digits",
+                key=key,
+                digest=repr(digest),
+                length=length,
+            )
     for spec in (*(record.depends or ()), *(record.constrains or ())):
         if not spec.isprintable():
-            yield f"it depends on {spec!r}"
+            yield say("it depends on {spec}", spec=repr(spec))
 
 
 def _of_record(record: _Record) -> LockedPackage:

@@ -30,7 +30,7 @@ from envfix.lockers.conda_family import on_this_disk
 from envfix.lockers.header import bare
 from envfix.lockers.interface import LockError
 from envfix.model.facts import Environment
-from envfix.model.language import say
+from envfix.model.language import retold, say, stated
 from envfix.model.lock import Lock, LockedFile, LockedPackage
 from envfix.model.lock_signs import CPU, LABEL, variant_of
 from envfix.model.plan import REGISTRY, PackagePin, Plan, PlanTarget
@@ -150,7 +150,7 @@ def from_conda_plan(request: PlanRequest, *, kept: Kept | None = None, reporter:
             specs=tuple(map(bare, solution.specs)),
             channels=tuple((bare(source.name), bare(source.shown)) for source in decision.sources),
         ),
-        notes=tuple(on_this_disk(packages)),
+        notes=tuple(map(retold, on_this_disk(packages))),
     )
 
 
@@ -164,7 +164,7 @@ def from_environment(request: PlanRequest, *, reporter: Reporter = NOBODY) -> So
     """
     host = RealHost()
     tables = tables_for(host)
-    reporter.stage("reading what is installed")
+    reporter.stage(say("reading what is installed"))
     machine, environment = look(request, host, tables, reporter)
     interpreter = environment.interpreter.value
     if interpreter is None:
@@ -172,7 +172,7 @@ def from_environment(request: PlanRequest, *, reporter: Reporter = NOBODY) -> So
             say(
                 "the Python at {source} cannot be used: {problem}",
                 source=environment.interpreter.source,
-                problem=environment.interpreter.problem,
+                problem=retold(environment.interpreter.problem or ""),
             ),
             hint=say("name an environment with --python, or say what to plan, such as --cuda auto"),
         )
@@ -209,7 +209,7 @@ def from_environment(request: PlanRequest, *, reporter: Reporter = NOBODY) -> So
         needs=needs,
         packages=packages,
         channels=tuple((name, url) for name, url in channels if url),
-        source="an environment" if is_here else "a saved machine",
+        source=stated("an environment") if is_here else stated("a saved machine"),
     )
     misfits = finder.misfits() if is_here else ()
     return Sourced(lock=lock, notes=(*there.notes, *_notes(packages), *finder.notes, *misfits))
@@ -218,7 +218,7 @@ def from_environment(request: PlanRequest, *, reporter: Reporter = NOBODY) -> So
 def _notes(packages: Sequence[LockedPackage]) -> Iterable[str]:
     for package in packages:
         if package.note is not None:
-            yield f"{package.name} {package.version}: {package.note}"
+            yield f"{package.name} {package.version}: {retold(package.note)}"
 
 
 def _torch_there(environment: Environment, packages: Sequence[LockedPackage]) -> tuple[str | None, str]:
@@ -304,13 +304,13 @@ class _Finder:
         for place in (*named, None, *extra):
             if not left:
                 break
-            name = "the default index" if place is None else without_credentials(place)
-            self._reporter.stage(f"asking {name} for {len(left)} packages")
+            name = say("the default index") if place is None else without_credentials(place)
+            self._reporter.stage(say("asking {name} for {count} packages", name=name, count=len(left)))
             try:
                 found = self._asked(left, Sources(), place)
             except _UnreachableError as error:
                 if place is not None and place in extra:
-                    self.notes.append(f"{name} cannot be asked: {error}")
+                    self.notes.append(say("{name} cannot be asked: {error}", name=name, error=error))
                     continue
                 raise InstallError(
                     say("{name} cannot be asked: {error}", name=name, error=error), hint=error.hint
@@ -319,9 +319,11 @@ class _Finder:
             left = _without(left, found)
         if extra and len(left) < len(rows):
             self.notes.append(
-                "you have configured extra indexes: a package that is in your default index as well is locked from there"
+                say(
+                    "you have configured extra indexes: a package that is in your default index as well is locked from there"
+                )
             )
-        return [*done, *(_unknown(row, "no index that was asked has such a file") for row in left)]
+        return [*done, *(_unknown(row, stated("no index that was asked has such a file")) for row in left)]
 
     def misfits(self) -> tuple[str, ...]:
         """Which packages of the environment do not fit together: what solves anew refuses such a lock."""
@@ -330,8 +332,14 @@ class _Finder:
         lines = self._uv.incompatibilities(self._python)
         if not lines:
             return ()
-        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-        return (f"its packages do not fit together, so uv lock and conda will refuse what pip takes: {lines[0]}{more}",)
+        more = say(" (and {count} more)", count=len(lines) - 1) if len(lines) > 1 else ""
+        return (
+            say(
+                "its packages do not fit together, so uv lock and conda will refuse what pip takes: {lines}{more}",
+                lines=lines[0],
+                more=more,
+            ),
+        )
 
     def _in_torch_index(self, rows: Sequence[There], label: str) -> list[LockedPackage]:
         done: list[LockedPackage] = []
@@ -339,7 +347,7 @@ class _Finder:
         tried: list[str] = []
         problems: list[str] = []
         for name, url, is_page in self._places(label):
-            self._reporter.stage(f"asking {name} for {len(left)} packages of torch")
+            self._reporter.stage(say("asking {name} for {count} packages of torch", name=name, count=len(left)))
             sources = Sources(torch_url=url, torch_layout="find-links" if is_page else "index", torch_name=name)
             try:
                 found = self._asked(left, sources)
@@ -361,7 +369,9 @@ class _Finder:
                 ),
                 hint=say("try again later, or name an index that has it with --index"),
             )
-        why = f"no index that was asked has it ({', '.join(tried) or 'none'}): name its index with --index"
+        why = stated(
+            "no index that was asked has it ({value}): name its index with --index", value=", ".join(tried) or "none"
+        )
         return [*done, *(_unknown(row, why) for row in left)]
 
     def _places(self, label: str) -> Iterable[tuple[str, str, bool]]:
@@ -467,7 +477,10 @@ def _matched(
     sdist = next((one for one in offered if not one.filename.endswith(".whl")), None)
     if sdist is not None and not any(one.filename.endswith(".whl") for one in offered):
         return places.package(sdist)
-    note = f"it was installed from a file that its index does not have; locked is {chosen.file.filename if chosen.file else '-'}"
+    note = stated(
+        "it was installed from a file that its index does not have; locked is {value}",
+        value=chosen.file.filename if chosen.file else "-",
+    )
     return msgspec.structs.replace(chosen, note=note)
 
 

@@ -26,7 +26,7 @@ from envfix.lockers.conda_family import dependency, files_beside
 from envfix.lockers.interface import Locker, LockError, LockFileError
 from envfix.lockers.pip_family import is_elsewhere, read_toml
 from envfix.model.facts import Environment
-from envfix.model.language import say
+from envfix.model.language import retold, say
 from envfix.model.lock import (
     Difference,
     Lock,
@@ -573,7 +573,7 @@ def _other_origin(one: LockedPackage, own: LockedPackage | None) -> str | None:
         return _other_file(own.file, one.file)
     if own.origin == one.origin and (one.origin != "direct" or own.direct_url == one.direct_url):
         return None
-    return say("another one: {note}", note=own.note or own.direct_url)
+    return say("another one: {note}", note=retold(own.note or own.direct_url or ""))
 
 
 def _other_file(there: LockedFile, locked: LockedFile) -> str | None:

@@ -116,11 +116,15 @@ _OUR_FAULT = later("report this as a fault of envfix: its tables promised that t
 def _refused(plan: Plan, refusal: Refusal) -> Plan:
     """The plan with what uv's refusal means for it: nothing but a missing price, or a conflict."""
     if refusal.kind == "unchecked":
-        return msgspec.structs.replace(plan, reasons=(*plan.reasons, f"not checked by uv: {refusal.message}"))
+        return msgspec.structs.replace(
+            plan, reasons=(*plan.reasons, say("not checked by uv: {message}", message=refusal.message))
+        )
     if "403 Forbidden" in refusal.message:  # an index that lacks a package may say so
         return _conflict(plan, refusal, "index", look_up(_NOT_IN_PLACE))
     if refusal.kind in ("network", "machine"):
-        return msgspec.structs.replace(plan, reasons=(*plan.reasons, f"the price is not known: {refusal.message}"))
+        return msgspec.structs.replace(
+            plan, reasons=(*plan.reasons, say("the price is not known: {message}", message=refusal.message))
+        )
     named = [name for name in _asked_for(plan) if re.search(rf"\b{re.escape(name)}\b", refusal.message)]
     if named:
         way = say("check the name and version of {named} (--with), or leave it out", named=say(" and ").join(named))
@@ -135,7 +139,7 @@ def _conflict(plan: Plan, refusal: Refusal, by: Constraint, way: str) -> Plan:
         choice=None,
         nearest=plan.choice,
         blocked_by=by,
-        reasons=(f"uv refuses this stack: {refusal.message}", *plan.reasons),
+        reasons=(say("uv refuses this stack: {message}", message=refusal.message), *plan.reasons),
         ways_out=tuple(filter(None, (refusal.hint, way))),
     )
 

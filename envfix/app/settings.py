@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from envfix.errors import UsageError
 from envfix.host.interface import ProbeHost
-from envfix.model.language import later, look_up, say
+from envfix.model.language import later, look_up, retold, say
 from envfix.model.reporter import NullReporter
 from envfix.probes import interpreter
 
@@ -67,7 +67,7 @@ def named_target(host: ProbeHost, target: str | None) -> str:
     if chosen.path is None:
         meant = f"--python {target}" if target else "python"
         raise UsageError(
-            say("there is no Python for {meant} (looked at: {how})", meant=meant, how=chosen.how),
+            say("there is no Python for {meant} (looked at: {how})", meant=meant, how=retold(chosen.how)),
             hint=look_up(NAME_A_PYTHON),
         )
     return chosen.path

@@ -21,7 +21,7 @@ from envfix.model.facts import (
     VisionBuild,
 )
 from envfix.model.finding import Diagnosis, Finding, Severity
-from envfix.model.language import look_up, say
+from envfix.model.language import look_up, retold, say
 from envfix.model.stack import Link, Part, State
 from envfix.model.words import counted
 from envfix.rules._cards import driver_system, nvidia_displays, uses_supported_compat
@@ -129,13 +129,11 @@ def _link(part: Part, fact: Observed[Any], *, nothing: str) -> Link:
         return Link(
             part=part,
             state="absent",
-            reason=say("{nothing} (looked at: {source}).", nothing=nothing, source=fact.source),
+            reason=say("{nothing} (looked at: {source}).", nothing=nothing, source=retold(fact.source)),
         )
     if fact.problem == NOT_ASKED:
         return Link(part=part, state="unknown", reason=say("This was not asked."))
-    return Link(
-        part=part, state="unknown", reason=_sentence(look_up(fact.problem or "") or say("it could not be told"))
-    )
+    return Link(part=part, state="unknown", reason=_sentence(retold(fact.problem or "") or say("it could not be told")))
 
 
 def _card(machine: Machine) -> Link:
@@ -144,7 +142,7 @@ def _card(machine: Machine) -> Link:
         names = counted(one.name for one in cards)
         it = say("it") if len(cards) == 1 else say("them")
         reason = (
-            say("The driver lists {it} ({source}).", it=it, source=machine.gpus.source)
+            say("The driver lists {it} ({source}).", it=it, source=retold(machine.gpus.source))
             if _heard(machine)
             else _told(machine.gpus)
         )
@@ -152,7 +150,7 @@ def _card(machine: Machine) -> Link:
     seen = nvidia_displays(machine)
     if seen:
         names = counted(map(_of_bus, seen))
-        source = machine.displays.source
+        source = retold(machine.displays.source)
         return Link(
             part="card",
             state="doubtful",
@@ -182,7 +180,9 @@ def _driver(machine: Machine) -> Link:
         return Link(part="driver", state="doubtful", value=value, reason=_sentence(problem))
     serves = say(", and serves CUDA up to {cuda}", cuda=driver.value.cuda) if driver.value.cuda else ""
     reason = (
-        say("It answers ({source}){serves}.", source=driver.source, serves=serves) if _heard(machine) else _told(driver)
+        say("It answers ({source}){serves}.", source=retold(driver.source), serves=serves)
+        if _heard(machine)
+        else _told(driver)
     )
     return Link(part="driver", state="ok", value=value, reason=reason)
 
@@ -194,7 +194,7 @@ def _heard(machine: Machine) -> bool:
 
 
 def _told(fact: Observed[Any]) -> str:
-    return say("So says {source}; the driver itself was not asked.", source=fact.source)
+    return say("So says {source}; the driver itself was not asked.", source=retold(fact.source))
 
 
 def _cuda(machine: Machine, environment: Environment, tables: Tables) -> Link:
@@ -211,7 +211,7 @@ def _cuda(machine: Machine, environment: Environment, tables: Tables) -> Link:
     value = f"CUDA {torch.cuda}"
     imported = environment.torch_import.value
     if imported is not None and imported.cuda_available:
-        reason = say("torch started it on this driver ({source}).", source=environment.torch_import.source)
+        reason = say("torch started it on this driver ({source}).", source=retold(environment.torch_import.source))
         return Link(part="cuda", state="ok", value=value, reason=reason)
     if imported is not None and imported.cuda_available is False and machine.gpus.value:
         problem = imported.cuda_problem or say("torch finds no card to start it on")
@@ -264,14 +264,14 @@ def _torch(environment: Environment) -> Link:
         why = (
             say("it was not imported, so nothing says that it starts")
             if asked
-            else imported.problem or say("no answer")
+            else retold(imported.problem or "") or say("no answer")
         )
         return Link(part="torch", state="unknown", value=torch.build, reason=say("It is installed; {why}.", why=why))
     if not imported.value.ok:
         reason = say("Importing it fails: {error}", error=imported.value.error or say("no reason was given"))
         return Link(part="torch", state="broken", value=torch.build, reason=_sentence(reason))
     time = say(" in {seconds:.1f} s", seconds=imported.value.seconds) if imported.value.seconds else ""
-    reason = say("Importing it worked{time} ({source}).", time=time, source=imported.source)
+    reason = say("Importing it worked{time} ({source}).", time=time, source=retold(imported.source))
     return Link(part="torch", state="ok", value=torch.build, reason=reason)
 
 
@@ -315,7 +315,7 @@ def _ultralytics(environment: Environment) -> Link:
         return Link(
             part="ultralytics",
             state="absent",
-            reason=say("{nothing} (looked at: {source}).", nothing=nothing, source=found.source),
+            reason=say("{nothing} (looked at: {source}).", nothing=nothing, source=retold(found.source)),
         )
     return _ultralytics_fits(environment, package)
 

@@ -15,7 +15,7 @@ from envfix.host import journal
 from envfix.host.real import RealHost
 from envfix.installer import acting, changes
 from envfix.installer.changes import Layout
-from envfix.model.language import say
+from envfix.model.language import retold, say
 from envfix.model.outcome import Undone
 from envfix.model.reporter import Reporter
 from envfix.probes import interpreter
@@ -128,6 +128,6 @@ def _layout(target: str | None, reporter: Reporter) -> Layout:
         if journal.undoable(prefix) is not None:
             return changes.layout_of(prefix)
     raise TargetError(
-        say("{path} cannot be asked: {problem}", path=path, problem=said.problem),
+        say("{path} cannot be asked: {problem}", path=path, problem=retold(said.problem or "")),
         hint=say("name the environment with --python PATH"),
     )

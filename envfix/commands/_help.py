@@ -3,25 +3,105 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from envfix.model.language import LANGUAGES, language, later, look_up, speak
+from envfix.model.language import LANGUAGES, language, later, look_up, named, say, speak
 from envfix.model.started import as_started
 
-# Click's own words.
+if TYPE_CHECKING:
+    _Choice = click.Choice[str]
+else:
+    _Choice = click.Choice  # generic since 8.2 only
+# Click's own words, in the spelling of its releases from 8.1 to 8.5; those that envfix never lets it say are left out.
 WORDS = (
     later("Usage: "),
     later("Options"),
     later("Commands"),
     later("Show this message and exit."),
     later("Show the version and exit."),
-    later("default: "),
+    later("default: {default}"),
+    later("(dynamic)"),
     later("required"),
+    # What is wrong with how a command was called.
+    later("Missing argument"),
+    later("Missing option"),
+    later("Missing parameter"),
+    later("Missing {param_type}"),
+    later("Missing command."),
+    later("Choose from:\n\t{choices}"),
+    later("Choose from:\n\t{choices}."),
+    later("Invalid value: {message}"),
+    later("Invalid value for {param_hint}: {message}"),
+    later("No such option: {name}"),
+    later("No such option {name!r}."),
+    later("No such command {name!r}."),
+    later("Did you mean {possibility}?"),
+    later("(Did you mean one of: {possibilities}?)"),
+    later("(Possible options: {possibilities})"),
+    later("Option {name!r} does not take a value."),
+    later("Option {name!r} requires an argument."),
+    later("Option {name!r} requires {nargs} arguments."),
+    later("Argument {name!r} takes {nargs} values."),
+    later("Takes {nargs} values but 1 was given."),
+    later("Takes {nargs} values but {len} were given."),
+    later("Got unexpected extra argument ({args})"),
+    later("Got unexpected extra arguments ({args})"),
+    later("{value!r} is not {choice}."),
+    later("{value!r} is not one of {choices}."),
+    later("{value!r} is not a valid {number_type}."),
+    later("{value} is not in the range {range}."),
 )
 # What click adds to the help of an option: its default, or that it is required.
 _EXTRA = re.compile(r"(?s)(.*?)(  \[[^\[\]]*\])?")
+
+
+def one_or_many(one: str, many: str, count: int) -> str:
+    """As gettext's ``ngettext``: each form is a sentence of the catalogues."""
+    return look_up(one if count == 1 else many)
+
+
+def teach_click() -> None:
+    """Let click ask the catalogues: it asks gettext, under a name in each of its modules, for the language of the machine."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("click."):
+            for asked, answer in (("_", look_up), ("ngettext", one_or_many)):
+                if hasattr(module, asked):
+                    setattr(module, asked, answer)
+
+
+teach_click()
+
+
+def joined(text: str) -> str:
+    """What click has said, which puts sentences together as English does."""
+    return text if language() == "en" else re.sub(r"(?<=['\]])\.(?: |$)|。 ", "。", text)
+
+
+def asked_for(arguments: Iterable[str]) -> str | None:
+    """The language that ``--lang`` names in these arguments, so that what is wrong with them is said in it."""
+    words, running = iter(arguments), False
+    for word in words:
+        name, given, value = word.partition("=")
+        if name == "--lang":
+            return named(value if given else next(words, ""))
+        if word == "--" or (running and not word.startswith("-")):  # what follows belongs to another program
+            return None
+        if word == "--python":
+            next(words, None)
+        running = running or word == "run"
+    return None
+
+
+class Language(_Choice):
+    """``en`` or ``zh``, also as a locale or a web page names it (``zh_CN``); no Chinese in traditional characters."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The language; click refuses any other."""
+        return super().convert(named(str(value)) or value, param, ctx)
 
 
 def _speak(_context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
@@ -32,7 +112,7 @@ def _speak(_context: click.Context, _parameter: click.Parameter, value: str | No
 # Every command has it, also before the name of the command.
 lang_option = click.Option(
     ["--lang"],
-    type=click.Choice(tuple(LANGUAGES)),
+    type=Language(tuple(LANGUAGES)),
     is_eager=True,
     expose_value=False,
     callback=_speak,
@@ -52,7 +132,7 @@ class Formatter(click.HelpFormatter):
 
     def write_heading(self, heading: str) -> None:
         """The name of a section."""
-        super().write_heading(look_up(heading))
+        self.write(f"{'':{self.current_indent}}{say('{heading}:', heading=heading)}\n")
 
     def write_text(self, text: str) -> None:
         """What a command does, and its examples, which are no words."""
@@ -122,7 +202,4 @@ def _summary(command: click.Command) -> str:
 def _translated(text: str) -> str:
     match = _EXTRA.fullmatch(text)
     assert match is not None  # noqa: S101 - it matches any text
-    extra = match[2] or ""
-    for word in ("default: ", "required"):
-        extra = extra.replace(word, look_up(word))
-    return look_up(match[1]) + extra
+    return look_up(match[1]) + (match[2] or "")

@@ -23,7 +23,7 @@ from envfix.fleet.travelling import start
 from envfix.host.interface import CommandResult
 from envfix.host.real import RealHost
 from envfix.model import reasons
-from envfix.model.language import say
+from envfix.model.language import retold, say
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -227,7 +227,7 @@ class Kubernetes:
         answer = self._kubectl("get", "nodes", "-o", "json")
         if not answer.ok:
             raise EnvfixError(
-                say("Kubernetes does not tell its nodes: kubectl: {failure}", failure=answer.failure),
+                say("Kubernetes does not tell its nodes: kubectl: {failure}", failure=retold(answer.failure)),
                 hint=say("try `kubectl get nodes` by itself"),
             )
         known = parse_nodes(answer.stdout)
@@ -252,7 +252,7 @@ class Kubernetes:
             self._host.remove_tree(folder)
         if not answer.ok:
             raise EnvfixError(
-                say("the Jobs cannot be made: kubectl: {failure}", failure=answer.failure),
+                say("the Jobs cannot be made: kubectl: {failure}", failure=retold(answer.failure)),
                 hint=say("`envfix fleet diagnose --kubernetes --print` writes them for somebody who may"),
             )
 

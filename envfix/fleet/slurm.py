@@ -16,7 +16,7 @@ from envfix.fleet.interface import Listing
 from envfix.fleet.travelling import start
 from envfix.host.interface import ProbeHost
 from envfix.model import reasons
-from envfix.model.language import say
+from envfix.model.language import retold, say
 
 FIELDS = "%N|%t|%G|%E"
 # A node that is full is not waited for.
@@ -88,7 +88,7 @@ class Slurm:
         answer = self._host.run(["sinfo", "-h", "-N", "-o", FIELDS, *where], timeout=SINFO_SECONDS)
         if not answer.ok:
             raise EnvfixError(
-                say("Slurm does not tell its nodes: sinfo: {failure}", failure=answer.failure),
+                say("Slurm does not tell its nodes: sinfo: {failure}", failure=retold(answer.failure)),
                 hint=say("try `sinfo` by itself"),
             )
         listing = parse_sinfo(answer.stdout)

@@ -15,6 +15,7 @@ import msgspec
 
 from envfix.host.index import REDIRECT_LIMIT, _in_words, _local_path, _shown, _side_by_side
 from envfix.model.facts import ChannelState
+from envfix.model.language import stated
 
 if TYPE_CHECKING:
     import requests
@@ -47,7 +48,7 @@ def check_channels(
     return _side_by_side(
         [partial(_check, question, subdir, asker) for question in questions],
         give_up + 0.5,
-        [_state(question, f"no answer within {timeout:g} s") for question in questions],
+        [_state(question, stated("no answer within {timeout} s", timeout=f"{timeout:g}")) for question in questions],
     )
 
 
@@ -68,16 +69,16 @@ def _check(question: ChannelQuestion, subdir: str, asker: _Asker) -> ChannelStat
             part: _in_folder(folder, part) if folder else asker.ask(question.url, part) for part in (NOARCH, subdir)
         }
     except Exception as error:  # noqa: BLE001 - whatever is odd about one address must not take the others along
-        return _state(question, f"cannot be asked: {type(error).__name__}")
+        return _state(question, stated("cannot be asked: {kind}", kind=type(error).__name__))
     if answers[subdir] is None:
         return _state(question, None, reachable=True)
     if answers[NOARCH] is None:
-        return _state(question, f"holds nothing for {subdir}", reachable=True)
+        return _state(question, stated("holds nothing for {subdir}", subdir=subdir), reachable=True)
     return _state(question, answers[subdir])
 
 
 def _in_folder(folder: str, part: str) -> str | None:
-    return None if Path(folder, part, "repodata.json").is_file() else "there is no such channel in this folder"
+    return None if Path(folder, part, "repodata.json").is_file() else stated("there is no such channel in this folder")
 
 
 class _Asker:
@@ -102,10 +103,10 @@ class _Asker:
         except requests.RequestException as error:
             return _in_words(error, self._timeout)
         if status in (404, 410):
-            return f"there is no such channel ({status})"
+            return stated("there is no such channel ({status})", status=status)
         if status in (401, 403):
             return f"refuses ({status})"
-        return None if 200 <= status < 300 else f"answers with error {status}"
+        return None if 200 <= status < 300 else stated("answers with error {status}", status=status)
 
     def _status(self, session: requests.Session, address: str) -> int:
         verify = self._certificates or True

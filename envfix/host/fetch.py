@@ -27,7 +27,7 @@ import msgspec
 
 from envfix.errors import EnvfixError
 from envfix.host.hashing import sha256_of
-from envfix.model.language import say
+from envfix.model.language import later, look_up, say
 from envfix.model.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ _CHUNK = 256 * 1024
 _LOOK_UP = 0.1
 # Left free on the disk by a file whose size nobody tells.
 _RESERVE = 200_000_000
-_OTHER_INDEX = "try again later, or choose another index with --index"
-_KEPT = "try again: what has arrived is kept; or choose another index with --index"
-_STALE = f"a mirror is damaged or stale: {_OTHER_INDEX}"
-_GONE = "its index names a file that is not there: choose another index with --index"
-_LOGIN = "check user name and password of the index, or choose another one with --index"
-_PROXY = "check the proxy in HTTPS_PROXY or in pip's configuration"
-_ROOM = "free some room, or keep downloads on another disk; what has arrived is kept"
+_OTHER_INDEX = later("try again later, or choose another index with --index")
+_KEPT = later("try again: what has arrived is kept; or choose another index with --index")
+_STALE = later("a mirror is damaged or stale: try again later, or choose another index with --index")
+_GONE = later("its index names a file that is not there: choose another index with --index")
+_LOGIN = later("check user name and password of the index, or choose another one with --index")
+_PROXY = later("check the proxy in HTTPS_PROXY or in pip's configuration")
+_ROOM = later("free some room, or keep downloads on another disk; what has arrived is kept")
 
 
 class FetchError(EnvfixError):
@@ -136,7 +136,7 @@ def path_of(file: WantedFile, folder: str) -> str:
     try:
         local = _local_path(file.url)
     except ValueError as error:
-        message = f"the address that the index gives for {file.filename} is broken"
+        message = say("the address that the index gives for {filename} is broken", filename=file.filename)
         raise FetchError(message, kind="content", hint=_OTHER_INDEX) from error
     if local is not None:
         return local
@@ -148,7 +148,9 @@ def path_of(file: WantedFile, folder: str) -> str:
         )
     key = file.sha256 or hashlib.sha256(file.url.encode()).hexdigest()
     if not re.fullmatch(r"[0-9a-fA-F]{64}", key):
-        message = f"the hash that the index gives for {file.filename} is no hash: it is not fetched"
+        message = say(
+            "the hash that the index gives for {filename} is no hash: it is not fetched", filename=file.filename
+        )
         raise FetchError(message, kind="content", hint=_OTHER_INDEX)
     return os.path.join(folder, key.lower(), file.filename)
 
@@ -231,7 +233,12 @@ class _Team:
         needed = sum(count.missing or 0 for count in self._counts.values())
         free = shutil.disk_usage(self._folder).free
         if needed > free:
-            message = f"not enough room at {self._folder}: {_amount(needed)} needed, {_amount(free)} free"
+            message = say(
+                "not enough room at {folder}: {amount} needed, {amount_2} free",
+                folder=self._folder,
+                amount=_amount(needed),
+                amount_2=_amount(free),
+            )
             raise FetchError(message, kind="space", hint=_ROOM)
 
 
@@ -332,8 +339,8 @@ class _Download:
             if self._is_there():
                 return self._path
             if self._settings.offline:
-                message = "it is not on this disk, and going to the network is switched off"
-                raise self._error(message, hint="leave out --offline, or name a folder of wheels with --index")
+                message = say("it is not on this disk, and going to the network is switched off")
+                raise self._error(message, hint=say("leave out --offline, or name a folder of wheels with --index"))
             self._bring(part)
             part.complete(self._path)
         return self._path
@@ -373,7 +380,7 @@ class _Download:
                 break
             part.close()
             if not told:
-                self._team.note(f"waiting for {self._file.title}: another program is fetching it")
+                self._team.note(say("waiting for {title}: another program is fetching it", title=self._file.title))
                 told = True
             self._pause(_LOOK_UP)
         try:
@@ -397,7 +404,7 @@ class _Download:
             part.restart()
             if spoilt:
                 raise self._error(str(trouble), kind="content", hint=_STALE)
-            self._team.note(f"{self._file.title}: {trouble}; fetching it anew")
+            self._team.note(say("{title}: {trouble}; fetching it anew", title=self._file.title, trouble=trouble))
             tries, furthest, spoilt = 0, 0, True
 
     def _try(self, part: _Part) -> _Broken | _Damaged | None:
@@ -414,11 +421,15 @@ class _Download:
         """Wait before the next try, or give up: too many tries that brought nothing, or nothing for too long."""
         idle = time.monotonic() - self._moved
         if tries >= TRIES or idle >= self._settings.idle_limit:
-            many = f" ({tries} tries)" if tries > 1 else ""
+            many = say(" ({tries} tries)", tries=tries) if tries > 1 else ""
             kind: Kind = "stalled" if trouble.silent else "network"
             raise self._error(f"{trouble}{many}", kind=kind, hint=trouble.hint)
         if not (gained and self._told_of_cuts):
-            again = "going on from there" if gained else f"trying again ({tries + 1} of {TRIES})"
+            again = (
+                say("going on from there")
+                if gained
+                else say("trying again ({value} of {tries})", value=tries + 1, tries=TRIES)
+            )
             self._team.note(f"{trouble}; {again}")
             self._told_of_cuts |= gained
         # Everybody who was cut off at once should not come back at once.
@@ -435,7 +446,7 @@ class _Download:
         wanted = end if self._file.size is None else self._file.size
         if wanted is not None and part.size < wanted and not self._is_whole(part):
             so_far = f"{_amount(part.size)} of {_amount(wanted)} of {self._file.title}"
-            raise _Broken(f"{self._host} broke off after {so_far}")
+            raise _Broken(say("{host} broke off after {so_far}", host=self._host, so_far=so_far))
 
     def _is_whole(self, part: _Part) -> bool:
         if not part.size:
@@ -460,17 +471,17 @@ class _Download:
         """Where in the file the body begins; raises what is wrong with an answer that brings nothing of it."""
         self._host = _host_of(answer.url)
         if self._file.sha256 is None and self._file.url.startswith("https:") and answer.url.startswith("http:"):
-            message = f"it would come unencrypted from {self._host}, and there is no hash to check it by"
+            message = say("it would come unencrypted from {host}, and there is no hash to check it by", host=self._host)
             raise self._error(message, kind="content", hint=_OTHER_INDEX)
         if answer.status_code == 200:
             return 0
         if answer.status_code == 416:
-            raise _Damaged(f"{self._host} has less of it than what was kept")
+            raise _Damaged(say("{host} has less of it than what was kept", host=self._host))
         if answer.status_code != 206:
             raise self._refused(answer)
         match = re.fullmatch(r"bytes (\d+)-\d*/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
         if match is None or int(match[1]) != part.size:
-            raise _Damaged(f"{self._host} sent another part than it was asked for")
+            raise _Damaged(say("{host} sent another part than it was asked for", host=self._host))
         if match[2].isdigit():
             self._compare_size(int(match[2]))
         return part.size
@@ -497,7 +508,9 @@ class _Download:
         while part.size < most and (data := self._next(answer, most - part.size)):
             self._write(part, data)
         if self._file.size is None and end is None and part.size >= most:
-            raise self._error(f"{self._host} sends more than fits on this disk", kind="space", hint=_OTHER_INDEX)
+            raise self._error(
+                say("{host} sends more than fits on this disk", host=self._host), kind="space", hint=_OTHER_INDEX
+            )
 
     def _next(self, answer: requests.Response, most: int) -> bytes:
         """The next piece of the body as soon as there is one; nothing at its end."""
@@ -525,9 +538,9 @@ class _Download:
         """Raises ``_Damaged`` unless it is the file that its index promised, or at least a whole archive."""
         if self._file.sha256 is not None:
             if part.sha256 != self._file.sha256.lower():
-                raise _Damaged(f"{self._host} sent another file than its index promised (wrong hash)")
+                raise _Damaged(say("{host} sent another file than its index promised (wrong hash)", host=self._host))
         elif not _opens(part.path, thoroughly=True):
-            raise _Damaged(f"{self._host} sent a damaged file")
+            raise _Damaged(say("{host} sent a damaged file", host=self._host))
 
     def _look_at(self, answer: requests.Response, head: bytes) -> None:
         """Raises for a login page and the like, which would otherwise replace what has arrived."""
@@ -535,33 +548,55 @@ class _Download:
             return
         is_page = answer.headers.get("Content-Type", "").startswith("text/html")
         if is_page or re.match(rb"\s*<(!doctype|html|head|\?xml)", head, re.IGNORECASE):
-            hint = "a login page of this network? Open it in a browser; or choose another index with --index"
-            raise self._error(f"{self._host} sent a web page instead of the file", kind="content", hint=hint)
-        raise self._error(f"{self._host} sent something that is no wheel", kind="content", hint=_OTHER_INDEX)
+            hint = say("a login page of this network? Open it in a browser; or choose another index with --index")
+            raise self._error(
+                say("{host} sent a web page instead of the file", host=self._host), kind="content", hint=hint
+            )
+        raise self._error(
+            say("{host} sent something that is no wheel", host=self._host), kind="content", hint=_OTHER_INDEX
+        )
 
     def _compare_size(self, size: int) -> None:
         if self._file.size is not None and size != self._file.size:
-            message = f"{self._host} has {size} bytes of it, its index promised {self._file.size}"
+            message = say(
+                "{host} has {size} bytes of it, its index promised {size_2}",
+                host=self._host,
+                size=size,
+                size_2=self._file.size,
+            )
             raise self._error(message, kind="content", hint=_STALE)
 
     def _refused(self, answer: requests.Response) -> Exception:
         """What a status that brings no file means: worth another try, or not."""
         status = answer.status_code
         if status in (408, 425, 429) or status >= 500:
-            words = "answers that it was asked too often (429)" if status == 429 else f"answers with error {status}"
+            words = (
+                say("answers that it was asked too often (429)")
+                if status == 429
+                else say("answers with error {status}", status=status)
+            )
             return _Broken(f"{self._host} {words}", wait=_wait_of(answer), hint=_OTHER_INDEX)
         known = {
-            401: (f"{self._host} asks for a user name and password (401)", _LOGIN),
-            403: (f"{self._host} refuses access (403)", _LOGIN),
-            404: (f"{self._host} does not have it (404)", _GONE),
-            407: ("the proxy asks for a user name and password (407)", _PROXY),
-            410: (f"{self._host} has it no longer (410)", _GONE),
+            401: (say("{host} asks for a user name and password (401)", host=self._host), _LOGIN),
+            403: (say("{host} refuses access (403)", host=self._host), _LOGIN),
+            404: (say("{host} does not have it (404)", host=self._host), _GONE),
+            407: (say("the proxy asks for a user name and password (407)"), _PROXY),
+            410: (say("{host} has it no longer (410)", host=self._host), _GONE),
         }
-        message, hint = known.get(status, (f"{self._host} answers with error {status}", _OTHER_INDEX))
+        message, hint = known.get(
+            status, (say("{host} answers with error {status}", host=self._host, status=status), _OTHER_INDEX)
+        )
         return self._error(message, hint=hint)
 
     def _silence(self) -> _Broken:
-        return _Broken(f"nothing has arrived from {self._host} for {self._settings.timeout:g} s", silent=True)
+        return _Broken(
+            say(
+                "nothing has arrived from {host} for {timeout} s",
+                host=self._host,
+                timeout=f"{self._settings.timeout:g}",
+            ),
+            silent=True,
+        )
 
     def _not_connected(self, error: Exception) -> Exception:
         """Why there is no answer, for good or for now."""
@@ -575,44 +610,65 @@ class _Download:
         if isinstance(error, requests.exceptions.Timeout):
             return self._silence()
         if isinstance(error, requests.exceptions.TooManyRedirects):
-            return self._error(f"{self._host} redirects more than {REDIRECT_LIMIT} times", hint=_OTHER_INDEX)
+            return self._error(
+                say(
+                    "{host} redirects more than {redirect_limit} times", host=self._host, redirect_limit=REDIRECT_LIMIT
+                ),
+                hint=_OTHER_INDEX,
+            )
         if isinstance(error, ValueError):  # a broken address, of the file or of the proxy
-            return self._error(f"{self._host} or its proxy is no address that can be asked", hint=_OTHER_INDEX)
+            return self._error(
+                say("{host} or its proxy is no address that can be asked", host=self._host), hint=_OTHER_INDEX
+            )
         for sign, path in (
             ("CA certificate bundle", self._settings.certificates),
             ("TLS c", self._settings.client_certificate),
         ):
             if sign in text and not isinstance(error, requests.RequestException):
-                hint = "check SSL_CERT_FILE, or cert and client-cert in pip's configuration"
-                return self._error(f"the certificate file {path} is not there", hint=hint)
+                hint = say("check SSL_CERT_FILE, or cert and client-cert in pip's configuration")
+                return self._error(say("the certificate file {path} is not there", path=path), hint=hint)
         if "NameResolutionError" in text or "gaierror" in text:
-            message = f"the name of {self._host} cannot be found (DNS)"
-            hint = "check the network, or the index set for pip or uv"
+            message = say("the name of {host} cannot be found (DNS)", host=self._host)
+            hint = say("check the network, or the index set for pip or uv")
             known_not = "[Errno -2]" in text or "not known" in text
             return self._error(message, hint=hint) if known_not else _Broken(message, hint=hint)
-        hint = "check the network and the proxy, or choose another index with --index"
+        hint = say("check the network and the proxy, or choose another index with --index")
         return _Broken(_connection_words(self._host, text), hint=hint)
 
     def _not_through_proxy(self, text: str) -> Exception:
         if "407" in text:
-            return self._error("the proxy asks for a user name and password (407)", hint=_PROXY)
+            return self._error(say("the proxy asks for a user name and password (407)"), hint=_PROXY)
         refused = re.search(r"Tunnel connection failed: (\d{3}[^'\")]*)", text)
         if refused and refused[1].startswith("4"):
-            return self._error(f"the proxy does not let {self._host} through ({refused[1].strip()})", hint=_PROXY)
-        words = f"answers with error {refused[1].strip()}" if refused else "does not answer"
-        return _Broken(f"the proxy {words}", hint=_PROXY)
+            return self._error(
+                say("the proxy does not let {host} through ({value})", host=self._host, value=refused[1].strip()),
+                hint=_PROXY,
+            )
+        words = say("answers with error {value}", value=refused[1].strip()) if refused else say("does not answer")
+        return _Broken(say("the proxy {words}", words=words), hint=_PROXY)
 
     def _not_secure(self, text: str) -> Exception:
         if re.search("certificate verify failed", text, re.IGNORECASE):
-            words, hint = "is not trusted here", "behind a company proxy name its certificate file in SSL_CERT_FILE"
+            words, hint = (
+                say("is not trusted here"),
+                say("behind a company proxy name its certificate file in SSL_CERT_FILE"),
+            )
             if "expired" in text:
-                words, hint = "has expired", f"check the date of this machine; {_OTHER_INDEX}"
+                words, hint = (
+                    say("has expired"),
+                    say("check the date of this machine; {other}", other=look_up(_OTHER_INDEX)),
+                )
             elif "match" in text or "not valid for" in text:
-                words, hint = "is for another name", _OTHER_INDEX
-            return self._error(f"the certificate of {self._host} {words}: somebody may be in between", hint=hint)
+                words, hint = say("is for another name"), _OTHER_INDEX
+            return self._error(
+                say("the certificate of {host} {words}: somebody may be in between", host=self._host, words=words),
+                hint=hint,
+            )
         if re.search("WRONG_VERSION_NUMBER|RECORD_LAYER|HTTP_REQUEST", text):
-            return self._error(f"{self._host} does not speak TLS: http instead of https?", hint=_OTHER_INDEX)
-        return _Broken(f"no secure connection to {self._host} can be made (TLS)", hint=_OTHER_INDEX)
+            return self._error(
+                say("{host} does not speak TLS: http instead of https?", host=self._host), hint=_OTHER_INDEX
+            )
+        return _Broken(say("no secure connection to {host} can be made (TLS)", host=self._host), hint=_OTHER_INDEX)
 
     def _pause(self, seconds: float) -> None:
         if self._team.stop.wait(seconds):
@@ -624,11 +680,11 @@ class _Download:
             yield
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                full = "the disk is full (or your quota is used up)"
+                full = say("the disk is full (or your quota is used up)")
                 raise self._error(full, kind="space", hint=_ROOM) from error
             kind: Kind = "permission" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else "space"
             folder = os.path.dirname(os.path.dirname(self._path))
-            message = f"{folder} cannot be used: {error.strerror or error}"
+            message = say("{folder} cannot be used: {value}", folder=folder, value=error.strerror or error)
             raise self._error(message, kind=kind, hint=_ROOM) from error
 
     def _error(self, message: str, *, kind: Kind = "network", hint: str | None = None) -> FetchError:
@@ -788,12 +844,12 @@ def _wait_of(answer: requests.Response) -> float | None:
 
 def _connection_words(host: str, text: str) -> str:
     known: tuple[tuple[str, str], ...] = (
-        ("refused", "refuses the connection"),
-        ("Network is unreachable", "cannot be reached: there is no network to it"),
-        ("No route to host", "cannot be reached: there is no route to it"),
-        ("BadStatusLine", "does not speak HTTP"),
+        ("refused", say("refuses the connection")),
+        ("Network is unreachable", say("cannot be reached: there is no network to it")),
+        ("No route to host", say("cannot be reached: there is no route to it")),
+        ("BadStatusLine", say("does not speak HTTP")),
     )
-    return f"{host} " + next((words for sign, words in known if sign in text), "drops the connection")
+    return f"{host} " + next((words for sign, words in known if sign in text), say("drops the connection"))
 
 
 def _amount(size: float) -> str:

@@ -23,6 +23,7 @@ import msgspec
 from envfix.host.index_cache import IndexCache
 from envfix.host.index_pages import Page, PageError, of_packages, read_addresses, read_links, read_page
 from envfix.model.facts import IndexState, PackageSource
+from envfix.model.language import stated
 from envfix.model.plan import REGISTRY
 from envfix.model.words import time_span
 
@@ -233,7 +234,7 @@ def _check(
         folder = _local_path(url)
         kept = None if folder else _kept(cache, _shown(url), layout, asker.packages)
         if offline and folder is None:
-            return msgspec.structs.replace(state, problem="not asked: offline", **_of_kept(kept, tree=tree))
+            return msgspec.structs.replace(state, problem=stated("not asked: offline"), **_of_kept(kept, tree=tree))
         if kept is not None and kept.age < fresh:
             problem = _none_of_torch(kept.files)
             known = _of_kept(kept, tree=tree)
@@ -243,7 +244,13 @@ def _check(
     try:
         listing = _list_folder(folder, layout, asker.packages) if folder else asker.ask(url, layout, variant)
     except _Failure as failure:
-        text = str(failure) if kept is None else f"{failure}; its list of files is {time_span(kept.age)} old"
+        text = (
+            str(failure)
+            if kept is None
+            else stated(
+                "{failure}; its list of files is {time_span} old", failure=failure, time_span=time_span(kept.age)
+            )
+        )
         return msgspec.structs.replace(state, problem=text, seconds=_since(started), **_of_kept(kept, tree=tree))
     except Exception as error:  # noqa: BLE001
         return _too_odd(candidate, location, error)
@@ -292,7 +299,7 @@ def _too_odd(candidate: IndexCandidate, location: str, error: Exception) -> Inde
         location=location or _shown(candidate.url or ""),
         reachable=False,
         configured_in=candidate.configured_in,
-        problem=f"cannot be asked: {type(error).__name__}: {_one_line(error)}",
+        problem=stated("cannot be asked: {kind}: {one_line}", kind=type(error).__name__, one_line=_one_line(error)),
     )
 
 
@@ -333,12 +340,12 @@ class _Asker:
             inside, _ = self._page(session, f"{place}/")
             if inside is not None and of_packages(inside.files, self.packages):
                 return _Listing(files=(), layout="tree", flat=True)
-        raise _Failure(f"answers, but has no torch ({status})")
+        raise _Failure(stated("answers, but has no torch ({status})", status=status))
 
     def _ask_files(self, session: requests.Session, url: str) -> _Listing:
         page, status = self._page(session, url)
         if page is None:
-            raise _Failure(f"there is no such page ({status})")
+            raise _Failure(stated("there is no such page ({status})", status=status))
         files = of_packages(page.files, self.packages)
         return _Listing(files=files, layout="find-links", problem=_none_of_torch(files))
 
@@ -352,7 +359,7 @@ class _Asker:
                 if number == 0:
                     raise
                 # torch is listed: the index answers, though not for long enough.
-                problem = f"its page of {package}: {failure}"
+                problem = stated("its page of {package}: {failure}", package=package, failure=failure)
                 return _Listing(files=tuple(files), layout="index", problem=problem, complete=False)
             if page is not None:
                 files += of_packages(page.files, (package,))
@@ -422,20 +429,22 @@ class _Asker:
         for chunk in answer.iter_content(65536):
             body += chunk
             if len(body) > PAGE_LIMIT:
-                raise _Failure(f"its page is larger than {PAGE_LIMIT // 1_000_000} MB: not read to the end")
+                raise _Failure(
+                    stated("its page is larger than {value} MB: not read to the end", value=PAGE_LIMIT // 1000000)
+                )
             self._left()
         return body.decode("utf-8", "replace")
 
 
 def _refuse_status(status: int) -> None:
     if status == 401:
-        raise _Failure("asks for a user name and password (401)")
+        raise _Failure(stated("asks for a user name and password (401)"))
     if status == 407:
-        raise _Failure("the proxy asks for a user name and password (407)")
+        raise _Failure(stated("the proxy asks for a user name and password (407)"))
     if status == 429:
-        raise _Failure("answers that it was asked too often (429)")
+        raise _Failure(stated("answers that it was asked too often (429)"))
     if not 200 <= status < 300:
-        raise _Failure(f"answers with error {status}")
+        raise _Failure(stated("answers with error {status}", status=status))
 
 
 def _in_words(error: requests.RequestException, timeout: float) -> str:
@@ -444,14 +453,17 @@ def _in_words(error: requests.RequestException, timeout: float) -> str:
 
     text = repr(error)
     known: tuple[tuple[type[Exception], str], ...] = (
-        (requests.exceptions.ProxyError, "the proxy does not answer or refuses"),
+        (requests.exceptions.ProxyError, stated("the proxy does not answer or refuses")),
         (requests.exceptions.Timeout, _slow(timeout)),
-        (requests.exceptions.TooManyRedirects, f"redirects more than {REDIRECT_LIMIT} times"),
-        (requests.exceptions.ChunkedEncodingError, "broke off in the middle of its page"),
-        (requests.exceptions.ContentDecodingError, "sends a page that cannot be unpacked"),
-        (requests.exceptions.InvalidSchema, "is no address that can be asked over HTTP"),
-        (requests.exceptions.MissingSchema, "is no address: http:// or https:// is missing"),
-        (requests.exceptions.InvalidURL, "is no valid address"),
+        (
+            requests.exceptions.TooManyRedirects,
+            stated("redirects more than {redirect_limit} times", redirect_limit=REDIRECT_LIMIT),
+        ),
+        (requests.exceptions.ChunkedEncodingError, stated("broke off in the middle of its page")),
+        (requests.exceptions.ContentDecodingError, stated("sends a page that cannot be unpacked")),
+        (requests.exceptions.InvalidSchema, stated("is no address that can be asked over HTTP")),
+        (requests.exceptions.MissingSchema, stated("is no address: http:// or https:// is missing")),
+        (requests.exceptions.InvalidURL, stated("is no valid address")),
     )
     if isinstance(error, requests.exceptions.SSLError):
         return _tls_in_words(text)
@@ -459,40 +471,44 @@ def _in_words(error: requests.RequestException, timeout: float) -> str:
         if isinstance(error, kind):
             return words
     for sign, words in (
-        ("NameResolutionError", "its name cannot be found (DNS)"),
-        ("refused", "refuses the connection"),
-        ("Network is unreachable", "there is no network to it"),
-        ("No route to host", "there is no route to it"),
+        ("NameResolutionError", stated("its name cannot be found (DNS)")),
+        ("refused", stated("refuses the connection")),
+        ("Network is unreachable", stated("there is no network to it")),
+        ("No route to host", stated("there is no route to it")),
         ("timed out", _slow(timeout)),
-        ("reset by peer", "drops the connection"),
-        ("RemoteDisconnected", "drops the connection"),
-        ("BadStatusLine", "does not speak HTTP"),
+        ("reset by peer", stated("drops the connection")),
+        ("RemoteDisconnected", stated("drops the connection")),
+        ("BadStatusLine", stated("does not speak HTTP")),
     ):
         if sign in text:
             return words
-    return f"cannot be asked: {type(error).__name__}"
+    return stated("cannot be asked: {kind}", kind=type(error).__name__)
 
 
 def _tls_in_words(text: str) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
         if "expired" in text:
-            return "its certificate has expired"
+            return stated("its certificate has expired")
         if "match" in text:
-            return "its certificate is for another name"
-        return "its certificate is not trusted here (a company proxy? then name its certificate in SSL_CERT_FILE)"
+            return stated("its certificate is for another name")
+        return stated(
+            "its certificate is not trusted here (a company proxy? then name its certificate in SSL_CERT_FILE)"
+        )
     if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER" in text:
-        return "does not speak TLS: http instead of https?"
-    return "no secure connection can be made (TLS)"
+        return stated("does not speak TLS: http instead of https?")
+    return stated("no secure connection can be made (TLS)")
 
 
 def _slow(timeout: float) -> str:
-    return f"no answer within {timeout:g} s"
+    return stated("no answer within {timeout} s", timeout=f"{timeout:g}")
 
 
 def _none_of_torch(files: Sequence[str], status: int | None = None) -> str | None:
     if files:
         return None
-    return f"answers, but has no torch ({status})" if status else "answers, but has no torch"
+    return (
+        stated("answers, but has no torch ({status})", status=status) if status else stated("answers, but has no torch")
+    )
 
 
 def _project_address(url: str, package: str) -> str:
@@ -519,7 +535,7 @@ def _list_folder(path: str, layout: Layout, packages: Sequence[str]) -> _Listing
         if layout == "find-links":
             files = of_packages(_names_at(Path(path)), packages)
         elif not os.path.isdir(path):
-            raise _Failure("there is no such folder")
+            raise _Failure(stated("there is no such folder"))
         else:
             files = tuple(
                 name
@@ -528,9 +544,9 @@ def _list_folder(path: str, layout: Layout, packages: Sequence[str]) -> _Listing
                 for name in of_packages(_names_at(Path(path, package)), (package,))
             )
     except FileNotFoundError as error:
-        raise _Failure("there is no such folder or file") from error
+        raise _Failure(stated("there is no such folder or file")) from error
     except OSError as error:
-        raise _Failure(f"cannot be read: {error.strerror}") from error
+        raise _Failure(stated("cannot be read: {strerror}", strerror=error.strerror)) from error
     return _Listing(files=files, layout=layout, problem=_none_of_torch(files))
 
 

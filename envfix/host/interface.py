@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from envfix.host.locking import EnvironmentLock
+from envfix.model.language import stated
 
 NOT_FOUND = 127
 
@@ -35,17 +36,19 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
     def failure(self) -> str:
         """Why it is not ok, in words a user can read."""
         if self.outcome == "not-found":
-            return "program not found"
+            return stated("program not found")
         if self.outcome == "not-permitted":
-            return "not permitted to run it"
+            return stated("not permitted to run it")
         if self.outcome == "timed-out":
-            return "no answer within the time limit"
+            return stated("no answer within the time limit")
         if self.returncode is not None and self.returncode < 0:
-            return f"killed by signal {-self.returncode}"
+            return stated("killed by signal {value}", value=-self.returncode)
         lines = (self.stderr.strip() or self.stdout.strip()).splitlines()
         # A shell or shim says first what it did not find (127); a program says last what it died of.
         telling = lines[:1] if self.returncode == NOT_FOUND else lines[-1:]
-        return f"exit code {self.returncode}" + "".join(f": {line[:200]}" for line in telling)
+        if not telling:
+            return stated("exit code {code}", code=str(self.returncode))
+        return stated("exit code {code}: {line}", code=str(self.returncode), line=telling[0][:200])
 
 
 class FileResult(msgspec.Struct, frozen=True, kw_only=True):

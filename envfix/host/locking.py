@@ -80,7 +80,7 @@ def locked(prefix: str, *, patience: float, on_wait: Callable[[str], None]) -> I
                     hint=say("wait for it to end, then try again"),
                 )
             if not told and not orphaned:
-                on_wait(f"waiting: {_who(holder)} works on {prefix}")
+                on_wait(say("waiting: {who} works on {prefix}", who=_who(holder), prefix=prefix))
                 told = True
             time.sleep(_LOOK_UP)
         lock.sign()
@@ -269,8 +269,10 @@ def _is_file(path: str, mark: os.stat_result) -> bool:
 
 def _who(holder: Holder | None) -> str:
     if holder is None:
-        return "another program"
+        return say("another program")
     began = time.strftime("%H:%M", time.localtime(holder.since))
     node = "".join(filter(str.isprintable, holder.where.partition(" ")[0]))
-    where = "" if holder.where == _here() else f" on {node}"
-    return f"another envfix (process {holder.envfix}{where}, since {began})"
+    where = "" if holder.where == _here() else say(" on {node}", node=node)
+    return say(
+        "another envfix (process {envfix}{where}, since {began})", envfix=holder.envfix, where=where, began=began
+    )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from envfix.model.documents import without_secrets
+from envfix.model.language import later, say
 
 if TYPE_CHECKING:
     import psutil
@@ -21,7 +22,7 @@ _COMMAND_LENGTH = 60
 _NAMED = 3
 _WORDS = 40
 _DAY = 86_400
-IN_USE_HINT = "end them first, or make an environment beside this one with --new-env PATH"
+IN_USE_HINT = later("end them first, or make an environment beside this one with --new-env PATH")
 
 
 class UserProcess(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,11 +64,16 @@ def in_use_message(processes: Sequence[UserProcess]) -> str:
     """One sentence for the user: which programs use the environment's torch, and what replacing it does to them."""
     named = [_in_words(process) for process in processes[:_NAMED]]
     more = len(processes) - len(named)
-    listed = ", ".join(named) + (f" and {more} more" if more else "")
+    listed = ", ".join(named) + (say(" and {more} more", more=more) if more else "")
     if len(processes) == 1:
-        return f"1 program uses this environment's torch now: {listed}; replacing it meanwhile can crash that program"
-    return (
-        f"{len(processes)} programs use this environment's torch now: {listed}; replacing it meanwhile can crash them"
+        return say(
+            "1 program uses this environment's torch now: {listed}; replacing it meanwhile can crash that program",
+            listed=listed,
+        )
+    return say(
+        "{count} programs use this environment's torch now: {listed}; replacing it meanwhile can crash them",
+        count=len(processes),
+        listed=listed,
     )
 
 

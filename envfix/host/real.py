@@ -24,6 +24,7 @@ from typing import IO
 from envfix.host import signals
 from envfix.host.interface import CommandResult, Deadline, DiskSpace, FileResult
 from envfix.host.locking import EnvironmentLock
+from envfix.model.language import stated
 
 HEAD_LIMIT, END_LIMIT = 1_000_000, 3_000_000
 # How often a program that prints nothing is told of.
@@ -110,7 +111,7 @@ class RealHost:
         try:
             if not os.path.isfile(path):
                 os.stat(path)
-                return FileResult(outcome="unreadable", problem="not a regular file")
+                return FileResult(outcome="unreadable", problem=stated("not a regular file"))
             with open(path, "rb") as stream:
                 return FileResult(outcome="read", text=_decoded(stream.read(limit)))
         except (FileNotFoundError, NotADirectoryError):

@@ -32,7 +32,7 @@ from envfix.installer.finishing import finished
 from envfix.installer.interface import DownloadError, Resolution, SpaceError, StalledError
 from envfix.installer.lock_reader import LockedFile
 from envfix.installer.problems import install_error, telling_lines
-from envfix.model.language import later, look_up, say
+from envfix.model.language import later, look_up, retold, say
 from envfix.model.outcome import Installation
 from envfix.model.reporter import NullReporter, Reporter
 
@@ -321,7 +321,7 @@ class PipInstaller:
         result = self._ask([python, "-m", "pip", "--version", "--disable-pip-version-check"])
         match = re.search(r"^pip (\d+(?:\.\d+)*)", result.stdout, re.MULTILINE)
         if not result.ok or match is None:
-            reason = f": {result.failure}" if not result.ok else ""
+            reason = f": {retold(result.failure)}" if not result.ok else ""
             raise InstallError(
                 say("{python} has no pip that works{reason}; nothing was changed", python=python, reason=reason),
                 hint=say("{python} -m ensurepip brings one, or take --backend uv", python=python),
@@ -341,7 +341,11 @@ class PipInstaller:
             folders = {str(folder) for folder in json.loads(result.stdout)}
         except (ValueError, TypeError) as error:
             raise InstallError(
-                say("{python} does not say where it keeps packages: {failure}", python=python, failure=result.failure)
+                say(
+                    "{python} does not say where it keeps packages: {failure}",
+                    python=python,
+                    failure=retold(result.failure),
+                )
             ) from error
         found: dict[str, list[str]] = {}
         for folder in folders:

@@ -44,7 +44,7 @@ from envfix.installer.interface import (
 from envfix.installer.problems import STAND_IN, install_error, missing_package, refusal
 from envfix.installer.progress import INSTALLING, UvProgress, Waiting
 from envfix.installer.route import find_route
-from envfix.model.language import say
+from envfix.model.language import retold, say
 from envfix.model.outcome import Installation
 from envfix.model.plan import REGISTRY, PackagePin, PlanTarget
 from envfix.model.reporter import NullReporter, Reporter
@@ -403,7 +403,7 @@ class UvInstaller:
                 return "", f"error: no resolution within {RESOLVE_LIMIT:.0f} s: operation timed out"
             if result.outcome != "exited":
                 raise ResolutionError(
-                    say("uv cannot be run: {failure}", failure=result.failure),
+                    say("uv cannot be run: {failure}", failure=retold(result.failure)),
                     hint=say("its path is {program}", program=self._program),
                 )
             if not result.ok:

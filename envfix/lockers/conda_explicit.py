@@ -87,7 +87,9 @@ class CondaExplicitLocker:
         named = [(number, line) for number, line in lines if line and not line.startswith("#") and line != "@EXPLICIT"]
         if not marks or (named and named[0][0] < marks[0]):
             where = named[0][0] if marks else 1
-            missing = "a package is named before any line says @EXPLICIT" if marks else "no line says @EXPLICIT"
+            missing = (
+                say("a package is named before any line says @EXPLICIT") if marks else say("no line says @EXPLICIT")
+            )
             raise LockFileError(
                 say("{missing}, so this is no list of exact files", missing=missing), line=where, hint=ANEW
             )

@@ -15,7 +15,7 @@ from envfix.lockers.header import bare, read_needs
 from envfix.lockers.interface import ANEW, LockError, LockFileError
 from envfix.lockers.pip_family import danger_of, is_elsewhere, is_plain, pin, printable, why_elsewhere
 from envfix.model.conda_names import SUBDIRS
-from envfix.model.language import say
+from envfix.model.language import retold, say, stated
 from envfix.model.lock import Lock, LockedFile, LockedPackage, Needs, Origin
 from envfix.model.lock_signs import variant_of
 
@@ -93,15 +93,15 @@ def _ready(package: LockedPackage) -> LockedPackage:
     words += [file.filename, file.url, file.sha256, file.md5] if file is not None else []
     for value in words:
         if value is not None and not _is_plain(value):
-            raise _unwritable(package, value, "has a character that no lock can hold")
+            raise _unwritable(package, value, say("has a character that no lock can hold"))
     for value in (*package.depends, *package.constrains):
         if not value.isprintable():
-            raise _unwritable(package, value, "has a character that no lock can hold")
+            raise _unwritable(package, value, say("has a character that no lock can hold"))
     if file is not None and "/" in file.filename:
-        raise _unwritable(package, file.filename, "is not the name of a file")
+        raise _unwritable(package, file.filename, say("is not the name of a file"))
     danger = danger_of(package.direct_url or "") if package.origin == "direct" else None
     if danger is not None:
-        raise _unwritable(package, package.direct_url or "", danger)
+        raise _unwritable(package, package.direct_url or "", retold(danger))
     return package
 
 
@@ -319,7 +319,11 @@ def on_this_disk(packages: Iterable[LockedPackage]) -> Iterator[str]:
         if package.origin == "conda" and address.startswith("file:"):
             rows.setdefault(bare(address), []).append(package)
     for address, there in rows.items():
-        yield f"{named(there)}: from the folder {address} of this machine's disk, and nowhere else without that folder"
+        yield stated(
+            "{named}: from the folder {address} of this machine's disk, and nowhere else without that folder",
+            named=named(there),
+            address=address,
+        )
 
 
 def disk_lines(lock: Lock) -> list[str]:

@@ -131,7 +131,7 @@ class CondaLockLocker:
             raise LockFileError(
                 say("it has no package for {subdir}", subdir=subdir), line=document["package"].line, hint=ANEW
             )
-        several = f", its part for {subdir}" if len(platforms) > 1 else ""
+        several = say(", its part for {subdir}", subdir=subdir) if len(platforms) > 1 else ""
         return assembled(
             text,
             list(packages.values()),
@@ -253,7 +253,7 @@ def _channels(metadata: Mapping[str, Part]) -> tuple[tuple[str, str], ...]:
     found = []
     for row in metadata["channels"].rows("channels") if "channels" in metadata else ():
         fields = row.fields("a channel") if isinstance(row.value, dict) else {"url": row}
-        url = bare(required(fields, "url", row.line).text("a channel's url"))
+        url = bare(required(fields, "url", row.line).text(say("a channel's url")))
         found.append((channel_name(url), url))
     return tuple(found)
 

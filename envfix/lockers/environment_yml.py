@@ -265,8 +265,8 @@ def _read_pip(row: Part, lines: Sequence[str]) -> tuple[list[LockedPackage], lis
                 line=row.line,
                 hint=ANEW,
             )
-        for entry in part.rows("the pip section"):
-            line = entry.text("a line for pip").strip()
+        for entry in part.rows(say("the pip section")):
+            line = entry.text(say("a line for pip")).strip()
             option = re.match(r"(-r|-c|--requirement|--constraint)\b", line)
             if option is not None:
                 raise LockFileError(
@@ -286,7 +286,7 @@ def _read_requirement(entry: Part, lines: Sequence[str]) -> LockedPackage | None
     """A wheel that is exact; None for an option, or a requirement that leaves a choice."""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    line = entry.text("a line for pip").strip()
+    line = entry.text(say("a line for pip")).strip()
     if line.startswith(("-", ".", "/", "git+", "http://", "https://", "file:")):
         return None
     hashes = [(found["kind"], found["digest"]) for found in _HASH.finditer(line)]

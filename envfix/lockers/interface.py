@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from envfix.errors import EnvfixError
-from envfix.model.language import say
+from envfix.model.language import later, say
 from envfix.model.lock import Lock
 
 # What to do about a lock that is damaged.
-ANEW = "write it anew: envfix lock"
+ANEW = later("write it anew: envfix lock")
 
 
 class LockError(EnvfixError):

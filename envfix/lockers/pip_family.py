@@ -23,7 +23,7 @@ from packaging.version import InvalidVersion, Version
 from envfix.lockers import header
 from envfix.lockers.header import bare
 from envfix.lockers.interface import ANEW, LockError, LockFileError
-from envfix.model.language import say
+from envfix.model.language import later, retold, say, stated
 from envfix.model.lock import Lock, LockedPackage, Needs, Origin
 from envfix.model.lock_signs import least_glibc, variant_of
 from envfix.model.plan import REGISTRY
@@ -31,7 +31,7 @@ from envfix.model.plan import REGISTRY
 SCHEMA = 1
 # A lock's text does not know what its file is called.
 THIS_FILE = "THIS_FILE"
-UPDATE = "update envfix: pip install -U envfix"
+UPDATE = later("update envfix: pip install -U envfix")
 _ELSEWHERE: tuple[Origin, ...] = ("editable", "local", "unknown")
 # White space, what a shell reads, and what pip takes for a variable.
 _NOT_PLAIN = re.compile(r"[\s\x00-\x1f\x7f'\"`\\<>{}]")
@@ -119,7 +119,7 @@ def _must_be_plain(package: LockedPackage) -> None:
                     "{package!r} cannot be written: {direct_url!r} {danger}",
                     package=package.name,
                     direct_url=package.direct_url,
-                    danger=danger,
+                    danger=retold(danger),
                 )
             )
 
@@ -143,17 +143,17 @@ def printable(text: str) -> str:
 def danger_of(address: str) -> str | None:
     """What keeps an address from being written down as an instruction; None where nothing does."""
     if not is_plain(address) or not unquote(address).isprintable():
-        return "has a character that no lock can hold"
+        return stated("has a character that no lock can hold")
     try:
         place = urlsplit(address)
         host, _ = place.hostname, place.port
     except ValueError:
-        return "is no address"
+        return stated("is no address")
     if not host:
-        return "names no host"
+        return stated("names no host")
     revision = place.path.rpartition("@")[2] if "@" in place.path else ""
     if any(part.startswith("-") for part in (*place.netloc.split("@"), revision)):
-        return "would be read as an option by the program that fetches it"
+        return stated("would be read as an option by the program that fetches it")
     return None
 
 
@@ -179,8 +179,8 @@ def is_elsewhere(package: LockedPackage) -> bool:
 
 def why_elsewhere(package: LockedPackage) -> str:
     """What keeps a package from coming back, on one line."""
-    default = {"editable": "it is a folder that is worked on", "local": "it is a file of one disk"}
-    return printable(package.note or default.get(package.origin, "nobody says where it came from"))
+    default = {"editable": stated("it is a folder that is worked on"), "local": stated("it is a file of one disk")}
+    return printable(package.note or default.get(package.origin, stated("nobody says where it came from")))
 
 
 def pin(package: LockedPackage) -> str:
@@ -310,7 +310,7 @@ def must_be_single(names: Iterable[tuple[str, int | None]]) -> None:
     seen: dict[str, int | None] = {}
     for name, line in names:
         if name in seen:
-            where = f" (first in line {seen[name]})" if seen[name] is not None else ""
+            where = say(" (first in line {seen})", seen=seen[name]) if seen[name] is not None else ""
             raise LockFileError(
                 say("{name} stands twice{where}: envfix reads locks for one machine", name=name, where=where), line=line
             )
@@ -386,7 +386,7 @@ def read_toml(text: str) -> dict[str, Any]:
         reason = found[1] if found else str(error)
         last = text.count("\n") + (not text.endswith("\n"))
         line = int(found[2]) if found and found[2] else max(last, 1)
-        cut = ": the file is cut off there" if found and not found[2] else ""
+        cut = say(": the file is cut off there") if found and not found[2] else ""
         raise LockFileError(
             say("this is not readable as TOML{cut} ({reason})", cut=cut, reason=reason), line=line, hint=ANEW
         ) from error

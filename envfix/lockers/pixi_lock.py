@@ -41,7 +41,7 @@ from envfix.lockers.conda_family import (
 from envfix.lockers.header import bare, comments
 from envfix.lockers.interface import ANEW, LockFileError
 from envfix.lockers.yaml_parts import Part, as_yaml, read_yaml, required
-from envfix.model.language import say
+from envfix.model.language import say, stated
 from envfix.model.lock import Lock, LockedFile, LockedPackage
 
 WRITTEN, OLDEST, NEWEST = 6, 4, 7
@@ -96,20 +96,21 @@ class PixiLockLocker:
         title, environment = _environment(environments)
         described = _described(required(document, "packages", last_line(text)))
         listed = required(environment, "packages", environments.line)
-        by_platform = listed.fields("the packages of an environment")
+        by_platform = listed.fields(say("the packages of an environment"))
         if not by_platform:
             raise LockFileError(say("it is for no platform"), line=listed.line, hint=ANEW)
         name = chosen_platform(list(by_platform))
         subdir = _subdirs(document).get(name, name)
         packages = [
-            _package(selector, described, subdir) for selector in by_platform[name].rows("the packages of a platform")
+            _package(selector, described, subdir)
+            for selector in by_platform[name].rows(say("the packages of a platform"))
         ]
         if not packages:
             raise LockFileError(say("it has no package for {clean}", clean=clean(name)), line=listed.line, hint=ANEW)
         part = [f"its environment {title}"] if title != "default" else []
-        part += [f"its part for {name}"] if len(by_platform) > 1 else []
+        part += [say("its part for {name}", name=name)] if len(by_platform) > 1 else []
         channels = [one.fields("a channel") for one in required(environment, "channels", listed.line).rows("channels")]
-        urls = [bare(required(one, "url", listed.line).text("a channel's url")).rstrip("/") for one in channels]
+        urls = [bare(required(one, "url", listed.line).text(say("a channel's url"))).rstrip("/") for one in channels]
         return assembled(
             text,
             packages,
@@ -262,7 +263,7 @@ def _read_wheel(row: Part, address: str) -> LockedPackage:
             origin="local",
             file=LockedFile(filename=file_of(address), sha256=_digest(fields, "sha256")),
             requires=_names(fields),
-            note="it is a file or folder beside the lock",
+            note=stated("it is a file or folder beside the lock"),
         )
     return wheel(told, _digest(fields, "sha256"), _names(fields))
 
@@ -281,7 +282,7 @@ def _from_source(row: Part, address: str) -> LockedPackage:
         name=name,
         version=fields["version"].text("version") if "version" in fields else "",
         origin="local",
-        note="pixi builds it from its source",
+        note=stated("pixi builds it from its source"),
     )
 
 

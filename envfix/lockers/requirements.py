@@ -117,7 +117,7 @@ def read_lines(text: str, before: int = 0) -> Lock:
         needs = header.read_needs(text)
     except LockFileError as error:
         raise LockFileError(error.reason, line=(error.line or 1) + before, hint=error.hint) from error
-    source = str(mark["source"]) if mark else "a requirements file"
+    source = str(mark["source"]) if mark else say("a requirements file")
     asked = tuple(map(str, mark["asked"])) if mark else ()
     return Lock(needs=needs or derived_needs(packages), packages=packages, asked=asked, source=source)
 

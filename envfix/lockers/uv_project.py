@@ -38,7 +38,7 @@ from envfix.lockers.pip_family import (
     why_elsewhere,
     writable,
 )
-from envfix.model.language import say
+from envfix.model.language import say, stated
 from envfix.model.lock import Lock, LockedPackage
 from envfix.model.plan import REGISTRY
 
@@ -98,7 +98,7 @@ class UvProjectLocker:
             )
             needs = derived_needs(packages)
             needs = msgspec.structs.replace(needs, python=python[1]) if python else needs
-            return Lock(needs=needs, packages=packages, source="a pyproject.toml")
+            return Lock(needs=needs, packages=packages, source=stated("a pyproject.toml"))
         _must_agree(text, dependencies, table)
         packages = tuple(sorted((*table.locked, *table.elsewhere), key=lambda package: package.name))
         must_be_complete(table.packages, len(packages), line_of(text, r"^\[tool\.envfix\]"))
@@ -197,7 +197,9 @@ def _must_agree(text: str, dependencies: Mapping[str, tuple[Requirement, int | N
     for name, (wanted, line) in dependencies.items():
         package = locked.get(name)
         if package is None or _bare(str(wanted)) != _bare(_dependency(package)):
-            was = f"{_dependency(package)} was locked" if package else "it was not locked"
+            was = (
+                say("{dependency} was locked", dependency=_dependency(package)) if package else say("it was not locked")
+            )
             raise LockFileError(
                 say("{bare} stands here, but {was}: edited by hand", bare=bare(str(wanted)), was=was),
                 line=line,

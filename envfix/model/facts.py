@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from envfix.model.language import later
+from envfix.model.language import later, stated
 from envfix.model.versions import ComputeCapability, CudaVersion, DriverVersion
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def unknown(source: str, problem: str) -> Observed[T]:
 
 
 # What a snapshot says of a fact that the envfix of its day did not ask for.
-NOT_RECORDED: Observed[Any] = unknown("a snapshot of an older envfix", NOT_ASKED)
+NOT_RECORDED: Observed[Any] = unknown(stated("a snapshot of an older envfix"), NOT_ASKED)
 
 
 class Libc(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from envfix.model.language import say
+
 MIB, GIB = 1 << 20, 1 << 30
 # Measured one after the other, as far as they surely fit. Larger ones tell more about a batch that is large.
 SMALL_BATCHES = (1, 2, 4, 8, 16, 32)
@@ -153,10 +155,10 @@ def ways(fit: Fit) -> Iterator[Way]:
     yield from (way for way in _changes(fit) if way.batch is None or way.batch > now)
     smaller = smaller_model(fit.model)
     if smaller is not None:
-        yield Way(text=f"the smaller model {smaller}")
+        yield Way(text=say("the smaller model {smaller}", smaller=smaller))
     if now:
         yield Way(
-            text="gradients of several batches added up: ultralytics does that by itself, to 64 pictures (nbs=64)"
+            text=say("gradients of several batches added up: ultralytics does that by itself, to 64 pictures (nbs=64)")
         )
 
 
@@ -165,7 +167,10 @@ def _changes(fit: Fit) -> Iterator[Way]:
     line = fit.line
     held = fit.total - fit.free
     if held >= GIB:
-        text = f"an empty card: others and CUDA itself held {held / GIB:.1f} GiB of it (`envfix gpus` names who)"
+        text = say(
+            "an empty card: others and CUDA itself held {value} GiB of it (`envfix gpus` names who)",
+            value=f"{held / GIB:.1f}",
+        )
         yield Way(text=text, batch=_about(line, int(fit.share * (fit.total - CONTEXT))))
     side = int(fit.imgsz * 0.8) // STRIDE * STRIDE
     if side >= STRIDE:
@@ -173,11 +178,14 @@ def _changes(fit: Fit) -> Iterator[Way]:
         small = None
         if line is not None:
             small = Line(fixed=line.fixed, per_image=max(1, math.ceil(line.per_image * area)))
-        yield Way(text=f"smaller pictures: imgsz={side}", batch=_about(small, fit.limit))
+        yield Way(text=say("smaller pictures: imgsz={side}", side=side), batch=_about(small, fit.limit))
     if not fit.amp:
-        yield Way(text="half precision: leave out --no-amp, and train with amp=True")
+        yield Way(text=say("half precision: leave out --no-amp, and train with amp=True"))
     if fit.share < WIDE_SHARE:
-        text = f"a larger share of what is free: --share {WIDE_SHARE:g}, which leaves less for peaks and for others"
+        text = say(
+            "a larger share of what is free: --share {wide_share}, which leaves less for peaks and for others",
+            wide_share=f"{WIDE_SHARE:g}",
+        )
         yield Way(text=text, batch=_about(line, int(WIDE_SHARE * fit.limit / fit.share)))
 
 

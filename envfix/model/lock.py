@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from envfix.model.language import stated
+
 Answer = Literal["yes", "no", "warning", "unknown"]
 # What --format takes, as --help lists it.
 Format = Literal[
@@ -94,21 +96,40 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
 
     def in_words(self) -> list[str]:
         """What the machine must have, a sentence each."""
-        glibc = f" with glibc {self.glibc} or newer" if self.glibc else ""
-        sentences = [f"Needs Python {self.python} ({self.tag}) on {self.platform}{glibc}."] if self.tag else []
+        on = {"python": self.python, "tag": self.tag, "platform": self.platform}
+        sentences = []
+        if self.tag and self.glibc:
+            sentences.append(
+                stated(
+                    "Needs Python {python} ({tag}) on {platform} with glibc {glibc} or newer.", **on, glibc=self.glibc
+                )
+            )
+        elif self.tag:
+            sentences.append(stated("Needs Python {python} ({tag}) on {platform}.", **on))
         if self.variant == "cpu":
-            return [*sentences, "Runs on the CPU; needs no NVIDIA card."]
+            return [*sentences, stated("Runs on the CPU; needs no NVIDIA card.")]
         if not self.variant:
             return sentences
         if not self.variant.startswith("cu"):
-            return [*sentences, f"Built for {self.variant}, which is not CUDA: NVIDIA cards do not run it."]
-        driver = f"NVIDIA driver {self.driver} or newer" if self.driver else "an NVIDIA driver"
-        direct = self.driver_direct
-        newer = f"; cards newer than its code need {direct}" if direct and direct != self.driver else ""
-        sentences.append(f"Needs {driver} for the CUDA inside, {self.variant}{newer}.")
-        if self.sm:
-            sentences.append(f"Holds code for these cards: {' '.join(self.sm)}.")
-        return sentences
+            words = stated("Built for {variant}, which is not CUDA: NVIDIA cards do not run it.", variant=self.variant)
+            return [*sentences, words]
+        held = [stated("Holds code for these cards: {cards}.", cards=" ".join(self.sm))] if self.sm else []
+        return [*sentences, self._driver_in_words(), *held]
+
+    def _driver_in_words(self) -> str:
+        driver, direct, variant = self.driver, self.driver_direct, self.variant
+        if not driver:
+            return stated("Needs an NVIDIA driver for the CUDA inside, {variant}.", variant=variant)
+        if not direct or direct == driver:
+            return stated(
+                "Needs NVIDIA driver {driver} or newer for the CUDA inside, {variant}.", driver=driver, variant=variant
+            )
+        return stated(
+            "Needs NVIDIA driver {driver} or newer for the CUDA inside, {variant}; cards newer than its code need {direct}.",
+            driver=driver,
+            variant=variant,
+            direct=direct,
+        )
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +144,7 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     asked: tuple[str, ...] = ()
     specs: tuple[str, ...] = ()
     channels: tuple[tuple[str, str], ...] = ()
-    source: str = "a plan"
+    source: str = stated("a plan")
 
     def wheels(self) -> tuple[LockedPackage, ...]:
         """The packages that are not conda's."""

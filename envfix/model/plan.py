@@ -6,12 +6,22 @@ from typing import Literal
 
 import msgspec
 
+from envfix.model.language import later
 from envfix.model.versions import ComputeCapability, DriverVersion
 
 # What the two indexes that every plan knows are called.
 OFFICIAL, REGISTRY = "official", "pypi"
 
 Constraint = Literal["request", "interpreter", "platform", "glibc", "sm", "driver", "index", "companion"]
+# The same for people; glibc and sm are called so everywhere.
+CONSTRAINT_WORDS = (
+    later("request"),
+    later("interpreter"),
+    later("platform"),
+    later("driver"),
+    later("index"),
+    later("companion"),
+)
 
 
 class Goal(msgspec.Struct, frozen=True, kw_only=True):

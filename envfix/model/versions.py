@@ -6,6 +6,8 @@ import re
 from functools import total_ordering
 from typing import Any
 
+from envfix.model.language import say
+
 
 @total_ordering
 class _Ordered:
@@ -55,7 +57,7 @@ class DriverVersion(_Ordered):
         """Read ``550.54.14``; raises ``ValueError`` on anything that is not two to four dotted numbers."""
         cleaned = text.strip()
         if not re.fullmatch(r"\d{1,5}(?:\.\d{1,6}){0,3}", cleaned, re.ASCII):
-            raise ValueError(f"not a driver version: {cleaned[:40]!r}")
+            raise ValueError(say("not a driver version: {cleaned}", cleaned=repr(cleaned[:40])))
         return cls(tuple(int(part) for part in cleaned.split(".")), cleaned)
 
     @property
@@ -120,7 +122,7 @@ class ComputeCapability(_Ordered):
         if match is None:
             match = re.fullmatch(r"(?:sm|compute)_(\d{1,2})(\d)[a-z]?", cleaned, re.ASCII)
         if match is None:
-            raise ValueError(f"not a compute capability: {cleaned[:40]!r}")
+            raise ValueError(say("not a compute capability: {cleaned}", cleaned=repr(cleaned[:40])))
         return cls.of(int(match[1]), int(match[2]))
 
     @classmethod

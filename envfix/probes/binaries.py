@@ -8,9 +8,10 @@ from typing import Any
 from envfix.host.target import Answer
 from envfix.model.documents import from_builtins
 from envfix.model.facts import NOT_ASKED, Binaries, Binary, Observed, absent, found, unknown
+from envfix.model.language import stated
 from envfix.model.versions import ComputeCapability
 
-SOURCE = "ELF headers of the target's libraries"
+SOURCE = stated("ELF headers of the target's libraries")
 
 
 def parse(facts: dict[str, Any]) -> Binaries:
@@ -36,15 +37,17 @@ def _capabilities(words: list[str], kind: str) -> list[str]:
 def read(answer: Answer) -> Observed[Binaries]:
     """What the target's libraries need, from its whole answer; unknown where the target could not tell."""
     if answer.facts is None:
-        return unknown(SOURCE, answer.problem or "no answer")
+        return unknown(SOURCE, answer.problem or stated("no answer"))
     if "binaries" not in answer.facts:
         return unknown(SOURCE, NOT_ASKED)
     said = answer.facts["binaries"]
     if said is None:
-        return absent(SOURCE, "no torch, OpenCV or ONNX runtime is installed")
+        return absent(SOURCE, stated("no torch, OpenCV or ONNX runtime is installed"))
     try:
         if "problem" in said:
-            return unknown(SOURCE, f"reading them failed ({said['problem']}); please report it")
+            return unknown(SOURCE, stated("reading them failed ({problem}); please report it", problem=said["problem"]))
         return found(parse(said), SOURCE)
     except (ValueError, TypeError, AttributeError) as error:
-        return unknown(SOURCE, f"the answer is damaged ({type(error).__name__}: {error})")
+        return unknown(
+            SOURCE, stated("the answer is damaged ({kind}: {error})", kind=type(error).__name__, error=error)
+        )

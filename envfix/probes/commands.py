@@ -11,6 +11,7 @@ import msgspec
 
 from envfix.host.interface import ProbeHost
 from envfix.model.facts import Command, Observed, absent, found
+from envfix.model.language import stated
 from envfix.probes.interpreter import literal, without_own
 
 SOURCE = "PATH"
@@ -106,7 +107,11 @@ def describe(host: ProbeHost, name: str, path: str, depth: int = 0) -> Command:
     real = host.real_path(path)
     answer = host.read_text(real, limit=HEAD)
     if answer.outcome != "read":
-        problem = "it does not exist" if answer.outcome == "absent" else f"it cannot be read ({answer.problem})"
+        problem = (
+            stated("it does not exist")
+            if answer.outcome == "absent"
+            else stated("it cannot be read ({problem})", problem=answer.problem)
+        )
         return Command(name=name, path=path, real=real, kind="program", problem=problem)
     head = parse_head(answer.text)
     command = Command(name=name, path=path, real=real, kind=head.kind)
@@ -137,14 +142,18 @@ def _through(host: ProbeHost, command: Command, target: str, depth: int) -> Comm
     if "/" not in target:
         hits = without_own(host, host.which(target))
         if not hits:
-            return msgspec.structs.replace(command, problem=f"it starts {target}, which is not on PATH")
+            return msgspec.structs.replace(
+                command, problem=stated("it starts {target}, which is not on PATH", target=target)
+            )
         target = hits[0]
     elif not host.glob(literal(host.real_path(target))):
         return msgspec.structs.replace(
-            command, interpreter=target, problem=f"it starts {named}, which does not exist (any more)"
+            command,
+            interpreter=target,
+            problem=stated("it starts {named}, which does not exist (any more)", named=named),
         )
     inner = describe(host, os.path.basename(target), target, depth + 1)
-    problem = f"it starts {target}; {inner.problem}" if inner.problem else None
+    problem = stated("it starts {target}; {problem}", target=target, problem=inner.problem) if inner.problem else None
     return msgspec.structs.replace(
         command, interpreter=inner.interpreter or target, prefix=inner.prefix, problem=problem
     )
@@ -162,7 +171,12 @@ def _through_pyenv(host: ProbeHost, command: Command, root: str | None, depth: i
             return msgspec.structs.replace(
                 command, interpreter=inner.interpreter, prefix=inner.prefix, problem=inner.problem
             )
-    problem = f"pyenv has no {command.name} in the version chosen here ({', '.join(chosen)}, by {chosen_by})"
+    problem = stated(
+        "pyenv has no {name} in the version chosen here ({value}, by {chosen_by})",
+        name=command.name,
+        value=", ".join(chosen),
+        chosen_by=chosen_by,
+    )
     return msgspec.structs.replace(command, problem=problem)
 
 
@@ -220,7 +234,7 @@ def pyenv_choice(host: ProbeHost, root: str) -> tuple[tuple[str, ...], str]:
         versions = parse_pyenv_versions(host.read_text(place).text)
         if versions:
             return versions, place
-    return ("system",), "no choice being made"
+    return ("system",), stated("no choice being made")
 
 
 def upwards(folder: str) -> Iterator[str]:

@@ -11,8 +11,9 @@ import msgspec
 from envfix.host.interface import ProbeHost
 from envfix.model.documents import from_builtins, to_builtins, without_secrets
 from envfix.model.facts import CondaInstall, CondaSettings, Observed, absent, found
+from envfix.model.language import stated
 
-SOURCE = "PATH, CONDA_* variables and .condarc files"
+SOURCE = stated("PATH, CONDA_* variables and .condarc files")
 PROGRAMS = ("conda", "mamba", "micromamba")
 # Keys that other tools and older releases spell differently.
 _ALIASES = {"solver": ("experimental_solver",), "ssl_verify": ("verify_ssl",), "channels": ("channel",)}
@@ -32,9 +33,9 @@ def parse_condarc(text: str) -> dict[str, Any]:
     import yaml
 
     if len(text) >= _LIMIT:
-        raise ValueError(f"it is longer than {_LIMIT // 1024} KB")
+        raise ValueError(stated("it is longer than {value} KB", value=_LIMIT // 1024))
     if text.count("[") + text.count("{") > _BRACKETS:
-        raise ValueError("it has more brackets than any configuration needs")
+        raise ValueError(stated("it has more brackets than any configuration needs"))
     try:
         # Not the C loader: a few lines need no speed, and text nested without end would end this very process.
         content = yaml.safe_load(text)
@@ -43,7 +44,7 @@ def parse_condarc(text: str) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ValueError("it is a list or a single word, not settings with values")  # noqa: TRY004 - of the text
+        raise ValueError(stated("it is a list or a single word, not settings with values"))  # noqa: TRY004 - of the text
     return {str(key): value for key, value in content.items() if value is not None}
 
 
@@ -137,13 +138,13 @@ def read_settings(host: ProbeHost) -> tuple[CondaSettings, tuple[str, ...]]:
     for path in condarc_paths(host, host.getenv("CONDA_PREFIX"), _root(host, _program(host))):
         answer = host.read_text(path, limit=_LIMIT)
         if answer.outcome == "unreadable":
-            problems.append(f"{path} cannot be read: {answer.problem}")
+            problems.append(stated("{path} cannot be read: {problem}", path=path, problem=answer.problem))
         if answer.outcome != "read":
             continue
         try:
             documents.append((path, parse_condarc(answer.text)))
         except ValueError as error:
-            problems.append(f"{path} is no configuration that conda can read: {error}")
+            problems.append(stated("{path} is no configuration that conda can read: {error}", path=path, error=error))
     files = tuple(path for path, _ in documents)
     documents.append(("CONDA_* variables", _from_variables(host)))
     return msgspec.structs.replace(merge_condarcs(documents), problems=tuple(problems)), files

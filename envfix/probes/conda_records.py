@@ -10,8 +10,9 @@ import msgspec
 from envfix.host.target import Answer
 from envfix.model.documents import without_secrets
 from envfix.model.facts import CondaRecord, Observed, absent, found, unknown
+from envfix.model.language import stated
 
-SOURCE = "conda-meta of the target"
+SOURCE = stated("conda-meta of the target")
 
 
 def parse_records(rows: object) -> tuple[CondaRecord, ...]:
@@ -34,6 +35,6 @@ def parse_records(rows: object) -> tuple[CondaRecord, ...]:
 def probe(answer: Answer) -> Observed[tuple[CondaRecord, ...]]:
     """The torch family by conda's records, those of an active environment that is not the target's included."""
     if answer.facts is None:
-        return unknown(SOURCE, answer.problem or "no answer")
+        return unknown(SOURCE, answer.problem or stated("no answer"))
     rows = answer.facts.get("conda_records")
     return absent(SOURCE) if rows is None else found(parse_records(rows), SOURCE)

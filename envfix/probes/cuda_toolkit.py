@@ -11,9 +11,10 @@ import msgspec
 
 from envfix.host.interface import ProbeHost
 from envfix.model.facts import Observed, Toolkit, absent, found, unknown
+from envfix.model.language import stated
 from envfix.model.versions import CudaVersion
 
-SOURCE = "nvcc on PATH, CUDA_HOME, CUDA_PATH, /usr/local/cuda* and the active environment"
+SOURCE = stated("nvcc on PATH, CUDA_HOME, CUDA_PATH, /usr/local/cuda* and the active environment")
 # Enough for the header with the limits (13 kB) and for the beginning of cuda.h, which names the version (1 MB in all).
 HEADER_LIMIT = 60_000
 
@@ -165,7 +166,9 @@ def _said(host: ProbeHost, path: str, real: str, timeout: float) -> tuple[CudaVe
     parsed = parse_nvcc(result.stdout)
     if parsed is not None:
         return parsed
-    return f"{path}: {result.failure}" if not result.ok else f"{path} does not say which release it is"
+    return (
+        f"{path}: {result.failure}" if not result.ok else stated("{path} does not say which release it is", path=path)
+    )
 
 
 def _from_files(host: ProbeHost, path: str, real: str) -> str | None:

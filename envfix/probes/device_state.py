@@ -8,8 +8,9 @@ from typing import Any
 
 from envfix.host.interface import ProbeHost
 from envfix.model.facts import ContainerTools, DeviceState, Observed, absent, found
+from envfix.model.language import stated
 
-SOURCE = "/proc/modules, /lib/modules, /sys, /run and PATH"
+SOURCE = stated("/proc/modules, /lib/modules, /sys, /run and PATH")
 MODULES = ("nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm", "nouveau", "nova_core")
 # Where distributions, DKMS and NVIDIA's own installer put the module of a kernel.
 MODULE_PLACES = (
@@ -59,7 +60,7 @@ def parse_daemon(text: str) -> bool:
 def probe(host: ProbeHost) -> Observed[DeviceState]:
     """What stands between a loaded driver and a program; on Linux only, elsewhere there are no such files."""
     if host.system_facts().get("system") != "linux":
-        return absent(SOURCE, "only Linux has them")
+        return absent(SOURCE, stated("only Linux has them"))
     listing = host.read_text("/proc/modules")
     modules = parse_modules(listing.text) if listing.outcome == "read" else None
     nvidia_runs = bool(modules) and "nvidia" in (modules or ())

@@ -8,6 +8,7 @@ import msgspec
 
 from envfix.host.interface import ProbeHost
 from envfix.model.facts import Display, Observed, absent, found, unknown
+from envfix.model.language import stated
 
 VENDORS = {"10de": "NVIDIA", "1002": "AMD", "8086": "Intel"}
 # PCI base classes: 03 display controllers, 12 processing accelerators.
@@ -39,11 +40,11 @@ def probe(host: ProbeHost, *, timeout: float) -> Observed[tuple[Display, ...]]:
         for display in parse_lspci(host.run([programs[0], "-nn"], timeout=timeout).stdout):
             holder = seen[display.bus].driver if display.bus in seen else None
             seen[display.bus] = msgspec.structs.replace(display, driver=holder)
-    source = "/sys/bus/pci" + (" and lspci" if programs else "")
+    source = stated("/sys/bus/pci and lspci") if programs else "/sys/bus/pci"
     if seen:
         return found(tuple(seen[bus] for bus in sorted(seen)), source)
     if not entries and not programs:
-        return unknown(source, "this machine shows no PCI bus")
+        return unknown(source, stated("this machine shows no PCI bus"))
     return absent(source)
 
 

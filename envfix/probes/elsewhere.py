@@ -9,11 +9,12 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from envfix.host.interface import ProbeHost
 from envfix.model.facts import Elsewhere, Interpreter, Observed, absent, found
+from envfix.model.language import stated
 from envfix.probes.commands import describe, own_python, upwards
 from envfix.probes.interpreter import conda_roots, literal, without_own
 from envfix.probes.startup import ACTIVATING, activate_script, conda_record
 
-SOURCE = "files of environments near by"
+SOURCE = stated("files of environments near by")
 Kind: TypeAlias = Literal["active", "asked", "command", "folder", "conda", "pyenv", "user", "system"]
 # Folders above the working folder in which an environment is looked for.
 ABOVE = 4
@@ -65,7 +66,7 @@ def _describe(host: ProbeHost, kind: Kind, prefix: str, version_file: str) -> El
     python_version = of_python[1] if of_python else None
     return Elsewhere(
         prefix=prefix,
-        torch=version[1] if version else "of unknown version",
+        torch=version[1] if version else stated("of unknown version"),
         kind=kind,
         python=_user_python(host, python_version) if kind == "user" else own_python(host, prefix),
         python_version=python_version,

@@ -6,8 +6,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from envfix.host.target import Answer
 from envfix.model.facts import NOT_RECORDED, Observed, absent, found, unknown
+from envfix.model.language import stated
 
-SOURCE = "envfix-constraints.txt of the target"
+SOURCE = stated("envfix-constraints.txt of the target")
 
 
 def parse_constraints(text: str) -> tuple[str, ...]:
@@ -21,7 +22,7 @@ def parse_constraints(text: str) -> tuple[str, ...]:
 def probe(answer: Answer) -> Observed[tuple[str, ...]]:
     """What holds the stack in place; absent where envfix has installed nothing."""
     if answer.facts is None:
-        return unknown(SOURCE, answer.problem or "no answer")
+        return unknown(SOURCE, answer.problem or stated("no answer"))
     if "held" not in answer.facts:
         return NOT_RECORDED
     text = answer.facts["held"]

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from envfix.host.interface import ProbeHost
 from envfix.model.facts import HostCompiler, Observed, absent, found
+from envfix.model.language import stated
 
-SOURCE = "compilers on PATH and in CC, CXX, CUDAHOSTCXX, NVCC_CCBIN"
+SOURCE = stated("compilers on PATH and in CC, CXX, CUDAHOSTCXX, NVCC_CCBIN")
 NAMES = ("gcc", "g++", "clang")
 VARIABLES = ("CC", "CXX", "CUDAHOSTCXX", "NVCC_CCBIN")
 # Other versions beside the usual one: gcc-9, g++-11, clang++-14; where distributions and administrators put them.

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from envfix.host.interface import CommandResult, ProbeHost
 from envfix.host.target import Answer, ask
 from envfix.model.facts import Interpreter, Observed, absent, found, unknown
+from envfix.model.language import stated
 from envfix.probes.os_libc import platform_tag
 
 SCRIPT = "envfix_interpreter_facts.py"
@@ -38,14 +39,16 @@ def resolve(host: ProbeHost, asked: str | None) -> Target:
         return _from_shell(host)
     if re.fullmatch(r"\d+(\.\d+){0,2}t?", asked):
         path = host.find_interpreter(asked)
-        return Target(path, f"Python {asked} on this machine")
+        return Target(path, stated("Python {asked} on this machine", asked=asked))
     if os.path.sep in asked or host.glob(literal(asked)):
         return _from_path(host, _absolute(host, asked))
     named = _conda_environment(host, asked)
     if named is not None:
-        return Target(named, f"conda environment {asked}")
+        return Target(named, stated("conda environment {asked}", asked=asked))
     hits = host.which(asked)
-    return Target(hits[0] if hits else None, f"{asked} on PATH, as a path and as a conda environment")
+    return Target(
+        hits[0] if hits else None, stated("{asked} on PATH, as a path and as a conda environment", asked=asked)
+    )
 
 
 def _from_shell(host: ProbeHost) -> Target:
@@ -54,10 +57,11 @@ def _from_shell(host: ProbeHost) -> Target:
         hits = host.which(name)
         left = without_own(host, hits)
         if left:
-            return Target(left[0], f"{name} on PATH")
+            return Target(left[0], stated("{name} on PATH", name=name))
         passed_over = next(iter(hits), passed_over)
-    reason = "python and python3 on PATH" + (f" ({passed_over} is envfix's own)" if passed_over else "")
-    return Target(None, reason)
+    if passed_over:
+        return Target(None, stated("python and python3 on PATH ({own} is envfix's own)", own=passed_over))
+    return Target(None, stated("python and python3 on PATH"))
 
 
 def without_own(host: ProbeHost, paths: Iterable[str]) -> list[str]:
@@ -85,7 +89,7 @@ def _from_path(host: ProbeHost, path: str) -> Target:
         if host.glob(literal(f"{path}/{inside}")):
             return Target(f"{path}/{inside}", path)
     if host.glob(f"{literal(path)}/."):
-        return Target(None, f"{path}, a folder that holds no Python")
+        return Target(None, stated("{path}, a folder that holds no Python", path=path))
     return Target(path if host.glob(literal(path)) else None, path)
 
 
@@ -121,19 +125,21 @@ def probe(
 ) -> tuple[Observed[Interpreter], Answer]:
     """What the interpreter is; the whole answer too, from which other probes read installed packages and compiled files."""
     if target.path is None:
-        problem = "; ".join(["no such interpreter", *_dead_links_of_active(host)])
+        problem = "; ".join([stated("no such interpreter"), *_dead_links_of_active(host)])
         return absent(target.how, problem), Answer(None, problem)
     answer = ask(host, target.path, SCRIPT, *(["binaries"] if with_binaries else []), timeout=timeout)
     if answer.too_old is not None:
         value = too_old(target.path, target, answer.too_old, host.system_facts())
-        return found(value, f"{target.path} asked about itself"), answer
+        return found(value, stated("{path} asked about itself", path=target.path)), answer
     if answer.facts is None:
         dead = _dead_link(host, target.path) if answer.problem == NOT_FOUND else None
         return unknown(target.path, dead or answer.problem or "no answer"), answer
     try:
-        return found(parse(answer.facts, target, host.system_facts()), f"{target.path} asked about itself"), answer
+        return found(
+            parse(answer.facts, target, host.system_facts()), stated("{path} asked about itself", path=target.path)
+        ), answer
     except (KeyError, TypeError, ValueError) as error:
-        broken = Answer(None, f"its answer is damaged ({type(error).__name__}: {error})")
+        broken = Answer(None, stated("its answer is damaged ({kind}: {error})", kind=type(error).__name__, error=error))
         return unknown(target.path, broken.problem or ""), broken
 
 
@@ -142,7 +148,7 @@ def _dead_link(host: ProbeHost, path: str) -> str | None:
     real = host.real_path(path)
     if real == path or not host.glob(literal(path)) or host.glob(literal(real)):
         return None
-    return f"it is a link to {real}, which does not exist (any more)"
+    return stated("it is a link to {real}, which does not exist (any more)", real=real)
 
 
 def _dead_links_of_active(host: ProbeHost) -> Iterator[str]:
@@ -151,7 +157,7 @@ def _dead_links_of_active(host: ProbeHost) -> Iterator[str]:
         path = f"{prefix}/bin/python"
         dead = _dead_link(host, path) if prefix else None
         if dead is not None:
-            yield f"{path} is there, but {dead}"
+            yield stated("{path} is there, but {dead}", path=path, dead=dead)
 
 
 def too_old(path: str, target: Target, version: str, system: Mapping[str, str]) -> Interpreter:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 
 from envfix.host.interface import ProbeHost
 from envfix.model.facts import NativeLibrary, Observed, absent, found
+from envfix.model.language import stated
 from envfix.probes.interpreter import literal
 
-SOURCE = "LD_LIBRARY_PATH and ldconfig"
+SOURCE = stated("LD_LIBRARY_PATH and ldconfig")
 # One listing a folder: the names of interest begin with cu, nc, nv and st (curl and others are sorted out afterwards).
 PATTERN = "lib[cns][uctv]*.so.*"
 _LIBRARY = re.compile(

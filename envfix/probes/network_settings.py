@@ -10,10 +10,11 @@ import msgspec
 from envfix.host.interface import ProbeHost
 from envfix.model.documents import without_secrets
 from envfix.model.facts import NetworkSetting, NetworkSettings, Observed, found
+from envfix.model.language import stated
 from envfix.probes import conda, package_sources
 from envfix.probes.package_sources import Setting, without_credentials
 
-SOURCE = "proxy and certificate variables, settings of pip, uv and conda"
+SOURCE = stated("proxy and certificate variables, settings of pip, uv and conda")
 # Read by Python's requests and pip; of two spellings the small one counts.
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 # Whom each variable matters to: requests (in pip and conda) reads the first two, OpenSSL and uv the others.
@@ -52,14 +53,16 @@ def _proxies(host: ProbeHost) -> Iterator[NetworkSetting]:
         for spelled in (name, name.upper()):
             value = host.getenv(spelled)
             if value:
-                yield _setting("proxy", "everything", name, value, f"environment variable {spelled}")
+                yield _setting(
+                    "proxy", "everything", name, value, stated("environment variable {spelled}", spelled=spelled)
+                )
 
 
 def _certificates(host: ProbeHost) -> Iterator[NetworkSetting]:
     for name in CERTIFICATES:
         value = host.getenv(name)
         if value:
-            yield _setting("certificates", "everything", name, value, f"environment variable {name}")
+            yield _setting("certificates", "everything", name, value, stated("environment variable {name}", name=name))
 
 
 def _of_pip(options: Mapping[str, Setting]) -> Iterator[NetworkSetting]:
@@ -83,7 +86,7 @@ def _of_uv(host: ProbeHost, options: Mapping[str, Setting]) -> Iterator[NetworkS
     for variable, name in _UV_OPTIONS.items():
         value = host.getenv(variable)
         if value:
-            yield _setting("option", "uv", name, value, f"environment variable {variable}")
+            yield _setting("option", "uv", name, value, stated("environment variable {variable}", variable=variable))
     for name in _UV_FILE_OPTIONS:
         setting = options.get(name)
         if setting is not None:
@@ -124,9 +127,9 @@ def _checked(host: ProbeHost, setting: NetworkSetting) -> NetworkSetting:
     answer = host.read_text(path, limit=1)
     problem = None
     if answer.outcome == "absent":
-        problem = "there is no such file"
+        problem = stated("there is no such file")
     elif answer.outcome == "unreadable" and answer.problem != "not a regular file":
-        problem = f"it cannot be read: {answer.problem}"
+        problem = stated("it cannot be read: {problem}", problem=answer.problem)
     elif answer.outcome == "read" and not answer.text:
-        problem = "the file is empty"
+        problem = stated("the file is empty")
     return msgspec.structs.replace(setting, problem=problem)

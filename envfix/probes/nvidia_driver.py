@@ -27,7 +27,7 @@ from envfix.model.facts import (
     found,
     unknown,
 )
-from envfix.model.language import say
+from envfix.model.language import say, stated
 from envfix.model.versions import ComputeCapability, CudaVersion, DriverVersion
 
 SCRIPT = "envfix_gpu_facts.py"
@@ -203,7 +203,7 @@ def _on_jetson(host: ProbeHost, facts: NvidiaFacts) -> NvidiaFacts:
     """A Jetson before JetPack 6 has libcuda and nothing else of a driver: its driver comes with L4T and has no number."""
     if facts.driver.source != "libcuda" or host.read_text(JETSON_RELEASE).outcome != "read":
         return facts
-    return facts._replace(driver=absent(JETSON_RELEASE, "the driver of a Jetson is part of its L4T release"))
+    return facts._replace(driver=absent(JETSON_RELEASE, stated("the driver of a Jetson is part of its L4T release")))
 
 
 def _kernel_module(host: ProbeHost) -> tuple[str, KernelModule] | None:
@@ -240,7 +240,7 @@ def _from_layers(
         unopened=parse_unopened(nvml.get("gpus") or []),
         **_around(answer.facts or {}),
     )
-    observed_layers = found(layers, "NVML, kernel files, nvidia-smi and /dev")
+    observed_layers = found(layers, stated("NVML, kernel files, nvidia-smi and /dev"))
     if state == "works":
         driver, gpus = _from_nvml(nvml, kernel)
     elif state == "absent" and smi is None and kernel is None:
@@ -283,25 +283,27 @@ def _from_nvml(
     driver: Observed[Driver] = (
         found(Driver(version=version, cuda=cuda, module=flavour), "NVML")
         if version
-        else unknown("NVML", f"it gives no readable driver version ({nvml.get('driver')!r})")
+        else unknown("NVML", stated("it gives no readable driver version ({value})", value=repr(nvml.get("driver"))))
     )
     rows = nvml.get("gpus") or []
     cards = parse_cards(rows)
     lost = [card for card in parse_unopened(rows) if card.code != NOT_PERMITTED]
     if lost:
-        return driver, unknown("NVML", f"{len(lost)} of {len(rows)} cards cannot be opened")
+        return driver, unknown(
+            "NVML", stated("{count} of {count_2} cards cannot be opened", count=len(lost), count_2=len(rows))
+        )
     if rows and not cards:
-        return driver, unknown("NVML", f"none of {len(rows)} cards may be used here")
-    return driver, found(cards, "NVML") if cards else absent("NVML", "the driver works but sees no card")
+        return driver, unknown("NVML", stated("none of {count} cards may be used here", count=len(rows)))
+    return driver, found(cards, "NVML") if cards else absent("NVML", stated("the driver works but sees no card"))
 
 
 def _from_driver_library(libcuda: Mapping[str, Any]) -> tuple[Observed[Driver], Observed[tuple[Gpu, ...]]]:
     """No NVML, no kernel files, no nvidia-smi: only the CUDA driver library may still be there."""
     if libcuda.get("state", "absent") == "absent":
-        looked = "NVML, /proc/driver/nvidia, nvidia-smi, libcuda"
+        looked = stated("NVML, /proc/driver/nvidia, nvidia-smi, libcuda")
         return absent(looked), absent(looked)
     answer = libcuda.get("text") or f"it answers {libcuda.get('code')}"
-    problem = f"libcuda is present, but no other part of the driver ({answer})"
+    problem = stated("libcuda is present, but no other part of the driver ({answer})", answer=answer)
     cards = parse_cards(libcuda.get("gpus") or [])
     return unknown("libcuda", problem), found(cards, "libcuda") if cards else unknown("libcuda", problem)
 
@@ -312,7 +314,9 @@ def _without_nvml(
     """The management library cannot answer, but other traces of a driver are there."""
     cards = parse_smi_cards(smi.stdout) if smi and smi.ok else ()
     version = parse_smi_driver(smi.stdout) if smi and smi.ok else None
-    said = _said(smi) or ("NVML and nvidia-smi are missing here" if smi is None else "its answer is not readable")
+    said = _said(smi) or (
+        stated("NVML and nvidia-smi are missing here") if smi is None else stated("its answer is not readable")
+    )
     gpus: Observed[tuple[Gpu, ...]] = found(cards, "nvidia-smi") if cards else unknown("nvidia-smi", said)
     if kernel and _version(kernel[1].version):
         path, module = kernel
@@ -332,8 +336,8 @@ def _said(smi: CommandResult | None) -> str | None:
 
 def _problem(layers: DriverLayers) -> str:
     if layers.nvml == "no-answer":
-        return f"asking the driver failed: {layers.nvml_problem}"
-    return layers.smi or layers.nvml_problem or f"NVML answers error {layers.nvml_code}"
+        return stated("asking the driver failed: {nvml_problem}", nvml_problem=layers.nvml_problem)
+    return layers.smi or layers.nvml_problem or stated("NVML answers error {nvml_code}", nvml_code=layers.nvml_code)
 
 
 def _overridden(host: ProbeHost, facts: NvidiaFacts) -> NvidiaFacts:
@@ -356,10 +360,10 @@ def _overridden(host: ProbeHost, facts: NvidiaFacts) -> NvidiaFacts:
         try:
             parsed = () if cards.strip().lower() == "none" else parse_override(cards)
             if not parsed and cards.strip().lower() != "none":
-                raise ValueError("it names no card")  # noqa: TRY301 - told like any other nonsense
+                raise ValueError(stated("it names no card"))  # noqa: TRY301 - told like any other nonsense
             gpus = found(parsed, "ENVFIX_GPU") if parsed else absent("ENVFIX_GPU")
         except ValueError as error:
             raise UsageError(f"ENVFIX_GPU: {error}", hint=say('for example "RTX 3090:8.6:24576", or none')) from error
         if parsed and not said and driver.is_absent:
-            driver = unknown("ENVFIX_GPU", "a card is named, but not its driver: set ENVFIX_DRIVER as well")
+            driver = unknown("ENVFIX_GPU", stated("a card is named, but not its driver: set ENVFIX_DRIVER as well"))
     return NvidiaFacts(driver, gpus, facts.layers)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from envfix.host.interface import ProbeHost
 from envfix.model.facts import Libc, Observed, Platform, found, unknown
+from envfix.model.language import stated
 
-SOURCE = "the running kernel and /etc/os-release"
+SOURCE = stated("the running kernel and /etc/os-release")
 _SYSTEMS = {"linux": "linux", "win32": "win", "darwin": "macosx"}
 _MACHINES = {"AMD64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aarch64": "aarch64", "ARM64": "aarch64"}
 
@@ -56,7 +57,7 @@ def probe(host: ProbeHost) -> Observed[Platform]:
     facts = host.system_facts()
     system, machine = facts.get("system", ""), facts.get("machine", "")
     if not system or not machine:
-        return unknown(SOURCE, "the kernel does not say what it is")
+        return unknown(SOURCE, stated("the kernel does not say what it is"))
     release = facts.get("release", "")
     linux = system == "linux"
     return found(

@@ -15,8 +15,9 @@ import msgspec
 
 from envfix.host.interface import ProbeHost
 from envfix.model.facts import Observed, PackageSource, found, unknown
+from envfix.model.language import stated
 
-SOURCE = "configuration of pip and uv"
+SOURCE = stated("configuration of pip and uv")
 Kind: TypeAlias = Literal["index", "extra-index", "find-links", "no-index"]
 _PIP_KINDS: dict[str, Kind] = {
     "index-url": "index",
@@ -123,7 +124,9 @@ def parse_pip_conf(text: str, path: str) -> dict[tuple[str, str], str]:
     try:
         parser.read_string(text.removeprefix("\ufeff"), path)
     except configparser.Error as error:
-        raise ValueError(f"{path} is not a configuration file pip can read: {_where(error)}") from error
+        raise ValueError(
+            stated("{path} is not a configuration file pip can read: {where}", path=path, where=_where(error))
+        ) from error
     return {
         (section.lower(), option.lower().replace("_", "-").removeprefix("--")): value
         for section in parser.sections()
@@ -137,7 +140,11 @@ def parse_uv_toml(text: str, path: str) -> tuple[dict[str, str], list[tuple[Kind
     try:
         document = read_toml(text)
     except ValueError as error:
-        raise ValueError(f"{path} is not a configuration file uv can read: {_first_line(error)}") from error
+        raise ValueError(
+            stated(
+                "{path} is not a configuration file uv can read: {first_line}", path=path, first_line=_first_line(error)
+            )
+        ) from error
     table = document.get("pip")
     merged: dict[str, Any] = {**document, **(table if isinstance(table, dict) else {})}
     plain = {name: str(value) for name, value in merged.items() if isinstance(value, (str, bool, int))}
@@ -206,7 +213,7 @@ def _pip_settings(host: ProbeHost, files: Iterable[str], problems: list[str]) ->
     for path in files:
         answer = host.read_text(path)
         if answer.outcome == "unreadable":
-            problems.append(f"{path} cannot be read: {answer.problem}")
+            problems.append(stated("{path} cannot be read: {problem}", path=path, problem=answer.problem))
         if answer.outcome != "read":
             continue
         try:
@@ -222,7 +229,7 @@ def _pip_settings(host: ProbeHost, files: Iterable[str], problems: list[str]) ->
     for name, value in host.environ(("PIP_",)).items():
         if value.strip() and name != "PIP_CONFIG_FILE":
             option = name.removeprefix("PIP_").lower().replace("_", "-")
-            settings[option] = Setting(value=value, configured_in=f"environment variable {name}")
+            settings[option] = Setting(value=value, configured_in=stated("environment variable {name}", name=name))
     return settings
 
 
@@ -247,7 +254,7 @@ def _uv_settings(
     sources: list[RawSource] = []
     variables = host.environ(("UV_",))
     for name, kind in _UV_VARIABLES.items():
-        where = f"environment variable {name}"
+        where = stated("environment variable {name}", name=name)
         value = variables.get(name, "")
         if kind == "no-index":
             if value.strip().lower() in _TRUE:
@@ -268,7 +275,7 @@ def _read_uv_file(
 ) -> None:
     answer = host.read_text(path)
     if answer.outcome == "unreadable":
-        problems.append(f"{path} cannot be read: {answer.problem}")
+        problems.append(stated("{path} cannot be read: {problem}", path=path, problem=answer.problem))
     if answer.outcome != "read":
         return
     try:
@@ -309,12 +316,20 @@ def _expand(location: str, home: str) -> str:
 def _where(error: configparser.Error) -> str:
     """``line 3: option 'index-url' in section 'global' already exists``; the line where the parser tells it."""
     if isinstance(error, configparser.MissingSectionHeaderError):
-        return f"line {error.lineno}: the file contains no section headers"
+        return stated("line {lineno}: the file contains no section headers", lineno=error.lineno)
     if isinstance(error, configparser.ParsingError):
-        return f"line {error.errors[0][0]}: it is no setting with a value" if error.errors else _first_line(error)
+        return (
+            stated("line {errors}: it is no setting with a value", errors=error.errors[0][0])
+            if error.errors
+            else _first_line(error)
+        )
     if isinstance(error, (configparser.DuplicateOptionError, configparser.DuplicateSectionError)):
         option = getattr(error, "option", None)
-        what = f"option '{option}' in section '{error.section}'" if option else f"section '{error.section}'"
+        what = (
+            stated("option '{option}' in section '{section}'", option=option, section=error.section)
+            if option
+            else f"section '{error.section}'"
+        )
         return f"line {error.lineno}: {what} already exists"
     return _first_line(error)
 

@@ -6,8 +6,9 @@ import re
 
 from envfix.host.interface import ProbeHost
 from envfix.model.facts import Disk, Interpreter, Observed, Resources, found
+from envfix.model.language import stated
 
-SOURCE = "/proc/meminfo, control groups and file systems"
+SOURCE = stated("/proc/meminfo, control groups and file systems")
 _KIB = 1024
 # What the first version of control groups shows for "no limit": the largest page-aligned number of 63 bits.
 _NO_LIMIT = 1 << 62
@@ -118,5 +119,5 @@ def _disk(host: ProbeHost, purpose: str, path: str, mounts: str) -> Disk:
         free=space.free,
         total=space.total,
         writable=space.writable,
-        problem=space.problem or ("programs cannot be started there (noexec)" if noexec else None),
+        problem=space.problem or (stated("programs cannot be started there (noexec)") if noexec else None),
     )

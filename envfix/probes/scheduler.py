@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from envfix.host.interface import ProbeHost
 from envfix.model.facts import Observed, Scheduler, absent, found
+from envfix.model.language import stated
 
-SOURCE = "SLURM_*, PBS_*, LSB_* and KUBERNETES_* variables"
+SOURCE = stated("SLURM_*, PBS_*, LSB_* and KUBERNETES_* variables")
 PREFIXES = ("SLURM_", "PBS_", "LSB_", "KUBERNETES_SERVICE_HOST", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 # Slurm tells the cards of a step, else those of the job, else how many.
 SLURM_CARDS = (
@@ -47,9 +48,9 @@ def probe(host: ProbeHost) -> Observed[Scheduler]:
     if scheduler is not None:
         return found(scheduler, SOURCE)
     if host.which("sbatch"):
-        return found(Scheduler(kind="slurm"), "sbatch on PATH")
+        return found(Scheduler(kind="slurm"), stated("{name} on PATH", name="sbatch"))
     if host.which("bsub"):
-        return found(Scheduler(kind="lsf"), "bsub on PATH")
+        return found(Scheduler(kind="lsf"), stated("{name} on PATH", name="bsub"))
     if host.which("pbsnodes"):
-        return found(Scheduler(kind="pbs"), "pbsnodes on PATH")
+        return found(Scheduler(kind="pbs"), stated("{name} on PATH", name="pbsnodes"))
     return absent(SOURCE)

@@ -21,10 +21,11 @@ from envfix.model.facts import (
     found,
     unknown,
 )
+from envfix.model.language import stated
 from envfix.probes.commands import describe, home_of, own_python
 from envfix.probes.interpreter import conda_roots, literal, without_own
 
-SOURCE = "variables of this shell and files of the target"
+SOURCE = stated("variables of this shell and files of the target")
 # Those that decide which Python runs, where it looks, and where pip puts packages.
 VARIABLES = (
     "VIRTUAL_ENV",
@@ -55,7 +56,7 @@ def probe(host: ProbeHost, interpreter: Interpreter, answer: Answer) -> Observed
         path_files = msgspec.convert(said.get("path_files") or (), tuple[PathFile, ...])
         folders = msgspec.convert(said.get("script_folders") or (), tuple[str, ...])
     except msgspec.ValidationError as error:
-        return unknown(SOURCE, f"the target's answer is damaged: {error}")
+        return unknown(SOURCE, stated("the target's answer is damaged: {error}", error=error))
     variables = {name: host.getenv(name) for name in VARIABLES}
     shell = host.getenv("SHELL")
     return found(
@@ -176,5 +177,5 @@ def _launcher(host: ProbeHost, name: str, path: str, python: str) -> Command:
         kind="script",
         interpreter=python,
         prefix=None if gone else home_of(host, python),
-        problem=f"it starts {python}, which does not exist (any more)" if gone else None,
+        problem=stated("it starts {python}, which does not exist (any more)", python=python) if gone else None,
     )

@@ -20,6 +20,7 @@ from envfix.model.facts import (
     found,
     unknown,
 )
+from envfix.model.language import stated
 from envfix.model.versions import ComputeCapability, CudaVersion
 
 IMPORT_SCRIPT = "envfix_torch_import.py"
@@ -28,7 +29,7 @@ IMPORT_SCRIPT = "envfix_torch_import.py"
 def distributions(answer: Answer, source: str) -> Observed[tuple[Distribution, ...]]:
     """Every distribution with metadata on the target's path; ``~name`` leftovers of broken removals included."""
     if answer.facts is None:
-        return unknown(source, answer.problem or "no answer")
+        return unknown(source, answer.problem or stated("no answer"))
     rows = answer.facts.get("distributions") or []
     keys = set(Distribution.__struct_fields__)
     # An address of direct_url may hold a password.
@@ -39,14 +40,14 @@ def distributions(answer: Answer, source: str) -> Observed[tuple[Distribution, .
 def torch_build(answer: Answer, installed: Observed[tuple[Distribution, ...]]) -> Observed[TorchBuild]:
     """The torch that this interpreter would import, by its own version.py and the list of architectures in its library."""
     if answer.facts is None:
-        return unknown("torch/version.py", answer.problem or "no answer")
+        return unknown("torch/version.py", answer.problem or stated("no answer"))
     said = answer.facts.get("torch")
     if said is None:
-        return absent("site-packages of the target")
+        return absent(stated("site-packages of the target"))
     source = f"{said['location']}/version.py"
     values = said.get("version_file")
     if not values or "__version__" not in values:
-        return unknown(source, "the folder torch is there, but its version.py is missing or unreadable")
+        return unknown(source, stated("the folder torch is there, but its version.py is missing or unreadable"))
     return found(
         TorchBuild(
             version=_metadata_version(installed, "torch") or values["__version__"],
@@ -64,14 +65,14 @@ def torch_build(answer: Answer, installed: Observed[tuple[Distribution, ...]]) -
 def vision_build(answer: Answer, installed: Observed[tuple[Distribution, ...]]) -> Observed[VisionBuild]:
     """The torchvision beside it."""
     if answer.facts is None:
-        return unknown("torchvision/version.py", answer.problem or "no answer")
+        return unknown("torchvision/version.py", answer.problem or stated("no answer"))
     said = answer.facts.get("torchvision")
     if said is None:
-        return absent("site-packages of the target")
+        return absent(stated("site-packages of the target"))
     source = f"{said['location']}/version.py"
     values = said.get("version_file")
     if not values or "__version__" not in values:
-        return unknown(source, "the folder torchvision is there, but its version.py is missing or unreadable")
+        return unknown(source, stated("the folder torchvision is there, but its version.py is missing or unreadable"))
     return found(
         VisionBuild(
             version=_metadata_version(installed, "torchvision") or values["__version__"],
@@ -118,12 +119,12 @@ def _capabilities(words: Any, prefix: str) -> tuple[ComputeCapability, ...] | No
 
 def torch_import(host: ProbeHost, python: str, *, timeout: float) -> Observed[TorchImport]:
     """One real ``import torch`` in the target; that it hangs, crashes or fails is the fact."""
-    source = f"import torch in {python}"
+    source = stated("import torch in {python}", python=python)
     result = host.run_script(python, IMPORT_SCRIPT, (COOKIE,), timeout=timeout)
     answer = read_answer(result, timeout)
     if answer.facts is None:
         if answer.too_old:
-            return unknown(source, answer.problem or "too old")
+            return unknown(source, answer.problem or stated("too old"))
         said = last_words(result.stderr) if (result.returncode or 0) < 0 else None
         error = f"{answer.problem}: {said}" if said else answer.problem
         return found(TorchImport(ok=False, seconds=timeout, error=error), source)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from envfix.render.interface import Output
-
 if TYPE_CHECKING:
     from envfix.render.console import ConsoleOutput
+    from envfix.render.interface import Output
 
 
 def open_output(

@@ -30,7 +30,7 @@ from envfix.model.fleet import (
     Unreached,
 )
 from envfix.model.gpu_use import GpuUse
-from envfix.model.language import language, later, look_up, say
+from envfix.model.language import language, later, look_up, retold, say
 from envfix.model.lock import LockCheck, Locking
 from envfix.model.outcome import NOT_TRIED, Installation, Rung, Undone, Verification
 from envfix.model.plan import Choice, Examination, Plan
@@ -223,7 +223,10 @@ class ConsoleOutput:
 
     def _because(self, evidence: Evidence) -> None:
         self._indented(
-            Text(say("because {evidence}  [{source}]", evidence=evidence.value, source=evidence.source), style="dim")
+            Text(
+                say("because {evidence}  [{source}]", evidence=evidence.value, source=retold(evidence.source)),
+                style="dim",
+            )
         )
 
     def _remedy(self, remedy: Remedy) -> None:
@@ -484,7 +487,7 @@ class ConsoleOutput:
                 say(
                     "envfix: cannot run {program}: {problem}",
                     program=program,
-                    problem=problem or say("it does not start"),
+                    problem=retold(problem or "") or say("it does not start"),
                 )
             )
         )
@@ -523,7 +526,7 @@ class ConsoleOutput:
             return
         for evidence in cause.because:
             if evidence.fact == "log":
-                self._indented(Text(f"{evidence.source}: {_shortened(evidence.value)}", style="dim"))
+                self._indented(Text(f"{retold(evidence.source)}: {_shortened(evidence.value)}", style="dim"))
             else:
                 self._because(evidence)
         for remedy in cause.remedies:
@@ -561,7 +564,7 @@ class ConsoleOutput:
 
     def _gpu_lines(self, use: GpuUse, *, paste: bool = True) -> Iterator[Text | Padding]:
         if not use.cards:
-            yield Text(say("No card to show: {problem}.", problem=use.problem), style="bold")
+            yield Text(say("No card to show: {problem}.", problem=retold(use.problem or "")), style="bold")
             return
         width = max(10, min(40, self.console.width - 30))
         for one in use.cards:
@@ -644,7 +647,7 @@ class ConsoleOutput:
         for check in examination.checks:
             mark, plain, style = RUNGS["passed" if check.fits else "failed"]
             line = Text(f"{mark if self._unicode else plain} ", style=style)
-            line.append(f"{check.constraint:<12}", style="")
+            line.append(filled(look_up(check.constraint), 12), style="")
             line.append(check.text or say("fits"), style="" if check.text else "dim")
             self._indented(line, by=4)
 
@@ -789,14 +792,14 @@ class ConsoleOutput:
                         "{count} package{s} from {source}",
                         count=count,
                         s="s" if whole != 1 else "",
-                        source=locking.lock.source,
+                        source=retold(locking.lock.source),
                     )
                 )
             )
             if out:
                 self._indented(Text(say("left out: {out}", out=", ".join(out))))
             for sentence in locking.lock.needs.in_words():
-                self._indented(Text(sentence))
+                self._indented(Text(retold(sentence)))
         after, gone = say("new"), say("gone")
         for name, old, new in locking.changed or ():
             self._indented(Text(f"{name}: {old or after} -> {new or gone}"))
@@ -926,6 +929,13 @@ class ConsoleOutput:
         if page:
             for item in pages:
                 self._say(Text(f"{item.cause} ({item.code})", style="bold"))
+                if language() != "en":
+                    title = say(
+                        "{title}. This page is in English only; what envfix finds it tells in Chinese.",
+                        title=item.title,
+                    )
+                    self._say(Text(title))
+                    self._say("")
                 self._manual(item.manual)
             return
         self._facts((item.code, f"{item.cause}: {item.title}", "") for item in pages)
@@ -944,7 +954,7 @@ class ConsoleOutput:
         self._say(Text(" " * by + as_started(line), style=COMMAND), soft_wrap=True)
 
     def _say(self, what: Any, *, soft_wrap: bool = False) -> None:
-        if isinstance(what, Text) and language() != "en" and not soft_wrap:
+        if isinstance(what, Text) and what.plain and language() != "en" and not soft_wrap:
             what = Padding(
                 what, 0, expand=False
             )  # else rich makes a plain text of it, which breaks lines at blanks only
@@ -992,7 +1002,8 @@ def _installed(installation: Installation) -> str:
 
 
 def _stack(choice: Choice, *, with_index: bool = True) -> str:
-    parts = [f"torch {choice.torch}{choice.local_label} ({_inside(choice)})"]
+    label, inside = choice.local_label, _inside(choice)
+    parts = [say("torch {torch}{label} ({inside})", torch=choice.torch, label=label, inside=inside)]
     if choice.torchvision:
         parts.append(f"torchvision {choice.torchvision}")
     if not with_index:

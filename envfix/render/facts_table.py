@@ -25,7 +25,7 @@ from envfix.model.facts import (
     Scheduler,
     TorchImport,
 )
-from envfix.model.language import later, look_up, say
+from envfix.model.language import later, look_up, retold, say
 from envfix.model.report import Report
 from envfix.model.words import time_span
 from envfix.render.words import size
@@ -33,6 +33,17 @@ from envfix.render.words import size
 T = TypeVar("T")
 Row = tuple[str, str, str]
 GIB = 1024**3
+# Words of facts that people read: kernel modules, commands, repairs of a card's memory.
+WORDS = (
+    later("open"),
+    later("proprietary"),
+    later("program"),
+    later("script"),
+    later("shim"),
+    later("wrapper"),
+    later("pending"),
+    later("failed"),
+)
 FAMILY = ("torch", "torchvision", "torchaudio", "ultralytics", "numpy")
 
 
@@ -41,7 +52,7 @@ def rows(report: Report, *, verbose: bool) -> Iterator[Row]:
     found = _all(report) if verbose else _decisive(report)
     for name, value, source in found:
         unknown = value.startswith(say("unknown"))
-        yield name, value, source if verbose or unknown else ""
+        yield name, value, retold(source) if verbose or unknown else ""
 
 
 def _decisive(report: Report) -> Iterator[Row]:
@@ -96,10 +107,10 @@ def _row(name: str, fact: Observed[T], show: Callable[[T], str], when_absent: st
     if fact.value is not None:
         return (name, show(fact.value), fact.source)
     if fact.is_absent:
-        return (name, look_up(when_absent), say("looked at: {source}", source=fact.source))
+        return (name, look_up(when_absent), say("looked at: {source}", source=retold(fact.source)))
     if fact.problem == NOT_ASKED:
         return (name, look_up(NOT_ASKED), fact.source)
-    return (name, say("unknown: {problem}", problem=look_up(fact.problem or "")), fact.source)
+    return (name, say("unknown: {problem}", problem=retold(fact.problem or "")), fact.source)
 
 
 def _platform(value: Platform) -> str:
@@ -132,7 +143,7 @@ def _nvidia(machine: Machine) -> Iterator[Row]:
 
 def _driver(value: Driver) -> str:
     serves = say(", serves CUDA up to {cuda}", cuda=value.cuda) if value.cuda else ""
-    module = say(", {module} kernel module", module=value.module) if value.module else ""
+    module = say(", {module} kernel module", module=look_up(value.module)) if value.module else ""
     return f"NVIDIA {value.version}{serves}{module}"
 
 
@@ -166,7 +177,7 @@ def _state(gpu: Gpu) -> Iterator[str]:
     if gpu.ecc_errors:
         yield say("{ecc_errors} uncorrectable memory errors", ecc_errors=gpu.ecc_errors)
     if gpu.repair is not None:
-        yield say("memory repair {repair}", repair=gpu.repair)
+        yield say("memory repair {repair}", repair=look_up(gpu.repair))
     if gpu.virtualization not in (None, "none"):
         yield say("virtual ({virtualization})", virtualization=gpu.virtualization)
 
@@ -215,18 +226,18 @@ def _interpreter(value: Interpreter) -> str:
         version=value.version,
         executable=value.executable,
         kind=kind[value.kind],
-        asked=value.asked,
+        asked=retold(value.asked),
     )
 
 
 def _command(value: Command) -> str:
     starts = say(" starts {interpreter}", interpreter=value.interpreter) if value.interpreter else ""
-    problem = f": {value.problem}" if value.problem else ""
+    problem = f": {retold(value.problem)}" if value.problem else ""
     return say(
         "{value} is {path} ({kind}){starts}{problem}",
         value=value.name,
         path=value.path,
-        kind=value.kind,
+        kind=look_up(value.kind),
         starts=starts,
         problem=problem,
     )
@@ -260,7 +271,11 @@ def _packages(environment: Environment) -> Iterator[Row]:
             else "ROCm"
         )
         built = say(", for {sms}", sms=" ".join(sm.sm for sm in torch.value.sm)) if torch.value.sm else ""
-        yield ("torch", f"{torch.value.build} ({inside}{built})", torch.source)
+        yield (
+            "torch",
+            say("{build} ({inside}{built})", build=torch.value.build, inside=inside, built=built),
+            torch.source,
+        )
     else:
         yield _row("torch", torch, str, say("not installed"))
     imported = environment.torch_import
@@ -278,8 +293,10 @@ def _packages(environment: Environment) -> Iterator[Row]:
 
 def _import(value: TorchImport) -> str:
     if not value.ok:
-        return say("fails: {error}", error=value.error)
-    return "works" + {True: say(", CUDA available"), False: say(", CUDA not available"), None: ""}[value.cuda_available]
+        return say("fails: {error}", error=retold(value.error or ""))
+    return {True: say("works, CUDA available"), False: say("works, CUDA not available"), None: say("works")}[
+        value.cuda_available
+    ]
 
 
 def _conda(machine: Machine, *, verbose: bool) -> Iterator[Row]:
@@ -297,7 +314,7 @@ def _conda(machine: Machine, *, verbose: bool) -> Iterator[Row]:
         if channel.suggested and not channel.reachable and not verbose:
             continue
         answer = say("answers") if channel.reachable else say("does not answer")
-        problem = f": {channel.problem}" if channel.problem else ""
+        problem = f": {retold(channel.problem)}" if channel.problem else ""
         name = say("could be had") if channel.suggested else say("channel")
         yield (name, f"{channel.name} ({channel.location}): {answer}{problem}", source)
 
@@ -306,7 +323,7 @@ def _sources(environment: Environment) -> Iterator[Row]:
     if environment.package_sources.is_unknown and environment.package_sources.problem != NOT_ASKED:
         yield (
             say("pip takes"),
-            say("unknown: {problem}", problem=environment.package_sources.problem),
+            say("unknown: {problem}", problem=retold(environment.package_sources.problem or "")),
             environment.package_sources.source,
         )
     for source in environment.package_sources.value or ():
@@ -322,6 +339,6 @@ def _index(index: IndexState) -> Row:
     if index.age is not None:
         state = say("answered {time_span} ago", time_span=time_span(index.age))
     if index.reachable and index.problem:
-        state += "; " + index.problem.removeprefix(say("answers, but "))
-    text = state if index.reachable else say("does not answer: {problem}", problem=index.problem)
+        state += "; " + retold(index.problem).removeprefix(say("answers, but "))
+    text = state if index.reachable else say("does not answer: {problem}", problem=retold(index.problem or ""))
     return ("index", f"{index.name}: {text}", index.location)

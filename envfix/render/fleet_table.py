@@ -16,7 +16,7 @@ from envfix.model.fleet import (
     NodeVerified,
     Unreached,
 )
-from envfix.model.language import later, look_up, say
+from envfix.model.language import later, look_up, retold, say
 
 VALUES_SHOWN = 6
 # A comma that is not inside brackets.
@@ -89,9 +89,9 @@ def said(text: str) -> str:
     """The text of a link for people."""
     start, colon, problem = text.partition(": ")
     if colon and start == "unknown":
-        return say("unknown: {problem}", problem=look_up(problem))
+        return say("unknown: {problem}", problem=retold(problem))
     if colon and start == "fails":
-        return say("fails: {error}", error=problem)
+        return say("fails: {error}", error=retold(problem))
     return look_up(text)
 
 
@@ -131,7 +131,7 @@ def models(node: NodeCards) -> str | None:
 def proof(node: NodeVerified) -> str:
     """How far the ladder of a node holds."""
     if node.verification is None:
-        return node.problem or say("not verified")
+        return retold(node.problem or "") or say("not verified")
     failed = node.verification.failed
     if failed is not None:
         cause = f" ({failed.cause})" if failed.cause else ""

@@ -16,6 +16,8 @@ GIB = 1024**3
 # Others, yours, the driver's own, free: told apart by their shape, and by colour where there is some.
 PARTS = (("█", "#", "red"), ("▒", "=", "yellow"), ("░", ":", "dim"), ("·", ".", "green"))
 NAMES = (later("others"), later("yours"), later("driver"), later("free"))
+# Who may change a setting, where it is not the user.
+ADMINS = (later("admin"), later("admin of the host"))
 
 
 def legend(*, unicode: bool) -> Text:
@@ -86,12 +88,12 @@ def process_rows(use: CardUse) -> Iterator[tuple[str, str, str]]:
 def fields(use: CardUse) -> Iterator[Text | Padding]:
     """nvidia-smi's fields: what each says, what that means, whether training cares, and the command that changes it."""
     for field in use.fields:
-        line = Text(f"  {field.name}: ", style="bold")
+        line = Text(say("  {name}: ", name=look_up(field.name)), style="bold")
         line.append(say("not known") if field.value is None else field.value, style=_style(field))
         yield line
         yield Padding(Text(_sentence(field)), (0, 0, 0, 6), expand=False)
         if field.commands:
-            who = say("You") if field.by == "user" else say("An {by}", by=field.by)
+            who = say("You") if field.by == "user" else say("An {by}", by=look_up(field.by or ""))
             yield Text(
                 say(
                     "      {who} can: {commands}",

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.gpu_use import CardUse, GpuUse
-from envfix.model.language import later, look_up, say, web_tag
+from envfix.model.language import later, look_up, retold, say, web_tag
 from envfix.model.stack import Link, SharedReport
 from envfix.render import facts_table, gpu_table
 from envfix.render.console import VERDICTS as VERDICT_WORDS
@@ -170,7 +170,7 @@ def _meta(finding: Finding) -> Element:
 def _body(finding: Finding) -> Iterator[Element]:
     if finding.because:
         rows = [
-            element("li", one.value, " ", element("span", f"[{one.source}]", class_="source"))
+            element("li", one.value, " ", element("span", f"[{retold(one.source)}]", class_="source"))
             for one in finding.because
         ]
         yield element("ul", *rows, class_="because")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from envfix.model.finding import Finding, Severity
 from envfix.model.gpu_use import GpuUse
-from envfix.model.language import look_up, say
+from envfix.model.language import look_up, retold, say
 from envfix.model.stack import Link, SharedReport, State
 from envfix.model.words import readable
 from envfix.render import facts_table, gpu_table
@@ -123,7 +123,7 @@ def _finding(finding: Finding) -> Iterator[str]:
     state = SEVERITIES[finding.severity]
     sign = SIGNS[state] if finding.severity != Severity.INFO else "·"
     yield f"{sign} **{escaped(finding.message)}** ({look_up(finding.severity.value)} {finding.code} `{finding.cause}`)"
-    yield "\n".join(f"- {escaped(one.value)} \\[{escaped(one.source)}\\]" for one in finding.because)
+    yield "\n".join(f"- {escaped(one.value)} \\[{escaped(retold(one.source))}\\]" for one in finding.because)
     for remedy in finding.remedies:
         yield f"→ {escaped(remedy.text)}"
         for argv in remedy.commands:

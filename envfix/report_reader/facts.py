@@ -39,6 +39,7 @@ from envfix.model.facts import (
     found,
     unknown,
 )
+from envfix.model.language import stated
 from envfix.model.versions import ComputeCapability, CudaVersion, DriverVersion
 from envfix.probes.os_libc import platform_tag
 from envfix.report_reader.lines import Lines
@@ -97,8 +98,8 @@ def _silent(lines: Lines, key: str, program: str) -> Observed[Any]:
     """Why there is no such fact although a whole report would hold it."""
     text = lines.text(key)
     if text is None:
-        return unknown(SOURCE, f'the report has no line "{key}"')
-    return unknown(SOURCE, f'{program} gave no answer (the report says "{text}")')
+        return unknown(SOURCE, stated('the report has no line "{key}"', key=key))
+    return unknown(SOURCE, stated('{program} gave no answer (the report says "{text}")', program=program, text=text))
 
 
 def _is_mac(lines: Lines) -> bool:
@@ -130,7 +131,7 @@ def platform(lines: Lines) -> Observed[Platform]:
     machine = _machine(lines, system, os, kernel)
     if system is None or machine is None:
         missing = "no operating system" if system is None else f"no processor ({os})"
-        return unknown(SOURCE, f"the report names {missing}")
+        return unknown(SOURCE, stated("the report names {missing}", missing=missing))
     release = re.match(r"Linux-([^-]+(?:-[^-]+)*?)-(?:x86_64|aarch64|ppc64le)", kernel)
     libc = re.search(r"(glibc|musl)-?(\d+\.\d+)", f"{_said(lines, 'Libc version') or ''} {kernel}")
     return found(
@@ -170,7 +171,7 @@ def _machine(lines: Lines, system: str | None, os: str, kernel: str) -> str | No
 def driver(lines: Lines) -> Observed[Driver]:
     """The driver by nvidia-smi. On macOS the line names another thing (the CUDA driver of old Macs)."""
     if _is_mac(lines):
-        return absent(SOURCE, "macOS has no NVIDIA driver that a wheel could use")
+        return absent(SOURCE, stated("macOS has no NVIDIA driver that a wheel could use"))
     text = _said(lines, "Nvidia driver version")
     if text is None and _is_rocm(lines):
         return unknown(SOURCE, NOT_TOLD)
@@ -178,7 +179,7 @@ def driver(lines: Lines) -> Observed[Driver]:
     if version is not None:
         return found(Driver(version=version), SOURCE)
     if text is not None:
-        return unknown(SOURCE, f"the report gives no readable driver version ({text[:40]!r})")
+        return unknown(SOURCE, stated("the report gives no readable driver version ({text})", text=repr(text[:40])))
     return _silent(lines, "Nvidia driver version", "nvidia-smi")
 
 
@@ -189,7 +190,7 @@ def gpus(lines: Lines, tables: Tables) -> Observed[tuple[Gpu, ...]]:
     which instances there are is not known from it.
     """
     if _is_mac(lines):
-        return absent(SOURCE, "macOS has no NVIDIA driver that a wheel could use")
+        return absent(SOURCE, stated("macOS has no NVIDIA driver that a wheel could use"))
     if _is_rocm(lines):
         return unknown(SOURCE, NOT_TOLD)  # such a build is asked for its own card, and nvidia-smi is not
     if _said(lines, "GPU models and configuration") is None:
@@ -203,8 +204,8 @@ def gpus(lines: Lines, tables: Tables) -> Observed[tuple[Gpu, ...]]:
         return found(tuple(cards), SOURCE)
     text = _said(lines, "GPU models and configuration") or ""
     if "no devices" in text.lower():
-        return absent(SOURCE, "the driver works but sees no card")
-    return unknown(SOURCE, f"the report lists no NVIDIA card ({text[:60]!r})")
+        return absent(SOURCE, stated("the driver works but sees no card"))
+    return unknown(SOURCE, stated("the report lists no NVIDIA card ({text})", text=repr(text[:60])))
 
 
 def _card(index: int, name: str, tables: Tables) -> Gpu:
@@ -269,7 +270,9 @@ def interpreter(lines: Lines, place: Platform | None) -> Observed[Interpreter]:
     text = _said(lines, "Python version") or ""
     match = re.match(r"(\d)\.(\d{1,2})(?:\.\d+\S*)?", text)
     if match is None:
-        return unknown(SOURCE, f'the report has no readable line "Python version": {NOT_TOLD}')
+        return unknown(
+            SOURCE, stated('the report has no readable line "Python version": {not_told}', not_told=NOT_TOLD)
+        )
     free = "t" if "free-threading" in text else ""
     short = f"{'pp' if 'PyPy' in text else 'cp'}{match[1]}{match[2]}"
     bits = re.search(r"\((32|64)-bit runtime\)", text)
@@ -305,11 +308,15 @@ def pip_list(lines: Lines) -> Observed[tuple[Distribution, ...]]:
     if not pairs:
         text = " ".join(lines.pip)
         return unknown(
-            SOURCE, f'pip gave no answer (the report says "{text}")' if text else "the report lists no packages"
+            SOURCE,
+            stated('pip gave no answer (the report says "{text}")', text=text)
+            if text
+            else stated("the report lists no packages"),
         )
     if _said(lines, "PyTorch version") and "torch" not in {canonicalize_name(name) for name, _ in pairs}:
         return unknown(
-            SOURCE, "the pip that was asked belongs to another Python: its list lacks the torch that was imported"
+            SOURCE,
+            stated("the pip that was asked belongs to another Python: its list lacks the torch that was imported"),
         )
     place = f"{PREFIX}/site-packages"
     return found(tuple(Distribution(name=name, version=version, location=place) for name, version in pairs), SOURCE)
@@ -328,12 +335,12 @@ def torch(
             or pip.is_unknown
             or any("torch" in row for row in lines.conda)
         ):
-            return unknown(SOURCE, "torch could not be imported, and the report does not say why")
-        return absent(SOURCE, "torch cannot be imported, and pip lists none")
+            return unknown(SOURCE, stated("torch could not be imported, and the report does not say why"))
+        return absent(SOURCE, stated("torch cannot be imported, and pip lists none"))
     cuda, hip = _said(lines, "CUDA used to build PyTorch"), _said(lines, "ROCM used to build PyTorch")
     runtime = _parsed(CudaVersion.parse, cuda)
     if lines.text("CUDA used to build PyTorch") is None or (cuda and runtime is None):
-        return unknown(SOURCE, "the report does not say for which CUDA torch was built")
+        return unknown(SOURCE, stated("the report does not say for which CUDA torch was built"))
     sm, ptx, more = architectures(build, runtime, place, tables)
     value = TorchBuild(
         version=listed or build,
@@ -344,7 +351,7 @@ def torch(
         sm=sm,
         ptx=ptx,
     )
-    return found(value, SOURCE + more)
+    return found(value, more or SOURCE)
 
 
 def architectures(
@@ -357,7 +364,8 @@ def architectures(
     row = tables.architectures.built(version, cuda.variant, place.tag)
     if row is None or row.confidence == "inferred":
         return None, (), ""
-    return row.sm, row.ptx, f"; architectures of that wheel by envfix's table ({row.source})"
+    source = stated("collect_env report; architectures of that wheel by envfix's table ({source})", source=row.source)
+    return row.sm, row.ptx, source
 
 
 def torchvision(pip: Observed[tuple[Distribution, ...]]) -> Observed[VisionBuild]:
@@ -380,12 +388,13 @@ def torch_import(lines: Lines) -> Observed[TorchImport]:
     build, available = _said(lines, "PyTorch version"), _said(lines, "Is CUDA available")
     if build is None:
         return found(
-            TorchImport(ok=False, seconds=0.0, error="torch could not be imported (the report says no more)"), SOURCE
+            TorchImport(ok=False, seconds=0.0, error=stated("torch could not be imported (the report says no more)")),
+            SOURCE,
         )
     if available not in ("True", "Yes", "False", "No"):
         return _silent(lines, "Is CUDA available", "torch")
     works = available in ("True", "Yes")
-    problem = None if works else "torch.cuda.is_available() is False (the report does not say why)"
+    problem = None if works else stated("torch.cuda.is_available() is False (the report does not say why)")
     return found(TorchImport(ok=True, seconds=0.0, version=build, cuda_available=works, cuda_problem=problem), SOURCE)
 
 

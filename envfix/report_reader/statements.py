@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 
 from envfix.model.facts import NOT_TOLD, Environment, Machine, Observed, unknown
+from envfix.model.language import later, say
 from envfix.model.log import Log
 from envfix.report_reader import facts, lines
 from envfix.tables.loader import Tables
 
-SOURCE = "the log"
+SOURCE = later("the log")
 # "Ultralytics YOLOv8.0.222 Python-3.10.12 torch-1.12.0+cu113 CUDA:0 (NVIDIA A100, 81100MiB)", and YOLOv5's older form of it.
 _CARD = r"(?:\s?\((?P<card>[^,()\n]{3,60}),)?"
 BANNER = r"Python-(?P<python>[23]\.\d+\.\d+\S*) torch-(?P<torch>[\d.]+[\w.+]*) (?P<device>CUDA:\d|CPU|MPS)" + _CARD
@@ -152,9 +153,17 @@ def _other_driver(log: Log, machine: Machine) -> str | None:
     for hit in log.found(SERVES)[:1]:
         number = int(hit.groups["found"])
         cuda = f"{number // 1000}.{number % 1000 // 10}"
-        have = f"one for CUDA {driver.cuda}" if driver is not None and driver.cuda else "no NVIDIA driver"
+        have = (
+            say("one for CUDA {cuda}", cuda=driver.cuda)
+            if driver is not None and driver.cuda
+            else say("no NVIDIA driver")
+        )
         if machine.driver.is_absent or (driver is not None and driver.cuda is not None and str(driver.cuda) != cuda):
-            return f"The log speaks of a driver for CUDA {cuda} and this machine has {have}: its facts are left out."
+            return say(
+                "The log speaks of a driver for CUDA {cuda} and this machine has {have}: its facts are left out.",
+                cuda=cuda,
+                have=have,
+            )
     return None
 
 
@@ -164,8 +173,10 @@ def _other_size(log: Log, machine: Machine) -> str | None:
         total = float((hit.groups.get("total") or hit.groups["total2"]).strip("."))
         if sizes and not any(abs(size - total) < 0.05 * size for size in sizes):
             have = ", ".join(f"{size:.1f}" for size in dict.fromkeys(sizes))
-            return (
-                f"The log speaks of a card of {total:.1f} GiB and this machine has {have} GiB: its facts are left out."
+            return say(
+                "The log speaks of a card of {total} GiB and this machine has {have} GiB: its facts are left out.",
+                total=f"{total:.1f}",
+                have=have,
             )
     return None
 
@@ -176,7 +187,11 @@ def _other_system(log: Log, machine: Machine) -> str | None:
     seen = [name for name, pattern in (("win32", WINDOWS), ("darwin", MAC), ("linux", LINUX)) if log.found(pattern)]
     if place is None or place.wsl or len(seen) != 1 or seen[0] == place.system or place.system not in names:
         return None
-    return f"The log was written under {names[seen[0]]} and this machine runs {names[place.system]}: its facts are left out."
+    return say(
+        "The log was written under {names} and this machine runs {names_2}: its facts are left out.",
+        names=names[seen[0]],
+        names_2=names[place.system],
+    )
 
 
 def _other_card(stated: Stated, machine: Machine) -> str | None:
@@ -184,11 +199,19 @@ def _other_card(stated: Stated, machine: Machine) -> str | None:
     names = {_model(card.name) for card in ours}
     strange = [card.name for card in theirs if _model(card.name) not in names]
     if strange:
-        have = ", ".join(sorted({card.name for card in ours})) or "no NVIDIA card that answers"
-        return f"The log speaks of a {strange[0]} and this machine has {have}: its facts are left out."
+        have = ", ".join(sorted({card.name for card in ours})) or say("no NVIDIA card that answers")
+        return say(
+            "The log speaks of a {strange} and this machine has {have}: its facts are left out.",
+            strange=strange[0],
+            have=have,
+        )
     driver, own = stated.machine.driver.value, machine.driver.value
     if driver is not None and own is not None and driver.version != own.version:
-        return f"The log speaks of driver {driver.version} and this machine has {own.version}: its facts are left out."
+        return say(
+            "The log speaks of driver {version} and this machine has {version_2}: its facts are left out.",
+            version=driver.version,
+            version_2=own.version,
+        )
     return None
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from envfix.errors import UsageError
-from envfix.model.language import say
+from envfix.model.language import look_up, say
 from envfix.model.plan import Check, Examination
 from envfix.resolver import wording
 from envfix.resolver.candidates import Candidate
@@ -79,7 +79,9 @@ def _examination(candidate: Candidate, situation: Situation, chosen: Candidate |
 def _verdict(candidate: Candidate, refusals: dict[str, str], chosen: Candidate | None, stop: str | None) -> str:
     place = say("{candidate} from {title}", candidate=candidate.name, title=title(candidate.source.name))
     if refusals:
-        return say("{place} does not fit: {list}", place=place, list=wording.listed(list(refusals)))
+        return say(
+            "{place} does not fit: {list}", place=place, list=wording.listed([look_up(name) for name in refusals])
+        )
     if stop is not None:
         return say("{place} would fit, but {stop}", place=place, stop=stop)
     if chosen is None or chosen is candidate:
@@ -110,6 +112,6 @@ def _unknown(
     )
     return (
         say("there is no torch {version}+{variant} for {platform}", version=version, variant=variant, platform=platform)
-        + (f" ({why})" if why else "")
+        + (say(" ({aside})", aside=why) if why else "")
         + known
     )

@@ -19,11 +19,12 @@ from envfix.model.facts import (
     found,
     unknown,
 )
+from envfix.model.language import stated
 from envfix.model.plan import Choice, Plan
 from envfix.model.versions import CudaVersion
 from envfix.tables.loader import Tables
 
-SOURCE = "the plan"
+SOURCE = stated("the plan")
 PREFIX = "yolo-env"
 
 

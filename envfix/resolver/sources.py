@@ -10,7 +10,7 @@ import msgspec
 from packaging.version import Version
 
 from envfix.model.facts import IndexState
-from envfix.model.language import later, look_up, say
+from envfix.model.language import later, look_up, retold, say
 from envfix.model.plan import OFFICIAL, REGISTRY
 from envfix.resolver.request import Request
 from envfix.tables.indexes import Index
@@ -118,7 +118,7 @@ def _source(state: IndexState, request: Request, tables: Tables) -> Source:
         part=part,
         location=state.location or (row.base if row else None),
         problem=_not_reachable(state) or _not_asked(state.name, state.location, request),
-        note=f"{title(state.name)} {state.problem}" if state.reachable and state.problem else None,
+        note=f"{title(state.name)} {retold(state.problem)}" if state.reachable and state.problem else None,
         row=row,
         files=frozenset() if files is None and part == "files" else files,
         tree=tree,
@@ -159,8 +159,10 @@ def _not_reachable(state: IndexState) -> str | None:
     if state.reachable:
         return None
     if state.problem and state.problem.startswith("answers"):
-        return f"{title(state.name)} {state.problem}"
-    return say("{title} does not answer", title=title(state.name)) + (f" ({state.problem})" if state.problem else "")
+        return f"{title(state.name)} {retold(state.problem)}"
+    return say("{title} does not answer", title=title(state.name)) + (
+        say(" ({aside})", aside=retold(state.problem)) if state.problem else ""
+    )
 
 
 def _not_asked(name: str, location: str | None, request: Request) -> str | None:

@@ -10,7 +10,7 @@ import msgspec
 
 from envfix.errors import UsageError
 from envfix.model.facts import Display, DriverLayers, Gpu, Interpreter, Machine, Observed
-from envfix.model.language import say
+from envfix.model.language import retold, say
 from envfix.model.plan import PlanTarget, TargetGpu
 from envfix.model.versions import ComputeCapability, DriverVersion
 from envfix.resolver.request import parse_gpu
@@ -89,7 +89,7 @@ def _python(interpreter: Observed[Interpreter], said: str | None) -> tuple[str, 
             say(
                 "the Python at {source} cannot be used: {problem}",
                 source=interpreter.source,
-                problem=interpreter.problem,
+                problem=retold(interpreter.problem or ""),
             ),
             hint=say("name another one, such as --python 3.11 or the path of an environment"),
         )
@@ -131,7 +131,7 @@ def _platform(machine: Machine, interpreter: Observed[Interpreter], said: str | 
     place = machine.platform.value
     if place is None:
         raise UsageError(
-            say("the platform is unknown: {problem}", problem=machine.platform.problem),
+            say("the platform is unknown: {problem}", problem=retold(machine.platform.problem or "")),
             hint=say("give --platform, one of {platforms}", platforms=", ".join(PLATFORMS)),
         )
     return place.tag
@@ -161,7 +161,12 @@ def _driver(
     fact, layers = machine.driver, machine.driver_layers.value
     if fact.value is not None:
         unseen = machine.gpus.is_unknown
-        return fact.value.version, "unknown" if unseen else "works", machine.gpus.problem if unseen else None, None
+        return (
+            fact.value.version,
+            "unknown" if unseen else "works",
+            retold(machine.gpus.problem or "") if unseen else None,
+            None,
+        )
     if fact.is_absent:
         return None, "absent", None, None
     installed = _installed_driver(layers, tables) if layers else None
@@ -170,7 +175,7 @@ def _driver(
     if layers is not None and broken:
         mismatch = "mismatch" in f"{layers.nvml_problem} {layers.smi}"
         cause = "driver_library_version_mismatch" if mismatch else "nvidia_kernel_module_not_loaded"
-    return installed, "broken" if broken else "unknown", fact.problem, cause
+    return installed, "broken" if broken else "unknown", retold(fact.problem or "") or None, cause
 
 
 def _installed_driver(layers: DriverLayers, tables: Tables) -> DriverVersion | None:

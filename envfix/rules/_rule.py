@@ -13,7 +13,7 @@ import msgspec
 from envfix.errors import TableError
 from envfix.model.facts import NOT_ASKED, NOT_TOLD, Environment, Machine, Observed
 from envfix.model.finding import Diagnosis, Evidence, Finding, Remedy, Severity, Skipped, Verdict
-from envfix.model.language import look_up, say
+from envfix.model.language import look_up, retold, say
 from envfix.rules._log import LogSide
 from envfix.tables.loader import Tables
 
@@ -55,9 +55,9 @@ def cite(name: str, fact: Observed[Any], value: object | None = None) -> Evidenc
     """Evidence from an observed fact; ``value`` replaces its own text where only a part matters."""
     if value is None:
         value = (
-            say("unknown: {problem}", problem=look_up(fact.problem or ""))
+            say("unknown: {problem}", problem=retold(fact.problem or ""))
             if fact.is_unknown
-            else fact.problem or say("nothing found")
+            else retold(fact.problem or "") or say("nothing found")
             if fact.is_absent
             else fact.value
         )
@@ -83,7 +83,7 @@ def _judge_one(rule: Rule, facts: dict[str, Any], tables: Tables) -> Verdict:
                 code=rule.code,
                 cause=rule.cause,
                 status="skipped",
-                reason=say("{need} is unknown: {problem}", need=need, problem=look_up(fact.problem or "")),
+                reason=say("{need} is unknown: {problem}", need=need, problem=retold(fact.problem or "")),
             )
     try:
         findings = tuple(map(_spoken, rule.check(facts["machine"], facts["environment"], tables)))

@@ -31,7 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import ChannelState, CondaInstall, CondaSettings, Environment, Machine
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.model.language import later, say
+from envfix.model.language import later, retold, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.model.regex import regex
 from envfix.rules._environments import NEW_ENV
@@ -84,7 +84,7 @@ def unreachable(conda: CondaInstall, settings: CondaSettings) -> tuple[ChannelSt
 def _dead_channels(
     conda: CondaInstall, settings: CondaSettings, dead: tuple[ChannelState, ...], severity: Severity
 ) -> Finding:
-    names = ", ".join(f"{state.name} ({state.problem})" for state in dead)
+    names = ", ".join(f"{state.name} ({retold(state.problem or '')})" for state in dead)
     many = len(dead) > 1
     return _finding(
         say(
@@ -93,7 +93,7 @@ def _dead_channels(
             which_2="do" if many else "does",
             names=names,
         ),
-        tuple(_evidence(f"{state.name}: {state.problem}", state.location) for state in dead),
+        tuple(_evidence(f"{state.name}: {retold(state.problem or '')}", state.location) for state in dead),
         tuple(_remedies(conda, settings)),
         severity,
     )

@@ -89,7 +89,7 @@ def _libcuda_differs(machine: Machine, layers: DriverLayers) -> bool:
 
 
 def _message(versions: str | None, *, inside: bool) -> str:
-    behind = f" ({versions})" if versions else ""
+    behind = say(" ({aside})", aside=versions) if versions else ""
     if inside:
         return say(
             "The driver files in this container do not fit the host's kernel module{behind}: the GPU cannot be used.",

@@ -246,7 +246,7 @@ def _conda_without_files(environment: Environment) -> Iterator[Trouble]:
             listed_files=row.listed_files,
         )
         shown = ", ".join(row.missing_examples[:2])
-        value = f"{name} {row.version} {row.build}: {counted}" + (f" ({shown})" if shown else "")
+        value = f"{name} {row.version} {row.build}: {counted}" + (say(" ({aside})", aside=shown) if shown else "")
         yield Trouble(
             severity,
             say(

@@ -599,7 +599,7 @@ def _message(reading: Reading) -> str:
         return say("`sudo` starts the operating system's Python, which does not have the environment's packages.")
     if torch_is_somewhere(log, reading.hits[0]):
         where = reading.groups.get("satisfied")
-        place = f" ({where})" if where else ""
+        place = say(" ({aside})", aside=where) if where else ""
         return say("torch is installed{place}, but the Python that ran is another one, which has none.", place=place)
     if len(named) > 1:
         return say("Several Pythons are in use here ({named}); the one that ran has no torch.", named=", ".join(named))

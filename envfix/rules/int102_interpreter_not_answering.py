@@ -30,7 +30,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import NOT_ASKED, NOT_TOLD, Environment, Interpreter, Machine, Observed
 from envfix.model.finding import Finding, Remedy, Severity
-from envfix.model.language import later, say
+from envfix.model.language import later, retold, say
 from envfix.model.log import Signature
 from envfix.rules._environments import NEW_ENV
 from envfix.rules._log import LogSide
@@ -50,12 +50,14 @@ def check(machine: Machine, environment: Environment, tables: Tables) -> Iterato
     if interpreter.is_absent:
         message = say(
             "There is no Python to look at: {problem} ({source}).",
-            problem=interpreter.problem or say("nothing found"),
+            problem=retold(interpreter.problem or "") or say("nothing found"),
             source=interpreter.source,
         )
     else:
         message = say(
-            "The Python at {source} cannot be used: {problem}.", source=interpreter.source, problem=interpreter.problem
+            "The Python at {source} cannot be used: {problem}.",
+            source=interpreter.source,
+            problem=retold(interpreter.problem or ""),
         )
     yield Finding(
         code=RULE.code,

@@ -31,7 +31,7 @@ from collections.abc import Iterator
 
 from envfix.model.facts import Command, Environment, Interpreter, Machine, Startup
 from envfix.model.finding import Evidence, Finding, Remedy, Severity
-from envfix.model.language import later, say
+from envfix.model.language import later, retold, say
 from envfix.model.log import Hit, Log, Signature
 from envfix.rules._changing import in_place
 from envfix.rules._environments import NEW_ENV, activation, command, has, is_of_shell, own_command, startup_of
@@ -62,11 +62,13 @@ def _dead(environment: Environment, dead: Command, own: Command | None, severity
         code=RULE.code,
         cause=RULE.cause,
         severity=severity,
-        message=say("The command `yolo` ({path}) cannot start: {problem}.", path=dead.path, problem=dead.problem),
+        message=say(
+            "The command `yolo` ({path}) cannot start: {problem}.", path=dead.path, problem=retold(dead.problem or "")
+        ),
         because=(
             Evidence(
                 fact="machine.commands",
-                value=f"{dead.path}: {dead.problem}",
+                value=f"{dead.path}: {retold(dead.problem or '')}",
                 source=say("first line of {real}", real=dead.real),
             ),
         ),

@@ -156,7 +156,7 @@ def _message(reading: Reading) -> str:
     if found is None:
         return say("Another process (or a leftover of an earlier run) holds the memory of this card.")
     named = ", ".join(say("process {pid} {held}", pid=pid, held=in_words(held)) for pid, held in found.holders)
-    who = f" ({named})" if named else ""
+    who = say(" ({aside})", aside=named) if named else ""
     return say(
         "Others hold {others} of {card}{who}, and this program only {reserved}: {whole}. A"
         " smaller batch does not help.",

@@ -157,8 +157,9 @@ LOG = LogSide(
             ),
         ),
         Remedy(
-            text=say("Or install a torch for the CUDA of the nvcc that is here")
-            + (f" ({reading.groups['nvcc']})." if "nvcc" in reading.groups else "."),
+            text=say("Or install a torch for the CUDA of the nvcc that is here ({nvcc}).", nvcc=reading.groups["nvcc"])
+            if "nvcc" in reading.groups
+            else say("Or install a torch for the CUDA of the nvcc that is here."),
             commands=(NEW_ENV,),
         ),
     ),

@@ -37,7 +37,7 @@ sys.path.insert(0, OWN_FOLDER)
 try:
     import envfix_verify_memory as accounts
     import envfix_verify_weights as trained
-    from envfix_verify_basics import RungError, first_line, jsonable, shorten, without_advice
+    from envfix_verify_basics import RungError, first_line, in_parts, jsonable, said_by, say, shorten, without_advice
 finally:
     sys.path.remove(OWN_FOLDER)
 
@@ -88,7 +88,8 @@ class Card(object):
             raise
         except Exception as error:
             if is_out_of_memory(error):
-                raise Problem("full", "the card is so full that CUDA does not even start on it: %s" % shorten(error, 500))
+                words = say("the card is so full that CUDA does not even start on it: {error}", error=shorten(error, 500))
+                raise Problem("full", words)
             raise Problem("no_gpu", without_advice(first_line(error)))
 
     def memory(self):
@@ -96,7 +97,7 @@ class Card(object):
         try:
             return accounts.free_and_total(self.torch, self.device)
         except OSError as error:
-            raise Problem("memory_not_told", str(error))
+            raise Problem("memory_not_told", said_by(error))
 
     def available(self):
         """What is free for this process: free for everybody, and what torch has already taken."""
@@ -230,7 +231,7 @@ def loss_of(model):
         return lambda batch: model.loss(batch)[0].sum()
     module = first_module("ultralytics.yolo.v8.detect.train")  # until the summer of 2023
     if module is None or not hasattr(module, "Loss"):
-        raise Problem("model", "this release of ultralytics has no loss that envfix knows")
+        raise Problem("model", say("this release of ultralytics has no loss that envfix knows"))
     criterion = module.Loss(model)
     return lambda batch: criterion(model(batch["img"]), batch)[0].sum()
 
@@ -270,16 +271,21 @@ def source_of(model, folder):
     """
     path = os.path.join(folder, model)
     if os.path.isdir(path):
-        raise Problem("model", "%s is a folder, not a model" % model)
+        raise Problem("model", say("{model} is a folder, not a model", model=model))
     if os.path.isfile(path):
         return path, not path.endswith((".yaml", ".yml")), None
     if os.path.basename(model) != model:
-        raise Problem("model", "there is no file %s" % model)
+        raise Problem("model", say("there is no file {path}", path=model))
     root, ending = os.path.splitext(model)
     if ending == ".pt":
-        return root + ".yaml", False, "%s is not here; %s.yaml, which takes the same memory, was measured in its place" % (model, root)
+        note = say(
+            "{model} is not here; {root}.yaml, which takes the same memory, was measured in its place",
+            model=model,
+            root=root,
+        )
+        return root + ".yaml", False, note
     if ending and ending not in (".yaml", ".yml"):
-        raise Problem("model", "there is no file %s" % model)
+        raise Problem("model", say("there is no file {path}", path=model))
     return root + (ending or ".yaml"), False, None
 
 
@@ -288,7 +294,11 @@ def refuse_code(path, name):
     with io.open(path, encoding="utf-8", errors="replace") as stream:
         text = stream.read(YAML_LIMIT)
     if "(" in PLAIN_CALL.sub("", re.sub(r"#.*", "", text)):
-        raise Problem("model", "%s holds code that ultralytics would run; only if you know who wrote it, add --trust-weights" % name)
+        words = say(
+            "{name} holds code that ultralytics would run; only if you know who wrote it, add --trust-weights",
+            name=name,
+        )
+        raise Problem("model", words)
 
 
 def build(request, holder, folder):
@@ -298,10 +308,10 @@ def build(request, holder, folder):
         ultralytics = importlib.import_module("ultralytics")
     except ModuleNotFoundError as error:
         if error.name == "ultralytics":
-            raise Problem("no_ultralytics", "ultralytics is not installed in this interpreter")
-        raise Problem("model", "ultralytics cannot be imported: %s" % first_line(error))
+            raise Problem("no_ultralytics", first_line(error))
+        raise Problem("model", say("ultralytics cannot be imported: {error}", error=first_line(error)))
     except Exception as error:
-        raise Problem("model", "ultralytics cannot be imported: %s" % first_line(error))
+        raise Problem("model", say("ultralytics cannot be imported: {error}", error=first_line(error)))
     try:
         if is_weights:
             names = trained.inspect(source, request["trust"])
@@ -311,14 +321,15 @@ def build(request, holder, folder):
                 refuse_code(source, request["model"])
             yolo = ultralytics.YOLO(source)
     except RungError as error:
-        raise Problem("model", str(error))
+        raise Problem("model", said_by(error))
     except (Exception, SystemExit) as error:
-        raise Problem("model", "%s does not load: %s" % (request["model"], first_line(error)))
+        raise Problem("model", say("{model} does not load: {error}", model=request["model"], error=first_line(error)))
     task = getattr(yolo, "task", None) or "detect"
     if task != "detect":
-        raise Problem("task", "%s is a model for the task %s; only detection is measured" % (request["model"], task))
+        words = say("{model} is a model for the task {task}; only detection is measured", model=request["model"], task=task)
+        raise Problem("task", words)
     if not isinstance(getattr(yolo, "model", None), holder.torch.nn.Module):
-        raise Problem("model", "%s holds no YOLO model" % request["model"])
+        raise Problem("model", say("{path} holds no YOLO model", path=request["model"]))
     return yolo.model.float(), note
 
 
@@ -355,7 +366,7 @@ def forbid_network():
 def find_device(torch, index):
     """The card as torch's device; raises ``Problem`` where torch has none."""
     if torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
-        raise Problem("no_gpu", "this torch is a CPU build")
+        raise Problem("no_gpu", say("this torch is a CPU build"))
     if not torch.cuda.is_available():
         try:
             torch.zeros(1, device="cuda")
@@ -363,19 +374,24 @@ def find_device(torch, index):
             raise Problem("no_gpu", without_advice(first_line(error)))
         raise Problem("no_gpu", "torch.cuda.is_available() is False")
     if index >= torch.cuda.device_count():
-        raise Problem("no_gpu", "invalid device ordinal: torch sees %d" % torch.cuda.device_count())
+        raise Problem("no_gpu", say("invalid device ordinal: torch sees {count}", count=torch.cuda.device_count()))
     return torch.device("cuda", index)
 
 
 def leave_full(card):
     """Stay away from a card on which hardly anything is free: even CUDA's own part might be what a neighbour asks for next."""
     if card is not None and card["free"] < LEAST_FREE:
-        free, total = accounts.gibibytes(card["free"]), accounts.gibibytes(card["total"])
-        text = "GPU %s (%s) has %s of %s free, half a GiB of which CUDA itself would take: nothing was tried on it"
-        raise Problem("full", text % (card["index"], card["name"], free, total))
+        words = say(
+            "GPU {index} ({name}) has {free} of {total} free, half a GiB of which CUDA itself would take: nothing was tried on it",
+            index=card["index"],
+            name=card["name"],
+            free=accounts.gibibytes(card["free"]),
+            total=accounts.gibibytes(card["total"]),
+        )
+        raise Problem("full", words)
 
 
-def measure(request, answer, say):
+def measure(request, answer, tell):
     """Fill the answer step by step; raises ``Problem`` where nothing can be measured."""
     folder = os.getcwd()
     environ = os.environ  # noqa: TID251 - no Host in the target
@@ -385,7 +401,7 @@ def measure(request, answer, say):
     try:
         import torch
     except Exception as error:
-        raise Problem("torch", "torch cannot be imported: %s" % first_line(error))
+        raise Problem("torch", say("torch cannot be imported: {error}", error=first_line(error)))
     answer["torch"] = getattr(torch, "__version__", "?")
     device = find_device(torch, index)
     leave_full(accounts.shown_card(accounts.cards_now(), environ, index))
@@ -393,21 +409,22 @@ def measure(request, answer, say):
     holder = Holder(torch, request["scratch"])
     os.chdir(request["scratch"])  # a yolov8n.yaml of the user's own in the working folder is taken only where it is meant
     forbid_network()
-    model, answer["note"] = build(request, holder, folder)
+    model, note = build(request, holder, folder)
+    answer["note"] = note and in_parts(note)
     answer["ultralytics"] = getattr(sys.modules["ultralytics"], "__version__", "?")
     answer["parameters"] = sum(parameter.numel() for parameter in model.parameters())
     card = Card(torch, device, request["share"])
     answer["total"], answer["free"] = card.total, card.free
-    say()
-    run(card, lambda: Training(torch, model, device, request["imgsz"], request["amp"]), request, answer, say)
+    tell()
+    run(card, lambda: Training(torch, model, device, request["imgsz"], request["amp"]), request, answer, tell)
 
 
-def run(card, make_work, request, answer, say):
+def run(card, make_work, request, answer, tell):
     """The steps that are asked for; a model that does not even fit by itself is a step that does not fit."""
 
     def told(step):
         answer["steps"].append(step)
-        say()
+        tell()
 
     card.limit()
     try:
@@ -416,7 +433,7 @@ def run(card, make_work, request, answer, say):
         raise
     except Exception as error:
         if not is_out_of_memory(error):
-            raise Problem("model", "the model cannot be trained here: %s" % first_line(error))
+            raise Problem("model", say("the model cannot be trained here: {error}", error=first_line(error)))
         first = request["batches"][0]["batch"]
         told({"batch": first, "limit": card.limit(), "available": card.available(), "outcome": "oom", "text": shorten(error, 900)})
         return
@@ -425,7 +442,7 @@ def run(card, make_work, request, answer, say):
     except Problem:
         raise
     except Exception as error:
-        raise Problem("model", "a step of training failed: %s" % first_line(error))
+        raise Problem("model", say("a step of training failed: {error}", error=first_line(error)))
 
 
 def main(arguments):
@@ -435,19 +452,19 @@ def main(arguments):
     answer = {"steps": [], "done": False}
     stream = os.dup(1)
 
-    def say():
+    def tell():
         rest = ("\n%s%s%s\n" % (cookie, json.dumps(jsonable(answer)), cookie)).encode("ascii")
         while rest:
             rest = rest[os.write(stream, rest) :]
 
     try:
-        measure(request, answer, say)
+        measure(request, answer, tell)
     except Problem as problem:
-        answer["problem"] = {"kind": problem.kind, "text": shorten(problem, 600)}
+        answer["problem"] = {"kind": problem.kind, "text": in_parts(said_by(problem))}
     except (Exception, SystemExit) as error:
-        answer["problem"] = {"kind": "error", "text": first_line(error)}
+        answer["problem"] = {"kind": "error", "text": in_parts(first_line(error))}
     answer["done"] = True
-    say()
+    tell()
     os._exit(0)
 
 

@@ -14,6 +14,36 @@ WARNING_LIMIT = 400
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
+class Said(str):
+    """A sentence in English that remembers what it was made of, so that the caller can say it in another language."""
+
+    __slots__ = ("sentence", "values")
+
+    def __new__(cls, sentence, values):
+        made = str.__new__(cls, sentence.format(**values))
+        made.sentence = sentence
+        made.values = values
+        return made
+
+
+def say(sentence, **values):
+    """A sentence that the catalogues of the caller know, with its ``{names}`` filled in: with text, or with another sentence."""
+    return Said(sentence, values)
+
+
+def said_by(error):
+    """The sentence with which the ladder itself gave up; the words of any other error."""
+    words = error.args[0] if len(error.args) == 1 else None
+    return words if isinstance(words, Said) else str(error)
+
+
+def in_parts(text):
+    """What the caller says in its own language; the words of a library are only shortened."""
+    if not isinstance(text, Said):
+        return shorten(text, WARNING_LIMIT)
+    return {"sentence": text.sentence, "values": {name: in_parts(value) for name, value in text.values.items()}}
+
+
 class NotApplicableError(Exception):
     """The rung has nothing to try here; the text is the reason."""
 
@@ -51,13 +81,17 @@ def error_detail(error):
 
 def first_words(error):
     """First line of an error's text, with the next one where it only announces that; without colours."""
-    lines = [line.strip() for line in COLOURS.sub("", str(error)).splitlines() if line.strip()] or ["no reason given"]
+    lines = [line.strip() for line in COLOURS.sub("", str(error)).splitlines() if line.strip()]
+    if not lines:
+        return say("no reason given")
     end = 2 if lines[0].endswith(":") else 1
     return shorten(" ".join(lines[:end]), WARNING_LIMIT)
 
 
 def without_advice(words):
     """What happened, without what torch guesses and advises: that leads to a driver's download page whatever the reason was."""
+    if isinstance(words, Said):
+        return words
     words = re.sub(r"^Unexpected error from cudaGetDeviceCount\(\)\. Did you run [^?]*\? ", "", words)
     return re.split(r"\s+(?:Please|Alternatively|If you|For details|- this may be)\b", words)[0].strip()
 
@@ -79,8 +113,11 @@ def outdated(torch, error):
     """What torch's refusal to load a whole model means: an ultralytics from before torch 2.6; None for other errors."""
     if "Weights only load failed" not in str(error):
         return None
-    words = "ultralytics %s is too old for torch %s: it does not say that a .pt file is a whole model, so torch refuses it"
-    return words % (sys.modules["ultralytics"].__version__, torch.__version__)
+    return say(
+        "ultralytics {own} is too old for torch {torch}: it does not say that a .pt file is a whole model, so torch refuses it",
+        own=sys.modules["ultralytics"].__version__,
+        torch=torch.__version__,
+    )
 
 
 def needed_by(error):
@@ -95,9 +132,13 @@ def needed_by(error):
 def first_line(error):
     """Type and first line of an error, or which package is missing."""
     missing, user = missing_module(error), needed_by(error)
+    if missing and user:
+        return say("{package} is not installed, and {user} needs it", package=missing, user=user)
     if missing:
-        return "%s is not installed%s" % (missing, ", and %s needs it" % user if user else " in this interpreter")
-    return "%s: %s" % (type(error).__name__, first_words(error))
+        return say("{package} is not installed in this interpreter", package=missing)
+    words = first_words(error)
+    kind = type(error).__name__
+    return say("{kind}: {words}", kind=kind, words=words) if isinstance(words, Said) else "%s: %s" % (kind, words)
 
 
 def draw_picture(seed):
@@ -115,7 +156,7 @@ def draw_picture(seed):
 
 def mebibytes(size):
     """Bytes in words: ``6.2 MiB``, small ones exactly."""
-    return "%d bytes" % size if size < 10 * 1024 else "%.1f MiB" % (size / 1048576.0)
+    return say("{count} bytes", count=size) if size < 10 * 1024 else "%.1f MiB" % (size / 1048576.0)
 
 
 def jsonable(value):

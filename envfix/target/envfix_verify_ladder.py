@@ -46,9 +46,12 @@ try:
         error_detail,
         first_line,
         first_words,
+        in_parts,
         jsonable,
         outdated,
         root_of,
+        said_by,
+        say,
         shorten,
         without_advice,
     )
@@ -162,7 +165,7 @@ def check_interpreter(_ladder):
         "prefix": sys.prefix,
         "base_prefix": sys.base_prefix,
     }
-    return "%s %s starts" % (detail["implementation"], version), detail
+    return say("{python} {version} starts", python=detail["implementation"], version=version), detail
 
 
 def check_import(ladder):
@@ -173,7 +176,7 @@ def check_import(ladder):
     if not hasattr(torch, "Tensor") or not hasattr(torch, "__version__"):
         place = place or list(getattr(torch, "__path__", []))
         text = "module 'torch' at %s has no attribute 'Tensor'" % place
-        raise RungError("what is imported as torch is not PyTorch: %s" % place, {"error": "NotTorch", "text": text})
+        raise RungError(say("what is imported as torch is not PyTorch: {place}", place=place), {"error": "NotTorch", "text": text})
     # TF32 came with torch 1.7; the rungs measure rounding.
     if hasattr(torch.backends.cuda, "matmul"):
         torch.backends.cuda.matmul.allow_tf32 = False
@@ -181,7 +184,7 @@ def check_import(ladder):
     ladder.loader = trained.guard(torch)
     ladder.torch = torch
     ladder.device = torch.device("cpu")
-    return "torch %s imports" % torch.__version__, {"torch": torch.__version__, "file": place}
+    return say("torch {version} imports", version=torch.__version__), {"torch": torch.__version__, "file": place}
 
 
 def check_versions(ladder):
@@ -198,7 +201,8 @@ def check_versions(ladder):
         ladder.torchvision = import_if_installed("torchvision")
     except Exception as error:
         detail.update(error_detail(error))
-        raise RungError("torchvision cannot be imported: %s" % first_line(error), detail)  # noqa: B904 - Python 2 syntax
+        words = say("torchvision cannot be imported: {error}", error=first_line(error))
+        raise RungError(words, detail)  # noqa: B904 - Python 2 syntax
     if ladder.torchvision is not None:
         detail["torchvision"] = ladder.torchvision.__version__
         detail["torchvision_cuda"] = getattr(getattr(ladder.torchvision, "version", None), "cuda", None)
@@ -209,7 +213,7 @@ def check_versions(ladder):
     wrong = unexpected_versions(ladder.expect, detail)
     if wrong:
         detail["expected"] = ladder.expect
-        raise RungError("; ".join(wrong), detail)
+        raise RungError(wrong[0] if len(wrong) == 1 else one_after_another(wrong), detail)
     names = ("torch", "torchvision", "numpy", "ultralytics")
     return ", ".join("%s %s" % (name, detail[name]) for name in names if detail[name]), detail
 
@@ -220,11 +224,15 @@ def check_numpy_bridge(torch, numpy, detail):
         total = float(torch.from_numpy(numpy.ones(4, dtype="float32")).numpy().sum())
     except Exception as error:
         detail.update(error_detail(error))
-        message = "torch %s and numpy %s do not work together: %s"
-        versions = (torch.__version__, numpy.__version__, first_line(error))
-        raise RungError(message % versions, detail)  # noqa: B904 - Python 2 syntax
+        words = say(
+            "torch {torch} and numpy {numpy} do not work together: {error}",
+            torch=torch.__version__,
+            numpy=numpy.__version__,
+            error=first_line(error),
+        )
+        raise RungError(words, detail)  # noqa: B904 - Python 2 syntax
     if total != 4.0:
-        raise RungError("torch and numpy exchange wrong numbers", detail)
+        raise RungError(say("torch and numpy exchange wrong numbers"), detail)
 
 
 def unexpected_versions(expect, seen):
@@ -233,10 +241,16 @@ def unexpected_versions(expect, seen):
     for name in sorted(expect):
         version = seen[name] if name in seen else distribution_version(name)
         if version is None:
-            wrong.append("%s is not installed, expected %s" % (name, expect[name]))
+            wrong.append(say("{package} is not installed, expected {expected}", package=name, expected=expect[name]))
         elif not same_version(version, expect[name]):
-            wrong.append("%s is %s, expected %s" % (name, version, expect[name]))
+            wrong.append(say("{package} is {version}, expected {expected}", package=name, version=version, expected=expect[name]))
     return wrong
+
+
+def one_after_another(sentences):
+    """Several sentences as one."""
+    more = sentences[1:]
+    return say("{one}; {more}", one=sentences[0], more=one_after_another(more)) if more else sentences[0]
 
 
 def same_version(version, expected):
@@ -283,17 +297,20 @@ def check_driver(ladder):
     """torch reaches the GPU through the driver, or there is a good reason to go on without."""
     torch = ladder.torch
     if ladder.wanted == "cpu":
-        raise NotApplicableError("the CPU was asked for")
+        raise NotApplicableError(say("the CPU was asked for"))
     detail = {"asked": ladder.asked, "visible_devices": ladder.user_visible, "cuda": torch.version.cuda}
     problem = gpu_problem(ladder, detail)
     if problem is None:
         ladder.device = torch.device("cuda", ladder.gpu_index)
-        return "torch sees %s%s" % (detail["name"], keep_small(ladder, detail)), detail
+        room = keep_small(ladder, detail)
+        seen = say("torch sees {card}", card=detail["name"])
+        return say("torch sees {card} ({room})", card=detail["name"], room=room) if room else seen, detail
     detail["reason"] = problem
     if ladder.asked == "auto" and not ladder.gpu_expected:
-        raise NotApplicableError("no usable GPU: %s" % without_advice(problem), detail)
-    card = "this machine's NVIDIA GPU" if ladder.asked == "auto" else "GPU %s" % ladder.wanted
-    raise RungError("torch cannot use %s: %s" % (card, without_advice(problem)), detail)
+        raise NotApplicableError(say("no usable GPU: {problem}", problem=without_advice(problem)), detail)
+    if ladder.asked == "auto":
+        raise RungError(say("torch cannot use this machine's NVIDIA GPU: {problem}", problem=without_advice(problem)), detail)
+    raise RungError(say("torch cannot use GPU {card}: {problem}", card=ladder.wanted, problem=without_advice(problem)), detail)
 
 
 def keep_small(ladder, detail):
@@ -315,22 +332,24 @@ def keep_small(ladder, detail):
         full.detail = dict(detail, **full.detail)
         raise
     told = accounts.gibibytes(free)
-    name = "" if card is None or len(ladder.cards_before) < 2 else "GPU %s of nvidia-smi, " % card["index"]
-    if "memory_budget" not in detail:
-        return " (%s%s free)" % (name, told)
-    return " (%s%s free; at most %s of it are taken)" % (name, told, accounts.gibibytes(detail["memory_budget"]))
+    room = say("{size} free", size=told)
+    if "memory_budget" in detail:
+        most = accounts.gibibytes(detail["memory_budget"])
+        room = say("{size} free; at most {most} of it are taken", size=told, most=most)
+    several = card is not None and len(ladder.cards_before) > 1
+    return say("GPU {index} of nvidia-smi, {room}", index=card["index"], room=room) if several else room
 
 
 def gpu_problem(ladder, detail):
     """Why torch has no usable GPU, in torch's own words, or None; what it says about the card goes to ``detail``."""
     torch = ladder.torch
     if torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
-        return "this torch is a CPU build"
+        return say("this torch is a CPU build")
     detail["device_count"] = torch.cuda.device_count()
     if not torch.cuda.is_available():
         return refusal(ladder)
     if ladder.gpu_index >= detail["device_count"]:
-        return "invalid device ordinal: torch sees %d" % detail["device_count"]
+        return say("invalid device ordinal: torch sees {count}", count=detail["device_count"])
     properties = torch.cuda.get_device_properties(ladder.gpu_index)
     detail["name"] = properties.name
     detail["capability"] = "%d.%d" % (properties.major, properties.minor)
@@ -353,7 +372,7 @@ def refusal(ladder):
 def check_allocate(ladder):
     """A small block of GPU memory can be taken and written: the first kernel runs here."""
     if not ladder.on_gpu:
-        raise NotApplicableError("runs on the CPU")
+        raise NotApplicableError(say("runs on the CPU"))
     torch = ladder.torch
     detail = {}
     # mem_get_info came with torch 1.11.
@@ -361,9 +380,10 @@ def check_allocate(ladder):
         detail["memory_free"], detail["memory_total"] = torch.cuda.mem_get_info(ladder.device)
     total = float(torch.ones(1 << 20, device=ladder.device).sum().cpu())
     if total != float(1 << 20):
-        raise RungError("the GPU summed a million ones to %r" % total, detail)
-    free = detail.get("memory_free")
-    return "4 MiB taken and written" + ("" if free is None else ", %d MiB free" % (free >> 20)), detail
+        raise RungError(say("the GPU summed a million ones to {total}", total=repr(total)), detail)
+    if "memory_free" not in detail:
+        return say("4 MiB taken and written"), detail
+    return say("4 MiB taken and written, {free} MiB free", free=detail["memory_free"] >> 20), detail
 
 
 def check_matmul(ladder):
@@ -372,7 +392,7 @@ def check_matmul(ladder):
     chance = torch.Generator().manual_seed(SEED)
     left, right = (torch.randn(512, 512, generator=chance) for _ in range(2))
     answer = torch.matmul(left.to(ladder.device), right.to(ladder.device))
-    return judge_rounding("matrix product", answer, torch.matmul(left.double(), right.double()))
+    return judge_rounding(say("matrix product"), answer, torch.matmul(left.double(), right.double()))
 
 
 def check_conv(ladder):
@@ -385,7 +405,7 @@ def check_conv(ladder):
     answer = convolve(picture.to(ladder.device), kernel.to(ladder.device), padding=1)
     with without_onednn(torch):
         reference = convolve(picture.double(), kernel.double(), padding=1)
-    return judge_rounding("convolution", answer, reference)
+    return judge_rounding(say("convolution"), answer, reference)
 
 
 def judge_rounding(what, answer, reference):
@@ -393,16 +413,22 @@ def judge_rounding(what, answer, reference):
     error = float((answer.cpu().double() - reference).norm() / reference.norm())
     detail = {"relative_error": error, "limit": ROUNDING}
     if not error < ROUNDING:  # also true for NaN
-        raise RungError("the %s is wrong: relative error %.1e where rounding explains %.0e" % (what, error, ROUNDING), detail)
-    return "%s right to %.1e" % (what, error), detail
+        words = say(
+            "the {what} is wrong: relative error {error} where rounding explains {limit}",
+            what=what,
+            error="%.1e" % error,
+            limit="%.0e" % ROUNDING,
+        )
+        raise RungError(words, detail)
+    return say("{what} right to {error}", what=what, error="%.1e" % error), detail
 
 
 def check_nms(ladder):
     """torchvision's non-maximum suppression, which every YOLO needs, runs on the device and keeps the right boxes."""
     if ladder.torchvision is None:
         if "yolo_predict" not in ladder.rungs:
-            raise NotApplicableError("torchvision is not installed")
-        raise RungError("torchvision is not installed, and YOLO needs it", {"missing": "torchvision"})
+            raise NotApplicableError(say("torchvision is not installed"))
+        raise RungError(say("torchvision is not installed, and YOLO needs it"), {"missing": "torchvision"})
     torch = ladder.torch
     from torchvision.ops import nms
 
@@ -413,8 +439,9 @@ def check_nms(ladder):
     expected = suppress(boxes, scores, 0.5)
     detail = {"boxes": len(boxes), "kept": len(kept), "expected": len(expected)}
     if kept != expected:
-        raise RungError("NMS kept the wrong boxes: %d of %d instead of %d" % (len(kept), len(boxes), len(expected)), detail)
-    return "NMS keeps the right %d of %d boxes" % (len(kept), len(boxes)), detail
+        words = say("NMS kept the wrong boxes: {kept} of {boxes} instead of {expected}", **detail)
+        raise RungError(words, detail)
+    return say("NMS keeps the right {kept} of {boxes} boxes", kept=len(kept), boxes=len(boxes)), detail
 
 
 def overlapping_boxes():
@@ -472,8 +499,14 @@ def check_yolo_predict(ladder):
     compare_answers(ladder, yolo.model, pictures, detail)
     reload_model(ladder, yolo, detail)
     count, speed = predict_pictures(ladder, yolo, folder, detail)
-    message = "YOLOv8n predicts on %s: %.1g px from the reference, %d boxes, %.0f ms a picture"
-    return message % (ladder.device_name, detail["box_difference"], count, speed), detail
+    message = say(
+        "YOLOv8n predicts on {device}: {pixels} px from the reference, {boxes} boxes, {milliseconds} ms a picture",
+        device=ladder.device_name,
+        pixels="%.1g" % detail["box_difference"],
+        boxes=count,
+        milliseconds="%.0f" % speed,
+    )
+    return message, detail
 
 
 def move_home(folder, environ):
@@ -511,7 +544,7 @@ def build_yolo(torch):
         ultralytics = importlib.import_module("ultralytics")
     except ModuleNotFoundError as error:
         if error.name == "ultralytics":
-            raise RungError("ultralytics is not installed in this interpreter", error_detail(error))  # noqa: B904
+            raise RungError(first_line(error), error_detail(error))  # noqa: B904
         raise
     torch.manual_seed(SEED)
     return ultralytics.YOLO("yolov8n.yaml")
@@ -601,31 +634,35 @@ def compare_answers(ladder, model, pictures, detail):
         with without_onednn(torch):
             swapped = raw_answer(torch, reference_copy(model), pictures.flip(1).double())
         detail["looks_like"], words = likeness(torch, answer, reference, swapped)
-        raise RungError(
-            "YOLOv8n computes wrong numbers on %s: boxes differ by %.3g px, scores by %.3g from the reference: %s"
-            % (ladder.device_name, boxes, scores, words),
-            detail,
+        message = say(
+            "YOLOv8n computes wrong numbers on {device}: boxes differ by {boxes} px, scores by {scores} from the reference: {likeness}",
+            device=ladder.device_name,
+            boxes="%.3g" % boxes,
+            scores="%.3g" % scores,
+            likeness=words,
         )
+        raise RungError(message, detail)
     if not (detail["picture_box_difference"] > PICTURE_BOXES and detail["picture_score_difference"] > PICTURE_SCORES):
-        raise RungError("YOLOv8n gives two different pictures the same answer on %s" % ladder.device_name, detail)
+        message = say("YOLOv8n gives two different pictures the same answer on {device}", device=ladder.device_name)
+        raise RungError(message, detail)
 
 
 def likeness(torch, answer, reference, swapped):
     """What a wrong answer looks like, by name and in words; ``swapped`` is the right one to pictures of swapped channels."""
     boxes, scores = differences(answer, reference)
     if not bool(torch.isfinite(answer).all()):
-        return "not_a_number", "they are no numbers at all"
+        return "not_a_number", say("they are no numbers at all")
     if not bool(answer.abs().max() > 0):
-        return "zero", "they are all zero"
+        return "zero", say("they are all zero")
     if alike(answer, swapped):
-        return "swapped_channels", "as if red and blue were swapped"
+        return "swapped_channels", say("as if red and blue were swapped")
     if alike(answer, reference.flip(0)):
-        return "other_picture", "as if it had been given another picture"
+        return "other_picture", say("as if it had been given another picture")
     if boxes < TF32_BOXES and scores < TF32_SCORES:
-        return "tf32", "as much as with TF32, which something has switched on again"
+        return "tf32", say("as much as with TF32, which something has switched on again")
     if boxes < HALF_BOXES and scores < HALF_SCORES:
-        return "half", "as much as with half precision (bfloat16)"
-    return "wrong", "no rounding explains that"
+        return "half", say("as much as with half precision (bfloat16)")
+    return "wrong", say("no rounding explains that")
 
 
 def alike(one, other):
@@ -657,9 +694,10 @@ def predict_pictures(ladder, yolo, folder, detail):
     detail["speed_ms"] = {key: round(value, 1) for key, value in (getattr(results[-1], "speed", None) or {}).items()}
     used = {boxes.data.device.type for boxes in found}
     if used != {ladder.device.type}:
-        raise RungError("predict ran on %s instead of %s" % (", ".join(sorted(used)), ladder.device_name), detail)
+        words = say("predict ran on {used} instead of {device}", used=", ".join(sorted(used)), device=ladder.device_name)
+        raise RungError(words, detail)
     if len(found) != len(detail["pictures"]) or not all(detail["boxes"]):
-        raise RungError("predict found no boxes where these weights give hundreds", detail)
+        raise RungError(say("predict found no boxes where these weights give hundreds"), detail)
     return sum(detail["boxes"]), sum(detail["speed_ms"].values()) or detail["predict_seconds"] * 500.0
 
 
@@ -678,12 +716,14 @@ def reload_model(ladder, yolo, detail):
         loaded = sys.modules["ultralytics"].YOLO(path)
     except Exception as error:
         root = root_of(error)
-        words = outdated(ladder.torch, root) or "ultralytics cannot load a file that it has just written: %s" % first_line(root)
+        words = outdated(ladder.torch, root) or say(
+            "ultralytics cannot load a file that it has just written: {error}", error=first_line(root)
+        )
         raise RungError(words, dict(detail, **error_detail(root)))  # noqa: B904 - Python 2 syntax
     finally:
         os.unlink(path)
     if sum(parameter.numel() for parameter in loaded.model.parameters()) != detail["parameters"]:
-        raise RungError("ultralytics loads another model than the one that it has just written", detail)
+        raise RungError(say("ultralytics loads another model than the one that it has just written"), detail)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -710,9 +750,9 @@ def attempt(check, ladder):
     try:
         message, detail = check(ladder)
     except NotApplicableError as skip:
-        return "skipped", str(skip), skip.detail
+        return "skipped", said_by(skip), skip.detail
     except RungError as failure:
-        return "failed", str(failure), failure.detail
+        return "failed", said_by(failure), failure.detail
     except (Exception, SystemExit) as error:
         return "failed", first_line(error), error_detail(error)
     return "passed", message, detail
@@ -742,7 +782,7 @@ def run_rung(channel, ladder, name, check):
             "status": status,
             "seconds": round(seconds, 3),
             "detail": detail,
-            "message": shorten(message, WARNING_LIMIT),
+            "message": in_parts(message),
         }
     )
     return status != "failed"
@@ -800,7 +840,9 @@ def climb(channel, ladder):
     for name, check in RUNGS:
         if healthy and name in ladder.rungs:
             healthy = run_rung(channel, ladder, name, check)
-    memory = dict(memory_used(ladder), **ladder.ledger) if healthy else ladder.ledger
+    memory = dict(memory_used(ladder) if healthy else {}, **ladder.ledger)
+    if "lines" in memory:
+        memory["lines"] = [in_parts(line) for line in memory["lines"]]
     channel.send({"event": "done", "device": ladder.device_name, "weights": ladder.weights.used or "random", "memory": memory})
     return healthy
 

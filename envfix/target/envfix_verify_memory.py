@@ -14,13 +14,13 @@ import ctypes
 import os
 import sys
 
-from envfix_verify_basics import NotApplicableError, RungError, first_line, mebibytes
+from envfix_verify_basics import NotApplicableError, RungError, first_line, mebibytes, say
 
 NVML_NAMES = ("nvml.dll",) if sys.platform == "win32" else ("libnvidia-ml.so.1", "/usr/lib/wsl/lib/libnvidia-ml.so.1")
 NOT_TOLD = 2**64 - 1
 ROWS = 64
 WIDTH = 1024
-NO_GPU = "this ran on the CPU, so there is no GPU memory to tell"
+NO_GPU = say("this ran on the CPU, so there is no GPU memory to tell")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 # The rungs take about one GiB, half of it for CUDA itself; a card with less than this free is left to those who use it.
@@ -153,9 +153,9 @@ def free_and_total(torch, device):
     try:
         code = ctypes.CDLL(name).cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
     except (OSError, AttributeError) as error:
-        raise OSError("nobody tells how much memory is free: %s" % first_line(error))  # noqa: B904
+        raise OSError(say("nobody tells how much memory is free: {error}", error=first_line(error)))  # noqa: B904
     if code != 0:
-        raise OSError("the driver does not tell how much memory is free (error %d)" % code)
+        raise OSError(say("the driver does not tell how much memory is free (error {code})", code=code))
     return free.value, total.value
 
 
@@ -227,12 +227,15 @@ def keep_small(torch, device, total, free, card):
     """Let torch take only a part of what is free; how much that is. ``RungError`` where too little is free to begin."""
     detail = {"memory_free": free, "memory_total": total, "card": None if card is None else card["index"]}
     if free < LEAST_FREE:
-        name = "the card" if card is None else "GPU %s (%s)" % (card["index"], card["name"])
-        raise RungError(
-            "%s has %s of %s free, and these rungs may need %s: it is left alone, so that nothing on it runs out of memory"
-            % (name, gibibytes(free), gibibytes(total), gibibytes(LEAST_FREE)),
-            dict(detail, error="OutOfMemoryError", refused=True, wanted=LEAST_FREE),
+        words = say(
+            "{card} has {free} of {total} free, and these rungs may need {wanted}: it is left alone, so that nothing on it runs out"
+            " of memory",
+            card=say("the card") if card is None else say("GPU {index} ({name})", index=card["index"], name=card["name"]),
+            free=gibibytes(free),
+            total=gibibytes(total),
+            wanted=gibibytes(LEAST_FREE),
         )
+        raise RungError(words, dict(detail, error="OutOfMemoryError", refused=True, wanted=LEAST_FREE))
     budget = min(MOST, int(SHARE * free) - CONTEXT)
     # Came with torch 1.8.
     if hasattr(torch.cuda, "set_per_process_memory_fraction"):
@@ -260,7 +263,7 @@ def place(before, after, pid):
     for card in after:
         held = card["processes"].get(pid)
         if held and card["index"] not in strangers:
-            return card["index"], held, "the driver's list of processes"
+            return card["index"], held, say("the driver's list of processes")
     grown = {card["index"]: card["total"] - card["free"] for card in after}
     for card in before:
         if card["index"] in grown:
@@ -268,7 +271,7 @@ def place(before, after, pid):
     if not before or not grown or max(grown.values()) <= 0:
         return None, None, None
     index = max(grown, key=lambda one: grown[one])
-    return index, grown[index], "the growth since this process started"
+    return index, grown[index], say("the growth since this process started")
 
 
 def card_ledger(card, held):
@@ -301,65 +304,117 @@ def growth(steps):
 def lines(cards, process, steps, known_by):
     """The ledger in sentences, one a line, from the card down to the tensors."""
     told = [card_line(card) for card in cards]
-    held = "not told by the driver" if process["held"] is None else mebibytes(process["held"])
-    context = "unknown" if process["context"] is None else mebibytes(process["context"])
-    reserved, allocated, cached = (mebibytes(process[name]) for name in ("reserved", "allocated", "cached"))
+    sizes = {
+        "held": say("not told by the driver") if process["held"] is None else mebibytes(process["held"]),
+        "context": say("unknown") if process["context"] is None else mebibytes(process["context"]),
+    }
+    sizes.update((name, mebibytes(process[name])) for name in ("reserved", "allocated", "cached"))
+    if known_by is None:
+        told.append(
+            say(
+                "this process: {held} = context {context} + reserved {reserved}; nvidia-smi shows the sum in the row of this process",
+                **sizes
+            )
+        )
+    else:
+        told.append(
+            say(
+                "this process: {held} = context {context} + reserved {reserved}; nvidia-smi shows the sum in the row of this process"
+                " (here from {known_by})",
+                known_by=known_by,
+                **sizes
+            )
+        )
     told.append(
-        "this process: %s = context %s + reserved %s; nvidia-smi shows the sum in the row of this process%s"
-        % (held, context, reserved, "" if known_by is None else " (here from %s)" % known_by)
+        say(
+            "context: {context} for CUDA itself, its kernels and libraries; torch does not count it, and empty_cache() cannot give it"
+            " back",
+            **sizes
+        )
     )
     told.append(
-        "context: %s for CUDA itself, its kernels and libraries; torch does not count it, and empty_cache() cannot give it back"
-        % context
+        say(
+            "reserved: {reserved} = allocated {allocated} + cached {cached}; torch took it from the driver in blocks of 2 MiB and more",
+            **sizes
+        )
     )
-    told.append(
-        "reserved: %s = allocated %s + cached %s; torch took it from the driver in blocks of 2 MiB and more" % (reserved, allocated, cached)
-    )
-    told.append("cached: %s that the next tensors may take; nvidia-smi counts it as used" % cached)
+    told.append(say("cached: {cached} that the next tensors may take; nvidia-smi counts it as used", **sizes))
     return told + step_lines(steps)
 
 
 def card_line(card):
     """One card as a sum."""
-    parts = ["%s free" % mebibytes(card["free"])]
-    if card["driver"] is not None:
-        parts.append("%s of the driver's own" % mebibytes(card["driver"]))
+    sizes = ("total", "free", "driver", "used", "others", "this_process")
+    told = {name: mebibytes(card[name]) for name in sizes if card[name] is not None}
+    told["index"] = card["index"]
+    told["name"] = say("{name} (all of it; in MIG mode programs run on a slice)", name=card["name"]) if card["mig"] else card["name"]
+    if card["this_process"] is None and card["driver"] is None:
+        return say(
+            "GPU {index} {name}: {total} = {free} free + {used} used (how much of it by this process is not told)",
+            **told
+        )
     if card["this_process"] is None:
-        parts.append("%s used (how much of it by this process is not told)" % mebibytes(card["used"]))
-    else:
-        whose = "others" if card["driver"] is not None else "others and the driver"
-        parts += ["%s of %s" % (mebibytes(card["others"]), whose), "%s of this process" % mebibytes(card["this_process"])]
-    name = "%s (all of it; in MIG mode programs run on a slice)" % card["name"] if card["mig"] else card["name"]
-    return "GPU %s %s: %s = %s" % (card["index"], name, mebibytes(card["total"]), " + ".join(parts))
-
-
-STEP_WORDS = (
-    ("weights", "when Linear(%d, %d) went to the card: %d x %d numbers of 4 bytes, and the bias" % (WIDTH, WIDTH, WIDTH, WIDTH)),
-    ("activations", "after a forward pass of %d rows: its input and output, kept for the backward pass" % ROWS),
-    ("gradients", "after the first backward pass: as large as the weights, and there until zero_grad()"),
-    ("optimizer", "state of the optimizer, after its first step: Adam keeps two numbers for each weight"),
-)
+        return say(
+            "GPU {index} {name}: {total} = {free} free + {driver} of the driver's own + {used} used (how much of it by this process"
+            " is not told)",
+            **told
+        )
+    if card["driver"] is None:
+        return say(
+            "GPU {index} {name}: {total} = {free} free + {others} of others and the driver + {this_process} of this process",
+            **told
+        )
+    return say(
+        "GPU {index} {name}: {total} = {free} free + {driver} of the driver's own + {others} of others + {this_process} of this process",
+        **told
+    )
 
 
 def step_lines(steps):
     """What lives in allocated, in the order in which it came, and what comes back."""
     added = growth(steps)
     first = dict((name, allocated) for name, allocated, _ in steps)
-    told = ["allocated, step by step (each tensor rounded up to 512 bytes):"]
-    told.append("  %s there before: what the libraries keep, such as the workspace of cuBLAS" % mebibytes(first["start"]))
-    told.append(
-        "  %s for a tensor of one byte; torch reserved %s more for it"
-        % (mebibytes(added["one byte"]["allocated"]), mebibytes(max(added["one byte"]["reserved"], 0)))
-    )
-    for name, words in STEP_WORDS:
-        told.append("  %s %s, %s" % (mebibytes(added[name]["allocated"]), name, words))
+    grown = {name: mebibytes(step["allocated"]) for name, step in added.items()}
     kept, given = added["deleted"], added["emptied"]
-    told.append(
-        "  %s freed when the tensors were deleted, of which nvidia-smi sees %s: the rest is cached"
-        % (mebibytes(-kept["allocated"]), mebibytes(-kept["reserved"]))
-    )
-    told.append("  %s given back by torch.cuda.empty_cache(): only blocks in which nothing lives" % mebibytes(-given["reserved"]))
-    return told
+    return [
+        say("allocated, step by step (each tensor rounded up to 512 bytes):"),
+        say(
+            "  {size} there before: what the libraries keep, such as the workspace of cuBLAS",
+            size=mebibytes(first["start"]),
+        ),
+        say(
+            "  {size} for a tensor of one byte; torch reserved {reserved} more for it",
+            size=grown["one byte"],
+            reserved=mebibytes(max(added["one byte"]["reserved"], 0)),
+        ),
+        say(
+            "  {size} weights, when Linear({width}, {width}) went to the card: {width} x {width} numbers of 4 bytes, and the bias",
+            size=grown["weights"],
+            width=WIDTH,
+        ),
+        say(
+            "  {size} activations, after a forward pass of {rows} rows: its input and output, kept for the backward pass",
+            size=grown["activations"],
+            rows=ROWS,
+        ),
+        say(
+            "  {size} gradients, after the first backward pass: as large as the weights, and there until zero_grad()",
+            size=grown["gradients"],
+        ),
+        say(
+            "  {size} optimizer, state of the optimizer, after its first step: Adam keeps two numbers for each weight",
+            size=grown["optimizer"],
+        ),
+        say(
+            "  {size} freed when the tensors were deleted, of which nvidia-smi sees {seen}: the rest is cached",
+            size=mebibytes(-kept["allocated"]),
+            seen=mebibytes(-kept["reserved"]),
+        ),
+        say(
+            "  {size} given back by torch.cuda.empty_cache(): only blocks in which nothing lives",
+            size=mebibytes(-given["reserved"]),
+        ),
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -370,7 +425,7 @@ def check_memory(ladder):
     """Measure the ledger on a small layer, step by step."""
     if not ladder.on_gpu:
         ladder.ledger = {"lines": [NO_GPU]}
-        raise NotApplicableError("runs on the CPU")
+        raise NotApplicableError(say("runs on the CPU"))
     torch, device = ladder.torch, ladder.device
     steps, middle = measure(torch, device)
     cards, reserved, allocated = middle
@@ -388,9 +443,8 @@ def check_memory(ladder):
         "lines": lines(ledgers, process, steps, known_by),
     }
     detail = {"known_by": known_by, "process": process}
-    return "this process holds %s = context %s + allocated %s + cached %s" % tuple(
-        "?" if size is None else mebibytes(size) for size in (held, process["context"], allocated, process["cached"])
-    ), detail
+    sizes = {name: "?" if process[name] is None else mebibytes(process[name]) for name in ("held", "context", "allocated", "cached")}
+    return say("this process holds {held} = context {context} + allocated {allocated} + cached {cached}", **sizes), detail
 
 
 def measure(torch, device):

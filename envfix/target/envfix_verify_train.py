@@ -15,7 +15,7 @@ import random
 import re
 import sys
 
-from envfix_verify_basics import RungError, error_detail, first_line, mebibytes, missing_module, outdated, root_of
+from envfix_verify_basics import RungError, error_detail, first_line, mebibytes, missing_module, outdated, root_of, say
 
 PICTURES = 16
 SIZE = 64
@@ -83,9 +83,21 @@ def check_train(ladder):
     judge(steps, getattr(yolo, "trainer", None), ladder, detail)
     detail.update(peak(ladder))
     used = detail.get("peak_reserved") or detail.get("peak_process")
-    message = "YOLOv8n trains on %s: %d steps, loss %.3g, %d of %d tensors of weights moved%s"
-    told = "; at most %s" % mebibytes(used) if used else ""
-    return message % (ladder.device_name, steps.count, detail["loss"], steps.changed, len(steps.before), told), detail
+    told = {
+        "device": ladder.device_name,
+        "steps": steps.count,
+        "loss": "%.3g" % detail["loss"],
+        "moved": steps.changed,
+        "tensors": len(steps.before),
+    }
+    if not used:
+        return say("YOLOv8n trains on {device}: {steps} steps, loss {loss}, {moved} of {tensors} tensors of weights moved", **told), detail
+    message = say(
+        "YOLOv8n trains on {device}: {steps} steps, loss {loss}, {moved} of {tensors} tensors of weights moved; at most {memory}",
+        memory=mebibytes(used),
+        **told
+    )
+    return message, detail
 
 
 def draw_data(folder):
@@ -180,10 +192,13 @@ def failure(error, detail):
     root = root_of(error)
     detail = dict(detail, **error_detail(root))
     if missing_module(root):
-        words = "training needs the package %s, which is not installed; predicting works without it"
-        return RungError(words % missing_module(root), detail)
+        words = say(
+            "training needs the package {package}, which is not installed; predicting works without it",
+            package=missing_module(root),
+        )
+        return RungError(words, detail)
     words = outdated(sys.modules["torch"], root) or first_line(root)
-    return RungError("training fails although predicting works: %s" % words, detail)
+    return RungError(say("training fails although predicting works: {error}", error=words), detail)
 
 
 def judge(steps, trainer, ladder, detail):
@@ -192,16 +207,18 @@ def judge(steps, trainer, ladder, detail):
     loss = getattr(trainer, "loss", None)
     detail["loss"] = float(loss.detach().sum()) if hasattr(loss, "detach") else None
     if not steps.count:
-        raise RungError("training ended without a single step of the optimizer", detail)
+        raise RungError(say("training ended without a single step of the optimizer"), detail)
     used = {weight.device.type for weight, _ in steps.before}
     if used != {ladder.device.type}:
-        raise RungError("training ran on %s instead of %s" % (", ".join(sorted(used)), ladder.device_name), detail)
+        words = say("training ran on {used} instead of {device}", used=", ".join(sorted(used)), device=ladder.device_name)
+        raise RungError(words, detail)
     if detail["loss"] is None or not math.isfinite(detail["loss"]):
-        raise RungError("training computes no number for the loss: %s" % detail["loss"], detail)
+        raise RungError(say("training computes no number for the loss: {loss}", loss=detail["loss"]), detail)
     if not steps.finite:
-        raise RungError("training computes gradients that are no numbers", detail)
+        raise RungError(say("training computes gradients that are no numbers"), detail)
     if steps.changed < len(steps.before) / 2.0:
-        raise RungError("training moves only %d of %d tensors of weights" % (steps.changed, len(steps.before)), detail)
+        words = say("training moves only {moved} of {tensors} tensors of weights", moved=steps.changed, tensors=len(steps.before))
+        raise RungError(words, detail)
 
 
 def peak(ladder):

@@ -21,7 +21,18 @@ import shutil
 import sys
 import zipfile
 
-from envfix_verify_basics import NotApplicableError, RungError, draw_picture, error_detail, first_line, first_words, mebibytes, root_of
+from envfix_verify_basics import (
+    NotApplicableError,
+    RungError,
+    draw_picture,
+    error_detail,
+    first_line,
+    first_words,
+    mebibytes,
+    root_of,
+    said_by,
+    say,
+)
 
 OFFICIAL = "yolov8n.pt"
 PICTURE = "bus.jpg"
@@ -32,7 +43,7 @@ IMAGE_SIZE = 640
 DEFAULT_PICTURE = "envfix-verify.jpg"
 # The list of names of a YOLOv8x is 0.3 MiB; hundreds of them would be a bomb.
 NAMES_LIMIT = 8 * 1024 * 1024
-TRUST = "--trust-weights loads it if you know who made it"
+TRUST = say("--trust-weights loads it if you know who made it")
 
 # Data that stands in checkpoints beside the model.
 PLAIN = {
@@ -145,46 +156,53 @@ def inspect(path, trust=False):
             return []
         raise refuse(
             "old_format",
-            "%s is in the format of torch before 1.6, which is not looked into; %s" % (path, TRUST),
+            say("{path} is in the format of torch before 1.6, which is not looked into; {trust}", path=path, trust=TRUST),
         )
     names = names_in(path)
     foreign = sorted(name for name in names if not allowed(name))
     if [name for name in foreign if name.startswith("models.")]:
-        raise refuse("yolov5", "%s is a model of the old YOLOv5 repository, which ultralytics does not load" % path)
+        words = say("{path} is a model of the old YOLOv5 repository, which ultralytics does not load", path=path)
+        raise refuse("yolov5", words)
     if foreign and not trust:
         raise refuse(
             "unsafe",
-            "%s is not loaded: besides a model it asks for %s, which could run any program; %s"
-            % (path, listed(foreign), TRUST),
+            say(
+                "{path} is not loaded: besides a model it asks for {names}, which could run any program; {trust}",
+                path=path,
+                names=listed(foreign),
+                trust=TRUST,
+            ),
             names=foreign[:20],
         )
     if not trust and not any(MODEL.match(name) for name in names):
-        raise refuse("not_a_yolo_model", "%s holds no YOLO model (only numbers or another network)" % path)
+        words = say("{path} holds no YOLO model (only numbers or another network)", path=path)
+        raise refuse("not_a_yolo_model", words)
     return names
 
 
 def listed(names):
     """Names in a sentence, at most three of them."""
-    return ", ".join(names[:3]) + (" and %d more" % (len(names) - 3) if len(names) > 3 else "")
+    first = ", ".join(names[:3])
+    return say("{names} and {count} more", names=first, count=len(names) - 3) if len(names) > 3 else first
 
 
 def beginning(path):
     """The first bytes of the file; there must be some."""
     if os.path.isdir(path):
-        raise refuse("no_such_file", "%s is a folder, not a file of weights" % path)
+        raise refuse("no_such_file", say("{path} is a folder, not a file of weights", path=path))
     if os.path.exists(path) and not os.path.isfile(path):
-        raise refuse("no_such_file", "%s is a device or a pipe, not a file of weights" % path)
+        raise refuse("no_such_file", say("{path} is a device or a pipe, not a file of weights", path=path))
     try:
         with open(path, "rb") as stream:
             head = stream.read(1024)
     except OSError as error:
-        problem = "no_such_file" if not os.path.exists(path) else "unreadable"
-        words = "there is no file %s" % path if problem == "no_such_file" else "%s cannot be read: %s" % (path, error.strerror)
-        raise refuse(problem, words) from error
+        if not os.path.exists(path):
+            raise refuse("no_such_file", say("there is no file {path}", path=path)) from error
+        raise refuse("unreadable", say("{path} cannot be read: {reason}", path=path, reason=error.strerror)) from error
     if not head:
         raise refuse(
             "empty",
-            "%s is empty (0 bytes): its download did not get through; load it again" % path,
+            say("{path} is empty (0 bytes): its download did not get through; load it again", path=path),
             error="EOFError",
             text="PytorchStreamReader failed reading zip archive: failed finding central directory",
         )
@@ -195,17 +213,23 @@ def look_at_text(path, head):
     """Refuse what a clone without git-lfs or a refused download leaves in the place of weights."""
     if head.startswith(b"version https://git-lfs"):
         size = re.search(rb"^size (\d+)$", head, re.MULTILINE)
-        real = " of %s" % mebibytes(int(size.group(1))) if size else ""
+        words = say("{path} is only a pointer of Git LFS: the real file was never fetched; `git lfs pull` fetches it", path=path)
+        if size:
+            words = say(
+                "{path} is only a pointer of Git LFS: the real file of {size} was never fetched; `git lfs pull` fetches it",
+                path=path,
+                size=mebibytes(int(size.group(1))),
+            )
         raise refuse(
             "git_lfs_pointer",
-            "%s is only a pointer of Git LFS: the real file%s was never fetched; `git lfs pull` fetches it" % (path, real),
+            words,
             error="UnpicklingError",
             text="version https://git-lfs.github.com/spec/v1",
         )
     if head.lstrip().startswith(b"<"):
         raise refuse(
             "web_page",
-            "%s is a web page, not weights: its download was answered with a page; load it again" % path,
+            say("{path} is a web page, not weights: its download was answered with a page; load it again", path=path),
             error="UnpicklingError",
             text="invalid load key, '<'.",
         )
@@ -216,7 +240,7 @@ def look_at_other_formats(path, head):
     if head.startswith(b"\x80") and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return
     shown = repr(head[:12])[2:-1]
-    raise refuse("not_pytorch", "%s is not a file of PyTorch: it begins with %s" % (path, shown))
+    raise refuse("not_pytorch", say("{path} is not a file of PyTorch: it begins with {shown}", path=path, shown=shown))
 
 
 def names_in(path):
@@ -225,14 +249,17 @@ def names_in(path):
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
             if damaged is not None:
-                raise zipfile.BadZipFile("wrong sum of %s" % damaged)
+                raise zipfile.BadZipFile(say("wrong sum of {part}", part=damaged))
             pickles = [item for item in archive.infolist() if item.filename.split("/")[-1] == "data.pkl"]
             if any(item.filename.split("/")[-1] == "constants.pkl" for item in archive.infolist()):
-                raise refuse("torchscript", "%s is a TorchScript export; give the .pt from which it was exported" % path)
+                words = say("{path} is a TorchScript export; give the .pt from which it was exported", path=path)
+                raise refuse("torchscript", words)
             if len(pickles) != 1:
-                raise refuse("not_pytorch", "%s is an archive, but not one of PyTorch: it has no data.pkl" % path)
+                words = say("{path} is an archive, but not one of PyTorch: it has no data.pkl", path=path)
+                raise refuse("not_pytorch", words)
             if pickles[0].file_size > NAMES_LIMIT:
-                raise refuse("unsafe", "%s is not loaded: its list of names is unpacked larger than any model's" % path)
+                words = say("{path} is not loaded: its list of names is unpacked larger than any model's", path=path)
+                raise refuse("unsafe", words)
             content = archive.read(pickles[0])
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
         raise damaged_file(path, error) from error
@@ -246,7 +273,12 @@ def damaged_file(path, error):
     """A part is missing or altered; torch's own words name the cause."""
     return refuse(
         "damaged",
-        "%s is cut off or damaged (%s): %s; load it again" % (path, mebibytes(os.path.getsize(path)), error),
+        say(
+            "{path} is cut off or damaged ({size}): {reason}; load it again",
+            path=path,
+            size=mebibytes(os.path.getsize(path)),
+            reason=said_by(error),
+        ),
         error=type(error).__name__,
         text="PytorchStreamReader failed reading zip archive: failed finding central directory",
     )
@@ -295,8 +327,8 @@ class Loader(object):
                 self.torch.serialization.add_safe_globals(self.good_classes())
                 return self.load(file, *arguments, weights_only=True, **options)
             if not self.can_be_restricted():
-                words = "this torch cannot be kept from running what a file of weights asks for; %s"
-                raise RungError(words % TRUST, {"problem": "unsafe"})
+                words = say("this torch cannot be kept from running what a file of weights asks for; {trust}", trust=TRUST)
+                raise RungError(words, {"problem": "unsafe"})
             return self.load_restricted(file, *arguments, **options)
 
     def load_restricted(self, file, *arguments, **options):
@@ -359,7 +391,7 @@ def models_not_built(torch):
     build = torch.nn.Module.__init__
 
     def refuse_to_build(module, *_arguments, **_options):
-        raise UnsafeNameError("the file wants to build a %s while it is loaded" % type(module).__name__)
+        raise UnsafeNameError(say("the file wants to build a {kind} while it is loaded", kind=type(module).__name__))
 
     torch.nn.Module.__init__ = refuse_to_build
     try:
@@ -384,7 +416,7 @@ def resolve(torch, name):
         return thing
     part = isinstance(thing, type) and (issubclass(thing, torch.nn.Module) or re.search(r"\.utils\.(?:loss|tal)\Z", module))
     if not part:
-        raise UnsafeNameError("%s is no part of a model" % name)
+        raise UnsafeNameError(say("{name} is no part of a model", name=name))
     return thing
 
 
@@ -397,7 +429,8 @@ def careful_getattr(torch):
             return getattr(thing, name)
         if isinstance(thing, torch.nn.Module) and name in ("forward", "forward_fuse"):
             return getattr(thing, name)
-        raise UnsafeNameError("getattr(%s, %r) is no part of a model" % (type(thing).__name__, name))
+        asked = "getattr(%s, %r)" % (type(thing).__name__, name)
+        raise UnsafeNameError(say("{name} is no part of a model", name=asked))
 
     return careful
 
@@ -409,7 +442,7 @@ def restricted_pickle(torch):
         def find_class(self, module, name):
             full = dotted(module, name)
             if not allowed(full):
-                raise UnsafeNameError("%s is no part of a model" % full)
+                raise UnsafeNameError(say("{name} is no part of a model", name=full))
             return super(Unpickler, self).find_class(module, name) if full.startswith("torch._") else resolve(torch, full)
 
     made = type(sys)("pickle")
@@ -428,7 +461,8 @@ def check_yolo_weights(ladder):
     """Trained weights load, and find the person and the bus that are in the packaged picture."""
     wish = ladder.weights
     if wish.file is None and not wish.download:
-        raise NotApplicableError("no %s is here; --weights FILE names one, --allow-download fetches it" % OFFICIAL)
+        words = say("no {name} is here; --weights FILE names one, --allow-download fetches it", name=OFFICIAL)
+        raise NotApplicableError(words)
     path = wish.file or download(ladder)
     detail = {"file": path}
     try:
@@ -439,7 +473,8 @@ def check_yolo_weights(ladder):
         error.detail.update(detail, **error.detail)
         if not wish.given and error.detail.get("problem"):
             # A file that merely lies here proves nothing about this environment.
-            raise NotApplicableError("a file that was found is of no use: %s" % error, error.detail) from error
+            words = say("a file that was found is of no use: {error}", error=said_by(error))
+            raise NotApplicableError(words, error.detail) from error
         raise
     wish.used = os.path.basename(path)
     return message, detail
@@ -455,12 +490,15 @@ def download(ladder):
     try:
         with ladder.network_allowed():
             downloader()(path)
+    except RungError:
+        raise
     except (Exception, SystemExit) as error:
-        raise RungError("%s could not be downloaded: %s" % (OFFICIAL, first_line(error)), error_detail(error)) from error
+        words = say("{name} could not be downloaded: {error}", name=OFFICIAL, error=first_line(error))
+        raise RungError(words, error_detail(error)) from error
     finally:
         os.chdir(before)
     if not os.path.isfile(path):
-        raise RungError("ultralytics did not download %s" % OFFICIAL, {"problem": "no_such_file"})
+        raise RungError(say("ultralytics did not download {name}", name=OFFICIAL), {"problem": "no_such_file"})
     return path
 
 
@@ -472,7 +510,7 @@ def downloader():
             for name in ("attempt_download_asset", "attempt_download"):
                 if hasattr(found, name):
                     return getattr(found, name)
-    raise RungError("this release of ultralytics has no function that downloads weights")
+    raise RungError(say("this release of ultralytics has no function that downloads weights"))
 
 
 def load(ladder, path, names):
@@ -482,7 +520,7 @@ def load(ladder, path, names):
     copy = os.path.join(folder, "weights.pt")  # ultralytics reads more into a name than it says
     shutil.copyfile(path, copy)
     if names and inspect(copy) != names:
-        raise refuse("damaged", "%s was changed while it was read" % path)
+        raise refuse("damaged", say("{path} was changed while it was read", path=path))
     try:
         with ladder.loader.only(names):
             yolo = sys.modules["ultralytics"].YOLO(copy)
@@ -492,17 +530,23 @@ def load(ladder, path, names):
         detail = error_detail(error)
         root = root_of(error)
         if isinstance(root, UnsafeNameError):
-            raise refuse("unsafe", "%s is not loaded: %s" % (path, root)) from error
+            raise refuse("unsafe", say("{path} is not loaded: {reason}", path=path, reason=said_by(root))) from error
         if names and "Weights only load failed" in str(root):
-            raise refuse("unsafe", "%s is not loaded: torch refuses it: %s" % (path, refusal(str(root)))) from error
+            words = say("{path} is not loaded: torch refuses it: {reason}", path=path, reason=refusal(str(root)))
+            raise refuse("unsafe", words) from error
         if isinstance(root, (ImportError, AttributeError)) and "ultralytics" in str(root):
             own = sys.modules["ultralytics"].__version__
-            words = "%s was made with another release of ultralytics than this %s, which lacks parts of it: %s"
-            raise refuse("other_release", words % (path, own, first_words(root)), **detail) from error
-        raise RungError("%s cannot be loaded: %s" % (path, first_line(root)), detail) from error
+            words = say(
+                "{path} was made with another release of ultralytics than this {own}, which lacks parts of it: {error}",
+                path=path,
+                own=own,
+                error=first_words(root),
+            )
+            raise refuse("other_release", words, **detail) from error
+        raise RungError(say("{path} cannot be loaded: {error}", path=path, error=first_line(root)), detail) from error
     model = getattr(yolo, "model", None)
     if not isinstance(model, ladder.torch.nn.Module) or not hasattr(model, "names"):
-        raise refuse("not_a_yolo_model", "%s holds no YOLO model" % path)
+        raise refuse("not_a_yolo_model", say("{path} holds no YOLO model", path=path))
     return yolo
 
 
@@ -512,7 +556,7 @@ def refusal(text):
         found = re.search(pattern, text)
         if found:
             return found.group(0).replace("WeightsUnpickler error:", "").strip()
-    return "it holds more than weights"
+    return say("it holds more than weights")
 
 
 def look(ladder, yolo, path, detail):
@@ -535,16 +579,23 @@ def look(ladder, yolo, path, detail):
     known = packaged and all(word in names.values() for word in WANTED)
     missing = [word for word in WANTED if word not in found] if known else []
     if len(missing) == len(WANTED):
-        raise refuse("untrained", "%s found no person and no bus in %s: are these trained weights?" % (name, PICTURE))
+        words = say("{name} found no person and no bus in {picture}: are these trained weights?", name=name, picture=PICTURE)
+        raise refuse("untrained", words)
     if missing:
-        raise refuse("poor", "%s found no %s in %s" % (name, missing[0], PICTURE))
+        raise refuse("poor", say("{name} found no {thing} in {picture}", name=name, thing=missing[0], picture=PICTURE))
     if known:
         look_at_nothing(ladder, yolo, folder, name)
-    said = ", ".join("%d %s" % (found[word], word) for word in sorted(found)) or "nothing"
-    what = "finds %s in %s" % (said, PICTURE) if packaged else "predicts (on a drawn picture: this ultralytics has no %s)" % PICTURE
-    aside = "" if known or not packaged else " (its classes are others than person and bus)"
-    saved = save_picture(ladder.weights, cv2, cv2.imread(source), boxes, names, detail)
-    return "%s %s%s%s" % (name, what, aside, saved)
+    told = {"name": name, "picture": PICTURE}
+    told["things"] = ", ".join("%d %s" % (found[word], word) for word in sorted(found))
+    if not packaged:
+        words = say("{name} predicts (on a drawn picture: this ultralytics has no {picture})", **told)
+    elif known:
+        words = say("{name} finds {things} in {picture}", **told)
+    elif not found:
+        words = say("{name} finds nothing in {picture} (its classes are others than person and bus)", **told)
+    else:
+        words = say("{name} finds {things} in {picture} (its classes are others than person and bus)", **told)
+    return save_picture(ladder.weights, cv2, cv2.imread(source), boxes, names, detail, words)
 
 
 def look_at_nothing(ladder, yolo, folder, name):
@@ -557,9 +608,8 @@ def look_at_nothing(ladder, yolo, folder, name):
     names = class_names(yolo)
     seen = count([names.get(int(box[5]), "") for box in predict(ladder, yolo, grey)])
     if any(word in seen for word in WANTED):
-        raise refuse(
-            "untrained", "%s finds a person or a bus in an empty picture too: are these trained weights?" % name
-        )
+        words = say("{name} finds a person or a bus in an empty picture too: are these trained weights?", name=name)
+        raise refuse("untrained", words)
 
 
 def class_names(yolo):
@@ -591,8 +641,8 @@ def count(words):
     return {word: words.count(word) for word in sorted(set(words))}
 
 
-def save_picture(wish, cv2, picture, boxes, names, detail):
-    """Write the picture with its boxes where the user wants it; what happened, as the end of a sentence."""
+def save_picture(wish, cv2, picture, boxes, names, detail, words):
+    """Write the picture with its boxes where the user wants it; what happened, behind the words on what was found."""
     for box in boxes:
         left, top, right, bottom = (int(round(value)) for value in box[:4])
         label = "%s %.2f" % (names.get(int(box[5]), "?"), box[4])
@@ -603,17 +653,18 @@ def save_picture(wish, cv2, picture, boxes, names, detail):
     except Exception as error:  # cv2 has an error of its own for an ending it does not know
         reason = getattr(error, "strerror", None) or first_line(error)
         if wish.picture_given:
-            raise RungError("the picture cannot be written to %s: %s" % (wish.picture, reason), error_detail(error)) from error
+            words = say("the picture cannot be written to {picture}: {reason}", picture=wish.picture, reason=reason)
+            raise RungError(words, error_detail(error)) from error
         detail["picture_problem"] = reason
-        return "; no picture saved: %s" % reason
+        return say("{found}; no picture saved: {reason}", found=words, reason=reason)
     detail["picture"] = wish.picture
-    return "; picture: %s" % wish.picture
+    return say("{found}; picture: {picture}", found=words, picture=wish.picture)
 
 
 def write_picture(wish, content):
     """At once and whole; without being told a name, only our own earlier picture is replaced."""
     if not wish.picture_given and (os.path.islink(wish.picture) or os.path.isdir(wish.picture)):
-        raise OSError(17, "%s is not a picture of envfix" % wish.picture)
+        raise OSError(17, say("{picture} is not a picture of envfix", picture=wish.picture))
     picture = os.path.realpath(wish.picture)
     if os.path.exists(picture) and not os.path.isfile(picture):
         with open(picture, "wb") as stream:  # a pipe or /dev/null is written into, never replaced

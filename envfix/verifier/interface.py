@@ -26,7 +26,7 @@ STAGES: Mapping[str, str] = {
     "driver": later("opening the driver"),
     "allocate": later("taking GPU memory"),
     "matmul": later("multiplying matrices"),
-    "conv": "convolving",
+    "conv": later("convolving"),
     "nms": later("suppressing overlapping boxes"),
     "memory": later("measuring where GPU memory goes"),
     "yolo_predict": later("predicting with YOLOv8n"),

@@ -15,7 +15,8 @@ import msgspec
 
 from envfix.errors import TargetError
 from envfix.host.interface import CommandResult, Deadline, Host
-from envfix.model.language import later, say
+from envfix.host.target import Said, told
+from envfix.model.language import in_english, later, look_up, retold, say
 from envfix.model.outcome import NOT_TRIED, Rung, RungStatus, Verification
 from envfix.model.reporter import NullReporter, Reporter
 from envfix.verifier.causes import classify, classify_signal
@@ -32,6 +33,7 @@ SCRIPTS = (
 )
 _LINE_LIMIT = 64 * 1024
 _SHOWN_OUTPUT = 1500
+_SHOWN_WORDS = 400
 _FRAME = re.compile(r'^ +File "([^"\n]{1,400})", line (\d{1,7}) in ', re.MULTILINE)
 _LEAVING_SECONDS = 10.0
 # What Windows gives as exit code for a crash; elsewhere a crash is a negative code.
@@ -52,7 +54,7 @@ class _End(msgspec.Struct, tag_field="event", tag="end"):
     rung: str
     status: RungStatus
     seconds: float
-    message: str
+    message: str | Said
     detail: dict[str, Any] = {}
 
 
@@ -243,7 +245,7 @@ class _Climb:
                 hint=say("envfix verifies Python 3.6 and newer"),
             )
         if not self._rungs and self._started_at is None:
-            reason = result.failure if not result.ok else say("it ran but did not answer as a Python would")
+            reason = retold(result.failure) if not result.ok else say("it ran but did not answer as a Python would")
             if result.outcome == "timed-out":
                 reason = say("no answer in {limits:g} s", limits=self.limits[self._expected[0]])
             raise TargetError(say("{python} cannot be asked: {reason}", python=python, reason=reason))
@@ -257,7 +259,7 @@ class _Climb:
             python=python,
             rungs=tuple(self._rungs),
             weights=self._done.weights if self._done else "random",
-            memory=self._done.memory if self._done else {},
+            memory=_in_words(self._done.memory) if self._done else {},
         )
 
     def _take(self, event: _End) -> None:
@@ -265,7 +267,9 @@ class _Climb:
         cause = None
         if event.status == "failed":
             text = "\n".join(str(event.detail.get(key, "")) for key in ("error", "text", "reason"))
-            cause = classify(event.rung, f"{event.message}\n{text}".strip(), self.facts)
+            with in_english():
+                words = told(event.message)
+            cause = classify(event.rung, f"{words}\n{text}".strip(), self.facts)
             if cause is None and not event.detail.get("missing"):
                 cause = _AT_LEAST.get(event.rung)
         self._add(
@@ -275,7 +279,7 @@ class _Climb:
                 seconds=event.seconds,
                 detail=event.detail,
                 cause=cause,
-                message=event.message,
+                message=_shortened(told(event.message)),
             )
         )
 
@@ -300,6 +304,20 @@ class _Climb:
             self._add(Rung(name=name, status="skipped", seconds=0.0, message=message, detail={NOT_TRIED: culprit}))
 
 
+def _in_words(memory: dict[str, Any]) -> dict[str, Any]:
+    """The memory, with the lines that tell it."""
+    if "lines" not in memory:
+        return memory
+    return {**memory, "lines": [told(line) for line in msgspec.convert(memory["lines"], list[str | Said])]}
+
+
+def _shortened(words: str) -> str:
+    """The beginning and the end: the first words name the library, the last the reason."""
+    if len(words) <= _SHOWN_WORDS:
+        return words
+    return f"{words[: _SHOWN_WORDS * 2 // 3]} ... {words[-_SHOWN_WORDS // 3 :]}"
+
+
 def _last_words(noise: str) -> str:
     """The part of the output that tells most: what was said before a stack was printed, and its innermost frames."""
     dull = ("<frozen importlib", SCRIPT, "Extension modules: ")
@@ -320,9 +338,9 @@ def _ending(
         ), None
     killed_by = _signal_name(result.returncode)
     if killed_by is not None:
-        told = _KILLED.get(killed_by, say("killed by {killed_by}", killed_by=killed_by))
+        killed = look_up(_KILLED.get(killed_by, "")) or say("killed by {killed_by}", killed_by=killed_by)
         return say(
-            "{told}{place}", told=told, place=place and say("; it was in {place}", place=place)
+            "{told}{place}", told=killed, place=place and say("; it was in {place}", place=place)
         ), classify_signal(name, killed_by, noise, facts)
     return say("the process ended early with exit code {returncode}", returncode=result.returncode), classify(
         name, noise, facts
