@@ -44,8 +44,22 @@ def run() -> None:
     # Runs last, when all threads have ended: Python itself would let signals kill it while it cleans up.
     atexit.register(_when_ended, signal.SIG_IGN)
 
-    from envfix.cli import main
+    try:
+        from envfix.cli import main
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "envfix":
+            raise
+        # As with `python -m envfix` in a fresh checkout.
+        _write(2, f"error: {error.name}, which envfix needs, is not installed for {sys.executable}\n".encode())
+        _write(
+            2, b"hint: start ./scripts/run in the checkout: it makes an environment that has all; or: pipx install .\n"
+        )
+        sys.exit(3)
 
+    # A stream that is closed (`<&-`, a service, a window that is gone) is one that has nothing and takes everything.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
     # What the terminal cannot show is shown as its code, never as a failure.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
@@ -14,6 +15,7 @@ from envfix._version import __version__
 from envfix.commands._help import asked_for, joined, speaking
 from envfix.errors import EnvfixError
 from envfix.model.language import later, look_up, say, speak, wished
+from envfix.model.started import as_started
 
 # What each command does, so that --help needs to import none of them; the six that people come for first, by example.
 EXAMPLES = {
@@ -36,6 +38,7 @@ MORE = {
     "completion": later("what completes envfix in bash, zsh or fish"),
 }
 COMMANDS = (*EXAMPLES, *MORE)
+_INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
@@ -60,7 +63,7 @@ class LazyGroup(click.Group):
         del ctx
         for title, rows in ((say("What people come for"), EXAMPLES.values()), (say("Also"), MORE.items())):
             with formatter.section(title):
-                formatter.write_dl(list(rows))
+                formatter.write_dl([(as_started(term), text) for term, text in rows], col_max=36)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -116,13 +119,18 @@ def main(arguments: Sequence[str]) -> int:
         speak(asked or told)
         code = _run(arguments, as_json=as_json)
         if sys.stdout is not None:
-            sys.stdout.flush()
+            try:
+                sys.stdout.flush()
+            except OSError:
+                if code != _INTERRUPTED:  # the terminal may be closed: nobody waits for an answer
+                    raise
+                _leave(sys.stdout)
         return code
     except BrokenPipeError:  # as in `envfix diagnose | head`: the reader has what it wanted
-        _leave_standard_output()
+        _leave(sys.stdout)
         return 0
     except OSError as error:
-        _leave_standard_output()
+        _leave(sys.stdout)
         return _refuse(
             say("cannot write the answer: {strerror}", strerror=error.strerror or error),
             None,
@@ -144,11 +152,16 @@ def _is_wide() -> bool:
 def _run(arguments: Sequence[str], *, as_json: bool) -> int:
     """The same, except that standard output may refuse to take the answer (``OSError``)."""
     try:
-        with cli.make_context("envfix", _with_command(arguments)) as context:
+        with cli.make_context(as_started("envfix"), _with_command(arguments)) as context:
             result = cli.invoke(context)
             return result if isinstance(result, int) else 0
     except click.exceptions.Exit as end:
         return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:  # `envfix fleet`: which of its commands is meant?
+        if not as_json:
+            _tell(error.format_message())
+            return error.exit_code
+        return _refuse(say("a command is missing"), None, 2, "usage", as_json=True, context=error.ctx)
     except click.ClickException as error:
         message = joined(error.format_message())
         return _refuse(message, None, 2, "usage", as_json=as_json, context=getattr(error, "ctx", None))
@@ -158,7 +171,7 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
         from envfix.host.signals import undisturbed
 
         with undisturbed():  # who ends a program often sends two signals
-            return _refuse(say("interrupted"), None, 130, "interrupted", as_json=as_json)
+            return _refuse(say("interrupted"), None, _INTERRUPTED, "interrupted", as_json=as_json)
     except BrokenPipeError:
         raise
     except Exception as error:  # the last barrier: a user never sees a traceback
@@ -175,16 +188,29 @@ def _with_command(arguments: Sequence[str]) -> list[str]:
     at = 0
     while at < len(given) and given[at].partition("=")[0] == "--lang":
         at += 1 if "=" in given[at] else 2
+    # What other programs have as commands.
+    if given[at : at + 1] == ["help"]:
+        return [*given[:at], *given[at + 1 :], "--help"]
+    if given[at:] == ["version"]:
+        return [*given[:at], "--version"]
     if at < len(given) and given[at].startswith("-") and given[at] not in ("-h", "--help", "--version"):
         return [*given[:at], "diagnose", *given[at:]]
     return given
 
 
-def _leave_standard_output() -> None:
+def _leave(stream: TextIO) -> None:
     """Nobody takes what is still to be written; without this, Python complains about it when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def _tell(text: str) -> None:
+    """Say it on standard error, if anybody listens there still."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        _leave(sys.stderr)
 
 
 def _debugging() -> bool:
@@ -212,11 +238,9 @@ def _refuse(
         error = {"reference": reference, "message": message, "hint": hint, "exit_code": code}
         # JSON is UTF-8, whatever the terminal speaks.
         click.echo(to_json({"schema": "envfix.error/1", "error": error}).encode())
-    click.echo(say("error: {message}", message=message), err=True)
+    _tell(say("error: {message}", message=message))
     if hint:
-        click.echo(say("hint: {hint}", hint=hint), err=True)
+        _tell(say("hint: {hint}", hint=hint))
     elif context is not None and code == 2:
-        click.echo(
-            say("hint: `{command_path} --help` shows what is possible", command_path=context.command_path), err=True
-        )
+        _tell(say("hint: `{command_path} --help` shows what is possible", command_path=context.command_path))
     return code

@@ -1,41 +1,43 @@
-# Shared by run and test: finds a Python that can run envfix, makes an environment with it, installs into it.
+# Shared by run and test: finds a Python that can run envfix; `_prepare.py` makes the environment with it.
 
 # Prints a working python >= 3.10 that has venv. Candidates are run, not trusted: a pyenv shim may answer "command not found".
 find_python() {
+    bare='' old=''
     for candidate in "${ENVFIX_BOOTSTRAP_PYTHON:-}" python3 python python3.14 python3.13 python3.12 python3.11 python3.10 \
         /usr/bin/python3 /usr/local/bin/python3; do
         [ -n "$candidate" ] || continue
-        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
-            echo "$candidate"
-            return 0
-        fi
+        answer=$("$candidate" -c '
+import sys
+if sys.version_info < (3, 10):
+    sys.stdout.write("old %d.%d.%d" % sys.version_info[:3])
+else:
+    try:
+        import ensurepip, venv
+        sys.stdout.write("good")
+    except ImportError:
+        sys.stdout.write("bare %d.%d.%d" % sys.version_info[:3])
+' 2>/dev/null) || continue
+        case $answer in
+            good) echo "$candidate" && return 0 ;;
+            bare*) bare="${bare:-$candidate (${answer#bare })}" ;;
+            old*) old="${old:-; $candidate is ${answer#old }}" ;;
+        esac
     done
-    echo "envfix needs Python 3.10 or newer with the venv module; none was found on PATH." >&2
-    echo "hint: install one (Debian, Ubuntu: apt-get install python3-venv) or set ENVFIX_BOOTSTRAP_PYTHON=/path/to/python3" >&2
+    if [ -n "$bare" ]; then
+        echo "error: $bare has no venv module, so that envfix cannot have an environment of its own" >&2
+        echo "hint: install it (Debian, Ubuntu: apt-get install python3-venv), or set ENVFIX_BOOTSTRAP_PYTHON=/path/to/python3" >&2
+    else
+        echo "error: envfix needs Python 3.10 or newer, and there is none on PATH$old" >&2
+        echo "hint: install one (Debian, Ubuntu: apt-get install python3-venv), or set ENVFIX_BOOTSTRAP_PYTHON=/path/to/python3" >&2
+    fi
     return 3
 }
 
-# prepare_environment FOLDER: a fresh virtual environment, put in place whole or not at all.
-prepare_environment() {
-    python=$(find_python) || exit 3
-    rm -rf "$1"
-    if ! "$python" -m venv "$1" >&2; then
-        rm -rf "$1"
-        echo "hint: $python cannot make a virtual environment; see above" >&2
-        exit 3
-    fi
-}
-
-# install_quietly FOLDER CHECKOUT [EXTRA PIP ARGUMENTS]: shows pip's words only if it fails.
-install_quietly() {
-    folder=$1 checkout=$2
-    shift 2
-    log=$folder/.envfix-pip.log
-    if ! env -u PIP_TARGET -u PIP_PREFIX -u PIP_USER -u PYTHONPATH -u PYTHONHOME PIP_DISABLE_PIP_VERSION_CHECK=1 \
-        "$folder/bin/python" -m pip install --quiet --editable "$checkout" "$@" >"$log" 2>&1; then
-        cat "$log" >&2
-        rm -rf "$folder"
-        echo "envfix: installing its own requirements failed; see above" >&2
-        exit 3
+# prepare FOLDER ARGUMENTS...: the environment in FOLDER, unless it is there and newer than what it was made from.
+# Who makes it starts this script anew then: a signal finds one process, and that one puts all in order.
+prepare() {
+    if [ ! -f "$1/.envfix-installed" ] || [ "$here/pyproject.toml" -nt "$1/.envfix-installed" ]; then
+        python=$(find_python) || exit 3
+        exec "$python" -I "$here/scripts/_prepare.py" "$0" "$@"
     fi
 }

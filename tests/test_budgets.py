@@ -161,8 +161,8 @@ MODULES: dict[tuple[str, ...], tuple[set[str], int]] = {
     ("completion", "bash"): (BARE, 10),
     ("undo", *HERE): (FACTS, 50),  # the probe of the interpreter, the journal
     ("verify", "--level", "import", *HERE): ({*SHOWN, "re2"}, 135),  # a rung fails: as explain
-    ("wheels", "--torch", "1.9.0", "--python", "3.8"): (SHOWN, 60),  # the tables
-    ("gpus",): (SHOWN, 70),
+    ("wheels", "--torch", "1.9.0", "--python", "3.8"): (SHOWN, 61),  # the tables
+    ("gpus",): (SHOWN, 72),
     ("causes",): (SHOWN, 75),
     ("snapshot", "--no-import", "-o", "{saved}", *HERE): (SHOWN, 82),  # every probe
     ("diagnose", *FROM): (SHOWN, 125),  # rules and tables

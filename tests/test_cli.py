@@ -341,6 +341,20 @@ def test_wrong_usage_under_json_is_one_document_and_code_2(arguments: tuple[str,
     refused(envfix(*arguments), 2, "usage")
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"), [("help", "--help"), ("help verify", "verify --help"), ("version", "--version")]
+)
+def test_what_other_programs_have_as_commands_is_understood(words: str, meant: str) -> None:
+    assert envfix(*words.split()).raw == envfix(*meant.split()).raw != b""
+
+
+def test_a_group_without_a_command_shows_its_help_and_ends_with_2() -> None:
+    finished = envfix("fleet")
+    assert (finished.code, finished.stdout) == (2, "")
+    assert finished.stderr == envfix("fleet", "--help").stdout
+    assert refused(envfix("fleet", "--json"), 2, "usage")
+
+
 def test_unknown_cause_offers_the_nearest() -> None:
     finished = envfix("causes", "driver_to_old")
     assert finished.code == 2
@@ -653,6 +667,8 @@ def test_help_fits_on_a_screen() -> None:
         ("envfix verify --level ", "yolo"),
         ("envfix lock --format pix", "pixi"),
         ("envfix causes driver_too", "driver_too_old_for_wheel"),
+        ("envfix plan --cuda cu11", "cu118"),
+        ("envfix plan --platform win", "win_amd64"),
     ],
 )
 def test_bash_completes_commands_options_and_values(words: str, offered: str, tmp_path: Path) -> None:

@@ -97,6 +97,11 @@ def test_the_users_registry_certificates_proxy_and_patience_are_handed_on(
         ("Read-only file system (os error 30)", PermissionsError, "read-only"),
         ("Permission denied (os error 13)", PermissionsError, "not permitted"),
         (
+            "Failed to initialize cache at `/x`\n  cause: failed to create directory `/x`: Permission denied (os error 13)",
+            PermissionsError,
+            "uv cannot write into its cache /x",
+        ),
+        (
             "client error (Connect)\n  cause: invalid peer certificate: UnknownIssuer",
             DownloadError,
             "secure connection",

@@ -314,6 +314,17 @@ def test_diagnose_tells_which_of_them_answer(world: World) -> None:
     assert "nju: answers in" in lines
 
 
+def test_diagnose_never_takes_an_earlier_answer_for_one_of_now(world: World) -> None:
+    arguments = ("diagnose", "--no-import", "--network", "--python", str(world.folder / "env"))
+    world["official"].add("cpu", *CU118)
+    assert "official: answers in" in " ".join(envfix(*arguments, env=world.environment()).stdout.split())
+    world["official"].missing_status = 503
+    world["official"].repositories.clear()
+    lines = " ".join(envfix(*arguments, env=world.environment()).stdout.split())
+    assert "official: does not answer" in lines
+    assert "its list of files is " in lines
+
+
 # --- the plan's own commands, by the real pip ---
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from envfix.tables.sources import NAMES, parse_table
+from tests.test_packaging import SAFELY
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -72,7 +73,7 @@ def test_a_source_distribution_builds_the_same_wheel(project: Path, tmp_path: Pa
     from hatchling.builders.sdist import SdistBuilder
 
     (archive,) = SdistBuilder(str(project)).build(directory=str(tmp_path / "sdist"))
-    shutil.unpack_archive(archive, tmp_path / "unpacked", filter="data")
+    shutil.unpack_archive(archive, tmp_path / "unpacked", **SAFELY)
     (root,) = (tmp_path / "unpacked").iterdir()
     with _build(root, "standard") as wheel:
         assert f"envfix/_compat_tables/{NAMES[0]}.json" in wheel.namelist()

@@ -98,7 +98,8 @@ class LiveIndexes:
         """Ask each index once, mirrors of the official one included: for a report of which of them answer."""
         self._candidates += tuple(self._mirrors)
         self._mirrors = []
-        self._ask(list(self._candidates), "cpu")
+        # Whether they answer now is the question: what they said before is no answer to it.
+        self._ask(list(self._candidates), "cpu", fresh=0.0)
 
     def give_up(self) -> None:
         """From now on, what was not asked counts as not answering."""
@@ -126,7 +127,7 @@ class LiveIndexes:
             return True
         return variant is not None and state.reachable and state.pages is not None and variant not in state.pages
 
-    def _ask(self, candidates: list[IndexCandidate], variant: str) -> None:
+    def _ask(self, candidates: list[IndexCandidate], variant: str, fresh: float = index.FRESH) -> None:
         if not candidates:
             return
         names = ", ".join(dict.fromkeys(candidate.name for candidate in candidates))
@@ -137,6 +138,7 @@ class LiveIndexes:
             cache_dir=self._cache,
             certificates=self._certificates,
             variant=variant,
+            fresh=fresh,
         )
         for candidate, answered in zip(candidates, answers, strict=True):
             answer = _blocked(answered, variant)

@@ -16,7 +16,7 @@ from envfix.app import gpu_failure, holding, scene
 from envfix.app.planning import PlanRequest, decide
 from envfix.app.pricing import Priced, price
 from envfix.app.recovering import settle
-from envfix.app.settings import NOBODY, cache_folder, standing, tables_for, time_limit
+from envfix.app.settings import NAME_A_PYTHON, NOBODY, cache_folder, standing, tables_for, time_limit
 from envfix.app.verifying import idle_device
 from envfix.errors import InstallError, TargetError, UsageError
 from envfix.host import signals
@@ -30,7 +30,7 @@ from envfix.installer.problems import UNRECOGNISED
 from envfix.installer.uv import UvInstaller
 from envfix.lockers.constraints import constraints
 from envfix.model.facts import Interpreter
-from envfix.model.language import say
+from envfix.model.language import look_up, say
 from envfix.model.outcome import Installation, Rung, Verification
 from envfix.model.plan import REGISTRY, Plan
 from envfix.model.reporter import Reporter
@@ -310,6 +310,16 @@ def _install_conda(
     )
 
 
+def _or_new(error: UsageError, request: InstallRequest) -> UsageError:
+    """The same error, which also tells how to make the environment that is not there."""
+    target = request.plan.target
+    is_version = target is not None and re.fullmatch(r"[\d.]+t?", target)
+    if target is None or is_version or request.plan.new_env is not None or error.hint != look_up(NAME_A_PYTHON):
+        return error
+    hint = say("{hint}; --new-env {target} makes that environment", hint=error.hint, target=target)
+    return UsageError(error.message, hint=hint)
+
+
 def _wheel_names(versions: Mapping[str, str]) -> dict[str, str]:
     """Packages of conda by the names that Python knows them by."""
     return {"torch" if name == "pytorch" else name: version for name, version in versions.items()}
@@ -325,7 +335,10 @@ def _prepare(request: InstallRequest, failed: Mapping[str, str], *, dry_run: boo
         request = msgspec.structs.replace(request, plan=msgspec.structs.replace(request.plan, new_env=path))
         settle(path, reporter)
         preflight.check_new_path(host, path)
-    decision = decide(request.plan, failed=failed, reporter=reporter)
+    try:
+        decision = decide(request.plan, failed=failed, reporter=reporter)
+    except UsageError as error:
+        raise _or_new(error, request) from error
     if decision.plan.status != "ok":
         return Prepared(request=request, plan=decision.plan)
     bring = None if decision.python is not None else _to_bring(request, decision.plan.target.python)

@@ -410,7 +410,7 @@ class _Finder:
             answer = uv.resolve(pins, sources, self._target, python=self._python, alone=True)
             if isinstance(answer, Refusal):
                 missing = _named_in(answer, left)
-                if answer.kind == "network":
+                if answer.kind in ("network", "machine"):
                     raise _UnreachableError(answer.message, hint=answer.hint)
                 if missing is None and len(left) > 1:  # it does not say which one: each half by itself
                     half = len(left) // 2

@@ -121,7 +121,7 @@ def _refused(plan: Plan, refusal: Refusal) -> Plan:
         )
     if "403 Forbidden" in refusal.message:  # an index that lacks a package may say so
         return _conflict(plan, refusal, "index", look_up(_NOT_IN_PLACE))
-    if refusal.kind == "network":
+    if refusal.kind in ("network", "machine"):
         return msgspec.structs.replace(
             plan, reasons=(*plan.reasons, say("the price is not known: {message}", message=refusal.message))
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from envfix.errors import UsageError
 from envfix.host.interface import ProbeHost
-from envfix.model.language import retold, say
+from envfix.model.language import later, look_up, retold, say
 from envfix.model.reporter import NullReporter
 from envfix.probes import interpreter
 
@@ -52,6 +52,9 @@ def time_limit(host: ProbeHost) -> float:
     return seconds
 
 
+NAME_A_PYTHON = later("give --python PATH, VERSION or an environment's folder")
+
+
 def standing(host: ProbeHost) -> None:
     """Raises ``UsageError`` where the working folder was deleted: torch, ultralytics and installers ask for it and fail."""
     if not host.system_facts().get("working_folder"):
@@ -65,6 +68,6 @@ def named_target(host: ProbeHost, target: str | None) -> str:
         meant = f"--python {target}" if target else "python"
         raise UsageError(
             say("there is no Python for {meant} (looked at: {how})", meant=meant, how=retold(chosen.how)),
-            hint=say("give --python PATH, VERSION or an environment's folder"),
+            hint=look_up(NAME_A_PYTHON),
         )
     return chosen.path

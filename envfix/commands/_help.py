@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envfix.model.language import LANGUAGES, language, later, look_up, named, say, speak
+from envfix.model.started import as_started
 
 if TYPE_CHECKING:
     _Choice = click.Choice[str]
@@ -136,7 +137,8 @@ class Formatter(click.HelpFormatter):
     def write_text(self, text: str) -> None:
         """What a command does, and its examples, which are no words."""
         if language() == "en":
-            super().write_text(text)
+            told = [as_started(block) if block.startswith("\b\n") else block for block in text.split("\n\n")]
+            super().write_text("\n\n".join(told))
             return
         indent = " " * self.current_indent
         blocks = [self._lines(block, self.width - self.current_indent) for block in look_up(text).split("\n\n")]
@@ -167,7 +169,7 @@ class Formatter(click.HelpFormatter):
         from envfix.render.wrapping import wrapped
 
         examples = block.startswith("\b\n")
-        return block.split("\n")[1:] if examples else wrapped(look_up(" ".join(block.split())), width)
+        return as_started(block).split("\n")[1:] if examples else wrapped(look_up(" ".join(block.split())), width)
 
 
 class Context(click.Context):

@@ -7,15 +7,19 @@ from typing import Any, Literal, TypeVar, get_args
 
 import click
 
+from envfix.commands import _options as shared
 from envfix.model.language import later
 
 F = TypeVar("F", bound=Callable[..., Any])
+# For completion only: the tables know which there are.
+CUDAS = ("cu118", "cu121", "cu124", "cu126", "cu128", "cu129", "cu130", "cu132")
 
 _GOAL = (
     click.option(
         "--cuda",
         default="auto",
         show_default=True,
+        type=shared.Typed("auto", "cpu", *CUDAS),
         metavar="11.1|cu118|cpu|auto",
         help=later("The CUDA you have here; the same family is taken where no such wheel exists."),
     ),
@@ -32,11 +36,14 @@ _GOAL = (
         "--index",
         "indexes",
         multiple=True,
+        type=shared.Typed("auto", "official", "pypi", "aliyun", "nju", "sjtu"),
         metavar="auto|official|pypi|MIRROR|URL",
         help=later("Where wheels may come from (repeatable; default: whichever answers)."),
     ),
 )
-NEW_ENV = click.option("--new-env", metavar="PATH", help=later("Make this environment and install into it."))
+NEW_ENV = click.option(
+    "--new-env", type=shared.FILE, metavar="PATH", help=later("Make this environment and install into it.")
+)
 Backend = Literal["auto", "uv", "pip", "conda"]
 BACKEND = click.option(
     "--backend",
@@ -55,7 +62,10 @@ _MACHINE = (
         help=later('Plan for this card, such as "RTX 3090" (repeatable; `none`).'),
     ),
     click.option(
-        "--platform", metavar="TAG", help=later("Plan for linux_x86_64, linux_aarch64, win_amd64 or macosx_arm64.")
+        "--platform",
+        type=shared.Typed("linux_x86_64", "linux_aarch64", "win_amd64", "macosx_arm64"),
+        metavar="TAG",
+        help=later("Plan for linux_x86_64, linux_aarch64, win_amd64 or macosx_arm64."),
     ),
     click.option("--glibc", metavar="VERSION", help=later("Plan for a Linux with this C library, such as 2.31.")),
 )

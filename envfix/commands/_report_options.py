@@ -50,22 +50,31 @@ def _named(context: click.Context, option: click.Parameter, value: str | None) -
 report_options = shared.options(
     click.option(
         "--html",
+        type=shared.FILE,
         metavar="FILE",
         callback=_file,
         help=later("Also write a page to show to others, without names and secrets."),
     ),
     click.option(
         "--markdown",
+        type=shared.FILE,
         metavar="[FILE]",
         is_flag=False,
         flag_value=STANDARD_OUTPUT,
         callback=_file,
         help=later("The same as Markdown, to paste into an issue; without FILE it is the answer."),
     ),
-    click.option("--svg", metavar="FILE", callback=_file, help=later("The same as a picture of the terminal.")),
+    click.option(
+        "--svg",
+        type=shared.FILE,
+        metavar="FILE",
+        callback=_file,
+        help=later("The same as a picture of the terminal."),
+    ),
 )
 page_option = click.option(
     "--html",
+    type=shared.FILE,
     metavar="FILE",
     callback=_named,
     help=later("Also write a page to show to others, without names and secrets."),

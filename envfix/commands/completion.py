@@ -5,6 +5,9 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+# Where nothing else has begun zsh's own completion, what follows would be an error at every start.
+_ZSH = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n"
+
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -20,5 +23,6 @@ def command(ctx: click.Context, shell: str) -> int:
     root = ctx.find_root()
     found = get_completion_class(shell)
     assert found is not None  # noqa: S101 - click knows these shells
-    click.echo(found(root.command, {}, "envfix", "_ENVFIX_COMPLETE").source())
+    source = found(root.command, {}, "envfix", "_ENVFIX_COMPLETE").source()
+    click.echo(f"{_ZSH}{source}" if shell == "zsh" else source)
     return 0

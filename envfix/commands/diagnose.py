@@ -46,7 +46,7 @@ def command(
     envfix diagnose --python ~/.conda/envs/yolov8_env --verbose
     envfix diagnose --from gpu7.json --json
     envfix diagnose --html report.html
-    envfix diagnose --markdown | xclip
+    envfix diagnose --markdown > report.md
     """
     from envfix.app import diagnosing
     from envfix.render import open_output

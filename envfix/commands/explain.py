@@ -14,7 +14,7 @@ from envfix.model.language import later, say
 
 @click.command()
 @shared.options(
-    click.argument("files", metavar="[FILE or -]...", nargs=-1),
+    click.argument("files", type=shared.FILE, metavar="[FILE or -]...", nargs=-1),
     shared.python_option,
     shared.from_option,
     click.option(

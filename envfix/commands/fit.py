@@ -9,7 +9,7 @@ from envfix.model.language import later
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=shared.FILE)
 @shared.options(
     click.option("--imgsz", default=640, show_default=True, metavar="PIXELS", help=later("The side of the pictures.")),
     click.option(

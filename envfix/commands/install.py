@@ -17,7 +17,7 @@ from envfix.model.language import later
     NEW_ENV,
     shared.python_option,
     BACKEND,
-    click.option("--yes", is_flag=True, help=later("Do not ask before the download starts.")),
+    click.option("-y", "--yes", is_flag=True, help=later("Do not ask before the download starts.")),
     click.option("--dry-run", is_flag=True, help=later("Only show the plan.")),
     click.option("--keep", is_flag=True, help=later("Keep what was installed even if verification fails.")),
     click.option("--allow-base", is_flag=True, help=later("Also change conda's base or a system Python.")),

@@ -25,9 +25,20 @@ _OF_PLANS = (*_OF_WISHES, "driver", "gpus", "platform", "glibc")
     type=click.Choice(get_args(Format)),
     help=later("Which lockfile (repeatable; default: what the name after -o says, else requirements)."),
 )
-@click.option("-o", "--output", "out", metavar="FILE|FOLDER", help=later("Where to write it; without, it is printed."))
 @click.option(
-    "--check", "check", metavar="FILE", help=later("Compare this lock with the environment, or with a machine.")
+    "-o",
+    "--output",
+    "out",
+    type=shared.FILE,
+    metavar="FILE|FOLDER",
+    help=later("Where to write it; without, it is printed."),
+)
+@click.option(
+    "--check",
+    "check",
+    type=shared.FILE,
+    metavar="FILE",
+    help=later("Compare this lock with the environment, or with a machine."),
 )
 @click.option(
     "--update", multiple=True, metavar="PKG", help=later("Change only what must change for this package (repeatable).")

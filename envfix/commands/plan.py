@@ -18,7 +18,7 @@ from envfix.model.language import later, say
 @machine_options
 @NEW_ENV
 @BACKEND
-@click.option("--yes", is_flag=True, hidden=True, help=later("As for install; a plan asks nothing."))
+@click.option("-y", "--yes", is_flag=True, hidden=True, help=later("As for install; a plan asks nothing."))
 @click.option(
     "--why-not", metavar="BUILD", help=later("Explain one build filter by filter: 2.13.0, cu130 or 2.13.0+cu130.")
 )

@@ -10,7 +10,7 @@ from envfix.model.language import later, say
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @shared.options(
-    click.argument("argv", metavar="PROGRAM [ARGUMENTS]...", nargs=-1, required=True, type=click.UNPROCESSED),
+    click.argument("argv", metavar="PROGRAM [ARGUMENTS]...", nargs=-1, required=True, type=shared.FILE),
     shared.python_option,
     click.option(
         "--no-machine", "no_machine", is_flag=True, help=later("Judge its output alone; ask nothing of this machine.")

@@ -10,7 +10,9 @@ from envfix.model.language import later
 
 @click.command()
 @shared.options(
-    click.option("-o", "--output", required=True, metavar="FILE", help=later("The file to write (JSON).")),
+    click.option(
+        "-o", "--output", required=True, type=shared.FILE, metavar="FILE", help=later("The file to write (JSON).")
+    ),
     shared.python_option,
     click.option("--no-import", "no_import", is_flag=True, help=later("Do not import torch; read files only (fast).")),
     shared.json_option,

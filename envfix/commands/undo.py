@@ -14,7 +14,7 @@ from envfix.model.language import later
     click.option(
         "--forget", is_flag=True, help=later("Keep the environment as it is, and delete what is kept for undo.")
     ),
-    click.option("--yes", is_flag=True, help=later("Do not ask, also where later packages are lost.")),
+    click.option("-y", "--yes", is_flag=True, help=later("Do not ask, also where later packages are lost.")),
     shared.json_option,
     shared.quiet_option,
     shared.color_option,

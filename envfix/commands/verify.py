@@ -34,6 +34,7 @@ Level = Literal["import", "cuda", "yolo", "train"]
     ),
     click.option(
         "--weights",
+        type=shared.FILE,
         metavar="FILE",
         help=later(
             "Trained weights that must find the person and the bus in the packaged picture."
@@ -51,6 +52,7 @@ Level = Literal["import", "cuda", "yolo", "train"]
     ),
     click.option(
         "--picture",
+        type=shared.FILE,
         metavar="FILE",
         help=later("Where to save what was found. Default: envfix-verify.jpg in this folder."),
     ),

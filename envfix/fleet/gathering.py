@@ -61,6 +61,15 @@ def gather(
     answers: queue.Queue[Answered] = queue.Queue(maxsize=2 * limits.fan_out)
     running: dict[str, Dialogue] = {}
     stopped = threading.Event()
+    # Who stops finds every program that was started, also one of this moment.
+    starting = threading.Lock()
+
+    def begin(node: str) -> Dialogue:
+        with starting:
+            if stopped.is_set():
+                raise DialogueError("interrupted")
+            running[node] = Dialogue(engine.command(node), seconds=limits.seconds, most_bytes=limits.most_bytes)
+            return running[node]
 
     def work() -> None:
         while not stopped.is_set():
@@ -68,7 +77,9 @@ def gather(
                 node = waiting.get_nowait()
             except queue.Empty:
                 return
-            answers.put(_ask(engine, node, talk, files, limits, running))
+            answer = _ask(node, begin, talk, files, limits)
+            running.pop(node, None)
+            answers.put(answer)
 
     for _ in range(min(limits.fan_out, len(nodes))):
         threading.Thread(target=work, daemon=True).start()
@@ -76,7 +87,8 @@ def gather(
         for _ in nodes:
             yield _next(answers)
     finally:
-        stopped.set()
+        with starting:
+            stopped.set()
         for dialogue in list(running.values()):
             dialogue.interrupt()
 
@@ -88,19 +100,11 @@ def _next(answers: queue.Queue[Answered]) -> Answered:
             return answers.get(timeout=0.2)
 
 
-def _ask(
-    engine: Engine,
-    node: str,
-    talk: Talk,
-    files: Mapping[str, str],
-    limits: Limits,
-    running: dict[str, Dialogue],
-) -> Answered:
+def _ask(node: str, begin: Callable[[str], Dialogue], talk: Talk, files: Mapping[str, str], limits: Limits) -> Answered:
     try:
-        dialogue = Dialogue(engine.command(node), seconds=limits.seconds, most_bytes=limits.most_bytes)
+        dialogue = begin(node)
     except DialogueError as error:
         return Answered(node=node, problem=str(error))
-    running[node] = dialogue
     try:
         seen = talk(_asker(dialogue, files, limits))
     except DialogueError as error:
@@ -113,7 +117,6 @@ def _ask(
             problem=reasons.UNREADABLE.format(name=type(error).__name__, error=error)[:300],
         )
     finally:
-        running.pop(node, None)
         dialogue.close()
     return Answered(node=node, seen=seen)
 

@@ -133,18 +133,22 @@ def check_indexes(
     certificates: str | None = None,
     packages: Sequence[str] = FAMILY,
     variant: str = "cpu",
+    fresh: float = FRESH,
 ) -> tuple[IndexState, ...]:
     """Ask all candidates side by side: all answers and failures, in their order, after about ``timeout`` seconds.
 
     ``variant`` is the page that a tree is asked for. ``offline`` asks only folders on this disk. ``certificates`` is a
-    bundle to trust instead of the usual one. Answers younger than ten minutes are taken from ``cache_dir``; an older
+    bundle to trust instead of the usual one. Answers younger than ``fresh`` seconds are taken from ``cache_dir``; an older
     list is given along with the problem when the index fails now.
     """
     give_up = time.monotonic() + timeout
     asker = _Asker(give_up, timeout, certificates, tuple(packages))
     cache = IndexCache(cache_dir)
     return _side_by_side(
-        [partial(_check, candidate, asker, cache, offline=offline, variant=variant) for candidate in candidates],
+        [
+            partial(_check, candidate, asker, cache, offline=offline, variant=variant, fresh=fresh)
+            for candidate in candidates
+        ],
         give_up + 0.5,
         [_too_late(candidate, timeout) for candidate in candidates],
     )
@@ -211,7 +215,9 @@ def _too_late(candidate: IndexCandidate, timeout: float) -> IndexState:
     )
 
 
-def _check(candidate: IndexCandidate, asker: _Asker, cache: IndexCache, *, offline: bool, variant: str) -> IndexState:
+def _check(
+    candidate: IndexCandidate, asker: _Asker, cache: IndexCache, *, offline: bool, variant: str, fresh: float
+) -> IndexState:
     started = time.monotonic()
     location = ""
     try:
@@ -229,7 +235,7 @@ def _check(candidate: IndexCandidate, asker: _Asker, cache: IndexCache, *, offli
         kept = None if folder else _kept(cache, _shown(url), layout, asker.packages)
         if offline and folder is None:
             return msgspec.structs.replace(state, problem=stated("not asked: offline"), **_of_kept(kept, tree=tree))
-        if kept is not None and kept.age < FRESH:
+        if kept is not None and kept.age < fresh:
             problem = _none_of_torch(kept.files)
             known = _of_kept(kept, tree=tree)
             return msgspec.structs.replace(state, reachable=True, problem=problem, seconds=0.0, **known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import glob
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from envfix.host import signals
 from envfix.host.interface import CommandResult, Deadline, DiskSpace, FileResult
 from envfix.host.locking import EnvironmentLock
 from envfix.model.language import stated
@@ -39,6 +41,8 @@ class RealHost:
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._interrupted = threading.Event()
+        # Who interrupts finds every program that was started, also one of this moment in another thread.
+        self._starting = threading.Lock()
 
     def run(
         self, argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None, cwd: str | None = None
@@ -47,19 +51,28 @@ class RealHost:
 
         The whole process group ends at the time limit.
         """
-        try:
-            process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**os.environ, **env} if env else None,
-                cwd=cwd,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return _not_started(error)
-        self._running.add(process)
+        with _ended_on_interruption() as started:
+            try:
+                with self._starting, signals.postponed():
+                    process = subprocess.Popen(
+                        list(argv),
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        env={**os.environ, **env} if env else None,
+                        cwd=cwd,
+                        start_new_session=True,
+                    )
+                    started.append(process)
+                    self._running.add(process)
+            except OSError as error:
+                return _not_started(error)
+            try:
+                return self._answer(process, timeout)
+            finally:
+                self._running.discard(process)
+
+    def _answer(self, process: subprocess.Popen[bytes], timeout: float) -> CommandResult:
         if self._interrupted.is_set():
             _end_group(process)
         readers = [_LimitedReader(stream) for stream in (process.stdout, process.stderr) if stream is not None]
@@ -71,7 +84,6 @@ class RealHost:
             _end_group(process)
             for reader in readers:
                 reader.join(1.0)
-        self._running.discard(process)
         out, err = (reader.text() for reader in readers)
         return CommandResult(
             outcome="timed-out" if timed_out else "exited",
@@ -194,7 +206,8 @@ class RealHost:
 
     def interrupt(self) -> None:
         """See ``ProbeHost.interrupt``."""
-        self._interrupted.set()
+        with self._starting:
+            self._interrupted.set()
         for process in list(self._running):
             _end_group(process)
 
@@ -214,35 +227,31 @@ class RealHost:
         environment = {name: value for name, value in os.environ.items() if name not in drop_env}
         environment.update(env or {})
         reading, writing = _open_channel(terminal=terminal)
-        try:
-            process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=writing,
-                stderr=writing,
-                env=environment,
-                cwd=cwd,
-                start_new_session=True,
-                pass_fds=() if lock is None else (lock.descriptor,),
-            )
-        except OSError as error:
-            os.close(reading)
-            return _not_started(error)
-        finally:
-            os.close(writing)
         tail = bytearray()
-        try:
+        with contextlib.closing(os.fdopen(reading, "rb", 0)), _ended_on_interruption() as started:
+            try:
+                with signals.postponed():
+                    process = subprocess.Popen(
+                        list(argv),
+                        stdin=subprocess.DEVNULL,
+                        stdout=writing,
+                        stderr=writing,
+                        env=environment,
+                        cwd=cwd,
+                        start_new_session=True,
+                        pass_fds=() if lock is None else (lock.descriptor,),
+                    )
+                    started.append(process)
+            except OSError as error:
+                return _not_started(error)
+            finally:
+                os.close(writing)
             if lock is not None:
                 lock.sign(process.pid)
             in_time = _pump(reading, process, on_text, deadline, tail)
-        except BaseException:
-            _end_group(process)
-            raise
-        finally:
-            os.close(reading)
-        if not in_time:
-            _end_group(process)
-        code = process.wait()
+            if not in_time:
+                _end_group(process)
+            code = process.wait()
         return CommandResult(
             outcome="exited" if in_time else "timed-out",
             returncode=code if in_time else None,
@@ -270,11 +279,16 @@ class RealHost:
 
     def remove_tree(self, path: str) -> None:
         """See ``Host.remove_tree``."""
-        shutil.rmtree(path)
+        with signals.postponed():  # who ends a program often sends two signals
+            shutil.rmtree(path)
 
     def make_temporary_folder(self) -> str:
         """See ``Host.make_temporary_folder``."""
-        return tempfile.mkdtemp(prefix="envfix-")
+        with signals.postponed():
+            folder = tempfile.mkdtemp(prefix="envfix-")
+            # For an interruption that comes before its user knows of it.
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
 
 def _mode_for(target: Path) -> int:
@@ -385,6 +399,19 @@ def _open_channel(*, terminal: bool) -> tuple[int, int]:
     reading, writing = pty.openpty()
     fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     return reading, writing
+
+
+@contextlib.contextmanager
+def _ended_on_interruption() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Whatever breaks the block off, Ctrl-C above all, ends what was started in it first."""
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        yield started
+    except BaseException:
+        with signals.undisturbed():
+            for process in started:
+                _end_group(process)
+        raise
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

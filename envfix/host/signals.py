@@ -34,6 +34,16 @@ def undisturbed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def postponed() -> Iterator[None]:
+    """They have their effect at the end: a program that was just started must be known before it can be ended."""
+    came: list[int] = []
+    with _handled(_ENDING, lambda number, frame: came.append(number)):  # noqa: ARG005 - what a handler takes
+        yield
+    for number in came[:1]:
+        signal.raise_signal(number)
+
+
+@contextlib.contextmanager
 def _handled(numbers: list[int], handler: _Handler) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # Python lets no other thread decide
         yield

@@ -195,9 +195,9 @@ def into_new(
     """
     had_folder = os.path.isdir(path)
     made = list(_missing(path))
-    with _disk_trouble(path):
-        os.makedirs(path, exist_ok=True)
     try:
+        with _disk_trouble(path):
+            os.makedirs(path, exist_ok=True)
         with _held(path, reporter) as lock:
             log = Journal(path)
             with _taken_back_on_failure(path, reporter):

@@ -116,12 +116,13 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """The installer found no way: ``unsatisfiable`` (the request), ``network`` (an index) or ``other``.
+    """The installer found no way: ``unsatisfiable`` (the request), ``network`` (an index), ``machine`` or ``other``.
 
-    ``unchecked``: it cannot be asked about such a Python. ``message`` is one sentence, ``text`` the installer's own words.
+    ``machine``: a full disk, or a folder that may not be written. ``unchecked``: it cannot be asked about such a
+    Python. ``message`` is one sentence, ``text`` the installer's own words.
     """
 
-    kind: Literal["unsatisfiable", "network", "unchecked", "other"]
+    kind: Literal["unsatisfiable", "network", "machine", "unchecked", "other"]
     message: str
     text: str
     hint: str | None = None

@@ -63,6 +63,12 @@ _SIGNS = (
         hint=later("free some room; UV_CACHE_DIR moves uv's cache and TMPDIR temporary files to another disk"),
         error=SpaceError,
     ),
+    _Sign(
+        pattern=r"Failed to initialize cache at `([^`]+)`",
+        message=later("uv cannot write into its cache {0}"),
+        hint=later("name a folder that you may write: UV_CACHE_DIR=FOLDER"),
+        error=PermissionsError,
+    ),
     _network(
         r"Hash mismatch for `[^`]+`",
         later("{file}{origin} is not the one its index promised (wrong hash)"),
@@ -255,7 +261,8 @@ def refusal(text: str, route: Route = NO_ROUTE) -> Refusal:
         if missing[1] in TORCH_FAMILY:  # also where it answers 403: the official one does so for what it has not got
             message += say(", or does not let you see it")
             hint = say("check the address of the index and its login, or choose another one with --index")
-    return Refusal(kind=sign.kind, message=message, text=telling, hint=hint)
+    is_of_machine = sign.error in (SpaceError, PermissionsError)
+    return Refusal(kind="machine" if is_of_machine else sign.kind, message=message, text=telling, hint=hint)
 
 
 def install_error(text: str, doing: str, route: Route = NO_ROUTE) -> InstallError:

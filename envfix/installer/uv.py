@@ -397,6 +397,8 @@ class UvInstaller:
                 write(self._host, f"{folder}/{output}", kept)
             variables = {**_MACOS, **self._secrets(sources)} if _for_macos(argv) else self._secrets(sources)
             result, text = self._run(argv, RESOLVE_LIMIT, cwd=folder, variables=variables)
+            if not result.ok and "Failed to initialize cache" in text:  # a home that nobody may write, as in containers
+                result, text = self._run([*argv, "--no-cache"], RESOLVE_LIMIT, cwd=folder, variables=variables)
             if result.outcome == "timed-out":
                 return "", f"error: no resolution within {RESOLVE_LIMIT:.0f} s: operation timed out"
             if result.outcome != "exited":

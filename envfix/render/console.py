@@ -36,6 +36,7 @@ from envfix.model.outcome import NOT_TRIED, Installation, Rung, Undone, Verifica
 from envfix.model.plan import Choice, Examination, Plan
 from envfix.model.report import Afterwards, CausePage, Report, WheelRow
 from envfix.model.reporter import Reporter
+from envfix.model.started import as_started
 from envfix.model.words import readable
 from envfix.render import facts_table, fleet_table, gpu_table, plan_table
 from envfix.render.facts_table import FAMILY
@@ -950,7 +951,7 @@ class ConsoleOutput:
 
     def _command(self, line: str, *, by: int = 2) -> None:
         """A line to copy: never broken in two, however narrow the window."""
-        self._say(Text(" " * by + line, style=COMMAND), soft_wrap=True)
+        self._say(Text(" " * by + as_started(line), style=COMMAND), soft_wrap=True)
 
     def _say(self, what: Any, *, soft_wrap: bool = False) -> None:
         if isinstance(what, Text) and what.plain and language() != "en" and not soft_wrap:
