@@ -122,7 +122,13 @@ class Terminal:
         self.screen = -1
 
     def left_running(self) -> list[str]:
-        """The commands of all programs that were started by it and still run."""
+        """The commands of all programs that were started by it and still run: what was told to end takes a moment."""
+        limit = time.monotonic() + PATIENCE
+        while (left := self._running()) and time.monotonic() < limit:
+            time.sleep(0.02)
+        return left
+
+    def _running(self) -> list[str]:
         found = []
         for place in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
