@@ -304,7 +304,7 @@ def engine_for(host: RealHost, request: FleetRequest) -> Engine:
 
         named = ",".join(filter(None, [request.ssh, request.nodes]))
         if not named:
-            raise UsageError(say("--ssh needs nodes"), hint=say("for example --ssh node[1-8],gpu9, or -w @group"))
+            raise UsageError(say("--ssh needs nodes"), hint=say("for example --ssh 'node[1-8],gpu9', or -w @group"))
         return Ssh(named, configuration=request.ssh_config)
     raise UsageError(
         say("which nodes is not said"), hint=say("give one of --slurm, --ssh NODES, --kubernetes or --from FOLDER")

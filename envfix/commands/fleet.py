@@ -15,7 +15,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _WAYS = (
     click.option(
-        "--from", "folder", metavar="FOLDER", help=later("Snapshots that were gathered before, a file a node.")
+        "--from",
+        "folder",
+        type=shared.FILE,
+        metavar="FOLDER",
+        help=later("Snapshots that were gathered before, a file a node."),
     ),
     click.option("--slurm", is_flag=True, help=later("The nodes of this Slurm cluster, through sinfo and srun.")),
     click.option("-p", "--partition", metavar="PARTITION", help=later("Only those of this Slurm partition.")),
@@ -29,7 +33,9 @@ _WAYS = (
         metavar="NODES",
         help=later("These nodes, through ssh and your own configuration of it."),
     ),
-    click.option("--ssh-config", metavar="FILE", help=later("Another configuration of ssh than your own.")),
+    click.option(
+        "--ssh-config", type=shared.FILE, metavar="FILE", help=later("Another configuration of ssh than your own.")
+    ),
     click.option(
         "--kubernetes",
         is_flag=True,
@@ -61,7 +67,7 @@ def command() -> None:
 
     \b
     envfix fleet diagnose --slurm -p gpu
-    envfix fleet diagnose --ssh node[1-8],gpu9 --save today/
+    envfix fleet diagnose --ssh 'node[1-8],gpu9' --save today/
     envfix fleet diagnose --from today/
     """
 
@@ -69,9 +75,12 @@ def command() -> None:
 @command.command()
 @ways
 @click.option("--print", "printed", is_flag=True, help=later("Only write the Jobs of --kubernetes, for kubectl apply."))
-@click.option("--ansible", metavar="FILE", help=later("Only write a playbook that collects into --save FOLDER."))
+@click.option(
+    "--ansible", type=shared.FILE, metavar="FILE", help=later("Only write a playbook that collects into --save FOLDER.")
+)
 @click.option(
     "--save",
+    type=shared.FILE,
     metavar="FOLDER",
     help=later("Keep a snapshot of each node, without names and secrets, or why there is none."),
 )
@@ -145,7 +154,7 @@ def gpus(*, as_json: bool, verbose: bool, quiet: bool, no_color: bool, **wishes:
 
     \b
     envfix fleet gpus --slurm -p gpu
-    envfix fleet gpus --ssh node[1-8]
+    envfix fleet gpus --ssh 'node[1-8]'
     """
     from envfix.app import fleet, fleet_cards
     from envfix.render import open_output
@@ -183,7 +192,7 @@ def verify(*, level: Any, device: str, as_json: bool, verbose: bool, quiet: bool
 
     \b
     envfix fleet verify --slurm -p gpu --python yolov8_env
-    envfix fleet verify --ssh node[1-8] --level cuda
+    envfix fleet verify --ssh 'node[1-8]' --level cuda
     """
     from envfix.app import fleet, fleet_proof
     from envfix.render import open_output
