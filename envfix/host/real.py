@@ -14,7 +14,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -266,6 +265,8 @@ class RealHost:
             with open(target, "w", encoding="utf-8") as stream:
                 stream.write(text)
             return
+        import tempfile
+
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -284,6 +285,8 @@ class RealHost:
 
     def make_temporary_folder(self) -> str:
         """See ``Host.make_temporary_folder``."""
+        import tempfile
+
         with signals.postponed():
             folder = tempfile.mkdtemp(prefix="envfix-")
             # For an interruption that comes before its user knows of it.
