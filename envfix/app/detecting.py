@@ -22,55 +22,10 @@ from envfix.model.facts import (
     unknown,
 )
 from envfix.model.language import stated
-from envfix.probes import (
-    binaries,
-    commands,
-    conda,
-    conda_records,
-    cuda_toolkit,
-    device_state,
-    displays,
-    elsewhere,
-    held_stack,
-    host_compiler,
-    interpreter,
-    native_libraries,
-    network_settings,
-    nvidia_driver,
-    os_libc,
-    package_sources,
-    resources,
-    scheduler,
-    startup,
-    torch_install,
-)
+from envfix.probes import commands, interpreter, nvidia_driver
 from envfix.probes.nvidia_driver import NvidiaFacts
 
 R = TypeVar("R")
-# A fact of the machine each, asked side by side; a second argument is the time limit of one question in seconds.
-PROBES: dict[str, Callable[[ProbeHost, float], Observed[Any]]] = {
-    "platform": lambda host, _: os_libc.probe(host),
-    "displays": lambda host, timeout: displays.probe(host, timeout=timeout),
-    "toolkits": lambda host, timeout: cuda_toolkit.probe(host, timeout=timeout),
-    "host_compilers": lambda host, timeout: host_compiler.probe(host, timeout=timeout),
-    "conda": lambda host, _: conda.probe(host),
-    "commands": lambda host, _: commands.probe(host),
-    "device_state": lambda host, _: device_state.probe(host),
-    "scheduler": lambda host, _: scheduler.probe(host),
-    "resources": lambda host, _: resources.probe(host),
-    "libraries": lambda host, _: native_libraries.probe(host),
-    "network": lambda host, _: network_settings.probe(host),
-}
-# A fact of the environment each, asked once the target has answered, with where is looked for it.
-ENVIRONMENT_PROBES: dict[str, tuple[str, Callable[[ProbeHost, Interpreter, Answer], Observed[Any]]]] = {
-    "elsewhere": (elsewhere.SOURCE, lambda host, target, _: elsewhere.probe(host, target)),
-    "startup": (startup.SOURCE, startup.probe),
-    "held": (held_stack.SOURCE, lambda _host, _target, answer: held_stack.probe(answer)),
-    "conda_records": (conda_records.SOURCE, lambda _host, _target, answer: conda_records.probe(answer)),
-    "disk": ("the target", lambda host, target, _: resources.probe_prefix(host, target)),
-}
-# What decides a plan.
-BRIEF = ("platform", "displays")
 IMPORT_TIMEOUT = 120.0
 SETTLING = 3.0
 # A probe may start several programs one after the other, each with its own time limit; then nobody waits any longer.
@@ -124,6 +79,8 @@ def detect(
             settle(chosen.path)
         asked = pool.submit(interpreter.probe, host, chosen, timeout=timeout, with_binaries=not brief)
         nvidia = pool.submit(nvidia_driver.probe, host, timeout=timeout)
+        from envfix.app.asking import BRIEF, PROBES  # while the two programs start
+
         probes = {name: probe for name, probe in PROBES.items() if not brief or name in BRIEF}
         answers = {name: pool.submit(probe, host, timeout) for name, probe in probes.items()}
         meanwhile()
@@ -198,6 +155,9 @@ def _environment(
     *,
     with_import: bool,
 ) -> Environment:
+    from envfix.app.asking import ENVIRONMENT_PROBES
+    from envfix.probes import binaries, package_sources, torch_install
+
     value = identity.value
     installed = torch_install.distributions(answer, stated("metadata folders on the target's path"))
     torch = torch_install.torch_build(answer, installed)
