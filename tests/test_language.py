@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -276,6 +277,15 @@ def test_what_a_fact_says_is_kept_in_english_and_told_in_chinese(text: str, said
     assert retold(text) == said
     with in_english():
         assert retold(text) == text
+
+
+@pytest.mark.usefixtures("chinese")
+def test_what_no_sentence_of_ours_can_be_takes_no_time() -> None:
+    """The patterns alone would take minutes for it."""
+    text = "Needs Python " + " () on  with glibc " * 1000 + "\0"
+    started = time.process_time()
+    assert retold(text) == text
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.usefixtures("chinese")

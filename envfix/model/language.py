@@ -40,6 +40,10 @@ class _Chosen:
 _in_english: ContextVar[bool] = ContextVar("in_english", default=False)
 
 
+# No sentence of a fact is longer; what somebody else has put into a snapshot may be, and there are many patterns to try.
+_LONGEST = 1000
+
+
 def say(sentence: str, /, **values: object) -> str:
     """A sentence in the chosen language, with its ``{names}`` filled in; without values it is taken as it stands."""
     if _Chosen.look_up is None or _in_english.get():
@@ -102,7 +106,7 @@ def stated(sentence: str, /, **values: object) -> str:
 def retold(text: str) -> str:
     """What a fact says of itself (``stated``), in the chosen language; any other text stays as it is."""
     translated = look_up(text)
-    if translated != text or not text or _Chosen.look_up is None or _in_english.get():
+    if translated != text or not text or _Chosen.look_up is None or _in_english.get() or len(text) > _LONGEST:
         return translated
     found = [(match, sentence) for pattern, sentence in _statements() if (match := pattern.fullmatch(text))]
     if found:
