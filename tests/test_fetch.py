@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,6 +63,8 @@ class Liar:
     retry_after: str | None = None
     asked: list[Asked] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
+    # An answer waits until this says so.
+    ready: Callable[[], bool] = lambda: True
 
     @property
     def sent(self) -> int:
@@ -105,6 +107,8 @@ class Handler(BaseHTTPRequestHandler):
         liar, headers = self.liar, self.headers
         self.asked = Asked(headers.get("Range"), headers.get("If-Range"), headers.get("Authorization"), self.path)
         liar.asked.append(self.asked)
+        while not liar.ready() and not liar.stopping.wait(0.01):
+            pass
         way, _, detail = (liar.ways.pop(0) if liar.ways else liar.always).partition(":")
         with contextlib.suppress(OSError):
             getattr(self, f"_{way}")(detail)
@@ -945,6 +949,7 @@ def test_a_name_that_leads_elsewhere_is_refused(liar: Liar, tmp_path: Path, name
 def test_a_failure_ends_the_others(tmp_path: Path) -> None:
     with lying() as good, lying() as bad:
         good.always, bad.always = "drip:500000", "status:404"
+        bad.ready = part_of(tmp_path, good.file()).exists
         started = time.monotonic()
         with pytest.raises(FetchError, match="does not have it"):
             fetch([good.file(), bad.file(sha256="1" * 64)], str(tmp_path), settings=QUICK, reporter=Heard())
