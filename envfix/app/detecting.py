@@ -114,7 +114,7 @@ def _identity(
     except EnvfixError:
         raise
     except Exception as error:  # noqa: BLE001 - as below
-        problem = _failed("asking it", error)
+        problem = _failed(stated("asking it"), error)
         return unknown(how, problem), Answer(None, problem)
 
 
