@@ -138,12 +138,15 @@ def lacking(environment: Environment, item: Distribution) -> list[Asked]:
     found: dict[str, Asked] = {}
     for asked in requirements(environment, iter((item,))):
         name = key_of(asked.requirement.name)
-        judged_elsewhere = (
-            name in ELSEWHERE or "triton" in name or (item.name == "torch" and name.startswith("nvidia-"))
-        )
-        if asked.extra is None and name not in here and not judged_elsewhere and not (opencv and "opencv" in name):
+        is_here = name in here or (opencv and "opencv" in name)
+        if asked.extra is None and not is_here and not _is_judged_elsewhere(name, by=item.name):
             found.setdefault(name, asked)
     return list(found.values())
+
+
+def _is_judged_elsewhere(name: str, *, by: str) -> bool:
+    """Whether the want of a package is another cause's: torch's own CUDA libraries and Triton among them."""
+    return name in ELSEWHERE or "triton" in name or (by == "torch" and name.startswith("nvidia-"))
 
 
 def _is_of_system(item: Distribution) -> bool:
@@ -269,8 +272,7 @@ def _weigh_module(hit: Hit, log: Log) -> float | None:
 
 def _weigh_wanted(hit: Hit, log: Log) -> float | None:
     del log
-    name = key_of(hit.groups["wanted"])
-    return None if name in ELSEWHERE or name.startswith("nvidia-") or "triton" in name else 0.93
+    return None if _is_judged_elsewhere(key_of(hit.groups["wanted"]), by=hit.groups["by"]) else 0.93
 
 
 def _message(reading: Reading) -> str:
