@@ -22,6 +22,7 @@ from envfix.host.dialogue import DialogueError
 from envfix.host.interface import CommandResult, ProbeHost
 from envfix.host.real import RealHost
 from envfix.model.facts import Environment, Machine
+from envfix.model.finding import Remedy
 from envfix.model.fleet import Failure, FleetVerified, NodeVerified
 from envfix.model.language import say
 from envfix.model.outcome import Verification
@@ -86,13 +87,11 @@ def _failures(nodes: Sequence[NodeVerified]) -> Iterator[Failure]:
     alike: dict[tuple[object, ...], list[NodeVerified]] = {}
     for node in nodes:
         if not node.holds:
-            found = node.verification
-            failed = found.failed if found is not None else None
-            key = (node.problem,) if found is None or failed is None else (failed.name, failed.cause, found.remedies)
+            failed = node.failed
+            key = (node.problem,) if failed is None else (failed.name, failed.cause, _remedies(node))
             alike.setdefault(key, []).append(node)
     for row in sorted(alike.values(), key=lambda row: -len(row)):
-        found = row[0].verification
-        failed = found.failed if found is not None else None
+        failed = row[0].failed
         yield Failure(
             nodes=fold(node.node for node in row),
             count=len(row),
@@ -100,8 +99,12 @@ def _failures(nodes: Sequence[NodeVerified]) -> Iterator[Failure]:
             rung=failed.name if failed is not None else None,
             cause=failed.cause if failed is not None else None,
             message=failed.message if failed is not None else row[0].problem or "",
-            remedies=found.remedies if found is not None else (),
+            remedies=_remedies(row[0]),
         )
+
+
+def _remedies(node: NodeVerified) -> tuple[Remedy, ...]:
+    return node.verification.remedies if node.verification is not None else ()
 
 
 class _Climbed(msgspec.Struct, frozen=True, kw_only=True):

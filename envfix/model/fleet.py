@@ -9,7 +9,7 @@ import msgspec
 from envfix.model.finding import Finding, Remedy, Severity
 from envfix.model.gpu_use import CardUse
 from envfix.model.lock import Locking
-from envfix.model.outcome import Verification
+from envfix.model.outcome import Rung, Verification
 from envfix.model.plan import Plan
 from envfix.model.stack import Link
 
@@ -166,9 +166,14 @@ class NodeVerified(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
     @property
+    def failed(self) -> Rung | None:
+        """The rung that failed, if one was climbed and did."""
+        return self.verification.failed if self.verification is not None else None
+
+    @property
     def holds(self) -> bool:
         """Whether no rung failed."""
-        return self.verification is not None and self.verification.failed is None
+        return self.verification is not None and self.failed is None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
